@@ -1,0 +1,57 @@
+/* Every limit of the system, in one place. Sizes in bytes, times in milliseconds. */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define KIB 1024u
+#define MIB (1024u * 1024u)
+
+/* msgpack */
+#define LIMIT_PACK_DEPTH 12
+
+/* network */
+#define LIMIT_FRAME (4 * MIB)           /* length after the 4-byte prefix */
+#define LIMIT_CONNECTIONS 12288         /* of clients, in all */
+#define LIMIT_CONNECTIONS_PER_ADDRESS 12288 /* lowered by configuration where clients have addresses of their own */
+#define LIMIT_HANDSHAKES 64             /* at once */
+#define LIMIT_HANDSHAKE_MS 10000
+#define LIMIT_IDLE_MS 300000
+#define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */
+#define LIMIT_REQUESTS 4096              /* in flight, in all */
+#define LIMIT_REQUEST_BYTES (64 * MIB)   /* of requests in flight, in all */
+#define LIMIT_SEND_QUEUE (16 * MIB)      /* per connection; a client that does not read is closed */
+#define LIMIT_REQUEST_MS 10000           /* a client's default time-out */
+
+/* cluster */
+#define LIMIT_NODES 15
+#define LIMIT_NAME 64     /* node, hospital, kind, role, login ... */
+#define LIMIT_ADDRESS 128 /* HOST:PORT */
+#define LIMIT_ORIGIN 128
+#define LIMIT_GENESIS (256 * KIB)
+#define LIMIT_ADMINS 16
+
+/* operations */
+#define LIMIT_OPERATIONS 64                  /* per request */
+#define LIMIT_OPERATION (64 * KIB)           /* one operation, encoded */
+#define LIMIT_RECORD (1 * MIB)               /* plaintext of one version */
+#define LIMIT_ATTACHMENT (LIMIT_RECORD + 4 * KIB)
+#define LIMIT_REQUEST (3 * MIB + 512 * KIB)  /* one request with its attachments */
+#define LIMIT_BLOCK (3 * MIB + 768 * KIB)    /* one Raft entry */
+#define LIMIT_BLOCK_REQUESTS 256
+#define LIMIT_NOTE (4 * KIB)                 /* a note or reason, text */
+#define LIMIT_POLICY (32 * KIB)
+#define LIMIT_KEYS_PER_USER 8
+#define LIMIT_OPENED 512                     /* record versions opened by one read */
+#define LIMIT_ROWS 256                       /* rows of one page of an answer */
+#define LIMIT_EXAMINED 16384                 /* rows examined for one page */
+#define LIMIT_ANSWER (2 * MIB)               /* one answer, encoded */
+#define LIMIT_SKEW_MS 300000                 /* issued_at against the entry's time */
+#define LIMIT_BLOCK_AHEAD_MS 30000           /* a block's time against a follower's clock */
+
+/* storage */
+#define LIMIT_LOG_RECORD (LIMIT_BLOCK + 1024)
+#define LOG_SEGMENT_SIZE (8 * MIB)
+#define LIMIT_COMMIT_MS 100
+#define LIMIT_COMMIT_LEAVES 4096
+#define LIMIT_COMMIT_BYTES (16 * MIB)
+
+#endif
