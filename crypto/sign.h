@@ -1,0 +1,35 @@
+/* Ed25519 (RFC 8032), detached signatures. What is signed starts with a domain
+ * tag that the caller writes. Any thread.
+ *
+ * Verification is libsodium's: cofactorless, S below the group order, no key or
+ * R of small order. Every node must reach the same verdict on the same bytes,
+ * so this is the only verifier in the project. */
+#ifndef CRYPTO_SIGN_H
+#define CRYPTO_SIGN_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+#define SIGN_SEED_SIZE 32
+
+struct sign_public {
+    uint8_t bytes[32];
+};
+struct sign_secret {
+    uint8_t bytes[64];
+};
+struct signature {
+    uint8_t bytes[64];
+};
+
+/* The pair of a seed (RFC 8032 section 5.1.5). */
+void sign_keypair(struct sign_secret *secret, struct sign_public *public_key,
+                  const uint8_t seed[static SIGN_SEED_SIZE]);
+void sign_message(struct signature *out, const struct sign_secret *secret, struct bytes message);
+/* OK or ERR_BAD_SIGNATURE. */
+enum err sign_verify(const struct signature *signature, const struct sign_public *public_key,
+                     struct bytes message);
+
+#endif
