@@ -36,6 +36,14 @@
 #ifndef NET_PROTOCOL_H
 #define NET_PROTOCOL_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "ledger/action.h"
+
 #define PROTOCOL_VERSION 1
 
 enum message_type {
@@ -68,5 +76,267 @@ enum message_type {
 };
 
 enum wait { WAIT_APPLIED = 0, WAIT_COSIGNED = 1 };
+
+/* One struct, one encoder, one decoder per body.
+ *
+ * Encoders append to `out`; running out of memory or over the buffer's limit
+ * shows in out->failed. They CHECK counts against the limits named here.
+ * Decoders take exactly one whole body. Views point into it and live as long as
+ * it does; nothing is allocated. Where a body holds a long list, the caller
+ * brings the room for it (`items`, `capacity`) and the struct then points there.
+ * Errors: those of base/pack.h (ERR_MALFORMED, ERR_NOT_CANONICAL, ERR_TRUNCATED,
+ * ERR_TRAILING, ERR_TOO_LARGE when a list is longer than its limit or `capacity`);
+ * on an error the struct's content means nothing. Any thread.
+ */
+
+struct message_hello {
+    uint64_t version;
+    struct bytes program; /* at most LIMIT_NAME */
+};
+void message_hello_encode(struct buffer *out, const struct message_hello *m);
+enum err message_hello_decode(struct message_hello *m, struct bytes body);
+
+struct message_welcome {
+    struct id node;
+    uint32_t member;
+    struct digest cluster;
+    uint64_t now_ms;
+    uint32_t nodes, faulty, quorum; /* n, b, k */
+    struct bytes state;             /* at most LIMIT_NAME; "ready" or why not */
+    struct bytes warning;           /* at most LIMIT_NOTE; empty: none */
+};
+void message_welcome_encode(struct buffer *out, const struct message_welcome *m);
+enum err message_welcome_decode(struct message_welcome *m, struct bytes body);
+
+struct message_submit {
+    struct bytes request; /* at most LIMIT_REQUEST */
+    enum wait wait;
+};
+void message_submit_encode(struct buffer *out, const struct message_submit *m);
+enum err message_submit_decode(struct message_submit *m, struct bytes body);
+
+struct message_result {
+    enum err code;       /* may be a number this program doesn't know */
+    uint64_t leaf_index; /* 0 where nothing was recorded */
+    uint32_t decision;   /* enum decision; 0 where nothing was decided */
+    uint32_t reason;     /* enum reason, or a newer number */
+    struct bytes answer; /* at most LIMIT_ANSWER: [rows, cursor, left_out], or empty */
+};
+struct message_applied {
+    uint32_t count; /* 1 .. LIMIT_OPERATIONS */
+    struct message_result results[LIMIT_OPERATIONS];
+};
+void message_applied_encode(struct buffer *out, const struct message_applied *m);
+enum err message_applied_decode(struct message_applied *m, struct bytes body);
+
+/* Hashes of one proof; a tree of 2^63 leaves needs no more. */
+#define LIMIT_PROOF 64
+/* Room for the hashes of every proof of one COSIGNED. */
+#define LIMIT_PROOFS (LIMIT_OPERATIONS * LIMIT_PROOF)
+#define LIMIT_CHECKPOINT_NOTE (8 * KIB)
+
+struct message_proof {
+    struct bytes leaf; /* empty where the operation left none */
+    const struct digest *hashes;
+    uint32_t count; /* 0 .. LIMIT_PROOF */
+};
+struct message_cosigned {
+    struct bytes note;
+    uint32_t count; /* 1 .. LIMIT_OPERATIONS */
+    struct message_proof proofs[LIMIT_OPERATIONS];
+};
+void message_cosigned_encode(struct buffer *out, const struct message_cosigned *m);
+/* `hashes`: room for `capacity` digests; LIMIT_PROOFS is always enough. */
+enum err message_cosigned_decode(struct message_cosigned *m, struct digest *hashes, size_t capacity,
+                                 struct bytes body);
+
+struct message_failed {
+    enum err code;     /* may be a number this program doesn't know */
+    struct bytes text; /* at most LIMIT_NOTE */
+    uint64_t retry_after_ms; /* 0: no advice */
+};
+void message_failed_encode(struct buffer *out, const struct message_failed *m);
+enum err message_failed_decode(struct message_failed *m, struct bytes body);
+
+struct message_lookup {
+    enum actor_kind kind; /* ACTOR_USER or ACTOR_NODE */
+    struct id actor;
+    uint64_t issued_at_ms;
+    struct id request;
+};
+void message_lookup_encode(struct buffer *out, const struct message_lookup *m);
+enum err message_lookup_decode(struct message_lookup *m, struct bytes body);
+
+struct message_found {
+    bool found;
+    uint64_t leaf_index;
+    uint32_t decision, reason;
+    uint64_t witnessed_time_ms;
+    bool leader_known;
+};
+void message_found_encode(struct buffer *out, const struct message_found *m);
+enum err message_found_decode(struct message_found *m, struct bytes body);
+
+struct message_prove {
+    uint32_t count; /* 1 .. LIMIT_OPERATIONS */
+    uint64_t leaves[LIMIT_OPERATIONS];
+};
+void message_prove_encode(struct buffer *out, const struct message_prove *m);
+enum err message_prove_decode(struct message_prove *m, struct bytes body);
+
+struct message_content {
+    uint64_t leaf_index;
+    uint32_t first, count; /* count: 1 .. LIMIT_OPENED */
+};
+void message_content_encode(struct buffer *out, const struct message_content *m);
+enum err message_content_decode(struct message_content *m, struct bytes body);
+
+struct message_item {
+    struct bytes context, capsule, ciphertext; /* context and capsule at most 1 KiB each */
+};
+struct message_contents {
+    uint32_t first, count; /* count: 0 .. LIMIT_OPENED */
+    const struct message_item *items;
+};
+void message_contents_encode(struct buffer *out, const struct message_contents *m);
+enum err message_contents_decode(struct message_contents *m, struct message_item *items,
+                                 size_t capacity, struct bytes body);
+
+struct message_shares {
+    uint64_t leaf_index;
+    uint32_t first, count; /* count: 1 .. LIMIT_OPENED */
+    bool with_proofs;
+    uint32_t excluded_count; /* 0 .. LIMIT_NODES */
+    uint32_t excluded[LIMIT_NODES];
+};
+void message_shares_encode(struct buffer *out, const struct message_shares *m);
+enum err message_shares_decode(struct message_shares *m, struct bytes body);
+
+struct message_sealed {
+    uint32_t member;
+    struct bytes sealed; /* a box for the reader, see struct share_box */
+    uint8_t signature[64];
+};
+struct message_shared {
+    uint32_t count; /* 0 .. LIMIT_NODES */
+    struct message_sealed shares[LIMIT_NODES];
+};
+void message_shared_encode(struct buffer *out, const struct message_shared *m);
+enum err message_shared_decode(struct message_shared *m, struct bytes body);
+
+/* What a node seals to the reader's key: its shares of items first .. first + count - 1. */
+struct share_item {
+    struct digest label; /* SHA-256 of the capsule's label */
+    uint64_t epoch;
+    uint8_t share[32]; /* D = x * U */
+    bool has_proof;
+    uint8_t proof[64];
+};
+struct share_box {
+    uint64_t leaf_index;
+    uint32_t first, member, count; /* count: 0 .. LIMIT_OPENED */
+    const struct share_item *items;
+};
+void share_box_encode(struct buffer *out, const struct share_box *b);
+enum err share_box_decode(struct share_box *b, struct share_item *items, size_t capacity,
+                          struct bytes plain);
+/* Appends the bytes a node signs with its message key over a sealed box. */
+void share_box_signing(struct buffer *out, uint64_t leaf_index, struct bytes sealed);
+
+struct message_member {
+    uint32_t member;
+    struct bytes name, hospital; /* at most LIMIT_NAME */
+    bool reachable;
+    struct bytes state; /* "leader", "follower", ...; at most LIMIT_NAME */
+    uint64_t term, last, applied;
+    uint64_t cosigned_size, witnessed_size, ledger_size;
+    struct digest root;
+    struct bytes version; /* at most LIMIT_NAME */
+    bool leads;
+    uint64_t time_ms;
+};
+struct message_counter {
+    struct bytes name; /* at most LIMIT_NAME */
+    uint64_t value;
+};
+#define LIMIT_COUNTERS 128
+struct message_status_ok {
+    uint32_t member_count, counter_count;
+    struct message_member members[LIMIT_NODES];
+    struct message_counter counters[LIMIT_COUNTERS];
+};
+void message_status_ok_encode(struct buffer *out, const struct message_status_ok *m);
+enum err message_status_ok_decode(struct message_status_ok *m, struct bytes body);
+
+/* STATUS and CHECKPOINT ask with the empty array. */
+void message_empty_encode(struct buffer *out);
+enum err message_empty_decode(struct bytes body);
+
+struct message_note {
+    struct bytes note; /* empty before the first checkpoint */
+};
+void message_note_encode(struct buffer *out, const struct message_note *m);
+enum err message_note_decode(struct message_note *m, struct bytes body);
+
+struct message_keys {
+    uint32_t secret; /* 1 records, 2 passwords */
+};
+void message_keys_encode(struct buffer *out, const struct message_keys *m);
+enum err message_keys_decode(struct message_keys *m, struct bytes body);
+
+struct message_key {
+    struct bytes leaf;
+    uint64_t index;
+    uint32_t hash_count; /* 0 .. LIMIT_PROOF */
+    struct digest hashes[LIMIT_PROOF];
+    struct bytes note;
+};
+void message_key_encode(struct buffer *out, const struct message_key *m);
+enum err message_key_decode(struct message_key *m, struct bytes body);
+
+struct message_leaves {
+    uint64_t from;
+    uint32_t max; /* 1 .. LIMIT_LEAVES */
+};
+void message_leaves_encode(struct buffer *out, const struct message_leaves *m);
+enum err message_leaves_decode(struct message_leaves *m, struct bytes body);
+
+#define LIMIT_LEAVES 4096 /* in one answer, which also ends at LIMIT_ANSWER bytes */
+struct message_leaves_ok {
+    uint64_t from;
+    uint32_t count; /* 0 .. LIMIT_LEAVES */
+    const struct bytes *leaves;
+    uint64_t ledger_size;
+};
+void message_leaves_ok_encode(struct buffer *out, const struct message_leaves_ok *m);
+enum err message_leaves_ok_decode(struct message_leaves_ok *m, struct bytes *leaves, size_t capacity,
+                                  struct bytes body);
+
+struct message_consistency {
+    uint64_t old_size, new_size;
+};
+void message_consistency_encode(struct buffer *out, const struct message_consistency *m);
+enum err message_consistency_decode(struct message_consistency *m, struct bytes body);
+
+#define LIMIT_CONSISTENCY (2 * LIMIT_PROOF)
+struct message_consistent {
+    uint32_t count; /* 0 .. LIMIT_CONSISTENCY */
+    struct digest hashes[LIMIT_CONSISTENCY];
+};
+void message_consistent_encode(struct buffer *out, const struct message_consistent *m);
+enum err message_consistent_decode(struct message_consistent *m, struct bytes body);
+
+struct message_follow {
+    uint64_t leaf_index;
+};
+void message_follow_encode(struct buffer *out, const struct message_follow *m);
+enum err message_follow_decode(struct message_follow *m, struct bytes body);
+
+/* Rows as log.query answers them (ledger/action.h): `rows` is the msgpack array itself. */
+struct message_rows {
+    struct bytes rows; /* at most LIMIT_ANSWER */
+};
+void message_rows_encode(struct buffer *out, const struct message_rows *m);
+enum err message_rows_decode(struct message_rows *m, struct bytes body);
 
 #endif
