@@ -47,6 +47,15 @@
 #define LIMIT_SKEW_MS 300000                 /* issued_at against the entry's time */
 #define LIMIT_BLOCK_AHEAD_MS 30000           /* a block's time against a follower's clock */
 
+/* client messages */
+#define LIMIT_PROOF 64                          /* hashes of one proof; 2^63 leaves need no more */
+#define LIMIT_PROOFS (LIMIT_OPERATIONS * LIMIT_PROOF) /* of all proofs of one answer */
+#define LIMIT_CONSISTENCY (2 * LIMIT_PROOF)     /* hashes of a consistency proof */
+#define LIMIT_CHECKPOINT_NOTE (8 * KIB)         /* a checkpoint with all its signature lines */
+#define LIMIT_LEAVES 4096                       /* in one answer, which also ends at LIMIT_ANSWER */
+#define LIMIT_COUNTERS 128                      /* of a node's status */
+#define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
+
 /* storage */
 #define LIMIT_LOG_RECORD (LIMIT_BLOCK + 1024)
 #define LOG_SEGMENT_SIZE (8 * MIB)

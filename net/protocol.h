@@ -129,12 +129,6 @@ struct message_applied {
 void message_applied_encode(struct buffer *out, const struct message_applied *m);
 enum err message_applied_decode(struct message_applied *m, struct bytes body);
 
-/* Hashes of one proof; a tree of 2^63 leaves needs no more. */
-#define LIMIT_PROOF 64
-/* Room for the hashes of every proof of one COSIGNED. */
-#define LIMIT_PROOFS (LIMIT_OPERATIONS * LIMIT_PROOF)
-#define LIMIT_CHECKPOINT_NOTE (8 * KIB)
-
 struct message_proof {
     struct bytes leaf; /* empty where the operation left none */
     const struct digest *hashes;
@@ -192,7 +186,7 @@ void message_content_encode(struct buffer *out, const struct message_content *m)
 enum err message_content_decode(struct message_content *m, struct bytes body);
 
 struct message_item {
-    struct bytes context, capsule, ciphertext; /* context and capsule at most 1 KiB each */
+    struct bytes context, capsule, ciphertext; /* the first two at most LIMIT_CAPSULE */
 };
 struct message_contents {
     uint32_t first, count; /* count: 0 .. LIMIT_OPENED */
@@ -259,7 +253,6 @@ struct message_counter {
     struct bytes name; /* at most LIMIT_NAME */
     uint64_t value;
 };
-#define LIMIT_COUNTERS 128
 struct message_status_ok {
     uint32_t member_count, counter_count;
     struct message_member members[LIMIT_NODES];
@@ -301,7 +294,6 @@ struct message_leaves {
 void message_leaves_encode(struct buffer *out, const struct message_leaves *m);
 enum err message_leaves_decode(struct message_leaves *m, struct bytes body);
 
-#define LIMIT_LEAVES 4096 /* in one answer, which also ends at LIMIT_ANSWER bytes */
 struct message_leaves_ok {
     uint64_t from;
     uint32_t count; /* 0 .. LIMIT_LEAVES */
@@ -318,7 +310,6 @@ struct message_consistency {
 void message_consistency_encode(struct buffer *out, const struct message_consistency *m);
 enum err message_consistency_decode(struct message_consistency *m, struct bytes body);
 
-#define LIMIT_CONSISTENCY (2 * LIMIT_PROOF)
 struct message_consistent {
     uint32_t count; /* 0 .. LIMIT_CONSISTENCY */
     struct digest hashes[LIMIT_CONSISTENCY];
