@@ -1,0 +1,164 @@
+/* The driver: Raft core, log thread, state thread and peers put together.
+ *
+ * Happy path of a write:
+ *   1. driver_submit takes a checked request. Leading, it waits in the intake;
+ *      following, it is forwarded to the leader (again at each change of leader).
+ *   2. The intake becomes a block as soon as the pipeline has room: what waited
+ *      goes into one block, signed by the leader, proposed to the core.
+ *   3. Messages leave at once; the block goes to the log thread (one write, one
+ *      fdatasync for all that waits) and to workers that verify its requests.
+ *   4. Committed, durable here and verified: the state thread applies it inside
+ *      its open transaction and hands results back to the loop.
+ *   5. The submission's callback runs with the outcome; observers hear of the
+ *      new size and root.
+ * Failures: no leader or a lost one: the submission stays until its deadline
+ * (ERR_NO_QUORUM then; unknown, may still happen). A failed disk: on_fatal, the
+ * node acknowledges nothing more and stops.
+ *
+ * Threads: every function here is for the loop thread; callbacks run there.
+ * Blocks are shared by reference count between core, log, workers and state.
+ */
+#ifndef CONSENSUS_DRIVER_H
+#define CONSENSUS_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/table.h"
+
+struct genesis;
+struct node_keys;
+struct log;
+struct store;
+struct peers;
+struct ledger;
+struct driver;
+
+/* Told after each block that this node applied (and after each replayed chunk). */
+struct driver_applied {
+    uint64_t raft_index, raft_term;
+    uint64_t size; /* leaves */
+    struct digest root;
+    uint64_t time_ms;     /* of the last leaf */
+    bool keygen_changed;  /* the key generation's state moved */
+    bool policy_changed;
+    bool replayed; /* came from catching up, not from a block */
+};
+
+struct driver_options {
+    uv_loop_t *loop;
+    const struct genesis *genesis;
+    unsigned self; /* member index, 1-based */
+    const struct node_keys *keys;
+    struct log *log;
+    struct store *store;
+    struct peers *peers; /* the owner routes PEER_RAFT and PEER_FORWARD to driver_message */
+    uint64_t seed;       /* for the core's time-outs */
+    uint64_t log_keep_bytes; /* compact the log beyond this */
+    void *data;
+    void (*on_applied)(void *data, const struct driver_applied *applied);
+    void (*on_role)(void *data, bool leads, unsigned leader, uint64_t term);
+    /* The core was offered a snapshot: state up to `raft_index` must be pulled
+     * (consensus/catchup.h), then driver_caught_up or driver_catch_up_failed. */
+    void (*on_install)(void *data, uint64_t raft_index, uint64_t raft_term, struct bytes manifest);
+    /* A newest (raft index, term, manifest) behind which the log may be trimmed: one that is witnessed. */
+    bool (*snapshot)(void *data, uint64_t *raft_index, uint64_t *raft_term, struct buffer *manifest);
+    /* What cannot go on: disk failed, own inconsistency. The owner stops the node with exit code 1. */
+    void (*on_fatal)(void *data, enum err code, const char *text);
+};
+
+enum err driver_start(struct driver **out, const struct driver_options *options, struct failure *failure);
+/* Hands leadership over if leading, finishes what is durable, then `done`. */
+void driver_stop(struct driver *d, void (*done)(void *data), void *data);
+void driver_free(struct driver *d);
+
+void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id, struct bytes body);
+void driver_peer_up(struct driver *d, unsigned peer);
+void driver_peer_down(struct driver *d, unsigned peer);
+
+/* What became of one operation of a submission. */
+struct outcome {
+    enum err code; /* OK: has a leaf; ERR_DUPLICATE: the first one's; else refused without a leaf */
+    uint64_t leaf_index;
+    uint8_t decision;
+    uint16_t reason;
+    struct bytes answer; /* valid during the callback */
+    struct bytes leaf;   /* encoded; valid during the callback */
+};
+
+/* A request under way. Embedded by the owner, who keeps it until the callback. */
+struct submission {
+    struct buffer request; /* encoded (ledger/request.h), attachments included; owned by the driver until the callback */
+    uint64_t deadline_ns;  /* clock_monotonic_ns; at most LIMIT_REQUEST_MS away */
+    bool verified;         /* signature, attachments and capsules were checked here already */
+    void *data;
+    /* Exactly once. code OK: outcomes are those of each operation, applied at this node.
+     * ERR_NO_QUORUM: deadline without knowing; ERR_BUSY: not taken; ERR_STOPPED. */
+    void (*done)(struct submission *s, enum err code, const struct outcome *outcomes, size_t count);
+    struct { struct submission *next, *previous; uint64_t key; bool forwarded; } driver; /* the driver's own */
+};
+/* Takes it, or returns ERR_BUSY (intake full), ERR_QUARANTINED, ERR_STOPPED without calling `done`. */
+enum err driver_submit(struct driver *d, struct submission *s);
+
+/* Reads of the state. `run` is called with a transaction, on a worker over the
+ * synced state, or on the state thread inside the open transaction when `fresh`
+ * (sees everything applied so far; must be short). Then `done` on the loop. */
+struct state_read {
+    bool fresh;
+    void *data;
+    enum err (*run)(struct state_read *r, struct table_txn *txn);
+    void (*done)(struct state_read *r, enum err code);
+    struct { struct state_read *next; uv_work_t work; struct driver *d; enum err code; } driver;
+};
+enum err driver_read(struct driver *d, struct state_read *r); /* ERR_BUSY over the limit */
+
+/* Writes to node-local tables (never replicated state), in order, on the state
+ * thread. `done` runs when applied, or with `durable` when synced to the disk. */
+struct state_write {
+    bool durable;
+    void *data;
+    enum err (*run)(struct state_write *w, struct table_txn *txn, struct ledger *ledger);
+    void (*done)(struct state_write *w, enum err code);
+    struct { struct state_write *next; struct driver *d; enum err code; } driver;
+};
+enum err driver_write(struct driver *d, struct state_write *w);
+
+/* Makes a cosigned mark durable in the log, before `done`. From then on the core
+ * refuses to truncate at or below raft_index. */
+struct cosigned_mark {
+    uint64_t raft_index, size;
+    struct digest root;
+    void *data;
+    void (*done)(struct cosigned_mark *m, enum err code);
+    struct { struct cosigned_mark *next; } driver;
+};
+enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m);
+/* The last durable mark, from start on; false when there is none. */
+bool driver_cosigned(const struct driver *d, struct cosigned_mark *out);
+
+/* After on_install: the state was replayed up to this index. */
+void driver_caught_up(struct driver *d, uint64_t raft_index, uint64_t raft_term, uint64_t size, struct bytes manifest);
+void driver_catch_up_failed(struct driver *d, uint64_t raft_index);
+
+/* Stops voting, leading and serving writes: own root contradicts k others'. */
+void driver_quarantine(struct driver *d, const char *why);
+/* A clock more than 30 s off the lower median: does not lead, hands over. */
+void driver_set_clock_ok(struct driver *d, bool ok);
+
+struct driver_status {
+    bool leads, quarantined, catching_up, may_vote;
+    unsigned leader; /* 0: none known */
+    uint64_t term, first, last, commit, applied, synced_index;
+    uint64_t size, synced_size; /* leaves applied; leaves in the synced state */
+    struct digest root;
+    uint64_t last_time_ms;
+    uint64_t submitted, applied_operations, blocks, busy, forwarded, refused_blocks; /* counters */
+    size_t waiting; /* in the intake */
+};
+void driver_status(const struct driver *d, struct driver_status *out);
+
+#endif

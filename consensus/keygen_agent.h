@@ -1,0 +1,42 @@
+/* This node's part in key generation: watches the replicated state
+ * (ledger/keygen.h) and does what is due: commit, reveal, deal sub-shares,
+ * confirm or complain, answer complaints, close phases whose time is past.
+ *
+ * Everything secret is durable (sealed, node-local table) before anything that
+ * depends on it is sent: a node that crashes after its commitment deals the same
+ * polynomial. Sub-shares stay until every receiver has confirmed, so a node that
+ * was down asks for its own and gets its share unaided; then they are wiped.
+ * Threads: loop; secrets move through driver_write and driver_read.
+ */
+#ifndef CONSENSUS_KEYGEN_AGENT_H
+#define CONSENSUS_KEYGEN_AGENT_H
+
+#include <uv.h>
+
+#include "consensus/driver.h"
+#include "crypto/group.h"
+
+struct keygen_agent;
+
+struct keygen_agent_options {
+    uv_loop_t *loop;
+    const struct genesis *genesis;
+    unsigned self;
+    const struct node_keys *keys;
+    struct driver *driver;
+    struct peers *peers;
+    void *data;
+    void (*on_share)(void *data, uint8_t secret, uint64_t epoch); /* this node holds its share now */
+};
+enum err keygen_agent_start(struct keygen_agent **out, const struct keygen_agent_options *options, struct failure *failure);
+void keygen_agent_stop(struct keygen_agent *a);
+void keygen_agent_free(struct keygen_agent *a); /* wipes */
+void keygen_agent_applied(struct keygen_agent *a, const struct driver_applied *applied);
+void keygen_agent_peer_up(struct keygen_agent *a, unsigned peer);
+void keygen_agent_message(struct keygen_agent *a, unsigned from, uint32_t type, uint64_t id, struct bytes body);
+
+/* The share of `secret` in `epoch`, in secret memory; NULL when this node has none (yet). */
+const struct scalar *keygen_agent_share(const struct keygen_agent *a, uint8_t secret, uint64_t epoch);
+bool keygen_agent_active(const struct keygen_agent *a, uint8_t secret); /* a collective key is active */
+
+#endif

@@ -1,0 +1,52 @@
+/* Messages between nodes (ALPN consilium-peer/1): types and bodies.
+ *
+ * Frame [type, id, body], body = canonical msgpack. A link is mutually
+ * authenticated TLS with pinned keys (net/peers.h), so the sender is known; what
+ * must be shown to others later carries a signature of its own, made with the
+ * node's message key over a domain tag and the fields.
+ *
+ * RAFT          one encoded raft message (consensus/raft.h), whole body
+ * FORWARD       [request (bin)]        a follower hands a client's request to the leader; no answer, the block is the answer
+ * TELL          [size, root(32), raft index, raft term, signature]   "having applied up to `size`, my root is `root`"
+ *               over "consilium/tell/v1\n" || cluster || size || root || index || term (integers be64)
+ * PACE          TELL's body from the node that asks all others to tell for this size now
+ * COSIGN        [size, root(32), raft index, raft term, timestamp_s, cosignature(64)]   C2SP cosignature/v1 by the sender
+ * STATE         [role, term, last, commit, applied, synced, cosigned size, witnessed size, ledger size, root(32), time_ms,
+ *                state, version text, raft leader]      every 300 ms, for status and the comparison of clocks
+ * SHARE_ASK     [leaf_index, first, count, with_proofs]    -> SHARE_GIVEN [code, sealed (bin), signature(64)]
+ * SUBSHARE_ASK  [secret, attempt]                          -> SUBSHARE [secret, attempt, dealer, sealed (bin)]
+ * SUBSHARE      also unasked, when a dealer deals
+ * MANIFEST_ASK  []                     -> MANIFEST [raft index, raft term, size, root, note]   newest witnessed checkpoint at a block's end
+ * MANIFEST_ASK2 [size]                 -> MANIFEST for exactly that size, or code
+ * PULL          [from, to, base size]  -> PULLED [from, [leaf ...], [hash ...] consistency proof from the end of this chunk to `to`]
+ * ATTACHMENTS   [from, to, max bytes]  -> ATTACHED [next index, [[leaf_index, attachment (bin)] ...]]
+ * NOTE_PUSH     [note]                 a witnessed note, for a node that missed cosignatures
+ * BLOCK_ASK     [raft index]           -> BLOCK [raft index, term, block (bin)]   repair of a damaged log block
+ */
+#ifndef CONSENSUS_PEER_MESSAGES_H
+#define CONSENSUS_PEER_MESSAGES_H
+
+enum peer_message {
+    PEER_RAFT = 64,
+    PEER_FORWARD = 65,
+    PEER_TELL = 66,
+    PEER_PACE = 67,
+    PEER_COSIGN = 68,
+    PEER_STATE = 69,
+    PEER_SHARE_ASK = 70,
+    PEER_SHARE_GIVEN = 71,
+    PEER_SUBSHARE_ASK = 72,
+    PEER_SUBSHARE = 73,
+    PEER_MANIFEST_ASK = 74,
+    PEER_MANIFEST = 75,
+    PEER_PULL = 76,
+    PEER_PULLED = 77,
+    PEER_ATTACHMENTS = 78,
+    PEER_ATTACHED = 79,
+    PEER_NOTE_PUSH = 80,
+    PEER_BLOCK_ASK = 81,
+    PEER_BLOCK = 82,
+    PEER_FAILED = 83, /* [code, text] in answer to an ASK */
+};
+
+#endif

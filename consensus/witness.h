@@ -1,0 +1,68 @@
+/* Witnessing: nodes tell each other their roots; once k told the same root for a
+ * size, each cosigns it; k cosignatures make a checkpoint witnessed.
+ * DESIGN: tell, cosign, pace; C2SP tlog-checkpoint and cosignature/v1.
+ *
+ * Happy path: driver applied a block -> the leader picks its size when none is
+ * in flight and sends PACE -> every node that has applied that size sends TELL ->
+ * at k equal tells the mark is logged durably -> COSIGN to all -> at k
+ * cosignatures the note is complete, kept (node-local table), and waiters run.
+ * Any node paces after a second with applied leaves unwitnessed, or in a new term.
+ * Failures: unequal roots under k different signatures, or our own root against
+ * k others': see on_evidence, on_quarantine. A node never cosigns anything
+ * smaller than, or inconsistent with, its last mark, also after a restart.
+ *
+ * Threads: loop only. Signatures (51 us each) are verified in place; a round has
+ * at most 2n of them, and rounds are paced.
+ */
+#ifndef CONSENSUS_WITNESS_H
+#define CONSENSUS_WITNESS_H
+
+#include <uv.h>
+
+#include "consensus/driver.h"
+
+struct witness;
+
+struct witness_options {
+    uv_loop_t *loop;
+    const struct genesis *genesis;
+    unsigned self;
+    const struct node_keys *keys;
+    struct driver *driver;
+    struct peers *peers;
+    void *data;
+    void (*on_witnessed)(void *data, uint64_t size); /* a larger checkpoint is complete */
+    void (*on_quarantine)(void *data, const char *why);
+    /* Two signed statements that contradict each other; `named` = member index of the signer. */
+    void (*on_evidence)(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence);
+};
+enum err witness_start(struct witness **out, const struct witness_options *options, struct failure *failure);
+void witness_stop(struct witness *w); /* waiters get ERR_STOPPED */
+void witness_free(struct witness *w);
+
+void witness_applied(struct witness *w, const struct driver_applied *applied);
+void witness_role(struct witness *w, bool leads, uint64_t term);
+void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body); /* TELL PACE COSIGN NOTE_PUSH */
+
+uint64_t witness_size(const struct witness *w); /* covered by the newest witnessed checkpoint; 0 before the first */
+uint64_t witness_time_ms(const struct witness *w);
+/* The newest witnessed note (valid until the loop turns) with its raft position; false before the first. */
+bool witness_newest(const struct witness *w, struct bytes *note, uint64_t *size, struct digest *root,
+                    uint64_t *raft_index, uint64_t *raft_term);
+
+/* Calls `done` once witness_size > leaf_index (at once, if it is already), or at the deadline. */
+struct witness_wait {
+    uint64_t leaf_index;
+    uint64_t deadline_ns;
+    void *data;
+    void (*done)(struct witness_wait *w, enum err code); /* OK, ERR_NOT_WITNESSED, ERR_STOPPED */
+    struct { struct witness_wait *next, *previous; } witness;
+};
+void witness_wait(struct witness *w, struct witness_wait *wait);
+void witness_wait_cancel(struct witness *w, struct witness_wait *wait); /* done is not called */
+
+/* A note that covers a larger size than ours, from a peer: checked for k cosignatures, then taken
+ * (if our own applied root at that size agrees, else evidence). */
+void witness_take_note(struct witness *w, struct bytes note);
+
+#endif
