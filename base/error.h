@@ -45,6 +45,11 @@
       "check the genesis file; somebody may be in between")                                        \
     X(ERR_TOO_MANY_CONNECTIONS, 30, "too many connections", "close some and try again")            \
     X(ERR_UNAUTHORIZED, 31, "this session may not do that", "log in with another identity")        \
+    X(ERR_NOT_TLS, 32, "the other side does not speak TLS", "check address and port")              \
+    X(ERR_ALPN, 33, "no common protocol", "upgrade the older side, and check address and port")    \
+    X(ERR_HANDSHAKE_TIMEOUT, 34, "the TLS handshake took too long", "try again")                   \
+    X(ERR_IDLE, 35, "closed after a long time without a message", "connect again")                 \
+    X(ERR_SLOW_READER, 36, "answers were not read in time", "read answers while sending")          \
     /* operations refused without a leaf */                                                        \
     X(ERR_BAD_SIGNATURE, 40, "signature does not verify", "check the identity file")               \
     X(ERR_OTHER_CLUSTER, 41, "made for another cluster", "use this cluster's genesis file")        \

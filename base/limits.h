@@ -15,6 +15,7 @@
 #define LIMIT_HANDSHAKES 64             /* at once */
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_IDLE_MS 300000
+#define LIMIT_STALL_MS 15000            /* without the other side taking a byte of what waits for it */
 #define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */
 #define LIMIT_REQUESTS 4096              /* in flight, in all */
 #define LIMIT_REQUEST_BYTES (64 * MIB)   /* of requests in flight, in all */

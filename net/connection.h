@@ -1,0 +1,116 @@
+/* A connection on the event loop: socket, TLS, frame reader, bounded send queue.
+ *
+ * The happy path of an accepted one:
+ *   1. the listener accepts, counts, and makes a connection; reading starts
+ *   2. bytes come; handshake steps run as work on libuv's pool, at most
+ *      LIMIT_HANDSHAKES at once, dialed connections first
+ *   3. the handshake is done: the handler for its ALPN is found, on_open
+ *   4. frames come: on_frame for each; connection_send queues answers, and what
+ *      one turn of the loop queued is encrypted and written together at its end
+ *   5. connection_close or the other side's end: on_close, once; then it is gone
+ * Failures, each with its code in on_close:
+ *   - no handshake in LIMIT_HANDSHAKE_MS: ERR_HANDSHAKE_TIMEOUT; not TLS: ERR_NOT_TLS
+ *   - wrong key, wrong ALPN: ERR_WRONG_PEER, ERR_ALPN
+ *   - nothing heard for the idle time: ERR_IDLE
+ *   - a frame that is too long or not well-formed: its code; on_fault may answer first
+ *   - the other side does not read: connection_send answers ERR_BUSY above
+ *     LIMIT_SEND_QUEUE, and the connection closes with ERR_SLOW_READER when nothing
+ *     could be written for LIMIT_STALL_MS
+ *   - the end of the stream inside a frame: ERR_TRUNCATED; between frames: OK
+ *
+ * All functions are called on the loop's thread. The network owns a connection
+ * until on_close has returned; after connection_close no event but on_close comes.
+ */
+#ifndef NET_CONNECTION_H
+#define NET_CONNECTION_H
+
+#include <uv.h>
+
+#include "net/address.h"
+#include "net/frame.h"
+#include "net/tls.h"
+
+struct network;    /* what the connections of one loop share: buffers, time-outs, the handshake queue */
+struct connection;
+
+struct network_options {
+    uint32_t handshake_ms; /* 0: LIMIT_HANDSHAKE_MS */
+    uint32_t idle_ms;      /* 0: LIMIT_IDLE_MS; of clients; links between peers have none (keepalive finds dead ones) */
+    uint32_t stall_ms;     /* 0: LIMIT_STALL_MS */
+    uint32_t handshakes;   /* 0: LIMIT_HANDSHAKES */
+    size_t send_queue;     /* 0: LIMIT_SEND_QUEUE */
+};
+
+/* Counters since the start, for metrics. */
+struct network_counters {
+    uint64_t connections, open, handshakes_full, handshakes_resumed, handshakes_failed;
+    uint64_t frames_in, frames_out, bytes_in, bytes_out; /* bytes encrypted, as on the wire */
+    uint64_t faults;                                     /* closed for bad input */
+};
+
+/* What happens to a connection. `data` is the handler's, or what
+ * connection_set_data said. Any callback but on_close may be NULL. */
+struct connection_events {
+    void (*on_open)(struct connection *c, void *data);
+    /* Views valid during the call only. */
+    void (*on_frame)(struct connection *c, const struct frame *frame, void *data);
+    /* Instead of on_frame on a raw connection: decrypted bytes as they come. */
+    void (*on_raw)(struct connection *c, struct bytes bytes, void *data);
+    /* Half or less of the send queue is used again, after ERR_BUSY. */
+    void (*on_writable)(struct connection *c, void *data);
+    /* Bad input: one last frame may be sent, it is flushed before the close. */
+    void (*on_fault)(struct connection *c, enum err code, void *data);
+    /* The last event. `code` OK: closed in order by either side. `text` for people. */
+    void (*on_close)(struct connection *c, enum err code, const char *text, void *data);
+};
+
+/* The loop and the context outlive the network. */
+enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *tls,
+                     const struct network_options *options);
+/* Closes every connection (ERR_CANCELED), then calls `done`, in which the network may be freed. Once. */
+void network_close(struct network *n, void (*done)(void *data), void *data);
+void network_free(struct network *n); /* after `done` */
+const struct network_counters *network_counters(const struct network *n);
+uv_loop_t *network_loop(const struct network *n);
+struct tls_context *network_tls(const struct network *n);
+
+/* Dials. Names are resolved; `bind` (may be NULL) is the own address to dial from: its port is
+ * ignored, and so is all of it when the family differs. on_open or on_close follows, never before
+ * this returns. `ticket` (may be NULL) is read before this returns. */
+enum err connection_dial(struct connection **out, struct network *n, const struct address *to,
+                         const struct address *bind, const char *alpn, const struct digest *pin,
+                         const struct tls_ticket *ticket, const struct connection_events *events,
+                         void *data);
+
+/* Queues a frame. OK: it will be written unless the connection closes. ERR_BUSY: the queue is
+ * full, nothing queued (on_writable says when to go on). ERR_CLOSED. ERR_FRAME_TOO_LONG. */
+enum err connection_send(struct connection *c, uint32_t type, uint64_t id, struct bytes body);
+/* The same with the body's encoding in parts, which saves a copy. */
+enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id,
+                               const struct bytes *parts, size_t count);
+/* Bytes as they are, on a raw connection. */
+enum err connection_write(struct connection *c, struct bytes bytes);
+size_t connection_queued(const struct connection *c); /* bytes not yet given to the kernel */
+/* Writes now instead of at the end of the turn. */
+void connection_flush(struct connection *c);
+
+/* Stops and goes on with events for input; what has come is kept, and TCP slows the sender down. */
+void connection_pause(struct connection *c);
+void connection_resume(struct connection *c);
+
+/* Closes after what is queued has been written (bounded by the stall time-out); on_close gets `code`
+ * and `text` (NULL: the code's). A second call changes nothing. */
+void connection_close(struct connection *c, enum err code, const char *text);
+/* At once, dropping what is queued. on_close comes after this has returned. */
+void connection_abort(struct connection *c, enum err code, const char *text);
+
+void connection_set_data(struct connection *c, void *data);
+void *connection_data(const struct connection *c);
+const char *connection_alpn(const struct connection *c);                 /* from on_open */
+bool connection_peer_pin(const struct connection *c, struct digest *pin); /* false: showed none */
+bool connection_resumed(const struct connection *c);
+const struct address *connection_remote(const struct connection *c); /* numeric, with the port */
+struct tls_ticket *connection_ticket_take(struct connection *c);     /* see tls_ticket_take */
+uint64_t connection_serial(const struct connection *c);              /* unique in this process, for the log */
+
+#endif
