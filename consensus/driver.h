@@ -31,7 +31,7 @@
 #include "base/table.h"
 
 struct genesis;
-struct node_keys;
+struct node_secrets;
 struct log;
 struct store;
 struct peers;
@@ -53,7 +53,7 @@ struct driver_options {
     uv_loop_t *loop;
     const struct genesis *genesis;
     unsigned self; /* member index, 1-based */
-    const struct node_keys *keys;
+    const struct node_secrets *keys;
     struct log *log;
     struct store *store;
     struct peers *peers; /* the owner routes PEER_RAFT and PEER_FORWARD to driver_message */

@@ -22,7 +22,7 @@ struct keygen_agent_options {
     uv_loop_t *loop;
     const struct genesis *genesis;
     unsigned self;
-    const struct node_keys *keys;
+    const struct node_secrets *keys;
     struct driver *driver;
     struct peers *peers;
     void *data;
