@@ -1,0 +1,178 @@
+#include "node/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct setting {
+    const char *name;
+    enum setting_kind kind;
+    size_t offset;
+    const char *value; /* default */
+    uint64_t least, most;
+    const char *what;
+};
+
+static const struct setting settings[] = {
+#define X(field, name, kind, def, least, most, what)                                               \
+    {name, kind, offsetof(struct config, field), def, least, most, what},
+    SETTING_LIST(X)
+#undef X
+};
+#define COUNT (sizeof settings / sizeof settings[0])
+
+static const struct setting *find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < COUNT; i++)
+        if (strlen(settings[i].name) == length && memcmp(settings[i].name, name, length) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+static enum err set_number(union setting_value *v, const struct setting *s, const char *text, const char *from,
+                           struct failure *failure)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (errno || end == text || *end || text[0] == '-' || n < s->least || n > s->most)
+        return fail(failure, ERR_INVALID, "%s: %s = \"%s\" is not a number from %llu to %llu", from, s->name, text,
+                    (unsigned long long)s->least, (unsigned long long)s->most);
+    v->number = n;
+    return OK;
+}
+
+static enum err set_flag(union setting_value *v, const struct setting *s, const char *text, const char *from,
+                         struct failure *failure)
+{
+    bool yes = strcmp(text, "yes") == 0, no = strcmp(text, "no") == 0;
+    if (!yes && !no)
+        return fail(failure, ERR_INVALID, "%s: %s = \"%s\" must be yes or no", from, s->name, text);
+    v->flag = yes;
+    return OK;
+}
+
+/* `from` says where the value stands, for the error's text. */
+static enum err set(struct config *c, const struct setting *s, const char *text, const char *from,
+                    struct failure *failure)
+{
+    union setting_value *v = (union setting_value *)((char *)c + s->offset);
+    switch (s->kind) {
+    case SETTING_TEXT:
+        if (strlen(text) >= SETTING_TEXT_SIZE)
+            return fail(failure, ERR_INVALID, "%s: %s is longer than %d bytes", from, s->name, SETTING_TEXT_SIZE - 1);
+        strcpy(v->text, text);
+        return OK;
+    case SETTING_NUMBER: return set_number(v, s, text, from, failure);
+    case SETTING_FLAG: return set_flag(v, s, text, from, failure);
+    }
+    return ERR_INVALID;
+}
+
+void config_defaults(struct config *c)
+{
+    memset(c, 0, sizeof *c);
+    for (size_t i = 0; i < COUNT; i++)
+        set(c, &settings[i], settings[i].value, "default", NULL);
+}
+
+struct reading {
+    struct config *c;
+    const char *path;
+    struct failure *failure;
+    enum err error;
+};
+
+/* inih's handler: 0 stops with this line's number (ini_parse's result). */
+static int take_line(void *data, const char *section, const char *name, const char *value)
+{
+    struct reading *r = data;
+    if (section[0]) {
+        r->error = fail(r->failure, ERR_SYNTAX, "%s: section [%s]: settings stand without sections", r->path, section);
+        return 0;
+    }
+    const struct setting *s = find(name, strlen(name));
+    if (!s) {
+        r->error = fail(r->failure, ERR_SYNTAX, "%s: no setting is called \"%s\"; see configs/consiliumd.conf",
+                        r->path, name);
+        return 0;
+    }
+    r->error = set(r->c, s, value, r->path, r->failure);
+    return r->error == OK;
+}
+
+enum err config_read_file(struct config *c, const char *path, struct failure *failure)
+{
+    struct config read = *c; /* nothing changes unless the whole file is right */
+    struct reading r = {&read, path, failure, OK};
+    errno = 0;
+    int line = ini_parse(path, take_line, &r);
+    if (line == -1)
+        return fail(failure, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
+                    errno ? strerror(errno) : "not a text file");
+    if (r.error != OK) return r.error;
+    if (line != 0) return fail(failure, ERR_SYNTAX, "%s:%d: expected \"name = value\"", path, line);
+    *c = read;
+    return OK;
+}
+
+enum err config_read_environment(struct config *c, struct failure *failure)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        char name[64];
+        int n = snprintf(name, sizeof name, "CONSILIUMD_%s", settings[i].name);
+        for (int j = 0; j < n; j++)
+            name[j] = name[j] == '-' ? '_' : (char)toupper((unsigned char)name[j]);
+        const char *value = getenv(name);
+        if (!value) continue;
+        enum err e = set(c, &settings[i], value, name, failure);
+        if (e != OK) return e;
+    }
+    return OK;
+}
+
+enum err config_take_argument(struct config *c, int count, char *const *args, int *used, struct failure *failure)
+{
+    *used = 0;
+    if (strncmp(args[0], "--", 2) != 0) return OK;
+    const char *name = args[0] + 2, *equals = strchr(name, '=');
+    const struct setting *s = find(name, equals ? (size_t)(equals - name) : strlen(name));
+    if (!s) return OK;
+    if (!equals && count < 2) return fail(failure, ERR_USAGE, "--%s needs a value", s->name);
+    *used = equals ? 1 : 2;
+    return set(c, s, equals ? equals + 1 : args[1], "command line", failure);
+}
+
+static const char *const levels[] = {"debug", "info", "notice", "warning", "error"};
+
+enum log_level config_log_level(const struct config *c)
+{
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
+        if (strcmp(levels[i], c->log_level.text) == 0) return (enum log_level)i;
+    return LOG_INFO;
+}
+
+enum err config_check(const struct config *c, struct failure *failure)
+{
+    if (strcmp(levels[config_log_level(c)], c->log_level.text) != 0)
+        return fail(failure, ERR_INVALID, "log-level = \"%s\" must be debug, info, notice, warning or error",
+                    c->log_level.text);
+    if (strcmp(c->log_format.text, "text") != 0 && strcmp(c->log_format.text, "json") != 0)
+        return fail(failure, ERR_INVALID, "log-format = \"%s\" must be text or json", c->log_format.text);
+    return OK;
+}
+
+void config_print_help(void)
+{
+    for (size_t i = 0; i < COUNT; i++) {
+        char option[64];
+        snprintf(option, sizeof option, "--%s %s", settings[i].name,
+                 settings[i].kind == SETTING_NUMBER ? "N" : settings[i].kind == SETTING_FLAG ? "yes|no" : "VALUE");
+        printf("  %-32s %s%s%s%s\n", option, settings[i].what, settings[i].value[0] ? " (" : "", settings[i].value,
+               settings[i].value[0] ? ")" : "");
+    }
+}

@@ -1,0 +1,69 @@
+/* The node's settings: command line over environment over file over default.
+ *
+ * Every setting is one row of SETTING_LIST: `--listen HOST:PORT` on the command
+ * line, CONSILIUMD_LISTEN in the environment, `listen = HOST:PORT` in the file.
+ * configs/consiliumd.conf documents each.
+ */
+#ifndef NODE_CONFIG_H
+#define NODE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
+
+/* X(field, name, kind, default, least, most, what it is) */
+#define SETTING_LIST(X)                                                                            \
+    X(listen, "listen", SETTING_TEXT, "", 0, 0, "HOST:PORT to listen on")                          \
+    X(storage_key_file, "storage-key-file", SETTING_TEXT, "", 0, 0,                                \
+      "file with the storage key, best on another device")                                         \
+    X(log_level, "log-level", SETTING_TEXT, "info", 0, 0, "debug, info, notice, warning or error") \
+    X(log_format, "log-format", SETTING_TEXT, "text", 0, 0, "text or json")                        \
+    X(bind_source, "bind-source", SETTING_FLAG, "yes", 0, 0,                                       \
+      "dial other nodes from the own listening address")                                           \
+    X(connections, "connections", SETTING_NUMBER, "12288", 16, 65536, "client connections at once") \
+    X(connections_per_address, "connections-per-address", SETTING_NUMBER, "12288", 1, 65536,       \
+      "client connections at once from one address")                                               \
+    X(idle_seconds, "idle-seconds", SETTING_NUMBER, "300", 5, 86400,                               \
+      "close a client connection that is silent for so long")                                      \
+    X(map_gib, "map-gib", SETTING_NUMBER, "1024", 1, 65536,                                        \
+      "address space reserved for the state, GiB")                                                 \
+    X(free_mib, "free-mib", SETTING_NUMBER, "256", 16, 1048576,                                    \
+      "refuse new work when less than this is free on the device, MiB")                            \
+    X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "128", 32, 65536,                              \
+      "keep about so much of the log for nodes that lag, MiB")                                     \
+    X(workers, "workers", SETTING_NUMBER, "0", 0, 128, "worker threads; 0: one per processor")
+
+#define SETTING_TEXT_SIZE 512
+
+union setting_value {
+    char text[SETTING_TEXT_SIZE];
+    uint64_t number;
+    bool flag;
+};
+
+struct config {
+#define X(field, name, kind, def, least, most, what) union setting_value field;
+    SETTING_LIST(X)
+#undef X
+};
+
+void config_defaults(struct config *c);
+/* Reads `path`. ERR_NOT_FOUND when it isn't there; ERR_SYNTAX with file and line. */
+enum err config_read_file(struct config *c, const char *path, struct failure *failure);
+/* Takes CONSILIUMD_* of the environment. */
+enum err config_read_environment(struct config *c, struct failure *failure);
+/* If args[0] is "--name" or "--name=value" of a setting: takes it, and says in
+ * `*used` how many arguments that were; 0 when it is no setting. */
+enum err config_take_argument(struct config *c, int count, char *const *args, int *used, struct failure *failure);
+/* After all sources: values that depend on each other or have a fixed vocabulary. */
+enum err config_check(const struct config *c, struct failure *failure);
+enum log_level config_log_level(const struct config *c);
+/* "  --name VALUE   what it is" lines on standard output. */
+void config_print_help(void);
+
+#endif
