@@ -65,6 +65,10 @@
  *                0: all dealers' sub-shares are here and right
  * key.answer     [secret, attempt, receiver (member index), sub-share(32)]
  * key.close      [secret, attempt, phase]   the phase's time is past
+ * key.activate   [secret, attempt, qualified dealers (bit mask), Y(32), [verification key Y_i(32) * n]]
+ *                once the dealers are settled any member sends what the revealed commitments give; every node
+ *                computes it itself and approves only exactly that (else COMMITMENT). The first approved one is
+ *                the activation leaf: it starts epoch 1, and is what a client takes Y and Y_i from.
  * node.alarm     [kind, named member index, index or size, digest of the evidence]  attachment: evidence
  */
 #define ACTION_LIST(X)                                                                             \
@@ -94,6 +98,7 @@
     X(ACTION_KEY_CONFIRM, 62, "key.confirm", ACTOR_NODE)                                           \
     X(ACTION_KEY_ANSWER, 63, "key.answer", ACTOR_NODE)                                             \
     X(ACTION_KEY_CLOSE, 64, "key.close", ACTOR_NODE)                                               \
+    X(ACTION_KEY_ACTIVATE, 65, "key.activate", ACTOR_NODE)                                         \
     X(ACTION_NODE_ALARM, 70, "node.alarm", ACTOR_NODE)
 
 enum actor_kind { ACTOR_NONE = 0, ACTOR_USER = 1, ACTOR_NODE = 2 };
