@@ -63,5 +63,11 @@
 #define LIMIT_COMMIT_MS 100
 #define LIMIT_COMMIT_LEAVES 4096
 #define LIMIT_COMMIT_BYTES (16 * MIB)
+#define LIMIT_LOG_SEGMENTS 512          /* retained by the log: 4 GiB */
+#define LIMIT_LOG_SNAPSHOT (64 * KIB)   /* configuration, and manifest, kept with a compaction */
+#define LIMIT_STORE_READERS 64          /* read transactions at once */
+#define LIMIT_STORE_VALUE (8 * MIB)     /* one value of a table */
+#define STORE_MAP_SIZE (UINT64_C(1) << 40) /* address space reserved for the store */
+#define STORE_WATERMARK (UINT64_C(512) * MIB) /* less left than this: no new blocks */
 
 #endif
