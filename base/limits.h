@@ -57,6 +57,14 @@
 #define LIMIT_COUNTERS 128                      /* of a node's status */
 #define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
 
+/* Raft */
+#define LIMIT_RAFT_EXTRA (4 * KIB)      /* the driver's bytes in a Raft message */
+#define LIMIT_RAFT_CONTEXT (1 * KIB)    /* the driver's bytes in a configuration entry */
+#define LIMIT_RAFT_MANIFEST (32 * KIB)  /* description of a snapshot's state */
+#define LIMIT_RAFT_ENTRIES 1024         /* in one append */
+#define LIMIT_RAFT_WINDOW 128           /* appends in flight per peer */
+#define LIMIT_RAFT_WRITES 64            /* writes handed to the log and not yet durable */
+
 /* storage */
 #define LIMIT_LOG_RECORD (LIMIT_BLOCK + 1024)
 #define LOG_SEGMENT_SIZE (8 * MIB)
