@@ -74,6 +74,76 @@ $(BUILD)/cluster/%: $(BUILD)/tests/cluster/%.o $(TLIB) $(CLILIB) $(LIB)
 $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(NODELIB) $(CLILIB) $(LIB)
 	$(LINK)
 
+# --- tests -----------------------------------------------------------------
+# VECTORS: a folder with published test vectors; tests that need it skip without.
+# DATA: a folder of FHIR R4 bundles for the demo.
+SEEDS     ?= 2000
+FIXED     ?= 1000
+replays    = $(foreach r,$(REPLAY),"$(r) tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $(r)))")
+sims       = $(if $(sim_src),"$(BUILD)/simulate --seeds $(FIXED) --first 1" "$(BUILD)/simulate --seeds $(SEEDS)")
+export VECTORS
+
+deps:
+	@sh configs/install-dependencies.sh build
+deps-check:
+	@sh configs/install-dependencies.sh build check
+.PHONY: deps-check
+
+# The tools are installed before anything is compiled, so that a fresh machine needs one command.
+check: deps-check
+	@$(MAKE) --no-print-directory BUILD=$(BUILD) tests
+tests: $(UNIT) $(REPLAY) $(if $(sim_src),$(BUILD)/simulate) $(PROGS) $(CLUS) $(if $(wildcard tests/lib/liar.c),$(BUILD)/liar)
+	@BUILD=$(BUILD) sh tests/run.sh $(UNIT) $(replays) $(sims) $(CLUS)
+.PHONY: tests
+unit: $(UNIT)
+	@BUILD=$(BUILD) sh tests/run.sh $(UNIT)
+cluster: $(PROGS) $(CLUS) $(if $(wildcard tests/lib/liar.c),$(BUILD)/liar)
+	@BUILD=$(BUILD) sh tests/run.sh $(CLUS)
+
+ASAN = SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -fno-omit-frame-pointer"
+TSAN = SAN="-fsanitize=thread" OPT="-O1 -fno-omit-frame-pointer"
+asan: deps-check
+	@$(MAKE) --no-print-directory BUILD=build/asan $(ASAN) SEEDS=200 FIXED=200 tests
+tsan: deps-check
+	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/lib/tsan.supp $$TSAN_OPTIONS" \
+	 $(MAKE) --no-print-directory BUILD=build/tsan $(TSAN) SEEDS=50 FIXED=50 tests
+
+sim: $(BUILD)/simulate
+	$(Q)$(BUILD)/simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+lint: deps-check
+	@sh tests/lint/arrows.sh
+	@$(MAKE) --no-print-directory BUILD=build/lint-gcc CC=gcc OPT="-O2 -Werror" compile
+	@$(MAKE) --no-print-directory BUILD=build/lint-clang CC=clang OPT="-O1 -Werror" compile
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
+	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -DOK=0 -j 2 $(LAYERS) node cli
+all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(clus_src) \
+                $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c tests/lib/liar.c))
+compile: $(all_objects)
+.PHONY: compile
+
+# FUZZ_SECONDS for each target, with clang's libFuzzer; a crash leaves its input in build/fuzz.
+FUZZ_SECONDS ?= 30
+FUZZ_BINS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
+fuzz: deps-check
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang OPT=-O1 \
+	    SAN="-fsanitize=fuzzer-no-link,address,undefined" $(FUZZ_BINS)
+	@for f in $(FUZZ_BINS); do name=$${f##*/fuzz_}; mkdir -p build/fuzz/corpus/$$name; echo "  FUZZ $$name"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libnode.a build/fuzz/libcli.a build/fuzz/libconsilium.a
+	@$(if $(V),,echo "  LD  $@")
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
+
+bench: deps $(BUILD)/bench $(PROGS)
+	$(Q)$(BUILD)/bench --programs $(BUILD)
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@DATA="$(DATA)" BUILD=$(BUILD) bash tests/demo/demo.sh
+demo-stop:
+	@bash tests/demo/demo.sh stop
+
 clean:
 	rm -rf build
 
