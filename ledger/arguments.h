@@ -167,6 +167,14 @@ struct args_key_close {
     uint32_t attempt;
     uint32_t phase; /* 0 .. 255 */
 };
+struct args_key_activate {
+    enum key_secret secret;
+    uint32_t attempt;
+    uint32_t qualified;                     /* bit i = dealer i, 1 .. LIMIT_NODES; bit 0 is never set */
+    struct point key;                       /* Y; 32 bytes each, not decoded as points */
+    uint32_t n;                             /* 1 .. LIMIT_NODES */
+    struct point verification[LIMIT_NODES]; /* Y_i of member 1 .. n */
+};
 struct args_node_alarm {
     uint32_t kind;  /* 0 .. 255, see consensus/witness.h */
     uint32_t named; /* member index, 0: nobody */
@@ -200,6 +208,7 @@ struct args_node_alarm {
     X(ACTION_KEY_CONFIRM, key_confirm)                                                             \
     X(ACTION_KEY_ANSWER, key_answer)                                                               \
     X(ACTION_KEY_CLOSE, key_close)                                                                 \
+    X(ACTION_KEY_ACTIVATE, key_activate)                                                           \
     X(ACTION_NODE_ALARM, node_alarm)
 
 #define X(action, name)                                                                            \

@@ -1,0 +1,25 @@
+/* Leaves and proofs from the tables, at any size up to the present one (ledger/tree.h).
+ * Only transactions: any thread. */
+#ifndef LEDGER_PROOF_H
+#define LEDGER_PROOF_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/table.h"
+#include "ledger/tree.h"
+
+/* The number of leaves in this transaction. */
+enum err proof_size(uint64_t *size, struct table_txn *txn);
+/* The leaf as encoded; ERR_NOT_FOUND. */
+enum err proof_leaf(struct buffer *out, struct table_txn *txn, uint64_t index);
+/* The root of the first `size` leaves. ERR_INVALID: more than there are. */
+enum err proof_root(struct digest *out, struct table_txn *txn, uint64_t size);
+/* That leaf `index` is in the tree of `size` leaves. ERR_INVALID unless index < size <= present. */
+enum err proof_inclusion(struct tree_proof *out, struct table_txn *txn, uint64_t index, uint64_t size);
+/* That the first `old_size` leaves of the tree of `new_size` are the old tree.
+ * ERR_INVALID unless 0 < old_size <= new_size <= present. Equal sizes: no hashes. */
+enum err proof_consistency(struct tree_proof *out, struct table_txn *txn, uint64_t old_size, uint64_t new_size);
+
+#endif

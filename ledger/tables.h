@@ -1,0 +1,94 @@
+/* Tables of a node: numbers, names, keys and values.
+ *
+ * Replicated tables follow from the leaves alone (attachments from the leaves'
+ * hashes): every node that applied the same leaves holds the same rows, and
+ * ledger_digest covers them. Node-local tables are a node's own and are left
+ * out of it. Numbers and names are never changed or reused.
+ *
+ * Integers in keys are big-endian, so that LMDB's order is theirs; `index` is a
+ * leaf index (8 bytes). Values are canonical msgpack arrays unless said
+ * otherwise; ledger/state.c has their one encoder and decoder.
+ */
+#ifndef LEDGER_TABLES_H
+#define LEDGER_TABLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/table.h"
+
+/* X(NAME, number, "name", replicated)                key -> value
+ *
+ * leaf            index -> the leaf, as encoded
+ * attachment      index -> [salt(16), bytes]; absent: none, erased, or not here yet
+ * tree            index -> interior nodes that this leaf completes (ledger/tree.h)
+ * seen            issued_at(8) actor_kind(1) actor(16) request_id(16) -> [index, decision, reason]
+ * user            id(16) -> struct user
+ * login           login_tag(32) -> user id(16), raw
+ * team            patient(16) user(16) -> [since_ms, index]
+ * record          record(16) -> struct record
+ * version         record(16) version(4) -> struct version
+ * patient_record  patient(16) index(8) -> record(16), raw; index = the leaf that created it
+ * log_subject     subject(16) index(8) -> struct log_facts
+ * log_actor       kind(1) actor(16) index(8) -> struct log_facts
+ * opened          index(8) -> [[record, version, content index] ...] that an approved read opens
+ * policy          index(8) -> the text, raw; the last row is in force
+ * epoch           secret(1) epoch(8) -> struct epoch
+ * keygen          secret(1) -> struct keygen (ledger/keygen.h)
+ * dealing         secret(1) dealer(1) -> [attempt, commitments, digests of sub-shares] of the latest attempt
+ * meta            text -> "state": struct meta
+ *
+ * content_info    index -> [context, capsule, SHA-256(ciphertext), size of the ciphertext], from the attachment
+ * applied         "raft" -> [raft index, raft term] of the last block applied
+ * checkpoint      size(8) -> a witnessed note
+ * peer_mark       member(1) -> the highest state that this peer has signed
+ * dkg_secret      secret(1) ... -> polynomials and sub-shares of the key generation's agent
+ * missing         index -> empty: a replayed leaf names an attachment that is not here yet
+ * blob            name -> whatever a part of the node keeps for itself
+ */
+#define TABLE_LIST(X)                                                                              \
+    X(TABLE_LEAF, 1, "leaf", true)                                                                 \
+    X(TABLE_ATTACHMENT, 2, "attachment", true)                                                     \
+    X(TABLE_TREE, 3, "tree", true)                                                                 \
+    X(TABLE_SEEN, 4, "seen", true)                                                                 \
+    X(TABLE_USER, 5, "user", true)                                                                 \
+    X(TABLE_LOGIN, 6, "login", true)                                                               \
+    X(TABLE_TEAM, 7, "team", true)                                                                 \
+    X(TABLE_RECORD, 8, "record", true)                                                             \
+    X(TABLE_VERSION, 9, "version", true)                                                           \
+    X(TABLE_PATIENT_RECORD, 10, "patient_record", true)                                            \
+    X(TABLE_LOG_SUBJECT, 11, "log_subject", true)                                                  \
+    X(TABLE_LOG_ACTOR, 12, "log_actor", true)                                                      \
+    X(TABLE_OPENED, 13, "opened", true)                                                            \
+    X(TABLE_POLICY, 14, "policy", true)                                                            \
+    X(TABLE_EPOCH, 15, "epoch", true)                                                              \
+    X(TABLE_KEYGEN, 16, "keygen", true)                                                            \
+    X(TABLE_DEALING, 17, "dealing", true)                                                          \
+    X(TABLE_META, 18, "meta", true)                                                                \
+    X(TABLE_CONTENT_INFO, 32, "content_info", false)                                               \
+    X(TABLE_APPLIED, 33, "applied", false)                                                         \
+    X(TABLE_CHECKPOINT, 34, "checkpoint", false)                                                   \
+    X(TABLE_PEER_MARK, 35, "peer_mark", false)                                                     \
+    X(TABLE_DKG_SECRET, 36, "dkg_secret", false)                                                   \
+    X(TABLE_BLOB, 37, "blob", false)                                                               \
+    X(TABLE_MISSING, 38, "missing", false)
+
+enum table_number {
+#define X(name, number, text, replicated) name = number,
+    TABLE_LIST(X)
+#undef X
+};
+
+/* For opening a store: all tables, in the order of their numbers. Static. */
+extern const struct table_name ledger_tables[];
+extern const size_t ledger_tables_count;
+
+bool table_is_replicated(enum table_number table);
+
+/* SHA-256 over number, keys and values of all replicated tables: equal on nodes
+ * that applied the same leaves and hold the same attachments. A full scan. */
+enum err ledger_digest(struct digest *out, struct table_txn *txn);
+/* The same of one table, for tests that find the difference. */
+enum err ledger_digest_table(struct digest *out, struct table_txn *txn, enum table_number table);
+
+#endif
