@@ -40,6 +40,9 @@
 #define LIMIT_BLOCK_REQUESTS 256
 #define LIMIT_NOTE (4 * KIB)                 /* a note or reason, text */
 #define LIMIT_POLICY (32 * KIB)
+#define LIMIT_PERSON_TEXT 256                /* one field of a person: name, address ... */
+#define LIMIT_CURSOR 128                     /* where the next page of an answer begins */
+#define LIMIT_CODE 128                       /* an event's object */
 #define LIMIT_KEYS_PER_USER 8
 #define LIMIT_OPENED 512                     /* record versions opened by one read */
 #define LIMIT_ROWS 256                       /* rows of one page of an answer */

@@ -178,8 +178,10 @@ void unpack_bin_exact(struct unpack *u, void *out, size_t size)
 }
 
 /* RFC 3629, and no control characters but tab and newline. */
-static bool text_valid(const uint8_t *p, size_t n)
+bool text_valid(struct bytes text)
 {
+    const uint8_t *p = text.data;
+    size_t n = text.size;
     for (size_t i = 0; i < n;) {
         uint8_t c = p[i++];
         if (c < 0x80) {
@@ -215,7 +217,7 @@ struct bytes unpack_str(struct unpack *u, size_t max)
     else
         unpack_fail(u, ERR_MALFORMED);
     struct bytes v = take_view(u, n, max);
-    if (u->error == OK && !text_valid(v.data, v.size)) unpack_fail(u, ERR_MALFORMED);
+    if (u->error == OK && !text_valid(v)) unpack_fail(u, ERR_MALFORMED);
     return u->error == OK ? v : (struct bytes){0};
 }
 

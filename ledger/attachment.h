@@ -29,9 +29,9 @@ enum err attachment_check(struct attachment *out, struct bytes in, const struct 
 
 /* --- the bytes, by kind (ledger/action.h says which action has which) --- */
 
-#define LIMIT_PERSON_TEXT 256 /* one field */
 struct person {
-    struct bytes login, name, address, designation, hospital_number; /* UTF-8; empty when not given */
+    /* UTF-8, each at most LIMIT_PERSON_TEXT; empty when not given */
+    struct bytes login, name, address, designation, hospital_number;
 };
 void person_encode(struct buffer *out, const struct person *person);
 enum err person_decode(struct person *out, struct bytes in);

@@ -68,9 +68,10 @@ void checkpoint_format(struct buffer *out, const struct checkpoint *checkpoint, 
 /* A parsed note: views into the text. */
 struct note_line {
     struct bytes name;
+    struct bytes encoded; /* base64 of key id and payload */
     uint8_t key_id[4];
-    uint8_t payload[72]; /* of a cosignature: time_s, signature */
-    uint32_t payload_size; /* longer ones are cut: they are no cosignature/v1 */
+    bool is_cosignature; /* the payload has the size of one; anything else may follow an unknown key id */
+    struct cosignature cosignature;
 };
 struct note {
     struct checkpoint checkpoint;

@@ -34,7 +34,6 @@ enum verdict { VERDICT_UNKNOWN, VERDICT_GOOD, VERDICT_BAD };
 
 struct request_item {
     struct operation operation;
-    struct digest leaf_hash;      /* of the operation in the request's tree */
     struct bytes attachment;      /* encoded; empty if none */
     enum verdict attachment_good; /* see request_item_attachment */
 };
@@ -42,17 +41,17 @@ struct request {
     struct bytes raw;
     uint32_t count;
     struct request_item *items; /* owned */
-    struct signature signature;
+    struct digest *nodes;       /* owned: tree_list_build over the operations */
     struct digest root;
+    struct signature signature;
     /* The signature's verdict and the key it holds for; see request_verify. */
     enum verdict verified;
     struct sign_public verified_key;
 };
 
 /* Views into `in`, which outlives the request. Hashes the operations; checks no
- * signature and no attachment. ERR_TOO_LARGE above LIMIT_REQUEST, ERR_INVALID:
- * different actors or clusters, a request id twice, an attachment without a
- * hash or a hash without an attachment; ERR_NOMEM; the errors of
+ * signature and no attachment. ERR_TOO_LARGE above LIMIT_REQUEST; ERR_INVALID:
+ * different actors or clusters, or a request id twice; ERR_NOMEM; the errors of
  * operation_decode and base/pack.h. On error nothing is owned. */
 enum err request_decode(struct request *out, struct bytes in);
 void request_free(struct request *request); /* also of a zero-initialised one */
@@ -62,7 +61,8 @@ void request_free(struct request *request); /* also of a zero-initialised one */
  * key that the state names costs nothing when it is the same key. One thread at
  * a time. */
 enum err request_verify(struct request *request, const struct sign_public *key);
-/* OK or ERR_ATTACHMENT; kept likewise, so that a worker hashes large attachments.
+/* OK, or ERR_ATTACHMENT: not well-formed, another hash, missing, or there
+ * without a hash. Kept likewise, so that a worker hashes large attachments.
  * `out` may be NULL; OK with zeroed `out` where the operation has none. */
 enum err request_item_attachment(struct request_item *item, struct attachment *out);
 /* Both for all, in a worker. Errors are kept in the verdicts, not returned. */
@@ -80,7 +80,6 @@ struct request_builder {
     struct id request_ids[LIMIT_OPERATIONS];
     struct buffer operations[LIMIT_OPERATIONS];
     struct buffer attachments[LIMIT_OPERATIONS];
-    struct digest hashes[LIMIT_OPERATIONS]; /* leaf hashes of the operations */
     size_t size;                            /* of the request so far, rounded up */
 };
 /* Adds an operation. `attachment` is the encoded attachment, or empty; its hash

@@ -83,9 +83,13 @@ enum err tree_consistency_verify(uint64_t old_size, uint64_t new_size, const str
 
 /* --- small trees in memory (the operations of a request) --- */
 
-/* Root over `count` leaf hashes. */
-void tree_list_root(struct digest *out, const struct digest *leaf_hashes, uint32_t count);
+/* All nodes of a tree over `count` leaf hashes, level after level from the
+ * leaves; a node without a sibling is repeated one level up. The root is the
+ * last one. */
+#define TREE_LIST_NODES(count) (2 * (count) + TREE_LEVELS) /* room, at least */
+/* nodes[0 .. count - 1] are given; the rest is filled in. The number of nodes; count > 0 (CHECK). */
+uint32_t tree_list_build(struct digest *nodes, uint32_t count);
 /* Inclusion proof of leaf `index`; index < count (CHECK). */
-void tree_list_path(struct tree_proof *out, const struct digest *leaf_hashes, uint32_t count, uint32_t index);
+void tree_list_path(struct tree_proof *out, const struct digest *nodes, uint32_t count, uint32_t index);
 
 #endif
