@@ -6,14 +6,14 @@
  * on lines and its isspace follow build and locale).
  *
  *   [role NAME]                     1..32 of a-z 0-9 - _, starts with a letter
- *   ACTION = GRANT, GRANT ...       ACTION: a permission of ledger/action.h, or
- *                                   "record.*" and the like: all of that group
+ *   ACTION = GRANT, GRANT ...       ACTION: a permission of ledger/action.h that users have
  *   GRANT  = SCOPE [CONFIDENTIALITY]   own | team | hospital | any;  N | R | V
  *   grants = ROLE, ROLE ...         roles that it may give, and whose users it may change
  *
- * record.create, update, delete, read, copy and history need a confidentiality;
- * the others have none. A line starting with # is a comment. Deny by default.
- * Later lines about one action add grants to earlier ones of the same role.
+ * record.* actions need a confidentiality, all others have none. A line starting
+ * with # is a comment. Lines end with "\n"; blanks are space and tab; the rest is
+ * printable ASCII, in comments any UTF-8. A role, an action of a role, a scope of an
+ * action: once each. Deny by default.
  *
  * Three roles the rules know by name. root: must be there with policy.set any; its
  * last usable user can't be removed. root and admin: never in a user search.
@@ -67,7 +67,7 @@ enum reason policy_decide(const struct policy *policy, int role, enum action act
 /* The highest confidentiality that is permitted within `reached`, or -1. */
 int policy_highest(const struct policy *policy, int role, enum action action, scope_set reached);
 
-bool policy_needs_confidentiality(enum action action);
+bool policy_needs_confidentiality(enum action action); /* record.* */
 
 /* Names that the rules know. */
 #define ROLE_ROOT "root"
