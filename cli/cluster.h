@@ -1,0 +1,64 @@
+/* The cluster as this client trusts it (the genesis file), and a connection to
+ * one of its nodes: the one asked for, or whichever answers. */
+#ifndef CLI_CLUSTER_H
+#define CLI_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "cli/output.h"
+#include "ledger/genesis.h"
+#include "net/client.h"
+#include "net/protocol.h"
+
+struct cluster {
+    struct buffer text; /* the genesis file; `genesis` points into it */
+    struct genesis genesis;
+    struct output *output; /* for progress and warnings; may be NULL */
+    uint32_t timeout_ms;   /* of one answer */
+
+    struct tls_context *tls;
+    struct client *client; /* NULL: not connected */
+    uint32_t member;       /* index of the node we are connected to, or were last */
+    uint32_t via;          /* 0: any; else only this one */
+    uint32_t started;      /* where the search for a node began; 0: not yet */
+    uint64_t next_id;
+    int64_t clock_ahead_ms; /* the node's clock minus ours, at connecting */
+    bool warned_clock;
+};
+
+/* Reads and checks the genesis file. `via`: a member's name, or NULL.
+ * ERR_NOT_FOUND for a name that no member has (with the nearest one). */
+enum err cluster_open(struct cluster *c, const char *genesis_file, const char *via, uint32_t timeout_ms,
+                      struct output *output, struct failure *failure);
+void cluster_close(struct cluster *c);
+
+/* Connects unless connected: each member once, beginning behind the last one.
+ * Checks the node's key (pin), cluster id, n, b and k. ERR_OTHER_CLUSTER,
+ * ERR_WRONG_PEER (these only when no other node answers), ERR_UNREACHABLE. */
+enum err cluster_connect(struct cluster *c, struct failure *failure);
+/* To exactly this member. */
+enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *failure);
+void cluster_drop(struct cluster *c); /* closes; the next connect begins with another member */
+
+/* A question. *id is what its answers carry. */
+enum err cluster_send(struct cluster *c, uint64_t *id, enum message_type type, struct bytes body,
+                      struct failure *failure);
+/* The next answer to `id`; others are skipped. FAILED comes as its code and the
+ * node's text (*retry_after_ms may be NULL). ERR_TIMEOUT leaves the connection
+ * as it is, other trouble of the connection drops it. The body's view is valid
+ * until the next call. */
+enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint32_t timeout_ms,
+                         uint64_t *retry_after_ms, struct failure *failure);
+/* Both, for an answer of one type: ERR_UNEXPECTED for another. Connects first.
+ * Tries other nodes when this one is down. */
+enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type type, struct bytes body,
+                     enum message_type expected, struct failure *failure);
+
+const char *cluster_member_name(const struct cluster *c, uint32_t member); /* "?" for none */
+/* ~/.cache/consilium/<cluster id>/NAME; allocated; NULL without a home. */
+char *cluster_cache_path(const struct cluster *c, const char *name);
+
+#endif

@@ -1,0 +1,401 @@
+#include "cli/command_line.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* --- suggestions --- */
+
+#define EDIT_MAX 64
+
+static unsigned least_of(unsigned a, unsigned b, unsigned c)
+{
+    unsigned least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+unsigned edit_distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    if (n >= EDIT_MAX || m >= EDIT_MAX) return UINT_MAX;
+    unsigned rows[3][EDIT_MAX + 1]; /* two rows back, one back, this */
+    unsigned *before = rows[0], *last = rows[1], *now = rows[2];
+    for (size_t j = 0; j <= m; j++)
+        last[j] = (unsigned)j;
+    for (size_t i = 1; i <= n; i++) {
+        now[0] = (unsigned)i;
+        for (size_t j = 1; j <= m; j++) {
+            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
+            now[j] = least_of(last[j] + 1, now[j - 1] + 1, last[j - 1] + (x != y));
+            bool swapped = i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
+                           y == tolower((unsigned char)a[i - 2]);
+            if (swapped && before[j - 2] + 1 < now[j]) now[j] = before[j - 2] + 1;
+        }
+        unsigned *spare = before;
+        before = last, last = now, now = spare;
+    }
+    return last[m];
+}
+
+const char *nearest(const char *text, const char *const *candidates, size_t count)
+{
+    const char *best = NULL;
+    unsigned least = UINT_MAX;
+    for (size_t i = 0; i < count; i++) {
+        unsigned d = edit_distance(text, candidates[i]);
+        if (d < least) least = d, best = candidates[i];
+    }
+    size_t size = strlen(text);
+    unsigned allowed = size <= 3 ? 1 : size <= 6 ? 2 : 3;
+    return least <= allowed ? best : NULL;
+}
+
+/* --- which command --- */
+
+/* Whether `name`'s first word is `word`; *rest is then its second ("" when there is none). */
+static bool first_word(const char *name, const char *word, const char **rest)
+{
+    size_t n = strlen(word);
+    if (n == 0 || strncmp(name, word, n) != 0 || (name[n] != ' ' && name[n] != '\0')) return false;
+    *rest = name[n] == ' ' ? name + n + 1 : name + n;
+    return true;
+}
+
+static size_t commands_count(const struct command *commands)
+{
+    size_t n = 0;
+    while (commands[n].name)
+        n++;
+    return n;
+}
+
+static bool is_group(const struct command *commands, const char *word)
+{
+    const char *rest;
+    for (const struct command *c = commands; c->name; c++)
+        if (first_word(c->name, word, &rest) && *rest) return true;
+    return false;
+}
+
+static enum err unknown_command(const struct command *commands, const char *word, struct failure *failure)
+{
+    size_t n = commands_count(commands);
+    char(*words)[EDIT_MAX] = xcalloc(n, sizeof *words);
+    const char **candidates = xcalloc(n, sizeof *candidates);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(words[i], sizeof words[i], "%.*s", (int)strcspn(commands[i].name, " "), commands[i].name);
+        candidates[i] = words[i];
+    }
+    const char *near = nearest(word, candidates, n);
+    enum err e = fail(failure, ERR_USAGE, "there is no command '%s'%s%s%s", word, near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
+    free(candidates);
+    free(words);
+    return e;
+}
+
+static enum err unknown_in_group(const struct command *commands, const char *group, const char *word,
+                                 struct failure *failure)
+{
+    size_t n = commands_count(commands), found = 0;
+    const char **candidates = xcalloc(n, sizeof *candidates);
+    for (size_t i = 0; i < n; i++)
+        if (first_word(commands[i].name, group, &candidates[found]) && *candidates[found]) found++;
+    const char *near = nearest(word, candidates, found);
+    enum err e;
+    if (near)
+        e = fail(failure, ERR_USAGE, "there is no command '%s %s'; did you mean '%s %s'?", group, word, group, near);
+    else
+        e = fail(failure, ERR_USAGE, "there is no command '%s %s'; see 'consilium %s --help'", group, word, group);
+    free(candidates);
+    return e;
+}
+
+/* Takes one or two of the words for the command's name. A group alone leaves
+ * the command NULL and names the topic. */
+static enum err find_command(struct command_line *a, const struct command *commands, struct failure *failure)
+{
+    if (a->operand_count == 0) return OK;
+    const char *word = a->operands[0], *second = a->operand_count > 1 ? a->operands[1] : NULL, *rest;
+    if (strcmp(word, "help") == 0) {
+        a->help = true;
+        a->operands++, a->operand_count--;
+        return find_command(a, commands, failure);
+    }
+    bool group = is_group(commands, word);
+    for (const struct command *c = commands; c->name && !a->command; c++) {
+        if (!first_word(c->name, word, &rest)) continue;
+        if (*rest ? second && strcmp(rest, second) == 0 : !group || !second) {
+            a->command = c;
+            size_t used = *rest ? 2 : 1;
+            a->operands += used, a->operand_count -= used;
+        }
+    }
+    if (a->command) return OK;
+    if (!group) return unknown_command(commands, word, failure);
+    a->topic = word;
+    if (second) return unknown_in_group(commands, word, second, failure);
+    return OK;
+}
+
+/* --- options --- */
+
+static const struct option_row *row_named(const struct option_row *rows, const char *name, size_t size)
+{
+    for (; rows && rows->name; rows++)
+        if (strlen(rows->name) == size && memcmp(rows->name, name, size) == 0) return rows;
+    return NULL;
+}
+
+static const struct option_row *row_lettered(const struct option_row *rows, char letter)
+{
+    for (; rows && rows->name; rows++)
+        if (rows->letter == letter) return rows;
+    return NULL;
+}
+
+static const struct option_row *find_option(const struct command_line *a, const char *name, size_t size)
+{
+    const struct option_row *row = a->command ? row_named(a->command->options, name, size) : NULL;
+    return row ? row : row_named(a->common, name, size);
+}
+
+static enum err unknown_option(const struct command_line *a, const char *word, size_t size, struct failure *failure)
+{
+    const char *candidates[2 * OPTIONS_MAX];
+    size_t n = 0;
+    for (const struct option_row *r = a->command ? a->command->options : NULL; r && r->name; r++)
+        candidates[n++] = r->name;
+    for (const struct option_row *r = a->common; r->name && n < 2 * OPTIONS_MAX; r++)
+        candidates[n++] = r->name;
+    char name[EDIT_MAX];
+    snprintf(name, sizeof name, "%.*s", (int)(size < EDIT_MAX ? size : EDIT_MAX - 1), word);
+    const char *near = nearest(name, candidates, n);
+    const char *command = a->command ? a->command->name : "";
+    if (near)
+        return fail(failure, ERR_USAGE, "there is no option '--%s'; did you mean '--%s'?", name, near);
+    return fail(failure, ERR_USAGE, "there is no option '--%s'; see 'consilium%s%s --help'", name, *command ? " " : "",
+                command);
+}
+
+/* A word that is an option: "-x", "--name"; not "-" (standard input) and not "--". */
+static bool is_option(const char *word) { return word[0] == '-' && word[1] != '\0'; }
+
+/* The option a word names, and where its value starts inside the word, if it does. */
+static const struct option_row *option_of(const struct command_line *a, const char *word, const char **inside)
+{
+    *inside = NULL;
+    if (word[1] != '-') {
+        const struct option_row *row = a->command ? row_lettered(a->command->options, word[1]) : NULL;
+        if (!row) row = row_lettered(a->common, word[1]);
+        if (row && word[2]) *inside = word + 2;
+        return row;
+    }
+    const char *name = word + 2;
+    size_t size = strcspn(name, "=");
+    if (name[size]) *inside = name + size + 1;
+    return find_option(a, name, size);
+}
+
+/* Whether the next word is the value of this one. Before the command is known,
+ * only common options are; a command's own stand behind it. */
+static bool takes_next(const struct command_line *a, const char *word)
+{
+    const char *inside;
+    const struct option_row *row = option_of(a, word, &inside);
+    return row && row->value && !inside;
+}
+
+static enum err take_option(struct command_line *a, const char *word, const char *next, struct failure *failure)
+{
+    const char *inside;
+    const struct option_row *row = option_of(a, word, &inside);
+    if (!row && word[1] != '-') return fail(failure, ERR_USAGE, "there is no option '-%c'", word[1]);
+    if (!row) return unknown_option(a, word + 2, strcspn(word + 2, "="), failure);
+    if (!row->value && inside) return fail(failure, ERR_USAGE, "option '--%s' takes no value", row->name);
+    const char *value = row->value ? inside ? inside : next : NULL;
+    if (row->value && !value) return fail(failure, ERR_USAGE, "option '--%s' needs a value: %s", row->name, row->value);
+    for (size_t i = 0; i < a->count; i++)
+        if (a->given[i].option == row && !row->repeated)
+            return fail(failure, ERR_USAGE, "option '--%s' is given twice", row->name);
+    if (strcmp(row->name, "help") == 0) a->help = true;
+    if (strcmp(row->name, "version") == 0) a->version = true;
+    a->given[a->count++] = (struct given_option){row, value};
+    return OK;
+}
+
+#define NAME_WORDS 3 /* "help user add" */
+
+/* First pass: the words that are no options, to find the command. */
+static void collect_words(struct command_line *a, const struct command *commands, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            while (++i < argc)
+                a->operands[a->operand_count++] = argv[i];
+            return;
+        }
+        if (!is_option(argv[i])) {
+            a->operands[a->operand_count++] = argv[i];
+            /* The command's options decide from here on which words are values. */
+            struct command_line probe = *a;
+            probe.command = NULL;
+            if (a->operand_count <= NAME_WORDS && find_command(&probe, commands, NULL) == OK)
+                a->command = probe.command;
+        } else if (takes_next(a, argv[i])) {
+            i++;
+        }
+    }
+    a->command = NULL;
+}
+
+static enum err check_complete(const struct command_line *a, struct failure *failure)
+{
+    const struct command *c = a->command;
+    for (const struct option_row *r = c->options; r->name; r++)
+        if (r->required && !option_given(a, r->name))
+            return fail(failure, ERR_USAGE, "'%s' needs --%s %s: %s", c->name, r->name, r->value, r->help);
+    if (a->operand_count < c->least)
+        return fail(failure, ERR_USAGE, "'%s' needs %s", c->name, c->operands);
+    if (a->operand_count > c->most)
+        return fail(failure, ERR_USAGE, "'%s' takes %s%s, but '%s' follows", c->name, c->most ? "only " : "no operands",
+                    c->operands, a->operands[c->most]);
+    return OK;
+}
+
+enum err command_line_parse(struct command_line *out, const struct command *commands, const struct option_row *common,
+                         int argc, char **argv, struct failure *failure)
+{
+    size_t room = argc > 0 ? (size_t)argc : 1;
+    *out = (struct command_line){.common = common, .given = xcalloc(room, sizeof *out->given)};
+    out->operands = out->words = xcalloc(room, sizeof *out->words);
+    collect_words(out, commands, argc, argv);
+    enum err e = find_command(out, commands, failure);
+    for (int i = 1; e == OK && i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (!is_option(argv[i])) continue;
+        bool next = takes_next(out, argv[i]);
+        e = take_option(out, argv[i], next && i + 1 < argc ? argv[i + 1] : NULL, failure);
+        if (next) i++;
+    }
+    if (e != OK || out->help || out->version || !out->command) return e;
+    return check_complete(out, failure);
+}
+
+void command_line_free(struct command_line *a)
+{
+    free(a->given);
+    free(a->words);
+    *a = (struct command_line){0};
+}
+
+/* --- reading --- */
+
+static const struct option_row *declared(const struct command_line *a, const char *name)
+{
+    const struct option_row *row = find_option(a, name, strlen(name));
+    CHECK(row != NULL);
+    return row;
+}
+
+bool option_given(const struct command_line *a, const char *name)
+{
+    const struct option_row *row = declared(a, name);
+    for (size_t i = 0; i < a->count; i++)
+        if (a->given[i].option == row) return true;
+    return false;
+}
+
+const char *option_text(const struct command_line *a, const char *name)
+{
+    const struct option_row *row = declared(a, name);
+    const char *value = NULL;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->given[i].option == row) value = a->given[i].value;
+    return value;
+}
+
+const char *option_next(const struct command_line *a, const char *name, size_t *at)
+{
+    const struct option_row *row = declared(a, name);
+    while (*at < a->count) {
+        const struct given_option *g = &a->given[(*at)++];
+        if (g->option == row) return g->value;
+    }
+    return NULL;
+}
+
+enum err option_number(uint64_t *out, const struct command_line *a, const char *name, uint64_t otherwise,
+                          uint64_t least, uint64_t most, struct failure *failure)
+{
+    const char *text = option_text(a, name);
+    *out = otherwise;
+    if (!text) return OK;
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    bool whole = isdigit((unsigned char)text[0]) && *end == '\0' && errno == 0;
+    if (!whole || v < least || v > most)
+        return fail(failure, ERR_USAGE, "--%s takes a whole number from %llu to %llu, not '%s'", name,
+                    (unsigned long long)least, (unsigned long long)most, text);
+    *out = v;
+    return OK;
+}
+
+/* --- help --- */
+
+static void print_options(FILE *to, const struct option_row *rows)
+{
+    for (; rows->name; rows++) {
+        char left[80], letter[8] = "    ";
+        if (rows->letter) snprintf(letter, sizeof letter, "-%c, ", rows->letter);
+        snprintf(left, sizeof left, "%s--%s%s%s%s", letter, rows->name, rows->value ? " " : "",
+                 rows->value ? rows->value : "", rows->repeated ? " ..." : "");
+        fprintf(to, "  %-32s %s%s\n", left, rows->help, rows->required ? " (required)" : "");
+    }
+}
+
+void print_overview(FILE *to, const struct command *commands, const struct option_row *common,
+                              const char *topic)
+{
+    fprintf(to, "Usage: consilium [OPTION]... %s%sCOMMAND\n\n", topic ? topic : "", topic ? " " : "");
+    const char *group = "";
+    for (const struct command *c = commands; c->name; c++) {
+        const char *rest;
+        if (topic && !first_word(c->name, topic, &rest)) continue;
+        size_t n = strcspn(c->name, " ");
+        bool same = strlen(group) >= n && strncmp(group, c->name, n) == 0 && (group[n] == ' ' || group[n] == '\0');
+        if (!same && *group && !topic) fputc('\n', to);
+        group = c->name;
+        char left[80];
+        snprintf(left, sizeof left, "%s %s", c->name, c->operands);
+        fprintf(to, "  %-32s %s\n", left, c->summary);
+    }
+    fprintf(to, "\nOptions of every command:\n");
+    print_options(to, common);
+    fprintf(to, "\nExit codes: 0 done, 1 failed, 2 usage, 3 denied by policy, 4 identity missing or locked,\n"
+                "5 no quorum or time-out, 6 verification failed, 7 conflict.\n"
+                "'consilium COMMAND --help' explains a command, with an example.\n");
+}
+
+void print_help(FILE *to, const struct command *c, const struct option_row *common)
+{
+    fprintf(to, "Usage: consilium %s%s%s%s\n\n%s.\n", c->name, *c->operands ? " " : "", c->operands,
+            c->options[0].name ? " [OPTION]..." : "", c->summary);
+    if (c->details) fprintf(to, "\n%s\n", c->details);
+    if (c->options[0].name) {
+        fprintf(to, "\nOptions:\n");
+        print_options(to, c->options);
+    }
+    fprintf(to, "\nOptions of every command:\n");
+    print_options(to, common);
+    fprintf(to, "\nExample:\n");
+    for (const char *line = c->example; line && *line;) {
+        size_t n = strcspn(line, "\n");
+        fprintf(to, "  consilium %.*s\n", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+}

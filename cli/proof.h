@@ -1,0 +1,23 @@
+/* What a client checks before it says "done": pure functions of bytes. */
+#ifndef CLI_PROOF_H
+#define CLI_PROOF_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "ledger/checkpoint.h"
+#include "ledger/genesis.h"
+#include "ledger/leaf.h"
+
+/* A note under k cosignatures of the genesis' members, and the leaf in its tree.
+ * `out` points into `leaf`. ERR_CHECKPOINT, ERR_TOO_FEW_COSIGNATURES,
+ * ERR_OTHER_CLUSTER (the note's origin is another cluster's), ERR_BAD_PROOF,
+ * ERR_MALFORMED; all of them mean: do not trust the sender. */
+enum err proof_check_leaf(struct leaf *out, const struct genesis *genesis, struct bytes note, struct bytes leaf,
+                          const struct digest *hashes, uint32_t count, struct failure *failure);
+/* That leaf holds exactly this operation, signed by this key. */
+enum err proof_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,
+                               struct failure *failure);
+
+#endif

@@ -1,0 +1,49 @@
+/* What a running command has at hand; each part is opened when first needed. */
+#ifndef CLI_TOOL_H
+#define CLI_TOOL_H
+
+#include <stdbool.h>
+
+#include "cli/cluster.h"
+#include "cli/collective.h"
+#include "cli/command_line.h"
+#include "cli/identity.h"
+#include "cli/output.h"
+#include "cli/settings.h"
+#include "cli/submit.h"
+
+struct tool {
+    const struct command_line *line;
+    const struct command *commands;
+    struct settings settings;
+    struct output output;
+    struct failure failure; /* of the last step */
+
+    bool cluster_opened, identity_opened, collective_known;
+    struct cluster cluster;
+    struct identity identity;
+    struct collective collective;
+};
+
+/* Each is idempotent; on an error tool->failure says why. */
+enum err tool_cluster(struct tool *t);    /* the genesis file, no connection */
+enum err tool_identity(struct tool *t);   /* unlocked */
+enum err tool_collective(struct tool *t); /* the records' collective key, proved */
+void tool_close(struct tool *t);
+
+/* Prints tool->failure; its exit code. */
+int tool_failed(struct tool *t);
+
+/* Submits one operation. OK: approved and co-signed, *out is set (free with
+ * submission_free). A denial is ERR_DENIED (or ERR_CONFLICT) with the reason in
+ * tool->failure; `denied_exit` then holds the exit code for it (tool_failed uses it). */
+enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft);
+
+/* Operand i, CHECKed to be there. */
+const char *tool_operand(const struct tool *t, size_t i);
+/* "--yes", or the person says yes. */
+enum err tool_confirm(struct tool *t, const char *question);
+/* --purpose CODE, or `otherwise`. */
+enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise);
+
+#endif
