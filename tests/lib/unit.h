@@ -1,0 +1,17 @@
+/* cmocka with the headers it wants before it. Its macro `fail` would break
+ * base/error.h's function: here it is fail_test(). */
+#ifndef TESTS_LIB_UNIT_H
+#define TESTS_LIB_UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#undef fail
+#define fail_test() _fail(__FILE__, __LINE__)
+
+#endif
