@@ -33,7 +33,6 @@ struct frame_reader {
     size_t kept_at;      /* first unread byte of `kept` */
     struct bytes input;  /* borrowed by frame_feed, not read yet */
     enum err error;      /* sticky */
-    bool lent;           /* the last frame is a view into `kept` */
     size_t limit;        /* of one frame; 0: LIMIT_FRAME */
 };
 
@@ -42,8 +41,8 @@ void frame_reader_free(struct frame_reader *r);
 /* Borrows `in` until frame_next returns ERR_NOT_FOUND or frame_keep is called.
  * The input before must have been read to its end or kept (checked). */
 void frame_feed(struct frame_reader *r, struct bytes in);
-/* OK: a frame, views valid until the next call on this reader (or the end of
- * the fed bytes). ERR_NOT_FOUND: no whole frame left; everything fed has been
+/* OK: a frame, views valid until the next call on this reader (frame_keep too)
+ * or the end of the fed bytes. ERR_NOT_FOUND: no whole frame left; everything fed has been
  * taken over. ERR_FRAME_TOO_LONG, ERR_MALFORMED, ERR_NOT_CANONICAL,
  * ERR_TRUNCATED (inside the frame), ERR_TRAILING, ERR_TOO_DEEP, ERR_NOMEM:
  * sticky, the connection is of no more use. */

@@ -86,7 +86,8 @@ const char *tls_version(const struct tls_session *s);
 const char *tls_cipher(const struct tls_session *s);
 
 /* On a client, once open (with TLS 1.3: after the first answer came): what the
- * next tls_client_new can resume with; NULL when the server gave nothing. The caller owns it. */
+ * next tls_client_new can resume with; NULL when there is nothing new since the last call. The
+ * caller owns it. */
 struct tls_ticket *tls_ticket_take(struct tls_session *s);
 void tls_ticket_free(struct tls_ticket *ticket); /* NULL is allowed */
 
