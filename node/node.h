@@ -1,0 +1,71 @@
+/* The parts of a running node, and who knows whom.
+ *
+ * daemon.c makes and ends them; every other file of node/ gets this struct and
+ * uses the parts it needs. All on the loop's thread.
+ */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include <uv.h>
+
+#include "consensus/catchup.h"
+#include "consensus/driver.h"
+#include "consensus/keygen_agent.h"
+#include "consensus/witness.h"
+#include "ledger/genesis.h"
+#include "ledger/state.h"
+#include "net/listener.h"
+#include "net/peers.h"
+#include "node/config.h"
+#include "node/identity.h"
+#include "storage/log.h"
+#include "storage/store.h"
+
+#define CONSILIUM_VERSION "0.1"
+
+struct release_desk; /* node/release.h */
+struct board;        /* node/status.h */
+struct session;      /* node/session.h */
+
+struct node {
+    const struct config *config;
+    struct node_identity identity;
+    struct buffer genesis_text;
+    struct genesis genesis;
+    unsigned self; /* member index */
+
+    uv_loop_t loop;
+    struct tls_context *tls;
+    struct network *network;
+    struct listener *listener;
+    struct peers *peers;
+    struct log *log;
+    struct store *store;
+    struct driver *driver;
+    struct witness *witness;
+    struct catchup *catchup;
+    struct keygen_agent *keygen;
+    struct release_desk *release;
+    struct board *board;
+
+    struct session *sessions; /* of clients, a list */
+    size_t requests;          /* in flight, of all clients */
+    size_t request_bytes;
+    struct epoch epoch;       /* newest of the record key; epoch.epoch 0: not active yet */
+    bool epoch_asked;         /* a read of it is under way */
+    bool ready;               /* all state and attachments are here, and the record key is active */
+    bool stopping;
+    int exit_code;
+    struct {
+        uint64_t sessions, requests, refused, releases;
+    } counters;
+};
+
+/* "ready", or in a word why not: "catching up", "generating keys", "no leader", "quarantined". */
+const char *node_state(const struct node *node);
+/* Runs until SIGTERM or SIGINT, or until it can't go on. Returns the exit code. */
+int node_run(struct node *node);
+/* Begins a clean stop. */
+void node_stop(struct node *node, int exit_code);
+
+#endif

@@ -1,0 +1,469 @@
+#include "node/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "crypto/hash.h"
+#include "crypto/tdh2.h"
+#include "ledger/apply.h"
+#include "ledger/arguments.h"
+#include "ledger/leaf.h"
+#include "ledger/proof.h"
+#include "ledger/record.h"
+#include "ledger/request.h"
+
+enum job_state { CHECKING, FINDING_KEY, SUBMITTED, WITNESSING, PROVING };
+
+struct result {
+    uint32_t action;
+    bool has_leaf;
+    uint64_t index;
+    struct buffer leaf; /* empty: read it when proving */
+};
+
+struct job {
+    struct session *session;
+    struct node *node;
+    uint64_t id; /* of the question */
+    enum wait wait;
+    enum job_state state;
+    uint64_t deadline_ns;
+    size_t bytes;
+    bool counted; /* in node->requests */
+
+    struct submission submission;
+    struct witness_wait witnessing;
+    struct state_read read;
+    uv_work_t work;
+    enum err code; /* of the worker */
+    const char *text;
+    bool fresh_tried, has_key;
+    struct sign_public key;
+    struct actor actor;
+    bool has_collective;
+    struct point collective;
+
+    bool prove_only, any_leaf;
+    size_t count;
+    struct result *results;
+    uint64_t size; /* of the checkpoint in `note` */
+    struct buffer note, answer;
+};
+
+static void job_free(struct job *j)
+{
+    if (j->counted) {
+        j->node->requests--;
+        j->node->request_bytes -= j->bytes;
+    }
+    for (size_t i = 0; i < j->count && j->results; i++)
+        buffer_free(&j->results[i].leaf);
+    free(j->results);
+    buffer_free(&j->submission.request);
+    buffer_free(&j->note);
+    buffer_free(&j->answer);
+    session_end(j->session);
+    free(j);
+}
+
+static void job_fail(struct job *j, enum err code, const char *text)
+{
+    uint64_t retry = code == ERR_BUSY ? 100 : code == ERR_NOT_READY ? 1000 : 0;
+    session_fail(j->session, j->id, code, text, retry);
+    j->node->counters.refused++;
+    job_free(j);
+}
+
+static struct job *job_new(struct session *s, uint64_t id)
+{
+    struct job *j = calloc(1, sizeof *j);
+    if (!j) {
+        session_fail(s, id, ERR_BUSY, "out of memory", 1000);
+        return NULL;
+    }
+    if (!session_begin(s, id)) {
+        free(j);
+        return NULL;
+    }
+    j->session = s;
+    j->node = s->node;
+    j->id = id;
+    j->deadline_ns = clock_monotonic_ns() + (uint64_t)LIMIT_REQUEST_MS * 1000000;
+    return j;
+}
+
+/* --- CHECKING: on a worker --- */
+
+/* The context that this operation's content must have been encrypted under. */
+static bool content_context(struct record_context *c, const struct operation *op)
+{
+    struct arguments a;
+    *c = (struct record_context){.cluster = op->cluster, .author = op->actor.id, .version = 1};
+    if (arguments_decode(&a, op->action, op->args) != OK) return false; /* apply will say so */
+    if (a.action == ACTION_RECORD_CREATE) {
+        c->patient = a.record_create.patient, c->record = a.record_create.record, c->conf = a.record_create.conf;
+    } else if (a.action == ACTION_RECORD_UPDATE) {
+        c->patient = a.record_update.patient, c->record = a.record_update.record, c->conf = a.record_update.conf;
+        c->version = a.record_update.base_version + 1;
+    } else if (a.action == ACTION_RECORD_COPY) {
+        c->patient = a.record_copy.patient, c->record = a.record_copy.record, c->conf = a.record_copy.conf;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static enum err check_capsule(const struct job *j, struct request_item *item)
+{
+    struct record_context context;
+    if (!content_context(&context, &item->operation)) return OK;
+    struct attachment attachment;
+    struct content content;
+    struct tdh2_capsule capsule;
+    enum err e = request_item_attachment(item, &attachment);
+    if (e != OK) return e;
+    e = content_decode(&content, attachment.content);
+    if (e != OK) return e;
+    if (tdh2_capsule_decode(&capsule, content.capsule) != OK) return ERR_BAD_CAPSULE;
+    if (!j->has_collective) return OK; /* every node checks before its first share */
+    uint8_t bytes[RECORD_CONTEXT_MAX];
+    struct buffer encoded = {.limit = sizeof bytes};
+    record_context_encode(&encoded, &context);
+    CHECK(!encoded.failed);
+    memcpy(bytes, encoded.data, encoded.size);
+    struct digest label = record_label(bytes_of(bytes, encoded.size), content.ciphertext);
+    buffer_free(&encoded);
+    return tdh2_capsule_verify(&capsule, &j->collective, &label);
+}
+
+static enum err find_key(struct job *j, struct table_txn *txn)
+{
+    struct user user;
+    enum err e = state_user_get(&user, txn, &j->actor.id);
+    if (e == ERR_NOT_FOUND) return ERR_UNKNOWN_ACTOR;
+    if (e != OK) return e;
+    int i = user_key_find(&user, &j->actor.key);
+    if (i < 0) return ERR_UNKNOWN_ACTOR;
+    j->key = user.keys[i].key;
+    j->has_key = true;
+    return OK;
+}
+
+static enum err find_key_synced(struct job *j)
+{
+    struct table_txn *txn;
+    enum err e = store_begin_read(&txn, j->node->store);
+    if (e != OK) return e;
+    e = find_key(j, txn);
+    store_abort(txn);
+    return e;
+}
+
+static enum err check_items(struct job *j, struct request *r)
+{
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (r->items[i].attachment_good == VERDICT_BAD) return ERR_ATTACHMENT;
+        enum err e = check_capsule(j, &r->items[i]);
+        if (e != OK) return e;
+        j->results[i].action = r->items[i].operation.action;
+    }
+    return OK;
+}
+
+static enum err check_request(struct job *j, struct request *r)
+{
+    const struct operation *first = &r->items[0].operation;
+    j->actor = first->actor;
+    if (!digest_equal(&first->cluster, &j->node->genesis.cluster)) return ERR_OTHER_CLUSTER;
+    if (first->actor.kind != ACTOR_USER) return ERR_UNAUTHORIZED;
+    if (!j->results) {
+        j->results = calloc(r->count, sizeof *j->results);
+        if (!j->results) return ERR_NOMEM;
+        j->count = r->count;
+    }
+    enum err e = j->has_key ? OK : find_key_synced(j);
+    if (e != OK) return e;
+    request_check(r, &j->key);
+    if (r->verified != VERDICT_GOOD) return ERR_BAD_SIGNATURE;
+    return check_items(j, r);
+}
+
+static void check_work(uv_work_t *work)
+{
+    struct job *j = work->data;
+    struct request r;
+    j->code = request_decode(&r, buffer_bytes(&j->submission.request));
+    if (j->code != OK) return;
+    j->code = check_request(j, &r);
+    request_free(&r);
+}
+
+/* --- PROVING --- */
+
+static void send_cosigned(struct state_read *read, enum err code)
+{
+    struct job *j = read->data;
+    if (code != OK) {
+        job_fail(j, code, j->text);
+        return;
+    }
+    session_send(j->session, MESSAGE_COSIGNED, j->id, &j->answer);
+    job_free(j);
+}
+
+/* A session sees its own actor's leaves; an approved export opens all. */
+static bool may_see(const struct job *j, const struct buffer *bytes)
+{
+    struct leaf leaf;
+    if (!j->prove_only || j->any_leaf) return true;
+    return leaf_decode(&leaf, buffer_bytes(bytes)) == OK && leaf.index != 0 &&
+           actor_equal(&leaf.operation.actor, &j->actor);
+}
+
+static enum err prove_one(struct job *j, struct result *r, struct message_proof *proof, struct tree_proof *hashes,
+                          struct table_txn *txn, uint64_t size)
+{
+    *proof = (struct message_proof){0};
+    if (!r->has_leaf) return OK;
+    enum err e = r->leaf.size ? OK : proof_leaf(&r->leaf, txn, r->index);
+    if (e == OK && !may_see(j, &r->leaf)) e = ERR_UNAUTHORIZED;
+    if (e == OK) e = proof_inclusion(hashes, txn, r->index, size);
+    if (e != OK) return e;
+    *proof = (struct message_proof){buffer_bytes(&r->leaf), hashes->hashes, hashes->count};
+    return OK;
+}
+
+static enum err prove_run(struct state_read *read, struct table_txn *txn)
+{
+    struct job *j = read->data;
+    enum err e = OK;
+    struct message_cosigned *m = calloc(1, sizeof *m);
+    struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
+    if (!m || !hashes) e = ERR_NOMEM;
+    for (size_t i = 0; e == OK && i < j->count; i++)
+        e = prove_one(j, &j->results[i], &m->proofs[i], &hashes[i], txn, j->size);
+    if (e == OK) {
+        m->note = buffer_bytes(&j->note);
+        m->count = (uint32_t)j->count;
+        j->answer.limit = LIMIT_FRAME;
+        message_cosigned_encode(&j->answer, m);
+    }
+    free(hashes);
+    free(m);
+    return e;
+}
+
+static void prove(struct job *j)
+{
+    struct bytes note;
+    uint64_t raft_index, raft_term;
+    struct digest root;
+    if (!witness_newest(j->node->witness, &note, &j->size, &root, &raft_index, &raft_term)) {
+        job_fail(j, ERR_NOT_WITNESSED, NULL);
+        return;
+    }
+    struct driver_status d;
+    driver_status(j->node->driver, &d);
+    j->state = PROVING;
+    buffer_append_bytes(&j->note, note);
+    j->read = (struct state_read){.fresh = j->size > d.synced_size, .data = j, .run = prove_run, .done = send_cosigned};
+    enum err e = driver_read(j->node->driver, &j->read);
+    if (e != OK) job_fail(j, e, NULL);
+}
+
+/* --- WITNESSING --- */
+
+static void witnessed(struct witness_wait *w, enum err code)
+{
+    struct job *j = w->data;
+    if (code == OK)
+        prove(j);
+    else
+        job_fail(j, code, j->text);
+}
+
+static void wait_for_witness(struct job *j)
+{
+    uint64_t last = 0;
+    bool any = false;
+    for (size_t i = 0; i < j->count; i++)
+        if (j->results[i].has_leaf) {
+            any = true;
+            if (j->results[i].index > last) last = j->results[i].index;
+        }
+    if (!any || !j->session->connection) {
+        job_free(j);
+        return;
+    }
+    j->state = WITNESSING;
+    j->witnessing = (struct witness_wait){.leaf_index = last, .deadline_ns = j->deadline_ns, .data = j,
+                                          .done = witnessed};
+    witness_wait(j->node->witness, &j->witnessing);
+}
+
+/* --- SUBMITTED --- */
+
+static void note_outcome(struct job *j, struct result *r, const struct outcome *o)
+{
+    r->has_leaf = o->code == OK || o->code == ERR_DUPLICATE;
+    r->index = o->leaf_index;
+    if (j->wait == WAIT_COSIGNED && o->code == OK) buffer_append_bytes(&r->leaf, o->leaf);
+    if (r->action == ACTION_LEDGER_EXPORT && r->has_leaf && o->decision == DECISION_APPROVED)
+        j->session->may_export = true;
+}
+
+static void send_applied(struct job *j, const struct outcome *outcomes)
+{
+    struct message_applied *m = xcalloc(1, sizeof *m);
+    m->count = (uint32_t)j->count;
+    for (size_t i = 0; i < j->count; i++)
+        m->results[i] = (struct message_result){outcomes[i].code, outcomes[i].leaf_index, outcomes[i].decision,
+                                                outcomes[i].reason, outcomes[i].answer};
+    struct buffer body = {.limit = LIMIT_FRAME};
+    message_applied_encode(&body, m);
+    session_send(j->session, MESSAGE_APPLIED, j->id, &body);
+    buffer_free(&body);
+    free(m);
+}
+
+static void applied(struct submission *s, enum err code, const struct outcome *outcomes, size_t count)
+{
+    struct job *j = s->data;
+    if (code != OK) {
+        job_fail(j, code, NULL);
+        return;
+    }
+    CHECK(count == j->count);
+    for (size_t i = 0; i < count; i++)
+        note_outcome(j, &j->results[i], &outcomes[i]);
+    send_applied(j, outcomes);
+    if (j->wait == WAIT_COSIGNED)
+        wait_for_witness(j);
+    else
+        job_free(j);
+}
+
+static void submit_checked(struct job *j)
+{
+    j->session->known = true;
+    j->session->actor = j->actor;
+    j->state = SUBMITTED;
+    j->submission.verified = true;
+    j->submission.deadline_ns = j->deadline_ns;
+    j->submission.data = j;
+    j->submission.done = applied;
+    enum err e = driver_submit(j->node->driver, &j->submission);
+    if (e != OK) job_fail(j, e, NULL);
+}
+
+/* --- CHECKING and FINDING_KEY: back on the loop --- */
+
+static void check(struct job *j);
+
+static enum err find_key_run(struct state_read *read, struct table_txn *txn)
+{
+    return find_key(read->data, txn);
+}
+
+static void key_found(struct state_read *read, enum err code)
+{
+    struct job *j = read->data;
+    if (code == OK)
+        check(j);
+    else
+        job_fail(j, code, NULL);
+}
+
+static void find_key_fresh(struct job *j)
+{
+    j->fresh_tried = true;
+    j->state = FINDING_KEY;
+    j->read = (struct state_read){.fresh = true, .data = j, .run = find_key_run, .done = key_found};
+    enum err e = driver_read(j->node->driver, &j->read);
+    if (e != OK) job_fail(j, e, NULL);
+}
+
+static void check_done(uv_work_t *work, int status)
+{
+    struct job *j = work->data;
+    enum err code = status == 0 ? j->code : ERR_STOPPED;
+    if (code == OK)
+        submit_checked(j);
+    else if (code == ERR_UNKNOWN_ACTOR && !j->fresh_tried)
+        find_key_fresh(j);
+    else
+        job_fail(j, code, NULL);
+}
+
+static void check(struct job *j)
+{
+    j->state = CHECKING;
+    j->work.data = j;
+    j->has_collective = j->node->epoch.epoch != 0;
+    j->collective = j->node->epoch.key;
+    CHECK(uv_queue_work(&j->node->loop, &j->work, check_work, check_done) == 0);
+}
+
+static bool admit(struct job *j)
+{
+    struct node *node = j->node;
+    if (node->stopping || node->requests >= LIMIT_REQUESTS || node->request_bytes + j->bytes > LIMIT_REQUEST_BYTES)
+        return false;
+    node->requests++;
+    node->request_bytes += j->bytes;
+    node->counters.requests++;
+    j->counted = true;
+    return true;
+}
+
+void request_submit(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_submit m;
+    enum err e = message_submit_decode(&m, body);
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct job *j = job_new(s, id);
+    if (!j) return;
+    j->wait = m.wait;
+    j->bytes = m.request.size;
+    if (!admit(j)) {
+        job_fail(j, s->node->stopping ? ERR_STOPPED : ERR_BUSY, NULL);
+        return;
+    }
+    j->submission.request.limit = LIMIT_REQUEST;
+    buffer_append_bytes(&j->submission.request, m.request);
+    if (j->submission.request.failed)
+        job_fail(j, ERR_NOMEM, NULL);
+    else
+        check(j);
+}
+
+void request_prove(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_prove m;
+    enum err e = message_prove_decode(&m, body);
+    if (e == OK && !s->known && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct job *j = job_new(s, id);
+    if (!j) return;
+    j->prove_only = true;
+    j->any_leaf = s->may_export;
+    j->actor = s->actor;
+    j->results = calloc(m.count, sizeof *j->results);
+    if (!j->results) {
+        job_fail(j, ERR_NOMEM, NULL);
+        return;
+    }
+    j->count = m.count;
+    for (uint32_t i = 0; i < m.count; i++)
+        j->results[i] = (struct result){.has_leaf = true, .index = m.leaves[i]};
+    wait_for_witness(j);
+}

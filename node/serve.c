@@ -1,0 +1,379 @@
+#include "node/serve.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "ledger/apply.h"
+#include "ledger/leaf.h"
+#include "ledger/proof.h"
+#include "ledger/query.h"
+
+/* One question that is answered from the state. */
+struct question {
+    struct session *session;
+    uint64_t id;
+    struct state_read read;
+    uint32_t answer_type;
+    struct buffer answer;
+    union {
+        struct message_lookup lookup;
+        struct message_leaves leaves;
+        struct message_consistency consistency;
+        uint32_t secret;
+    };
+    uint64_t witnessed_time_ms;
+    bool leader_known;
+};
+
+static void answered(struct state_read *read, enum err code)
+{
+    struct question *q = read->data;
+    if (code == OK)
+        session_send(q->session, q->answer_type, q->id, &q->answer);
+    else
+        session_fail(q->session, q->id, code, NULL, code == ERR_BUSY ? 100 : 0);
+    buffer_free(&q->answer);
+    session_end(q->session);
+    free(q);
+}
+
+static struct question *question_new(struct session *s, uint64_t id, uint32_t answer_type)
+{
+    struct question *q = calloc(1, sizeof *q);
+    if (!q) {
+        session_fail(s, id, ERR_BUSY, "out of memory", 1000);
+        return NULL;
+    }
+    if (!session_begin(s, id)) {
+        free(q);
+        return NULL;
+    }
+    q->session = s;
+    q->id = id;
+    q->answer_type = answer_type;
+    q->answer.limit = LIMIT_FRAME;
+    return q;
+}
+
+static void ask(struct question *q, bool fresh, enum err (*run)(struct state_read *, struct table_txn *))
+{
+    q->read = (struct state_read){.fresh = fresh, .data = q, .run = run, .done = answered};
+    enum err e = driver_read(q->session->node->driver, &q->read);
+    if (e != OK) answered(&q->read, e);
+}
+
+/* --- LOOKUP --- */
+
+static enum err lookup_run(struct state_read *read, struct table_txn *txn)
+{
+    struct question *q = read->data;
+    const struct message_lookup *l = &q->lookup;
+    struct message_found found = {.witnessed_time_ms = q->witnessed_time_ms, .leader_known = q->leader_known};
+    uint8_t decision = 0;
+    uint16_t reason = 0;
+    enum err e = ledger_lookup(&found.leaf_index, &decision, &reason, txn, (enum actor_kind)l->kind, &l->actor,
+                               l->issued_at_ms, &l->request);
+    if (e != OK && e != ERR_NOT_FOUND) return e;
+    found.found = e == OK;
+    found.decision = decision;
+    found.reason = reason;
+    message_found_encode(&q->answer, &found);
+    return OK;
+}
+
+void serve_lookup(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_lookup m;
+    enum err e = message_lookup_decode(&m, body);
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct question *q = question_new(s, id, MESSAGE_FOUND);
+    if (!q) return;
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    q->lookup = m;
+    q->leader_known = d.leader != 0;
+    q->witnessed_time_ms = witness_time_ms(s->node->witness);
+    ask(q, true, lookup_run);
+}
+
+/* --- CHECKPOINT --- */
+
+void serve_checkpoint(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_note m = {{0}};
+    uint64_t size, raft_index, raft_term;
+    struct digest root;
+    enum err e = message_empty_decode(body);
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    witness_newest(s->node->witness, &m.note, &size, &root, &raft_index, &raft_term);
+    struct buffer out = {.limit = LIMIT_FRAME};
+    message_note_encode(&out, &m);
+    session_send(s, MESSAGE_NOTE, id, &out);
+    buffer_free(&out);
+}
+
+/* --- KEYS --- */
+
+/* The activation leaf under the newest witnessed note that this node holds and that covers it. */
+struct keys_question {
+    struct question q;
+    struct buffer note;
+    uint64_t size;
+};
+
+static enum err keys_run(struct state_read *read, struct table_txn *txn)
+{
+    struct keys_question *k = read->data; /* its question is its first member */
+    struct epoch epoch;
+    enum err e = state_epoch_get(&epoch, txn, (uint8_t)k->q.secret, 1);
+    if (e == ERR_NOT_FOUND || (e == OK && epoch.activation >= k->size)) return ERR_NOT_READY;
+    if (e != OK) return e;
+    struct buffer leaf = {0};
+    struct tree_proof proof = {0};
+    e = proof_leaf(&leaf, txn, epoch.activation);
+    if (e == OK) e = proof_inclusion(&proof, txn, epoch.activation, k->size);
+    if (e == OK) {
+        struct message_key *m = xcalloc(1, sizeof *m);
+        m->leaf = buffer_bytes(&leaf);
+        m->index = epoch.activation;
+        m->hash_count = proof.count;
+        memcpy(m->hashes, proof.hashes, proof.count * sizeof proof.hashes[0]);
+        m->note = buffer_bytes(&k->note);
+        message_key_encode(&k->q.answer, m);
+        free(m);
+    }
+    buffer_free(&leaf);
+    return e;
+}
+
+static void keys_answered(struct state_read *read, enum err code)
+{
+    struct keys_question *k = read->data; /* its question is its first member */
+    buffer_free(&k->note);
+    answered(read, code);
+}
+
+void serve_keys(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_keys m;
+    struct bytes note;
+    uint64_t size, raft_index, raft_term;
+    struct digest root;
+    enum err e = message_keys_decode(&m, body);
+    if (e == OK && !witness_newest(s->node->witness, &note, &size, &root, &raft_index, &raft_term))
+        e = ERR_NOT_READY;
+    if (e != OK) {
+        session_fail(s, id, e, e == ERR_NOT_READY ? "the collective key is not active yet" : NULL,
+                     e == ERR_NOT_READY ? 500 : 0);
+        return;
+    }
+    struct keys_question *k = calloc(1, sizeof *k);
+    if (!k || !session_begin(s, id)) {
+        free(k);
+        return;
+    }
+    k->q = (struct question){.session = s, .id = id, .answer_type = MESSAGE_KEY, .answer = {.limit = LIMIT_FRAME},
+                             .secret = m.secret};
+    buffer_append_bytes(&k->note, note);
+    k->size = size;
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    k->q.read = (struct state_read){.fresh = size > d.synced_size, .data = k, .run = keys_run, .done = keys_answered};
+    e = driver_read(s->node->driver, &k->q.read);
+    if (e != OK) keys_answered(&k->q.read, e);
+}
+
+/* --- LEAVES --- */
+
+static enum err leaves_run(struct state_read *read, struct table_txn *txn)
+{
+    struct question *q = read->data;
+    struct message_leaves_ok m = {.from = q->leaves.from};
+    size_t capacity = q->leaves.max;
+    struct buffer *leaves = calloc(capacity, sizeof *leaves);
+    struct bytes *views = calloc(capacity, sizeof *views);
+    enum err e = leaves && views ? proof_size(&m.ledger_size, txn) : ERR_NOMEM;
+    size_t bytes = 0;
+    while (e == OK && m.count < capacity && m.from + m.count < m.ledger_size) {
+        e = proof_leaf(&leaves[m.count], txn, m.from + m.count);
+        bytes += leaves[m.count].size + 8;
+        if (e != OK || (bytes > LIMIT_ANSWER && m.count > 0)) break;
+        views[m.count] = buffer_bytes(&leaves[m.count]);
+        m.count++;
+    }
+    m.leaves = views;
+    if (e == OK) message_leaves_ok_encode(&q->answer, &m);
+    for (size_t i = 0; leaves && i < capacity; i++)
+        buffer_free(&leaves[i]);
+    free(leaves);
+    free(views);
+    return e;
+}
+
+void serve_leaves(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_leaves m;
+    enum err e = message_leaves_decode(&m, body);
+    if (e == OK && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct question *q = question_new(s, id, MESSAGE_LEAVES_OK);
+    if (!q) return;
+    q->leaves = m;
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    /* Near the end of the ledger the synced state may lag: short pages from the open transaction. */
+    bool fresh = m.from + m.max > d.synced_size && d.synced_size < d.size;
+    if (fresh && q->leaves.max > 512) q->leaves.max = 512;
+    ask(q, fresh, leaves_run);
+}
+
+/* --- CONSISTENCY --- */
+
+static enum err consistency_run(struct state_read *read, struct table_txn *txn)
+{
+    struct question *q = read->data;
+    struct tree_proof proof;
+    enum err e = proof_consistency(&proof, txn, q->consistency.old_size, q->consistency.new_size);
+    if (e != OK) return e;
+    struct message_consistent *m = xcalloc(1, sizeof *m);
+    m->count = proof.count;
+    memcpy(m->hashes, proof.hashes, proof.count * sizeof proof.hashes[0]);
+    message_consistent_encode(&q->answer, m);
+    free(m);
+    return OK;
+}
+
+void serve_consistency(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_consistency m;
+    enum err e = message_consistency_decode(&m, body);
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct question *q = question_new(s, id, MESSAGE_CONSISTENT);
+    if (!q) return;
+    q->consistency = m;
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    ask(q, m.new_size > d.synced_size, consistency_run);
+}
+
+/* --- FOLLOW --- */
+
+struct session_follow {
+    struct session *session;
+    uint64_t id, query, next, size; /* next: the first leaf not looked at */
+    struct state_read read;
+    bool reading, ended, checked;
+    struct actor actor;
+    struct buffer rows;
+};
+
+static void follow_more(struct session_follow *f);
+
+/* The query is this session's actor's own. */
+static enum err follow_check(struct session_follow *f, struct table_txn *txn)
+{
+    struct buffer bytes = {0};
+    struct leaf leaf;
+    enum err e = proof_leaf(&bytes, txn, f->query);
+    if (e == OK) e = leaf_decode(&leaf, buffer_bytes(&bytes));
+    if (e == OK && (leaf.index == 0 || !actor_equal(&leaf.operation.actor, &f->actor))) e = ERR_UNAUTHORIZED;
+    buffer_free(&bytes);
+    return e;
+}
+
+static enum err follow_run(struct state_read *read, struct table_txn *txn)
+{
+    struct session_follow *f = read->data;
+    f->rows.limit = LIMIT_ANSWER;
+    enum err e = f->checked ? OK : follow_check(f, txn);
+    if (e != OK) return e;
+    f->checked = true;
+    return query_follow(&f->rows, &f->next, txn, f->query, f->next);
+}
+
+static void follow_free(struct session_follow *f)
+{
+    buffer_free(&f->rows);
+    session_release(f->session);
+    free(f);
+}
+
+static void follow_done(struct state_read *read, enum err code)
+{
+    struct session_follow *f = read->data;
+    f->reading = false;
+    if (f->ended) {
+        follow_free(f);
+        return;
+    }
+    if (code != OK && code != ERR_BUSY) {
+        session_fail(f->session, f->id, code, NULL, 0);
+        follow_end(f->session);
+        return;
+    }
+    if (code == OK && f->rows.size > 1) { /* more than the empty array */
+        struct message_rows m = {buffer_bytes(&f->rows)};
+        struct buffer out = {.limit = LIMIT_FRAME};
+        message_rows_encode(&out, &m);
+        session_send(f->session, MESSAGE_ROWS, f->id, &out);
+        buffer_free(&out);
+    }
+    if (f->next < f->size) follow_more(f);
+}
+
+static void follow_more(struct session_follow *f)
+{
+    if (f->reading || f->ended) return;
+    f->reading = true;
+    f->read = (struct state_read){.fresh = true, .data = f, .run = follow_run, .done = follow_done};
+    if (driver_read(f->session->node->driver, &f->read) != OK) f->reading = false; /* the next block tries again */
+}
+
+void follow_applied(struct session *s, uint64_t size)
+{
+    s->follow->size = size;
+    follow_more(s->follow);
+}
+
+void follow_end(struct session *s)
+{
+    struct session_follow *f = s->follow;
+    if (!f) return;
+    s->follow = NULL;
+    f->ended = true;
+    if (!f->reading) follow_free(f);
+}
+
+void serve_follow(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_follow m;
+    enum err e = message_follow_decode(&m, body);
+    if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
+    if (e == OK && s->follow) e = ERR_UNEXPECTED;
+    struct session_follow *f = e == OK ? calloc(1, sizeof *f) : NULL;
+    if (e == OK && !f) e = ERR_BUSY;
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    session_hold(s);
+    *f = (struct session_follow){.session = s, .id = id, .query = m.leaf_index, .next = m.leaf_index + 1,
+                                 .size = d.size, .actor = s->actor};
+    s->follow = f;
+    follow_more(f);
+}

@@ -1,0 +1,19 @@
+/* The smaller questions of clients, answered from the state: LOOKUP, CHECKPOINT,
+ * KEYS, LEAVES, CONSISTENCY, FOLLOW. */
+#ifndef NODE_SERVE_H
+#define NODE_SERVE_H
+
+#include "node/session.h"
+
+void serve_lookup(struct session *s, uint64_t id, struct bytes body);
+void serve_checkpoint(struct session *s, uint64_t id, struct bytes body);
+void serve_keys(struct session *s, uint64_t id, struct bytes body);
+void serve_leaves(struct session *s, uint64_t id, struct bytes body);
+void serve_consistency(struct session *s, uint64_t id, struct bytes body);
+void serve_follow(struct session *s, uint64_t id, struct bytes body);
+
+/* Sends new rows to a session that follows; called after each applied block. */
+void follow_applied(struct session *s, uint64_t size);
+void follow_end(struct session *s);
+
+#endif

@@ -1,0 +1,47 @@
+/* A client's connection: greets, hands each message to the part that answers it.
+ *
+ * A session knows which actor it speaks for once a request of that actor's has
+ * verified here; what an approved entry allows afterwards (content, shares, leaves,
+ * following the log) is for that actor's sessions only.
+ * Answers may come after the session is gone: jobs hold a session_ref.
+ */
+#ifndef NODE_SESSION_H
+#define NODE_SESSION_H
+
+#include "ledger/operation.h"
+#include "net/connection.h"
+#include "net/protocol.h"
+#include "node/node.h"
+
+struct session_follow;
+
+struct session {
+    struct node *node;
+    struct connection *connection; /* NULL once closed */
+    struct session *next, *previous;
+    unsigned references; /* jobs under way and the connection */
+    bool greeted;
+    bool known;          /* `actor` is set */
+    struct actor actor;
+    bool may_export;     /* an approved ledger.export of this session */
+    unsigned in_flight;  /* questions not answered yet */
+    struct session_follow *follow;
+};
+
+/* For the listener: ALPN consilium/1. */
+struct listener_handler session_handler(struct node *node);
+void session_hold(struct session *s);
+void session_release(struct session *s); /* frees with the last reference */
+
+/* Answers; nothing happens when the session is closed. */
+void session_send(struct session *s, uint32_t type, uint64_t id, const struct buffer *body);
+void session_fail(struct session *s, uint64_t id, enum err code, const char *text, uint64_t retry_after_ms);
+
+/* One question taken or answered, for the limit per connection. */
+bool session_begin(struct session *s, uint64_t id); /* false: answered ERR_BUSY */
+void session_end(struct session *s);
+
+/* A notice to sessions that follow the log: new leaves are applied. */
+void session_applied(struct node *node, uint64_t size);
+
+#endif

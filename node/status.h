@@ -1,0 +1,15 @@
+/* The board: what every node last said of itself; for STATUS, and for the
+ * comparison of clocks (a node more than 30 s off the lower median of the clocks
+ * it knows, its own included, does not lead). */
+#ifndef NODE_STATUS_H
+#define NODE_STATUS_H
+
+#include "node/session.h"
+
+enum err board_new(struct board **out, struct node *node);
+void board_stop(struct board *board); /* before the loop ends */
+void board_free(struct board *board);
+void board_message(struct node *node, unsigned from, struct bytes body); /* STATE */
+void board_status(struct session *s, uint64_t id, struct bytes body);    /* STATUS */
+
+#endif
