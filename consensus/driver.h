@@ -29,6 +29,8 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "base/table.h"
+#include "consensus/jobs.h"
+#include "crypto/sign.h"
 
 struct genesis;
 struct node_secrets;
@@ -56,7 +58,7 @@ struct driver_options {
     const struct node_secrets *keys;
     struct log *log;
     struct store *store;
-    struct peers *peers; /* the owner routes PEER_RAFT and PEER_FORWARD to driver_message */
+    struct peers *peers; /* the owner routes PEER_RAFT, PEER_FORWARD, PEER_BLOCK_ASK and PEER_BLOCK to driver_message */
     uint64_t seed;       /* for the core's time-outs */
     uint64_t log_keep_bytes; /* compact the log beyond this */
     void *data;
@@ -94,14 +96,23 @@ struct outcome {
 struct submission {
     struct buffer request; /* encoded (ledger/request.h), attachments included; owned by the driver until the callback */
     uint64_t deadline_ns;  /* clock_monotonic_ns; at most LIMIT_REQUEST_MS away */
-    bool verified;         /* signature, attachments and capsules were checked here already */
+    bool verified;         /* signature, attachments and capsules were checked here already ... */
+    struct sign_public verified_key; /* ... with this key; all zero: not told, so apply checks once more */
     void *data;
     /* Exactly once. code OK: outcomes are those of each operation, applied at this node.
      * ERR_NO_QUORUM: deadline without knowing; ERR_BUSY: not taken; ERR_STOPPED. */
     void (*done)(struct submission *s, enum err code, const struct outcome *outcomes, size_t count);
-    struct { struct submission *next, *previous; uint64_t key; bool forwarded; } driver; /* the driver's own */
+    struct intake_item { /* the driver's own; see consensus/intake.h */
+        struct intake_item *next, *previous, *chain;
+        struct submission *submission;
+        struct submission **slot;
+        struct bytes request;
+        uint64_t key, sent_ns;
+        uint8_t place, from;
+    } driver;
 };
-/* Takes it, or returns ERR_BUSY (intake full), ERR_QUARANTINED, ERR_STOPPED without calling `done`. */
+/* Takes it, or returns ERR_BUSY (intake full), ERR_TOO_LARGE, ERR_FULL (no space left on this node's disk),
+ * ERR_QUARANTINED, ERR_STOPPED without calling `done`. */
 enum err driver_submit(struct driver *d, struct submission *s);
 
 /* Reads of the state. `run` is called with a transaction, on a worker over the
@@ -112,9 +123,9 @@ struct state_read {
     void *data;
     enum err (*run)(struct state_read *r, struct table_txn *txn);
     void (*done)(struct state_read *r, enum err code);
-    struct { struct state_read *next; uv_work_t work; struct driver *d; enum err code; } driver;
+    struct { struct job job; } driver; /* the driver's own */
 };
-enum err driver_read(struct driver *d, struct state_read *r); /* ERR_BUSY over the limit */
+enum err driver_read(struct driver *d, struct state_read *r); /* ERR_BUSY over the limit, ERR_STOPPED */
 
 /* Writes to node-local tables (never replicated state), in order, on the state
  * thread. `done` runs when applied, or with `durable` when synced to the disk. */
@@ -123,9 +134,9 @@ struct state_write {
     void *data;
     enum err (*run)(struct state_write *w, struct table_txn *txn, struct ledger *ledger);
     void (*done)(struct state_write *w, enum err code);
-    struct { struct state_write *next; struct driver *d; enum err code; } driver;
+    struct { struct job job; } driver; /* the driver's own */
 };
-enum err driver_write(struct driver *d, struct state_write *w);
+enum err driver_write(struct driver *d, struct state_write *w); /* ERR_BUSY over the limit, ERR_STOPPED */
 
 /* Makes a cosigned mark durable in the log, before `done`. From then on the core
  * refuses to truncate at or below raft_index. */
@@ -134,7 +145,7 @@ struct cosigned_mark {
     struct digest root;
     void *data;
     void (*done)(struct cosigned_mark *m, enum err code);
-    struct { struct cosigned_mark *next; } driver;
+    struct { struct job job; } driver; /* the driver's own */
 };
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m);
 /* The last durable mark, from start on; false when there is none. */
