@@ -21,7 +21,8 @@
  * PULL          [from, to, base size]  -> PULLED [from, [leaf ...], [hash ...] consistency proof from the end of this chunk to `to`]
  * ATTACHMENTS   [from, to, max bytes]  -> ATTACHED [next index, [[leaf_index, attachment (bin)] ...]]
  * NOTE_PUSH     [note]                 a witnessed note, for a node that missed cosignatures
- * BLOCK_ASK     [raft index]           -> BLOCK [raft index, term, block (bin)]   repair of a damaged log block
+ * BLOCK_ASK    [raft index]           -> BLOCK [raft index, term, kind, entry (bin)]   repair of a damaged log entry;
+ *                                     term 0: not here any more
  */
 #ifndef CONSENSUS_PEER_MESSAGES_H
 #define CONSENSUS_PEER_MESSAGES_H
