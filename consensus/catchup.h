@@ -40,4 +40,8 @@ void catchup_install(struct catchup *c, uint64_t raft_index, uint64_t raft_term,
 void catchup_message(struct catchup *c, unsigned from, uint32_t type, uint64_t id, struct bytes body);
 bool catchup_ready(const struct catchup *c);
 
+/* For driver_options.snapshot: the newest witnessed checkpoint that the synced state covers, as
+ * [size, root, note], and its raft position; false when there is none. */
+bool catchup_manifest(const struct catchup *c, uint64_t *raft_index, uint64_t *raft_term, struct buffer *manifest);
+
 #endif

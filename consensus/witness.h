@@ -30,6 +30,7 @@ struct witness_options {
     const struct node_secrets *keys;
     struct driver *driver;
     struct peers *peers;
+    struct store *store; /* reads what it kept, at start */
     void *data;
     void (*on_witnessed)(void *data, uint64_t size); /* a larger checkpoint is complete */
     void (*on_quarantine)(void *data, const char *why);
@@ -43,6 +44,8 @@ void witness_free(struct witness *w);
 void witness_applied(struct witness *w, const struct driver_applied *applied);
 void witness_role(struct witness *w, bool leads, uint64_t term);
 void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body); /* TELL PACE COSIGN NOTE_PUSH */
+
+void witness_peer_up(struct witness *w, unsigned peer); /* sends it what it may have missed */
 
 uint64_t witness_size(const struct witness *w); /* covered by the newest witnessed checkpoint; 0 before the first */
 uint64_t witness_time_ms(const struct witness *w);

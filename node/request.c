@@ -24,7 +24,7 @@ struct result {
     struct buffer leaf; /* empty: read it when proving */
 };
 
-struct job {
+struct request_job {
     struct session *session;
     struct node *node;
     uint64_t id; /* of the question */
@@ -53,7 +53,7 @@ struct job {
     struct buffer note, answer;
 };
 
-static void job_free(struct job *j)
+static void job_free(struct request_job *j)
 {
     if (j->counted) {
         j->node->requests--;
@@ -69,7 +69,7 @@ static void job_free(struct job *j)
     free(j);
 }
 
-static void job_fail(struct job *j, enum err code, const char *text)
+static void job_fail(struct request_job *j, enum err code, const char *text)
 {
     uint64_t retry = code == ERR_BUSY ? 100 : code == ERR_NOT_READY ? 1000 : 0;
     session_fail(j->session, j->id, code, text, retry);
@@ -77,9 +77,9 @@ static void job_fail(struct job *j, enum err code, const char *text)
     job_free(j);
 }
 
-static struct job *job_new(struct session *s, uint64_t id)
+static struct request_job *job_new(struct session *s, uint64_t id)
 {
-    struct job *j = calloc(1, sizeof *j);
+    struct request_job *j = calloc(1, sizeof *j);
     if (!j) {
         session_fail(s, id, ERR_BUSY, "out of memory", 1000);
         return NULL;
@@ -116,7 +116,7 @@ static bool content_context(struct record_context *c, const struct operation *op
     return true;
 }
 
-static enum err check_capsule(const struct job *j, struct request_item *item)
+static enum err check_capsule(const struct request_job *j, struct request_item *item)
 {
     struct record_context context;
     if (!content_context(&context, &item->operation)) return OK;
@@ -139,7 +139,7 @@ static enum err check_capsule(const struct job *j, struct request_item *item)
     return tdh2_capsule_verify(&capsule, &j->collective, &label);
 }
 
-static enum err find_key(struct job *j, struct table_txn *txn)
+static enum err find_key(struct request_job *j, struct table_txn *txn)
 {
     struct user user;
     enum err e = state_user_get(&user, txn, &j->actor.id);
@@ -152,7 +152,7 @@ static enum err find_key(struct job *j, struct table_txn *txn)
     return OK;
 }
 
-static enum err find_key_synced(struct job *j)
+static enum err find_key_synced(struct request_job *j)
 {
     struct table_txn *txn;
     enum err e = store_begin_read(&txn, j->node->store);
@@ -162,7 +162,7 @@ static enum err find_key_synced(struct job *j)
     return e;
 }
 
-static enum err check_items(struct job *j, struct request *r)
+static enum err check_items(struct request_job *j, struct request *r)
 {
     for (uint32_t i = 0; i < r->count; i++) {
         if (r->items[i].attachment_good == VERDICT_BAD) return ERR_ATTACHMENT;
@@ -173,7 +173,7 @@ static enum err check_items(struct job *j, struct request *r)
     return OK;
 }
 
-static enum err check_request(struct job *j, struct request *r)
+static enum err check_request(struct request_job *j, struct request *r)
 {
     const struct operation *first = &r->items[0].operation;
     j->actor = first->actor;
@@ -193,7 +193,7 @@ static enum err check_request(struct job *j, struct request *r)
 
 static void check_work(uv_work_t *work)
 {
-    struct job *j = work->data;
+    struct request_job *j = work->data;
     struct request r;
     j->code = request_decode(&r, buffer_bytes(&j->submission.request));
     if (j->code != OK) return;
@@ -205,7 +205,7 @@ static void check_work(uv_work_t *work)
 
 static void send_cosigned(struct state_read *read, enum err code)
 {
-    struct job *j = read->data;
+    struct request_job *j = read->data;
     if (code != OK) {
         job_fail(j, code, j->text);
         return;
@@ -215,7 +215,7 @@ static void send_cosigned(struct state_read *read, enum err code)
 }
 
 /* A session sees its own actor's leaves; an approved export opens all. */
-static bool may_see(const struct job *j, const struct buffer *bytes)
+static bool may_see(const struct request_job *j, const struct buffer *bytes)
 {
     struct leaf leaf;
     if (!j->prove_only || j->any_leaf) return true;
@@ -223,7 +223,7 @@ static bool may_see(const struct job *j, const struct buffer *bytes)
            actor_equal(&leaf.operation.actor, &j->actor);
 }
 
-static enum err prove_one(struct job *j, struct result *r, struct message_proof *proof, struct tree_proof *hashes,
+static enum err prove_one(struct request_job *j, struct result *r, struct message_proof *proof, struct tree_proof *hashes,
                           struct table_txn *txn, uint64_t size)
 {
     *proof = (struct message_proof){0};
@@ -238,7 +238,7 @@ static enum err prove_one(struct job *j, struct result *r, struct message_proof 
 
 static enum err prove_run(struct state_read *read, struct table_txn *txn)
 {
-    struct job *j = read->data;
+    struct request_job *j = read->data;
     enum err e = OK;
     struct message_cosigned *m = calloc(1, sizeof *m);
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
@@ -256,7 +256,7 @@ static enum err prove_run(struct state_read *read, struct table_txn *txn)
     return e;
 }
 
-static void prove(struct job *j)
+static void prove(struct request_job *j)
 {
     struct bytes note;
     uint64_t raft_index, raft_term;
@@ -278,14 +278,14 @@ static void prove(struct job *j)
 
 static void witnessed(struct witness_wait *w, enum err code)
 {
-    struct job *j = w->data;
+    struct request_job *j = w->data;
     if (code == OK)
         prove(j);
     else
         job_fail(j, code, j->text);
 }
 
-static void wait_for_witness(struct job *j)
+static void wait_for_witness(struct request_job *j)
 {
     uint64_t last = 0;
     bool any = false;
@@ -306,7 +306,7 @@ static void wait_for_witness(struct job *j)
 
 /* --- SUBMITTED --- */
 
-static void note_outcome(struct job *j, struct result *r, const struct outcome *o)
+static void note_outcome(struct request_job *j, struct result *r, const struct outcome *o)
 {
     r->has_leaf = o->code == OK || o->code == ERR_DUPLICATE;
     r->index = o->leaf_index;
@@ -315,7 +315,7 @@ static void note_outcome(struct job *j, struct result *r, const struct outcome *
         j->session->may_export = true;
 }
 
-static void send_applied(struct job *j, const struct outcome *outcomes)
+static void send_applied(struct request_job *j, const struct outcome *outcomes)
 {
     struct message_applied *m = xcalloc(1, sizeof *m);
     m->count = (uint32_t)j->count;
@@ -331,7 +331,7 @@ static void send_applied(struct job *j, const struct outcome *outcomes)
 
 static void applied(struct submission *s, enum err code, const struct outcome *outcomes, size_t count)
 {
-    struct job *j = s->data;
+    struct request_job *j = s->data;
     if (code != OK) {
         job_fail(j, code, NULL);
         return;
@@ -346,7 +346,7 @@ static void applied(struct submission *s, enum err code, const struct outcome *o
         job_free(j);
 }
 
-static void submit_checked(struct job *j)
+static void submit_checked(struct request_job *j)
 {
     j->session->known = true;
     j->session->actor = j->actor;
@@ -361,7 +361,7 @@ static void submit_checked(struct job *j)
 
 /* --- CHECKING and FINDING_KEY: back on the loop --- */
 
-static void check(struct job *j);
+static void check(struct request_job *j);
 
 static enum err find_key_run(struct state_read *read, struct table_txn *txn)
 {
@@ -370,14 +370,14 @@ static enum err find_key_run(struct state_read *read, struct table_txn *txn)
 
 static void key_found(struct state_read *read, enum err code)
 {
-    struct job *j = read->data;
+    struct request_job *j = read->data;
     if (code == OK)
         check(j);
     else
         job_fail(j, code, NULL);
 }
 
-static void find_key_fresh(struct job *j)
+static void find_key_fresh(struct request_job *j)
 {
     j->fresh_tried = true;
     j->state = FINDING_KEY;
@@ -388,7 +388,7 @@ static void find_key_fresh(struct job *j)
 
 static void check_done(uv_work_t *work, int status)
 {
-    struct job *j = work->data;
+    struct request_job *j = work->data;
     enum err code = status == 0 ? j->code : ERR_STOPPED;
     if (code == OK)
         submit_checked(j);
@@ -398,7 +398,7 @@ static void check_done(uv_work_t *work, int status)
         job_fail(j, code, NULL);
 }
 
-static void check(struct job *j)
+static void check(struct request_job *j)
 {
     j->state = CHECKING;
     j->work.data = j;
@@ -407,7 +407,7 @@ static void check(struct job *j)
     CHECK(uv_queue_work(&j->node->loop, &j->work, check_work, check_done) == 0);
 }
 
-static bool admit(struct job *j)
+static bool admit(struct request_job *j)
 {
     struct node *node = j->node;
     if (node->stopping || node->requests >= LIMIT_REQUESTS || node->request_bytes + j->bytes > LIMIT_REQUEST_BYTES)
@@ -427,7 +427,7 @@ void request_submit(struct session *s, uint64_t id, struct bytes body)
         session_fail(s, id, e, NULL, 0);
         return;
     }
-    struct job *j = job_new(s, id);
+    struct request_job *j = job_new(s, id);
     if (!j) return;
     j->wait = m.wait;
     j->bytes = m.request.size;
@@ -452,7 +452,7 @@ void request_prove(struct session *s, uint64_t id, struct bytes body)
         session_fail(s, id, e, NULL, 0);
         return;
     }
-    struct job *j = job_new(s, id);
+    struct request_job *j = job_new(s, id);
     if (!j) return;
     j->prove_only = true;
     j->any_leaf = s->may_export;

@@ -1,0 +1,436 @@
+/* Making, wiring and ending a node's parts.
+ *
+ * Start: genesis -> log and state -> driver -> witness, catch-up, key generation,
+ * release, board -> listener, last, so that nobody is answered by half a node.
+ * Stop: no new clients or requests -> the parts that watch -> the driver hands
+ * leadership over and syncs -> links -> the loop ends with nothing left open.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "consensus/peer_messages.h"
+#include "crypto/random.h"
+#include "crypto/secret.h"
+#include "ledger/apply.h"
+#include "ledger/arguments.h"
+#include "ledger/tables.h"
+#include "node/node.h"
+#include "node/release.h"
+#include "node/session.h"
+#include "node/status.h"
+
+struct daemon {
+    struct node *node;
+    uv_signal_t term, interrupt;
+    uv_timer_t force; /* ends a stop that takes too long */
+    struct state_read epoch_read;
+    struct epoch epoch;
+    bool said_ready;
+};
+
+#define STOP_MS 15000
+
+static struct daemon the; /* one node per process */
+
+const char *node_state(const struct node *node)
+{
+    struct driver_status d;
+    driver_status(node->driver, &d);
+    if (node->stopping) return "stopping";
+    if (d.quarantined) return "quarantined";
+    if (d.catching_up || !catchup_ready(node->catchup)) return "catching up";
+    if (!d.leader) return "no leader";
+    if (!node->epoch.epoch) return "generating keys";
+    if (!keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch)) return "waiting for its key share";
+    return "ready";
+}
+
+static void note_readiness(struct node *node)
+{
+    if (!node->driver || !node->catchup || !node->keygen) return; /* still being started */
+    bool ready = strcmp(node_state(node), "ready") == 0;
+    if (ready && !the.said_ready) {
+        the.said_ready = true;
+        char cluster[65];
+        hex_format(cluster, node->genesis.cluster.bytes, 32);
+        log_notice("node", "ready: %s of %s, cluster %.16s, n = %u, b = %u, k = %u", node->identity.descriptor.name,
+                   node->identity.descriptor.hospital, cluster, node->genesis.member_count, node->genesis.faulty,
+                   node->genesis.quorum);
+    }
+    node->ready = ready;
+}
+
+/* --- the collective key --- */
+
+static enum err epoch_run(struct state_read *read, struct table_txn *txn)
+{
+    struct epoch *epoch = read->data;
+    return state_epoch_get(epoch, txn, KEY_RECORDS, 0);
+}
+
+static void epoch_done(struct state_read *read, enum err code)
+{
+    (void)read;
+    struct node *node = the.node;
+    node->epoch_asked = false;
+    if (code == OK && the.epoch.epoch != node->epoch.epoch) {
+        node->epoch = the.epoch;
+        log_notice("keygen", "the collective key of epoch %llu is active since leaf %llu",
+                   (unsigned long long)the.epoch.epoch, (unsigned long long)the.epoch.activation);
+    }
+    note_readiness(node);
+}
+
+static void ask_epoch(struct node *node)
+{
+    if (node->epoch_asked) return;
+    node->epoch_asked = true;
+    the.epoch = (struct epoch){0};
+    the.epoch_read = (struct state_read){.fresh = true, .data = &the.epoch, .run = epoch_run, .done = epoch_done};
+    if (driver_read(node->driver, &the.epoch_read) != OK) node->epoch_asked = false;
+}
+
+/* --- what the parts tell --- */
+
+static void on_applied(void *data, const struct driver_applied *applied)
+{
+    struct node *node = data;
+    if (node->witness) witness_applied(node->witness, applied);
+    if (node->keygen) keygen_agent_applied(node->keygen, applied);
+    if (applied->keygen_changed || applied->replayed) ask_epoch(node);
+    session_applied(node, applied->size);
+    if (!node->ready) note_readiness(node);
+}
+
+static void on_role(void *data, bool leads, unsigned leader, uint64_t term)
+{
+    struct node *node = data;
+    if (leads)
+        log_notice("raft", "this node leads in term %llu", (unsigned long long)term);
+    else if (leader)
+        log_notice("raft", "node %u (%s) leads in term %llu", leader, genesis_member(&node->genesis, leader)->name,
+                   (unsigned long long)term);
+    else
+        log_notice("raft", "no leader is known in term %llu", (unsigned long long)term);
+    if (node->witness) witness_role(node->witness, leads, term);
+    note_readiness(node);
+}
+
+static void on_install(void *data, uint64_t raft_index, uint64_t raft_term, struct bytes manifest)
+{
+    struct node *node = data;
+    catchup_install(node->catchup, raft_index, raft_term, manifest);
+}
+
+static bool on_snapshot(void *data, uint64_t *raft_index, uint64_t *raft_term, struct buffer *manifest)
+{
+    struct node *node = data;
+    return node->catchup && catchup_manifest(node->catchup, raft_index, raft_term, manifest);
+}
+
+static void on_fatal(void *data, enum err code, const char *text)
+{
+    struct node *node = data;
+    log_error("node", "%s: %s. This node acknowledges nothing more and stops; %s", text, err_text(code),
+              err_hint(code));
+    node_stop(node, 1);
+}
+
+static void on_quarantine(void *data, const char *why)
+{
+    struct node *node = data;
+    log_error("witness", "QUARANTINED: %s. This node serves and votes no more; rebuild it from its peers", why);
+    driver_quarantine(node->driver, why);
+    note_readiness(node);
+}
+
+static void on_evidence(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence)
+{
+    struct node *node = data;
+    log_error("witness", "ALARM: node %u (%s) contradicts itself or the others: %s at size %llu (%zu bytes of evidence)",
+              named, named ? genesis_member(&node->genesis, named)->name : "?", kind, (unsigned long long)size,
+              evidence.size);
+}
+
+static void on_witnessed(void *data, uint64_t size)
+{
+    (void)size;
+    note_readiness(data);
+}
+
+static void on_share(void *data, uint8_t secret, uint64_t epoch)
+{
+    log_notice("keygen", "this node holds its share of key %u in epoch %llu", secret, (unsigned long long)epoch);
+    note_readiness(data);
+}
+
+static void on_ready(void *data, bool ready)
+{
+    struct node *node = data;
+    if (ready) ask_epoch(node);
+    note_readiness(node);
+}
+
+/* --- peers --- */
+
+static void on_message(uint32_t index, const struct frame *f, void *data)
+{
+    struct node *node = data;
+    if (node->stopping && f->type != PEER_RAFT) return;
+    switch (f->type) {
+    case PEER_RAFT:
+    case PEER_FORWARD:
+    case PEER_BLOCK_ASK:
+    case PEER_BLOCK: driver_message(node->driver, index, f->type, f->id, f->body); return;
+    case PEER_TELL:
+    case PEER_PACE:
+    case PEER_COSIGN:
+    case PEER_NOTE_PUSH: witness_message(node->witness, index, f->type, f->body); return;
+    case PEER_STATE: board_message(node, index, f->body); return;
+    case PEER_SHARE_ASK:
+    case PEER_SHARE_GIVEN: release_message(node, index, f->type, f->id, f->body); return;
+    case PEER_SUBSHARE_ASK:
+    case PEER_SUBSHARE: keygen_agent_message(node->keygen, index, f->type, f->id, f->body); return;
+    case PEER_MANIFEST_ASK:
+    case PEER_MANIFEST:
+    case PEER_PULL:
+    case PEER_PULLED:
+    case PEER_ATTACHMENTS:
+    case PEER_ATTACHED:
+    case PEER_FAILED: catchup_message(node->catchup, index, f->type, f->id, f->body); return;
+    default: log_warning("peer", "node %u sent a message of unknown type %u", index, f->type);
+    }
+}
+
+static void on_up(uint32_t index, void *data)
+{
+    struct node *node = data;
+    log_info("peer", "link to node %u (%s) is up", index, genesis_member(&node->genesis, index)->name);
+    if (node->stopping) return;
+    driver_peer_up(node->driver, index);
+    keygen_agent_peer_up(node->keygen, index);
+    witness_peer_up(node->witness, index);
+}
+
+static void on_down(uint32_t index, void *data)
+{
+    struct node *node = data;
+    struct peers_status s;
+    peers_status(node->peers, index, &s);
+    log_info("peer", "link to node %u (%s) is down: %s", index, genesis_member(&node->genesis, index)->name, s.text);
+    if (!node->stopping) driver_peer_down(node->driver, index);
+}
+
+static enum err start_network(struct node *node, struct failure *failure)
+{
+    const struct peers_events events = {.on_message = on_message, .on_up = on_up, .on_down = on_down};
+    struct address own, to;
+    enum err e = tls_context_new(&node->tls, buffer_bytes(&node->identity.tls_key),
+                                 buffer_bytes(&node->identity.tls_certificate), failure);
+    if (e == OK) e = network_new(&node->network, &node->loop, node->tls, NULL);
+    if (e == OK) e = address_parse(&own, node->config->listen.text, true, failure);
+    bool bind = node->config->bind_source.flag && e == OK && own.kind != ADDRESS_NAME && !address_is_wildcard(&own);
+    if (e == OK) e = peers_new(&node->peers, node->network, node->self, bind ? &own : NULL, &events, node);
+    return e == OK ? address_parse(&to, node->identity.descriptor.address, false, failure) : e;
+}
+
+static enum err start_peers(struct node *node, struct failure *failure)
+{
+    for (unsigned i = 1; i <= node->genesis.member_count; i++) {
+        const struct descriptor *d = genesis_member(&node->genesis, i);
+        struct address to;
+        enum err e = i == node->self ? OK : address_parse(&to, d->address, false, failure);
+        if (e == OK && i != node->self) e = peers_set(node->peers, i, &to, &d->tls_pin);
+        if (e != OK) return fail(failure, e, "node %u (%s) at %s: %s", i, d->name, d->address, err_text(e));
+    }
+    return OK;
+}
+
+static enum err start_listener(struct node *node, struct failure *failure)
+{
+    struct address own;
+    char text[ADDRESS_TEXT_SIZE];
+    struct listener_handler handlers[] = {peers_handler(node->peers), session_handler(node)};
+    struct listener_options options = {
+        .connections = (uint32_t)node->config->connections.number,
+        .connections_per_address = (uint32_t)node->config->connections_per_address.number,
+    };
+    enum err e = address_parse(&own, node->config->listen.text, true, failure);
+    if (e == OK) e = listener_new(&node->listener, node->network, &own, handlers, 2, &options, failure);
+    if (e != OK) return e;
+    address_format(text, listener_address(node->listener));
+    log_notice("node", "listening on %s", text);
+    return OK;
+}
+
+static enum err open_storage(struct node *node, struct failure *failure)
+{
+    const struct node_identity *id = &node->identity;
+    enum err e = files_make_directory(id->log_directory, failure);
+    if (e == OK) e = files_make_directory(id->state_directory, failure);
+    struct log_options log = {.directory = id->log_directory, .name = "raft", .key = id->storage_key};
+    if (e == OK) e = log_open(&node->log, &log, failure);
+    struct store_options store = {.directory = id->state_directory, .tables = ledger_tables,
+                                  .table_count = ledger_tables_count, .key = id->storage_key,
+                                  .map_size = node->config->map_gib.number << 30};
+    return e == OK ? store_open(&node->store, &store, failure) : e;
+}
+
+static enum err start_consensus(struct node *node, struct failure *failure)
+{
+    struct driver_options driver = {
+        .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
+        .log = node->log, .store = node->store, .peers = node->peers,
+        .log_keep_bytes = node->config->log_keep_mib.number << 20, .data = node, .on_applied = on_applied,
+        .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
+    };
+    random_bytes(&driver.seed, sizeof driver.seed);
+    enum err e = driver_start(&node->driver, &driver, failure);
+    struct witness_options witness = {
+        .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
+        .driver = node->driver, .peers = node->peers, .store = node->store, .data = node, .on_witnessed = on_witnessed,
+        .on_quarantine = on_quarantine, .on_evidence = on_evidence,
+    };
+    if (e == OK) e = witness_start(&node->witness, &witness, failure);
+    struct catchup_options catchup = {
+        .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .driver = node->driver,
+        .witness = node->witness, .peers = node->peers, .data = node, .on_ready = on_ready,
+    };
+    if (e == OK) e = catchup_start(&node->catchup, &catchup, failure);
+    struct keygen_agent_options keygen = {
+        .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
+        .driver = node->driver, .peers = node->peers, .data = node, .on_share = on_share,
+    };
+    return e == OK ? keygen_agent_start(&node->keygen, &keygen, failure) : e;
+}
+
+/* --- the end --- */
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+    (void)data;
+    if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+static void network_closed(void *data)
+{
+    struct node *node = data;
+    uv_close((uv_handle_t *)&the.term, NULL);
+    uv_close((uv_handle_t *)&the.interrupt, NULL);
+    uv_close((uv_handle_t *)&the.force, NULL);
+    (void)node;
+}
+
+static void driver_stopped(void *data)
+{
+    struct node *node = data;
+    peers_close(node->peers);
+    node->peers = NULL;
+    network_close(node->network, network_closed, node);
+}
+
+static void stop_forced(uv_timer_t *timer)
+{
+    (void)timer;
+    log_error("node", "the stop took longer than %d s; ending at once (a restart replays what is durable)",
+              STOP_MS / 1000);
+    _exit(1);
+}
+
+void node_stop(struct node *node, int exit_code)
+{
+    if (exit_code) node->exit_code = exit_code;
+    if (node->stopping) return;
+    node->stopping = true;
+    log_notice("node", "stopping");
+    uv_timer_start(&the.force, stop_forced, STOP_MS, 0);
+    if (node->listener) listener_close(node->listener);
+    node->listener = NULL;
+    for (struct session *s = node->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->connection) connection_close(s->connection, ERR_STOPPED, "this node is stopping: use another one");
+    }
+    board_stop(node->board);
+    if (node->keygen) keygen_agent_stop(node->keygen);
+    if (node->catchup) catchup_stop(node->catchup);
+    if (node->witness) witness_stop(node->witness);
+    driver_stop(node->driver, driver_stopped, node);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    log_notice("node", "received %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    node_stop(handle->data, 0);
+}
+
+static void start_handles(struct node *node)
+{
+    CHECK(uv_loop_init(&node->loop) == 0);
+    CHECK(uv_signal_init(&node->loop, &the.term) == 0 && uv_signal_init(&node->loop, &the.interrupt) == 0);
+    CHECK(uv_timer_init(&node->loop, &the.force) == 0);
+    the.term.data = the.interrupt.data = node;
+    CHECK(uv_signal_start(&the.term, on_signal, SIGTERM) == 0);
+    CHECK(uv_signal_start(&the.interrupt, on_signal, SIGINT) == 0);
+}
+
+static void free_parts(struct node *node)
+{
+    keygen_agent_free(node->keygen);
+    catchup_free(node->catchup);
+    witness_free(node->witness);
+    driver_free(node->driver);
+    release_desk_free(node->release);
+    board_free(node->board);
+    network_free(node->network);
+    tls_context_free(node->tls);
+    log_close(node->log);
+    store_close(node->store);
+}
+
+static enum err start(struct node *node, struct failure *failure)
+{
+    enum err e = open_storage(node, failure);
+    if (e == OK) e = start_network(node, failure);
+    if (e == OK) e = release_desk_new(&node->release, node);
+    if (e == OK) e = start_consensus(node, failure);
+    if (e == OK) e = board_new(&node->board, node);
+    if (e == OK) e = start_peers(node, failure);
+    if (e == OK) e = start_listener(node, failure);
+    return e;
+}
+
+static void say_what_is_not_promised(const struct node *node)
+{
+    if (node->identity.key_beside_data)
+        log_warning("node", "the storage key lies beside the data it seals: a stolen disk shows everything. Keep it on "
+                            "another device (--storage-key-file) or give it as a credential");
+    if (!secret_memory_locked())
+        log_warning("node", "memory can't be locked (RLIMIT_MEMLOCK): keys could reach swap space");
+    if (node->genesis.faulty == 0)
+        log_warning("node", "b = 0: this cluster survives crashes, but does not detect in time a node that lies");
+}
+
+int node_run(struct node *node)
+{
+    struct failure failure = {0};
+    the = (struct daemon){.node = node};
+    signal(SIGPIPE, SIG_IGN);
+    start_handles(node);
+    say_what_is_not_promised(node);
+    enum err e = start(node, &failure);
+    if (e != OK) {
+        log_error("node", "cannot start: %s (%s)", failure.text[0] ? failure.text : err_text(e), err_hint(e));
+        return 1; /* nothing was acknowledged; the process ends */
+    }
+    ask_epoch(node);
+    uv_run(&node->loop, UV_RUN_DEFAULT);
+    free_parts(node);
+    uv_walk(&node->loop, close_handle, NULL);
+    uv_run(&node->loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&node->loop) == 0);
+    log_notice("node", "stopped");
+    return node->exit_code;
+}

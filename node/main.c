@@ -1,0 +1,246 @@
+/* consiliumd: the node. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "crypto/random.h"
+#include "ledger/policy.h"
+#include "node/dump.h"
+#include "node/node.h"
+
+/* Options of all commands; NULL: not given. */
+struct options {
+    const char *dir, *name, *hospital, *advertise, *genesis, *config_file, *limit, *positional;
+    struct config config;
+};
+
+static const char usage[] =
+    "consiliumd: a node of a Consilium cluster.\n"
+    "\n"
+    "Usage:\n"
+    "  consiliumd init --dir DIR --name NAME --hospital HOSPITAL --listen HOST:PORT\n"
+    "                  [--advertise HOST:PORT] [--storage-key-file FILE]\n"
+    "      makes keys and prints the descriptor (also in DIR/node.descriptor)\n"
+    "      consiliumd init --dir /var/lib/consilium --name mercy --hospital 'Mercy General' --listen 10.0.0.4:7401\n"
+    "  consiliumd run --dir DIR --genesis FILE [--config FILE] [settings]\n"
+    "      runs the node in the foreground; SIGTERM or SIGINT stop it cleanly\n"
+    "      consiliumd run --dir /var/lib/consilium --genesis /etc/consilium/genesis\n"
+    "  consiliumd dump TABLE --dir DIR [--limit N]\n"
+    "      prints what is stored; a name that is no table lists those there are\n"
+    "      consiliumd dump leaf --dir /var/lib/consilium --limit 10\n"
+    "  consiliumd --version, consiliumd --help\n"
+    "\n"
+    "Settings, on the command line, as CONSILIUMD_NAME in the environment, or in the file (in this order):\n";
+
+static int complain(const struct failure *f, int code)
+{
+    fprintf(stderr, "consiliumd: %s\n", f->text[0] ? f->text : err_text(f->code));
+    const char *hint = err_hint(f->code);
+    if (hint[0]) fprintf(stderr, "What to do: %s.\n", hint);
+    return code;
+}
+
+static int wrong_usage(const char *what, const char *word)
+{
+    fprintf(stderr, "consiliumd: %s%s%s\nSee consiliumd --help.\n", what, word[0] ? ": " : "", word);
+    return 2;
+}
+
+/* Options that belong to commands, not to the configuration. */
+static const char **own_option(struct options *o, const char *name)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } own[] = {{"--dir", &o->dir},         {"--name", &o->name},       {"--hospital", &o->hospital},
+               {"--advertise", &o->advertise}, {"--genesis", &o->genesis}, {"--config", &o->config_file},
+               {"--limit", &o->limit}};
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        if (strcmp(own[i].name, name) == 0) return own[i].value;
+    return NULL;
+}
+
+/* Parses the arguments after the command; `settings` also takes configuration. 0 or the exit code. */
+static int parse(struct options *o, int argc, char **argv)
+{
+    for (int i = 2; i < argc;) {
+        struct failure failure = {0};
+        int used;
+        const char **value = own_option(o, argv[i]);
+        if (value) {
+            if (i + 1 >= argc) return wrong_usage("this option needs a value", argv[i]);
+            *value = argv[i + 1];
+            i += 2;
+            continue;
+        }
+        if (config_take_argument(&o->config, argc - i, argv + i, &used, &failure) != OK) return complain(&failure, 2);
+        if (used == 0 && argv[i][0] != '-' && !o->positional) {
+            o->positional = argv[i++];
+            continue;
+        }
+        if (used == 0) return wrong_usage("unknown option or extra word", argv[i]);
+        i += used;
+    }
+    return 0;
+}
+
+/* File and environment first, then the command line again, since it wins. 0 or the exit code. */
+static int configure(struct options *o, int argc, char **argv)
+{
+    char path[FILES_PATH];
+    struct failure failure = {0};
+    int code = parse(o, argc, argv);
+    if (code) return code;
+    enum err e = OK;
+    config_defaults(&o->config);
+    if (o->config_file) {
+        e = config_read_file(&o->config, o->config_file, &failure);
+    } else if (o->dir && files_path(path, o->dir, "consiliumd.conf", NULL) == OK && files_exists(path)) {
+        e = config_read_file(&o->config, path, &failure);
+    }
+    if (e == OK) e = config_read_environment(&o->config, &failure);
+    if (e != OK) return complain(&failure, 2);
+    o->positional = NULL;
+    code = parse(o, argc, argv);
+    if (code) return code;
+    if (config_check(&o->config, &failure) != OK) return complain(&failure, 2);
+    return 0;
+}
+
+static int command_init(int argc, char **argv)
+{
+    struct options o = {0};
+    struct failure failure = {0};
+    struct buffer line = {0};
+    config_defaults(&o.config);
+    int code = parse(&o, argc, argv);
+    if (code) return code;
+    if (o.positional) return wrong_usage("unknown word", o.positional);
+    if (!o.dir || !o.name || !o.hospital || !o.config.listen.text[0])
+        return wrong_usage("init needs --dir, --name, --hospital and --listen", "");
+    struct identity_options init = {.directory = o.dir, .name = o.name, .hospital = o.hospital,
+                                    .listen = o.config.listen.text, .advertise = o.advertise,
+                                    .storage_key_file = o.config.storage_key_file.text};
+    if (identity_create(&line, &init, &failure) != OK) return complain(&failure, 1);
+    fwrite(line.data, 1, line.size, stdout);
+    fprintf(stderr, "Made the node %s in %s. Give the line above (%s/node.descriptor) to whoever writes the genesis file.\n",
+            o.name, o.dir, o.dir);
+    if (!o.config.storage_key_file.text[0])
+        fprintf(stderr, "The storage key is %s/storage.key: move it to another device before real use "
+                        "(--storage-key-file), so that a stolen disk shows nothing.\n", o.dir);
+    buffer_free(&line);
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static enum err load_genesis(struct node *node, const char *path, struct failure *failure)
+{
+    struct policy *policy = xcalloc(1, sizeof *policy);
+    enum err e = files_read(&node->genesis_text, path, LIMIT_GENESIS, failure);
+    if (e == OK) e = genesis_parse(&node->genesis, buffer_bytes(&node->genesis_text), failure);
+    if (e == OK) e = policy_parse(policy, node->genesis.policy, failure);
+    free(policy);
+    if (e != OK) return e;
+    node->self = genesis_member_by_id(&node->genesis, &node->identity.descriptor.id);
+    if (!node->self)
+        return fail(failure, ERR_INVALID, "the node in %s (%s) is not a member of %s: give the genesis file that its "
+                    "descriptor went into", node->identity.directory, node->identity.descriptor.name, path);
+    return OK;
+}
+
+/* As many descriptors as the hard limit allows: one per client. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* or fewer clients fit: the listener copes */
+}
+
+/* libuv reads the number of its threads from the environment at first use. */
+static void set_workers(uint64_t workers)
+{
+    char text[16];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (workers == 0) workers = processors > 2 ? (uint64_t)processors : 2;
+    snprintf(text, sizeof text, "%u", (unsigned)workers);
+    setenv("UV_THREADPOOL_SIZE", text, 1);
+}
+
+static int command_run(int argc, char **argv)
+{
+    struct options o = {0};
+    struct failure failure = {0};
+    config_defaults(&o.config);
+    int code = configure(&o, argc, argv);
+    if (code) return code;
+    if (o.positional) return wrong_usage("unknown word", o.positional);
+    if (!o.dir || !o.genesis) return wrong_usage("run needs --dir and --genesis", "");
+    log_setup(config_log_level(&o.config), strcmp(o.config.log_format.text, "json") == 0);
+    check_on_failure(log_dump);
+    set_workers(o.config.workers.number);
+    raise_file_limit();
+    struct node *node = xcalloc(1, sizeof *node);
+    node->config = &o.config;
+    enum err e = identity_open(&node->identity, o.dir, &o.config, false, &failure);
+    if (e == OK) e = load_genesis(node, o.genesis, &failure);
+    code = e == OK ? node_run(node) : complain(&failure, 1);
+    identity_close(&node->identity);
+    buffer_free(&node->genesis_text);
+    free(node);
+    return code;
+}
+
+static int command_dump(int argc, char **argv)
+{
+    struct options o = {0};
+    struct failure failure = {0};
+    config_defaults(&o.config);
+    int code = configure(&o, argc, argv);
+    if (code) return code;
+    if (!o.dir || !o.positional) return wrong_usage("dump needs a table and --dir", "");
+    char *end = NULL;
+    uint64_t limit = o.limit ? strtoull(o.limit, &end, 10) : 0;
+    if (o.limit && (*end || end == o.limit)) return wrong_usage("--limit is not a number", o.limit);
+    struct node_identity identity;
+    enum err e = identity_open(&identity, o.dir, &o.config, true, &failure);
+    if (e == OK) {
+        e = dump_table(&identity, o.positional, limit, &failure);
+        identity_close(&identity);
+    }
+    return e == OK ? 0 : complain(&failure, 1);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } commands[] = {{"init", command_init}, {"run", command_run}, {"dump", command_dump}};
+    if (argc < 2) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("consiliumd " CONSILIUM_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        fputs(usage, stdout);
+        config_print_help();
+        return 0;
+    }
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            config_print_help();
+            return 0;
+        }
+    crypto_init();
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc, argv);
+    return wrong_usage("unknown command", argv[1]);
+}
