@@ -70,7 +70,10 @@ void buffer_printf(struct buffer *b, const char *format, ...)
     int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
     CHECK(n >= 0);
-    uint8_t *at = buffer_extend(b, (size_t)n + 1); /* vsnprintf writes a final zero */
+    size_t limit = b->limit;
+    if (limit && limit < SIZE_MAX) b->limit++; /* for the final zero that vsnprintf writes */
+    uint8_t *at = buffer_extend(b, (size_t)n + 1);
+    b->limit = limit;
     if (at) {
         vsnprintf((char *)at, (size_t)n + 1, format, again);
         b->size--;

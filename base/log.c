@@ -26,18 +26,40 @@ void log_setup(enum log_level least, bool json)
     as_json = json;
 }
 
-/* JSON string contents: quotes, backslashes and control characters escaped. */
+/* Bytes of the UTF-8 sequence that starts here, 0 when it is none (RFC 3629). */
+static size_t utf8_size(const unsigned char *p)
+{
+    size_t size = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0x80) return 1;
+    if (p[0] < 0xc2 || p[0] > 0xf4) return 0;
+    for (size_t i = 1; i < size; i++) /* a final zero ends the text here */
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+    bool beyond = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return overlong || beyond ? 0 : size;
+}
+
+/* JSON string contents: quotes, backslashes and control characters escaped,
+ * bytes that are not UTF-8 (or cut off by the line's end) as question marks. */
 static size_t escape(char *out, size_t size, const char *text)
 {
     size_t n = 0;
     for (; *text && n + 7 < size; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
+        if (c == '"' || c == '\\') {
             n += (size_t)snprintf(out + n, size - n, "\\%c", c);
-        else if (c < 0x20)
+        } else if (c < 0x20) {
             n += (size_t)snprintf(out + n, size - n, "\\u%04x", c);
-        else
-            out[n++] = (char)c;
+        } else {
+            size_t whole = utf8_size((const unsigned char *)text);
+            if (whole) {
+                memcpy(out + n, text, whole);
+                n += whole;
+                text += whole - 1;
+            } else {
+                out[n++] = '?';
+            }
+        }
     }
     out[n] = '\0';
     return n;
