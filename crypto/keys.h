@@ -23,7 +23,8 @@ struct node_public {
 
 /* HKDF-SHA-256 of the seed, without salt, info "consilium/node/message/v1",
  * "consilium/node/cosign/v1" and "consilium/node/seal/v1", 32 bytes each: a
- * seed of the Ed25519 and X25519 pairs. */
+ * seed of each pair (RFC 8032 for Ed25519; the X25519 secret is
+ * SHA-512(seed)[:32], libsodium's crypto_box_seed_keypair). */
 void node_keys_derive(struct node_secrets *secrets, struct node_public *public_keys,
                       const uint8_t seed[static NODE_SEED_SIZE]);
 
