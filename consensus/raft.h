@@ -273,7 +273,7 @@ void raft_halt(struct raft *raft);
  *   ERR_CONFLICT    contradicts an entry at or below the floor: ready->conflict; not acknowledged
  *   ERR_UNEXPECTED  a second leader in one term: evidence, if signed; ignored
  *   ERR_BUSY        entries not taken now (disk behind, or a snapshot being installed); they come again
- *   ERR_STALE       a term more than RAFT_TERM_JUMP ahead of ours
+ *   ERR_TOO_LARGE   a term more than RAFT_TERM_JUMP ahead of ours
  *   ERR_STOPPED     halted */
 enum err raft_step(struct raft *raft, const struct raft_message *message);
 /* The time-out unit passed (the driver's timer, 20 to 100 ms). */
@@ -330,8 +330,8 @@ void raft_compact(struct raft *raft, raft_index index);
  * installed, should stay, up to the driver's limit of space. Otherwise a peer may install
  * snapshots for ever (its install takes longer than the trail is long). */
 raft_index raft_needed_from(const struct raft *raft);
-/* The state of `install`, durable: the log now continues from there (ready->reset, unless it
- * contains that position; then its suffix stays). */
+/* The state of `install`, durable: the log is dropped and continues from there (ready->reset). The
+ * manifest becomes the one that this node offers. */
 void raft_snapshot_installed(struct raft *raft, struct raft_position position);
 void raft_snapshot_failed(struct raft *raft);
 

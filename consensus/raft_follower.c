@@ -1,0 +1,260 @@
+/* What a follower does with its leader's messages.
+ *
+ * `checked` is the highest index at which this log is known to agree with the
+ * leader of this term; everything that a follower claims or commits is bounded
+ * by it. What lies behind it is an unchecked suffix and counts for nothing.
+ */
+#include <string.h>
+
+#include "consensus/raft_internal.h"
+
+/* A leader of our term spoke. */
+static enum err note_leader(struct raft *r, const struct raft_message *m)
+{
+    if (r->role == RAFT_LEADER || (r->leader && r->leader != m->from)) return ERR_UNEXPECTED;
+    if (r->role != RAFT_FOLLOWER) raft_become_follower(r, r->term, m->from);
+    r->leader = m->from;
+    r->election_elapsed = 0;
+    return OK;
+}
+
+/* While a snapshot is being installed the state is somewhere between, so nothing is committed. */
+static void follow_commit(struct raft *r, raft_index commit)
+{
+    if (!r->installing) r->commit = index_max(r->commit, index_min(commit, r->checked));
+}
+
+static raft_index durable_match(const struct raft *r) { return index_min(r->persisted, r->checked); }
+
+static void send_acknowledgement(struct raft *r)
+{
+    struct raft_message m = {
+        .type = RAFT_APPEND_ANSWER, .to = r->leader, .match = durable_match(r), .checked = r->checked};
+    r->acknowledged = m.match;
+    raft_emit(r, &m);
+}
+
+void raft_acknowledge(struct raft *r)
+{
+    if (r->role == RAFT_FOLLOWER && r->leader && durable_match(r) > r->acknowledged) send_acknowledgement(r);
+}
+
+void raft_answer_stale_leader(struct raft *r, const struct raft_message *m)
+{
+    /* Only its term matters: the old leader steps down. */
+    struct raft_message answer = {.type = RAFT_APPEND_ANSWER, .to = m->from, .rejected = true, .log = m->log};
+    raft_emit(r, &answer);
+}
+
+/* Tells where the logs may agree: our highest entry that the leader could have, given the term it named. */
+static void reject(struct raft *r, const struct raft_message *m, raft_index from)
+{
+    raft_index index = raft_log_find(&r->log, from, m->log.term);
+    index = index_max(index, r->log.compacted.index);
+    struct raft_message answer = {.type = RAFT_APPEND_ANSWER,
+                                  .to = m->from,
+                                  .rejected = true,
+                                  .log = m->log,
+                                  .match = durable_match(r),
+                                  .checked = r->checked,
+                                  .conflict = raft_log_position(&r->log, index),
+                                  .conflict_first = raft_log_run_first(&r->log, index)};
+    raft_emit(r, &answer);
+}
+
+/* ---- appends ---- */
+
+/* A second, different entry with the index and term of one that we have: only a lying leader makes two. */
+static bool same_entry(const struct raft *r, const struct raft_entry *theirs)
+{
+    const struct raft_entry *ours = raft_log_cached(&r->log, theirs->index);
+    if (!ours || ours->blob == theirs->blob) return true;
+    return ours->type == theirs->type &&
+           bytes_equal(raft_blob_bytes(ours->blob), raft_blob_bytes(theirs->blob));
+}
+
+/* Configuration entries among the new ones must each be one permitted step. */
+static enum err check_configs(const struct raft *r, const struct raft_entry *entries, size_t count)
+{
+    if (!count) return OK;
+    struct raft_config before = config_history_of(&r->configs, entries[0].index - 1)->config;
+    for (size_t i = 0; i < count; i++) {
+        if (entries[i].type != RAFT_ENTRY_CONFIG) continue;
+        struct raft_config after;
+        raft_id promoted;
+        if (raft_config_decode(&after, NULL, raft_blob_bytes(entries[i].blob)) ||
+            !raft_config_is_step(&before, &after, &promoted))
+            return ERR_INVALID;
+        before = after;
+    }
+    return OK;
+}
+
+static void append_new(struct raft *r, const struct raft_entry *entries, size_t count)
+{
+    if (count && entries[0].index <= r->log.last) raft_truncate_log(r, entries[0].index);
+    for (size_t i = 0; i < count; i++) {
+        raft_log_append(&r->log, &entries[i]);
+        if (entries[i].type != RAFT_ENTRY_CONFIG) continue;
+        struct raft_config config;
+        CHECK(!raft_config_decode(&config, NULL, raft_blob_bytes(entries[i].blob)));
+        config_history_add(&r->configs, entries[i].index, &config);
+        r->config_notice = true;
+    }
+}
+
+static bool backlog_full(const struct raft *r, const struct raft_entry *entries, size_t count)
+{
+    size_t waiting = raft_log_bytes_after(&r->log, r->persisted), more = 0;
+    for (size_t i = 0; i < count; i++) more += raft_entry_cost(&entries[i]);
+    return count && waiting && waiting + more > r->options.backlog_bytes;
+}
+
+static enum err conflict_at(struct raft *r, const struct raft_message *m, const struct raft_entry *theirs)
+{
+    raft_note_conflict(r, m, theirs);
+    return ERR_CONFLICT;
+}
+
+/* The log agrees with m up to m->log, or up to the compacted index inside m: take what follows. */
+static enum err append_after(struct raft *r, const struct raft_message *m)
+{
+    size_t known = 0;
+    for (; known < m->entry_count; known++) {
+        const struct raft_entry *e = &m->entries[known];
+        if (e->index < r->log.compacted.index) continue;
+        if (e->index > r->log.last || raft_log_term(&r->log, e->index) != e->term) break;
+        if (!same_entry(r, e)) return conflict_at(r, m, e);
+    }
+    const struct raft_entry *fresh = m->entries + known;
+    size_t count = m->entry_count - known;
+    if (count && fresh->index <= index_max(r->commit, r->floor) && fresh->index <= r->log.last)
+        return conflict_at(r, m, fresh);
+    enum err e = check_configs(r, fresh, count);
+    if (e) return e;
+    if (backlog_full(r, fresh, count)) return ERR_BUSY;
+    append_new(r, fresh, count);
+    r->checked = index_max(r->checked, m->log.index + m->entry_count);
+    follow_commit(r, m->commit);
+    /* New entries are acknowledged when they are durable. */
+    if (!count || r->persisted >= r->checked) send_acknowledgement(r);
+    return OK;
+}
+
+enum err raft_handle_append(struct raft *r, const struct raft_message *m)
+{
+    enum err e = note_leader(r, m);
+    if (e) return e;
+    if (r->installing) return ERR_BUSY;
+    raft_index base = r->log.compacted.index, end = m->log.index + m->entry_count;
+    if (m->log.index < base && end < base) {
+        reject(r, m, base); /* all of it is compacted here: go on from there */
+        return OK;
+    }
+    if (m->log.index < base) {
+        const struct raft_entry *at_base = &m->entries[base - m->log.index - 1];
+        if (at_base->term != r->log.compacted.term) return conflict_at(r, m, at_base);
+    } else if (m->log.index > r->log.last) {
+        reject(r, m, r->log.last);
+        return OK;
+    } else if (raft_log_term(&r->log, m->log.index) != m->log.term) {
+        reject(r, m, m->log.index);
+        return OK;
+    }
+    return append_after(r, m);
+}
+
+enum err raft_handle_heartbeat(struct raft *r, const struct raft_message *m)
+{
+    enum err e = note_leader(r, m);
+    if (e) return e;
+    follow_commit(r, m->commit);
+    struct raft_message answer = {.type = RAFT_HEARTBEAT_ANSWER,
+                                  .to = m->from,
+                                  .sent = m->sent,
+                                  .match = durable_match(r),
+                                  .checked = r->checked,
+                                  .installing = r->installing ? r->install.position.index : 0};
+    raft_emit(r, &answer);
+    return OK;
+}
+
+/* ---- snapshots ---- */
+
+static void answer_snapshot(struct raft *r, raft_id to, struct raft_position position, bool failed)
+{
+    struct raft_message m = {
+        .type = RAFT_SNAPSHOT_ANSWER, .to = to, .log = position, .rejected = failed};
+    raft_emit(r, &m);
+}
+
+static void start_install(struct raft *r, const struct raft_message *m)
+{
+    r->installing = true;
+    r->install = (struct raft_install){.from = m->from,
+                                       .position = m->log,
+                                       .config = m->config,
+                                       .manifest = raft_blob_retain(m->manifest)};
+    r->install_term = r->term;
+    r->install_notice = true;
+    answer_snapshot(r, m->from, m->log, false);
+}
+
+enum err raft_handle_snapshot(struct raft *r, const struct raft_message *m)
+{
+    enum err e = note_leader(r, m);
+    if (e) return e;
+    if (r->installing) { /* once is enough, whichever is offered now */
+        answer_snapshot(r, m->from, r->install.position, false);
+        return OK;
+    }
+    if (m->log.index < r->log.compacted.index) {
+        reject(r, m, r->log.compacted.index);
+    } else if (raft_log_term(&r->log, m->log.index) == m->log.term) {
+        /* We have that entry, so all before it too; and it is committed. */
+        r->checked = index_max(r->checked, m->log.index);
+        follow_commit(r, m->log.index);
+        send_acknowledgement(r);
+    } else if (m->log.index <= index_max(r->commit, r->floor)) {
+        struct raft_entry theirs = {.index = m->log.index, .term = m->log.term};
+        return conflict_at(r, m, &theirs);
+    } else {
+        start_install(r, m);
+    }
+    return OK;
+}
+
+static struct raft_install end_install(struct raft *r)
+{
+    struct raft_install install = r->install;
+    r->install = (struct raft_install){0};
+    r->installing = r->install_notice = false;
+    return install;
+}
+
+void raft_snapshot_installed(struct raft *r, struct raft_position position)
+{
+    if (r->halted) return;
+    CHECK(r->installing && position.index == r->install.position.index &&
+          position.term == r->install.position.term && position.index > r->commit);
+    struct raft_install install = end_install(r);
+    raft_reset_log(r, position);
+    config_history_free(&r->configs);
+    config_history_init(&r->configs, position.index, &install.config);
+    r->config_notice = true;
+    r->commit = r->applied = r->apply_given = r->snapshot = position.index;
+    raft_blob_release(r->manifest);
+    r->manifest = install.manifest;
+    /* Another term's leader has it too, but that is for its own appends to show. */
+    r->checked = r->term == r->install_term ? position.index : 0;
+    if (r->role == RAFT_FOLLOWER && r->leader) send_acknowledgement(r);
+}
+
+void raft_snapshot_failed(struct raft *r)
+{
+    if (r->halted) return;
+    CHECK(r->installing);
+    struct raft_install install = end_install(r);
+    raft_blob_release(install.manifest);
+    if (r->role == RAFT_FOLLOWER && r->leader) answer_snapshot(r, r->leader, install.position, true);
+}
