@@ -53,6 +53,19 @@ uint64_t witness_time_ms(const struct witness *w);
 bool witness_newest(const struct witness *w, struct bytes *note, uint64_t *size, struct digest *root,
                     uint64_t *raft_index, uint64_t *raft_term);
 
+/* One witnessed checkpoint with its place in the Raft log. */
+struct witnessed {
+    uint64_t size, raft_index, raft_term, time_ms; /* raft_index 0: not known (the note came from a peer) */
+    struct digest root;
+    struct buffer note;
+};
+/* The newest with a known raft_index at or below `most`; NULL when none is remembered (the
+ * last WITNESS_KEPT are). Valid until the loop turns. */
+#define WITNESS_KEPT 64
+const struct witnessed *witness_before(const struct witness *w, uint64_t most);
+/* What this node keeps of a checkpoint on disk: table checkpoint, size -> this. */
+enum err witnessed_decode(struct witnessed *out, struct bytes row); /* the note is copied into `out` */
+
 /* Calls `done` once witness_size > leaf_index (at once, if it is already), or at the deadline. */
 struct witness_wait {
     uint64_t leaf_index;

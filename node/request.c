@@ -352,6 +352,7 @@ static void submit_checked(struct request_job *j)
     j->session->actor = j->actor;
     j->state = SUBMITTED;
     j->submission.verified = true;
+    j->submission.verified_key = j->key;
     j->submission.deadline_ns = j->deadline_ns;
     j->submission.data = j;
     j->submission.done = applied;

@@ -1,0 +1,774 @@
+#include "consensus/witness.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/pack.h"
+#include "consensus/peer_messages.h"
+#include "crypto/keys.h"
+#include "ledger/checkpoint.h"
+#include "ledger/genesis.h"
+#include "ledger/proof.h"
+#include "ledger/tables.h"
+#include "net/peers.h"
+#include "storage/store.h"
+
+#define ENDS_KEPT 4096   /* ends of applied blocks that a peer may still ask about */
+#define TICK_MS 50
+#define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
+#define CHECKPOINTS_STORED 256
+
+/* The end of a block that this node applied. */
+struct end {
+    uint64_t raft_index, raft_term, size, time_ms;
+    struct digest root;
+};
+
+/* What a member last told, and last cosigned. */
+struct told {
+    struct end end; /* raft_index 0: nothing yet */
+    struct signature signature;
+};
+struct cosigned {
+    uint64_t size; /* 0: nothing yet */
+    struct digest root;
+    struct cosignature cosignature;
+};
+
+struct witness {
+    struct witness_options o;
+    struct cosigner cosigners[LIMIT_NODES];
+    unsigned n, k;
+    uv_timer_t timer;
+    bool leads, stopped, quarantined;
+    uint64_t term;
+
+    struct end ends[ENDS_KEPT]; /* by raft_index modulo the size */
+    struct end newest;          /* applied */
+    struct told told[LIMIT_NODES + 1];
+    struct cosigned cosigned[LIMIT_NODES + 1];
+    struct end pace;        /* what this node asked all to tell, not witnessed so far; raft_index 0: nothing */
+    struct end asked[LIMIT_NODES + 1]; /* of each member: its last pace, until answered */
+    uint64_t moved_ns;      /* when a round last began or ended */
+    bool marking;           /* a cosigned mark is on its way to the disk */
+    struct cosigned_mark mark;
+    struct end mark_end;
+
+    struct witnessed kept[WITNESS_KEPT]; /* by kept_next modulo the size, newest at kept_next - 1 */
+    uint64_t kept_next;
+    uint64_t size; /* witnessed */
+    struct buffer later; /* a note beyond what is applied here */
+    struct checkpoint later_checkpoint;
+    struct witness_wait *waits;
+    uint32_t named; /* members whose different root was reported already, until it changes */
+};
+
+static void store_checkpoint(struct witness *w, const struct witnessed *kept);
+
+/* --- waiting --- */
+
+static void unlink_wait(struct witness *w, struct witness_wait *wait)
+{
+    if (wait->witness.previous)
+        wait->witness.previous->witness.next = wait->witness.next;
+    else
+        w->waits = wait->witness.next;
+    if (wait->witness.next) wait->witness.next->witness.previous = wait->witness.previous;
+    wait->witness.next = wait->witness.previous = NULL;
+}
+
+/* A callback may add or cancel other waits: take the due ones off first. */
+static void run_waits(struct witness *w, uint64_t now_ns, bool all)
+{
+    struct witness_wait *due = NULL, *last = NULL;
+    for (struct witness_wait *at = w->waits, *next; at; at = next) {
+        next = at->witness.next;
+        if (!all && at->leaf_index >= w->size && now_ns < at->deadline_ns) continue;
+        unlink_wait(w, at);
+        if (last)
+            last->witness.next = at;
+        else
+            due = at;
+        last = at;
+    }
+    while (due) {
+        struct witness_wait *at = due;
+        due = at->witness.next;
+        at->witness.next = NULL;
+        at->done(at, at->leaf_index < w->size ? OK : all ? ERR_STOPPED : ERR_NOT_WITNESSED);
+    }
+}
+
+void witness_wait(struct witness *w, struct witness_wait *wait)
+{
+    wait->witness.next = wait->witness.previous = NULL;
+    if (wait->leaf_index < w->size || w->stopped) {
+        wait->done(wait, wait->leaf_index < w->size ? OK : ERR_STOPPED);
+        return;
+    }
+    wait->witness.next = w->waits;
+    if (w->waits) w->waits->witness.previous = wait;
+    w->waits = wait;
+}
+
+void witness_wait_cancel(struct witness *w, struct witness_wait *wait) { unlink_wait(w, wait); }
+
+/* --- statements --- */
+
+#define TELL_TAG "consilium/tell/v1\n"
+#define TELL_SIZE (sizeof TELL_TAG - 1 + 32 + 8 + 32 + 8 + 8)
+
+static void tell_bytes(uint8_t out[static TELL_SIZE], const struct witness *w, const struct end *end)
+{
+    uint8_t *at = out;
+    memcpy(at, TELL_TAG, sizeof TELL_TAG - 1), at += sizeof TELL_TAG - 1;
+    memcpy(at, w->o.genesis->cluster.bytes, 32), at += 32;
+    put_be64(at, end->size), at += 8;
+    memcpy(at, end->root.bytes, 32), at += 32;
+    put_be64(at, end->raft_index), at += 8;
+    put_be64(at, end->raft_term), at += 8;
+    CHECK(at == out + TELL_SIZE);
+}
+
+static void pack_end(struct buffer *out, const struct end *end)
+{
+    pack_uint(out, end->size);
+    pack_digest(out, &end->root);
+    pack_uint(out, end->raft_index);
+    pack_uint(out, end->raft_term);
+}
+
+static void unpack_end(struct end *end, struct unpack *u)
+{
+    end->size = unpack_uint(u);
+    end->root = unpack_digest(u);
+    end->raft_index = unpack_uint(u);
+    end->raft_term = unpack_uint(u);
+    if (end->size == 0 || end->raft_index == 0) unpack_fail(u, ERR_MALFORMED);
+}
+
+static bool end_equal(const struct end *a, const struct end *b)
+{
+    return a->raft_index == b->raft_index && a->raft_term == b->raft_term && a->size == b->size &&
+           digest_equal(&a->root, &b->root);
+}
+
+static void send_all(struct witness *w, uint32_t type, const struct buffer *body)
+{
+    for (unsigned i = 1; i <= w->n; i++)
+        if (i != w->o.self) peers_send(w->o.peers, i, type, 0, buffer_bytes(body)); /* lost: the next pace repeats */
+}
+
+static void tell(struct witness *w, const struct end *end, uint32_t type)
+{
+    uint8_t bytes[TELL_SIZE];
+    struct told *own = &w->told[w->o.self];
+    if (!end_equal(&own->end, end)) {
+        own->end = *end;
+        tell_bytes(bytes, w, end);
+        sign_message(&own->signature, &w->o.keys->message, BYTES(bytes));
+    }
+    struct buffer body = {0};
+    pack_array(&body, 5);
+    pack_end(&body, end);
+    pack_bin(&body, own->signature.bytes, sizeof own->signature.bytes);
+    send_all(w, type, &body);
+    buffer_free(&body);
+}
+
+static void send_cosignature(struct witness *w, unsigned to)
+{
+    const struct cosigned *own = &w->cosigned[w->o.self];
+    struct buffer body = {0};
+    pack_array(&body, 4);
+    pack_uint(&body, own->size);
+    pack_digest(&body, &own->root);
+    pack_uint(&body, own->cosignature.time_s);
+    pack_bin(&body, own->cosignature.signature.bytes, sizeof own->cosignature.signature.bytes);
+    if (to)
+        peers_send(w->o.peers, to, PEER_COSIGN, 0, buffer_bytes(&body));
+    else
+        send_all(w, PEER_COSIGN, &body);
+    buffer_free(&body);
+}
+
+static const struct end *end_at(const struct witness *w, uint64_t raft_index)
+{
+    const struct end *end = &w->ends[raft_index % ENDS_KEPT];
+    return end->raft_index == raft_index && raft_index ? end : NULL;
+}
+
+static const struct end *end_of_size(const struct witness *w, uint64_t size)
+{
+    for (uint64_t i = w->newest.raft_index; i && i + ENDS_KEPT > w->newest.raft_index; i--) {
+        const struct end *end = end_at(w, i);
+        if (end && end->size == size) return end;
+        if (end && end->size < size) break;
+    }
+    return NULL;
+}
+
+/* --- a checkpoint is witnessed --- */
+
+static void quarantine(struct witness *w, const char *why)
+{
+    if (w->quarantined) return;
+    w->quarantined = true;
+    w->o.on_quarantine(w->o.data, why);
+}
+
+static void keep_witnessed(struct witness *w, struct witnessed *fresh)
+{
+    struct witnessed *slot = &w->kept[w->kept_next++ % WITNESS_KEPT];
+    buffer_free(&slot->note);
+    *slot = *fresh; /* takes the note over */
+    w->size = slot->size;
+    w->moved_ns = clock_monotonic_ns();
+}
+
+static void pace_next(struct witness *w);
+
+static void take_witnessed(struct witness *w, struct witnessed *fresh)
+{
+    keep_witnessed(w, fresh);
+    const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
+    store_checkpoint(w, kept);
+    if (w->pace.size <= w->size) w->pace.raft_index = 0;
+    run_waits(w, w->moved_ns, false);
+    w->o.on_witnessed(w->o.data, w->size);
+    if (w->leads) pace_next(w);
+}
+
+/* k cosignatures for one (size, root)? */
+static void try_complete(struct witness *w, uint64_t size, const struct digest *root)
+{
+    unsigned count = 0;
+    struct cosignature list[LIMIT_NODES] = {{0}};
+    if (size <= w->size) return;
+    for (unsigned i = 1; i <= w->n; i++)
+        if (w->cosigned[i].size == size && digest_equal(&w->cosigned[i].root, root)) {
+            list[i - 1] = w->cosigned[i].cosignature;
+            count++;
+        }
+    if (count < w->k) return;
+    const struct end *end = end_of_size(w, size);
+    struct checkpoint checkpoint;
+    struct witnessed fresh = {.size = size, .root = *root};
+    checkpoint_set(&checkpoint, w->o.genesis, size, root);
+    checkpoint_format(&fresh.note, &checkpoint, w->cosigners, list, w->n);
+    CHECK(!fresh.note.failed);
+    if (!end) { /* not applied so far here: as if a peer had sent it */
+        witness_take_note(w, buffer_bytes(&fresh.note));
+        buffer_free(&fresh.note);
+        return;
+    }
+    if (!digest_equal(&end->root, root)) {
+        buffer_free(&fresh.note);
+        quarantine(w, "its root contradicts one that k nodes co-signed");
+        return;
+    }
+    const struct end *paced = end_at(w, w->pace.raft_index);
+    if (paced && paced->size == size) end = paced;
+    fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
+    take_witnessed(w, &fresh);
+}
+
+/* --- cosigning --- */
+
+static void cosign(struct witness *w, const struct end *end)
+{
+    struct checkpoint checkpoint;
+    struct cosigned *own = &w->cosigned[w->o.self];
+    checkpoint_set(&checkpoint, w->o.genesis, end->size, &end->root);
+    own->size = end->size;
+    own->root = end->root;
+    own->cosignature.time_s = clock_wall_ms() / 1000;
+    checkpoint_cosign(&own->cosignature, &checkpoint, own->cosignature.time_s, &w->o.keys->cosign);
+    send_cosignature(w, 0);
+    try_complete(w, own->size, &own->root);
+}
+
+static void try_cosign(struct witness *w, const struct end *own);
+
+static void marked(struct cosigned_mark *m, enum err code)
+{
+    struct witness *w = m->data;
+    w->marking = false;
+    if (w->stopped || code == ERR_STOPPED) return;
+    if (code == OK) {
+        cosign(w, &w->mark_end);
+        try_cosign(w, end_at(w, w->told[w->o.self].end.raft_index)); /* what was told meanwhile */
+    } else {
+        log_error("witness", "size %llu is not cosigned: %s", (unsigned long long)m->size, err_text(code));
+    }
+}
+
+/* Once k nodes, this one included, told the same for the end of a block that is applied here. */
+static void try_cosign(struct witness *w, const struct end *own)
+{
+    struct cosigned_mark last = {0};
+    unsigned count = 0;
+    if (!own || w->marking || w->quarantined || w->stopped) return;
+    for (unsigned i = 1; i <= w->n; i++)
+        if (w->told[i].end.raft_index && end_equal(&w->told[i].end, own)) count++;
+    if (count < w->k) return;
+    bool any = driver_cosigned(w->o.driver, &last);
+    if (any && own->size < last.size) return; /* never anything smaller */
+    if (any && own->size == last.size) {
+        if (!digest_equal(&own->root, &last.root))
+            quarantine(w, "its root contradicts one that it cosigned before");
+        else if (w->cosigned[w->o.self].size != own->size)
+            cosign(w, own);
+        return;
+    }
+    w->mark_end = *own;
+    w->mark = (struct cosigned_mark){.raft_index = own->raft_index, .size = own->size, .root = own->root, .data = w,
+                                     .done = marked};
+    w->marking = true;
+    enum err e = driver_log_cosigned(w->o.driver, &w->mark);
+    if (e != OK) w->marking = false; /* busy or stopping: the next tell or pace tries again */
+}
+
+/* --- pacing and telling --- */
+
+/* Tells what a member asked for, once it is applied here. Never anything older than told before. */
+static void answer_pace(struct witness *w, unsigned from)
+{
+    const struct end *own = end_at(w, w->asked[from].raft_index), *last = &w->told[w->o.self].end;
+    if (!own) return; /* not applied yet: witness_applied comes back to it */
+    w->asked[from].raft_index = 0;
+    if (own->raft_index < last->raft_index) return;
+    tell(w, own, PEER_TELL);
+    if (w->cosigned[w->o.self].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
+    try_cosign(w, own);
+}
+
+static void begin_pace(struct witness *w, const struct end *end)
+{
+    w->pace = *end;
+    w->moved_ns = clock_monotonic_ns();
+    tell(w, end, PEER_PACE);
+    if (w->cosigned[w->o.self].size == end->size) send_cosignature(w, 0); /* again: it may have been lost */
+    try_cosign(w, end);
+}
+
+static void pace_next(struct witness *w)
+{
+    if (w->pace.raft_index || w->stopped || w->quarantined) return;
+    if (w->newest.raft_index && w->newest.size > w->size) begin_pace(w, &w->newest);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct witness *w = timer->data;
+    uint64_t now = clock_monotonic_ns();
+    run_waits(w, now, false);
+    if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined &&
+        now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
+        w->pace.raft_index = 0;
+        begin_pace(w, &w->newest);
+    }
+}
+
+static void check_later(struct witness *w);
+
+void witness_applied(struct witness *w, const struct driver_applied *a)
+{
+    if (w->stopped) return;
+    if (!a->replayed && a->raft_index) {
+        struct end end = {a->raft_index, a->raft_term, a->size, a->time_ms, a->root};
+        if (w->newest.size <= w->size) w->moved_ns = clock_monotonic_ns(); /* idle until now */
+        w->ends[a->raft_index % ENDS_KEPT] = end;
+        w->newest = end;
+    }
+    check_later(w);
+    for (unsigned i = 1; i <= w->n; i++)
+        if (w->asked[i].raft_index && w->asked[i].raft_index <= a->raft_index) answer_pace(w, i);
+    if (w->leads) pace_next(w);
+}
+
+void witness_role(struct witness *w, bool leads, uint64_t term)
+{
+    if (w->stopped) return;
+    w->leads = leads;
+    if (term != w->term && leads) w->pace.raft_index = 0; /* a new term: what was in flight may be lost */
+    w->term = term;
+    if (leads) pace_next(w);
+}
+
+/* --- messages --- */
+
+/* One member's different root, told under its signature: named once. */
+static void name_other_root(struct witness *w, unsigned from, const struct end *theirs, struct bytes body)
+{
+    uint32_t bit = UINT32_C(1) << from;
+    if (w->named & bit) return;
+    w->named |= bit;
+    w->o.on_evidence(w->o.data, "another root than this node's", from, theirs->size, body);
+}
+
+static void push_note(struct witness *w, unsigned to)
+{
+    struct buffer push = {0};
+    if (!w->kept_next) return;
+    pack_array(&push, 1);
+    pack_bytes(&push, buffer_bytes(&w->kept[(w->kept_next - 1) % WITNESS_KEPT].note));
+    peers_send(w->o.peers, to, PEER_NOTE_PUSH, 0, buffer_bytes(&push));
+    buffer_free(&push);
+}
+
+static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes body)
+{
+    struct end end = {0};
+    struct signature signature;
+    uint8_t bytes[TELL_SIZE];
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 5);
+    unpack_end(&end, &u);
+    unpack_bin_exact(&u, signature.bytes, sizeof signature.bytes);
+    if (unpack_done(&u) != OK) {
+        log_warning("witness", "node %u told its root in a message that is not well-formed", from);
+        return;
+    }
+    struct told *told = &w->told[from];
+    if (!(told->end.raft_index && end_equal(&told->end, &end))) {
+        tell_bytes(bytes, w, &end);
+        if (sign_verify(&signature, &genesis_member(w->o.genesis, from)->keys.message, BYTES(bytes)) != OK) {
+            log_warning("witness", "node %u told its root with a signature that does not verify", from);
+            return;
+        }
+        if (told->end.raft_index && told->end.size == end.size && !digest_equal(&told->end.root, &end.root))
+            w->o.on_evidence(w->o.data, "two roots of one size", from, end.size, body);
+        told->end = end;
+        told->signature = signature;
+    }
+    const struct end *own = end_at(w, end.raft_index);
+    if (own && !(own->size == end.size && digest_equal(&own->root, &end.root)))
+        name_other_root(w, from, &end, body);
+    if (!paces) {
+        if (own) try_cosign(w, own);
+    } else if (end.size > w->size) {
+        w->asked[from] = end;
+        answer_pace(w, from);
+    } else {
+        push_note(w, from); /* it is behind: the note we have says so */
+    }
+}
+
+static void take_cosignature(struct witness *w, unsigned from, struct bytes body)
+{
+    struct cosigned c = {0};
+    struct checkpoint checkpoint;
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 4);
+    c.size = unpack_uint(&u);
+    c.root = unpack_digest(&u);
+    c.cosignature.time_s = unpack_uint(&u);
+    unpack_bin_exact(&u, c.cosignature.signature.bytes, sizeof c.cosignature.signature.bytes);
+    if (unpack_done(&u) != OK) {
+        log_warning("witness", "node %u cosigned in a message that is not well-formed", from);
+        return;
+    }
+    if (c.size <= w->size) return; /* k are there already */
+    checkpoint_set(&checkpoint, w->o.genesis, c.size, &c.root);
+    if (checkpoint_cosignature_verify(&c.cosignature, &checkpoint, &w->cosigners[from - 1].key) != OK) {
+        log_warning("witness", "node %u sent a cosignature that does not verify", from);
+        return;
+    }
+    struct cosigned *known = &w->cosigned[from];
+    if (known->size == c.size && !digest_equal(&known->root, &c.root))
+        w->o.on_evidence(w->o.data, "two roots of one size cosigned", from, c.size, body);
+    if (known->size > c.size) return;
+    *known = c;
+    try_complete(w, c.size, &c.root);
+}
+
+/* --- notes of peers --- */
+
+struct root_check {
+    struct witness *w;
+    struct state_read read;
+    uint64_t size;
+    struct digest root;
+};
+
+static void accept_later(struct witness *w)
+{
+    const struct end *end = end_of_size(w, w->later_checkpoint.size);
+    struct witnessed fresh = {.size = w->later_checkpoint.size, .root = w->later_checkpoint.root, .note = w->later};
+    if (end) fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
+    w->later = (struct buffer){0};
+    w->later_checkpoint.size = 0;
+    take_witnessed(w, &fresh);
+}
+
+static void judge_later(struct witness *w, const struct digest *own_root)
+{
+    if (!digest_equal(own_root, &w->later_checkpoint.root)) {
+        quarantine(w, "its root contradicts one that k nodes co-signed");
+        return;
+    }
+    accept_later(w);
+}
+
+static enum err root_run(struct state_read *read, struct table_txn *txn)
+{
+    struct root_check *c = read->data;
+    return proof_root(&c->root, txn, c->size);
+}
+
+static void root_done(struct state_read *read, enum err code)
+{
+    struct root_check *c = read->data;
+    struct witness *w = c->w;
+    if (code == OK && !w->stopped && w->later.size && w->later_checkpoint.size == c->size &&
+        w->later_checkpoint.size > w->size)
+        judge_later(w, &c->root);
+    free(c);
+}
+
+/* The note waits until its size is applied here; then our own root decides. */
+static void check_later(struct witness *w)
+{
+    struct driver_status d;
+    if (!w->later.size || w->stopped) return;
+    if (w->later_checkpoint.size <= w->size) {
+        buffer_free(&w->later);
+        return;
+    }
+    const struct end *end = end_of_size(w, w->later_checkpoint.size);
+    if (end) {
+        struct digest own = end->root;
+        judge_later(w, &own);
+        return;
+    }
+    driver_status(w->o.driver, &d);
+    if (d.size < w->later_checkpoint.size) return;
+    struct root_check *c = xcalloc(1, sizeof *c);
+    c->w = w;
+    c->size = w->later_checkpoint.size;
+    c->read = (struct state_read){.fresh = true, .data = c, .run = root_run, .done = root_done};
+    if (driver_read(w->o.driver, &c->read) != OK) free(c); /* busy: asked again with the next block */
+}
+
+void witness_take_note(struct witness *w, struct bytes text)
+{
+    struct checkpoint checkpoint;
+    if (w->stopped || checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return;
+    if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return;
+    buffer_clear(&w->later);
+    buffer_append_bytes(&w->later, text);
+    w->later_checkpoint = checkpoint;
+    check_later(w);
+}
+
+static void take_push(struct witness *w, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 1);
+    struct bytes note = unpack_bin(&u, LIMIT_CHECKPOINT_NOTE);
+    if (unpack_done(&u) == OK)
+        witness_take_note(w, note);
+    else
+        log_warning("witness", "node %u sent a note in a message that is not well-formed", from);
+}
+
+void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body)
+{
+    if (w->stopped || from == 0 || from > w->n) return;
+    switch (type) {
+    case PEER_TELL: take_tell(w, from, false, body); return;
+    case PEER_PACE: take_tell(w, from, true, body); return;
+    case PEER_COSIGN: take_cosignature(w, from, body); return;
+    case PEER_NOTE_PUSH: take_push(w, from, body); return;
+    default: CHECK(!"a message of the witness");
+    }
+}
+
+/* A node that was away gets the newest note and our cosignature of what is under way. */
+void witness_peer_up(struct witness *w, unsigned peer)
+{
+    if (w->stopped) return;
+    if (w->cosigned[w->o.self].size > w->size) send_cosignature(w, peer);
+    push_note(w, peer);
+}
+
+/* --- what is kept on disk: [raft index, raft term, time_ms, root, note] by size --- */
+
+struct keeping {
+    struct state_write write;
+    uint64_t size;
+    struct buffer row;
+};
+
+enum err witnessed_decode(struct witnessed *out, struct bytes row)
+{
+    struct unpack u = unpack_start(row);
+    *out = (struct witnessed){0};
+    unpack_array_of(&u, 6);
+    out->size = unpack_uint(&u);
+    out->raft_index = unpack_uint(&u);
+    out->raft_term = unpack_uint(&u);
+    out->time_ms = unpack_uint(&u);
+    out->root = unpack_digest(&u);
+    struct bytes note = unpack_bin(&u, LIMIT_CHECKPOINT_NOTE);
+    enum err e = unpack_done(&u);
+    if (e == OK) buffer_append_bytes(&out->note, note);
+    return e;
+}
+
+static enum err drop_oldest(struct table_txn *txn)
+{
+    struct table_cursor *c;
+    if (table_count(txn, TABLE_CHECKPOINT) <= CHECKPOINTS_STORED) return OK;
+    enum err e = table_cursor_open(&c, txn, TABLE_CHECKPOINT);
+    if (e != OK) return e;
+    uint8_t key[8];
+    e = table_cursor_seek(c, (struct bytes){0});
+    struct bytes at = e == OK ? table_cursor_key(c) : (struct bytes){0};
+    if (e == OK && at.size == sizeof key) memcpy(key, at.data, sizeof key);
+    table_cursor_close(c);
+    return e == OK ? table_delete(txn, TABLE_CHECKPOINT, BYTES(key)) : e;
+}
+
+static enum err keep_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keeping *k = write->data;
+    uint8_t key[8];
+    (void)ledger;
+    put_be64(key, k->size);
+    enum err e = table_put(txn, TABLE_CHECKPOINT, BYTES(key), buffer_bytes(&k->row));
+    return e == OK ? drop_oldest(txn) : e;
+}
+
+static void keep_done(struct state_write *write, enum err code)
+{
+    struct keeping *k = write->data;
+    (void)code; /* a store that failed stops the node elsewhere */
+    buffer_free(&k->row);
+    free(k);
+}
+
+static void store_checkpoint(struct witness *w, const struct witnessed *kept)
+{
+    struct keeping *k = xcalloc(1, sizeof *k);
+    k->size = kept->size;
+    pack_array(&k->row, 6);
+    pack_uint(&k->row, kept->size);
+    pack_uint(&k->row, kept->raft_index);
+    pack_uint(&k->row, kept->raft_term);
+    pack_uint(&k->row, kept->time_ms);
+    pack_digest(&k->row, &kept->root);
+    pack_bytes(&k->row, buffer_bytes(&kept->note));
+    k->write = (struct state_write){.data = k, .run = keep_run, .done = keep_done};
+    if (driver_write(w->o.driver, &k->write) != OK) keep_done(&k->write, OK); /* a later one will be kept */
+}
+
+/* The last rows, oldest first, so that a snapshot can be offered right after a restart. */
+static enum err load_rows(struct witness *w, struct table_txn *txn)
+{
+    struct table_cursor *c;
+    struct buffer value = {0};
+    struct witnessed rows[WITNESS_KEPT] = {{0}};
+    unsigned count = 0;
+    enum err e = table_cursor_open(&c, txn, TABLE_CHECKPOINT);
+    if (e != OK) return e;
+    for (e = table_cursor_seek_back(c, (struct bytes){0}); e == OK && count < WITNESS_KEPT / 2;
+         e = table_cursor_previous(c)) {
+        e = table_cursor_value(c, &value);
+        if (e == OK) e = witnessed_decode(&rows[count], buffer_bytes(&value));
+        if (e != OK) break;
+        count++;
+    }
+    table_cursor_close(c);
+    buffer_free(&value);
+    if (e == ERR_NOT_FOUND) e = OK;
+    for (unsigned i = count; i-- > 0;) {
+        if (e == OK && rows[i].size > w->size)
+            keep_witnessed(w, &rows[i]);
+        else
+            buffer_free(&rows[i].note);
+    }
+    return e;
+}
+
+static enum err load(struct witness *w, struct failure *failure)
+{
+    struct table_txn *txn;
+    enum err e = store_begin_read(&txn, w->o.store);
+    if (e == OK) {
+        e = load_rows(w, txn);
+        store_abort(txn);
+    }
+    return e == OK ? OK : fail(failure, e, "the kept checkpoints can't be read: %s", err_text(e));
+}
+
+/* --- start and end --- */
+
+uint64_t witness_size(const struct witness *w) { return w->size; }
+
+uint64_t witness_time_ms(const struct witness *w)
+{
+    return w->kept_next ? w->kept[(w->kept_next - 1) % WITNESS_KEPT].time_ms : 0;
+}
+
+const struct witnessed *witness_before(const struct witness *w, uint64_t most)
+{
+    for (uint64_t i = w->kept_next; i > 0 && i + WITNESS_KEPT > w->kept_next; i--) {
+        const struct witnessed *kept = &w->kept[(i - 1) % WITNESS_KEPT];
+        if (kept->raft_index && kept->raft_index <= most) return kept;
+    }
+    return NULL;
+}
+
+bool witness_newest(const struct witness *w, struct bytes *note, uint64_t *size, struct digest *root,
+                    uint64_t *raft_index, uint64_t *raft_term)
+{
+    if (!w->kept_next) return false;
+    const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
+    *note = buffer_bytes(&kept->note);
+    *size = kept->size;
+    *root = kept->root;
+    *raft_index = kept->raft_index;
+    *raft_term = kept->raft_term;
+    return true;
+}
+
+enum err witness_start(struct witness **out, const struct witness_options *options, struct failure *failure)
+{
+    struct witness *w = xcalloc(1, sizeof *w);
+    w->o = *options;
+    w->n = cosigners_of_genesis(w->cosigners, options->genesis);
+    w->k = options->genesis->quorum;
+    w->moved_ns = clock_monotonic_ns();
+    enum err e = load(w, failure);
+    if (e != OK) {
+        free(w);
+        return e;
+    }
+    CHECK(uv_timer_init(options->loop, &w->timer) == 0);
+    w->timer.data = w;
+    CHECK(uv_timer_start(&w->timer, on_tick, TICK_MS, TICK_MS) == 0);
+    *out = w;
+    return OK;
+}
+
+void witness_stop(struct witness *w)
+{
+    if (w->stopped) return;
+    w->stopped = true;
+    uv_close((uv_handle_t *)&w->timer, NULL);
+    run_waits(w, 0, true);
+}
+
+void witness_free(struct witness *w)
+{
+    if (!w) return;
+    for (unsigned i = 0; i < WITNESS_KEPT; i++)
+        buffer_free(&w->kept[i].note);
+    buffer_free(&w->later);
+    free(w);
+}
