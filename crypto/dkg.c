@@ -174,7 +174,7 @@ enum err dkg_polynomial_decode(struct dkg_polynomial *out, struct bytes in)
     *out = (struct dkg_polynomial){0};
     enum err e = count_of(&out->k, in);
     for (uint32_t j = 0; e == OK && j < out->k; j++)
-        e = scalar_decode(&out->coefficients[j], in.data + 32 * j);
+        e = scalar_decode(&out->coefficients[j], in.data + (size_t)32 * j);
     if (e != OK) secret_wipe(out, sizeof *out);
     return e;
 }
@@ -192,7 +192,7 @@ enum err dkg_commitments_decode(struct dkg_commitments *out, uint32_t k, struct 
     enum err e = count_of(&c.k, in);
     if (e == OK && c.k != k) e = ERR_MALFORMED;
     for (uint32_t j = 0; e == OK && j < c.k; j++)
-        e = point_decode_not_identity(&c.points[j], in.data + 32 * j);
+        e = point_decode_not_identity(&c.points[j], in.data + (size_t)32 * j);
     if (e == OK) *out = c;
     return e;
 }

@@ -162,22 +162,42 @@ static bool indices_valid(const uint32_t *indices, size_t count)
     return true;
 }
 
+/* One inversion for all instead of 18 microseconds for each (P. Montgomery,
+ * "Speeding the Pollard and Elliptic Curve Methods of Factorization", 1987, 10.3.1). */
+static void invert_all(struct scalar *values, size_t count)
+{
+    struct scalar before[LIMIT_NODES], inverse = scalar_from_uint(1), one_inverse;
+    for (size_t i = 0; i < count; i++) {
+        before[i] = inverse; /* product of all before i */
+        scalar_multiply(&inverse, &inverse, &values[i]);
+    }
+    scalar_invert(&inverse, &inverse);
+    for (size_t i = count; i-- > 0;) {
+        scalar_multiply(&one_inverse, &inverse, &before[i]);
+        scalar_multiply(&inverse, &inverse, &values[i]);
+        values[i] = one_inverse;
+    }
+}
+
 enum err scalar_lagrange(struct scalar *out, const uint32_t *indices, size_t count)
 {
+    struct scalar above[LIMIT_NODES], below[LIMIT_NODES];
     CHECK(count >= 1 && count <= LIMIT_NODES);
     if (!indices_valid(indices, count)) return ERR_INVALID;
     for (size_t i = 0; i < count; i++) {
         const struct scalar xi = scalar_from_uint(indices[i]);
-        struct scalar above = scalar_from_uint(1), below = scalar_from_uint(1), difference;
+        above[i] = below[i] = scalar_from_uint(1);
         for (size_t j = 0; j < count; j++) {
             if (j == i) continue;
             const struct scalar xj = scalar_from_uint(indices[j]);
-            scalar_multiply(&above, &above, &xj);
+            struct scalar difference;
+            scalar_multiply(&above[i], &above[i], &xj);
             scalar_subtract(&difference, &xj, &xi);
-            scalar_multiply(&below, &below, &difference);
+            scalar_multiply(&below[i], &below[i], &difference);
         }
-        scalar_invert(&below, &below);
-        scalar_multiply(&out[i], &above, &below);
     }
+    invert_all(below, count);
+    for (size_t i = 0; i < count; i++)
+        scalar_multiply(&out[i], &above[i], &below[i]);
     return OK;
 }

@@ -26,7 +26,7 @@ void node_keys_derive(struct node_secrets *secrets, struct node_public *public_k
 struct id id_of_key(const struct sign_public *key)
 {
     struct digest digest;
-    struct id id;
+    struct id id = {{0}};
     hash_sha256(&digest, key->bytes, sizeof key->bytes);
     memcpy(id.bytes, digest.bytes, sizeof id.bytes);
     return id;
@@ -35,7 +35,7 @@ struct id id_of_key(const struct sign_public *key)
 struct key_id key_id_of(const struct sign_public *key)
 {
     struct digest digest;
-    struct key_id id;
+    struct key_id id = {{0}};
     hash_sha256(&digest, key->bytes, sizeof key->bytes);
     memcpy(id.bytes, digest.bytes, sizeof id.bytes);
     return id;

@@ -13,7 +13,7 @@ void random_bytes(void *out, size_t size)
 
 struct id random_id(void)
 {
-    struct id id;
+    struct id id = {{0}};
     random_bytes(id.bytes, sizeof id.bytes);
     return id;
 }

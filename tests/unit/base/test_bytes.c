@@ -63,6 +63,10 @@ static void test_buffer_limit(void **state)
     buffer_free(&b);
 }
 
+/* AddressSanitizer ends the process at such a size unless told otherwise. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+
 static void test_buffer_huge(void **state)
 {
     struct buffer b = {0};
@@ -117,7 +121,7 @@ static void test_id_text(void **state)
     id_format(text, &zero);
     assert_string_equal(text, "aaaaaaaaaaaaaaaaaaaaaaaaaa");
     id_format(text, &ones);
-    assert_string_equal(text, "7777777777777777777777777" "4");
+    assert_string_equal(text, "77777777777777777777777774");
     struct id fox; /* RFC 4648 section 10: "foobar" is MZXW6YTBOI */
     memcpy(fox.bytes, "foobarfoobarfoob", 16);
     id_format(text, &fox);
@@ -138,7 +142,7 @@ static void test_id_parse_refuses(void **state)
     static const char *const bad[] = {
         "", "a", "aaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaa1",
         "aaaaaaaaaaaaaaaaaaaaaaaaa=", "aaaaaaaaaaaaaaaaaaaaaaaaab", /* bits beyond the 128th */
-        "aaaaaaaaaaaa aaaaaaaaaaaaa", "\xc3\xa9" "aaaaaaaaaaaaaaaaaaaaaaaa",
+        "aaaaaaaaaaaa aaaaaaaaaaaaa", "\303\251aaaaaaaaaaaaaaaaaaaaaaaa",
     };
     struct id id = {{7}};
     (void)state;
