@@ -25,7 +25,8 @@ struct cluster {
     uint32_t via;          /* 0: any; else only this one */
     uint32_t started;      /* where the search for a node began; 0: not yet */
     uint64_t next_id;
-    int64_t clock_ahead_ms; /* the node's clock minus ours, at connecting */
+    char state[LIMIT_NAME + 1]; /* of that node, as it said at connecting: "ready", or why not */
+    char warning[400];          /* what it says about the cluster; empty: nothing */
     bool warned_clock;
 };
 
@@ -35,7 +36,8 @@ enum err cluster_open(struct cluster *c, const char *genesis_file, const char *v
                       struct output *output, struct failure *failure);
 void cluster_close(struct cluster *c);
 
-/* Connects unless connected: each member once, beginning behind the last one.
+/* Connects unless connected: each member once, beginning with the one that
+ * answered last time, or behind the one that was dropped.
  * Checks the node's key (pin), cluster id, n, b and k. ERR_OTHER_CLUSTER,
  * ERR_WRONG_PEER (these only when no other node answers), ERR_UNREACHABLE. */
 enum err cluster_connect(struct cluster *c, struct failure *failure);

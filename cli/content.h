@@ -4,8 +4,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
-#include "cli/cluster.h"
 #include "cli/collective.h"
+#include "cli/shares.h"
+#include "cli/submit.h"
 #include "crypto/seal.h"
 #include "ledger/record.h"
 
@@ -20,19 +21,14 @@ struct opened_content {
     struct buffer plain; /* owned; secret_wipe_buffer */
 };
 
-/* A reader's ephemeral key pair; wiped by the caller. */
-struct reader {
-    struct seal_public public_key;
-    struct seal_secret secret;
-};
-
-/* Opens items first .. first + count - 1 of what the approved read at
- * `leaf_index` opens, and gives each in order to `take` (which may keep
- * item->plain by zeroing it). A share that does not fit is detected: its node is
- * named on standard error, and others' shares are used. ERR_TOO_FEW_SHARES,
- * ERR_DECRYPT, ERR_BAD_SHARE; what `take` returns ends it. */
+/* Opens items first .. first + count - 1 of what the approved read (outcome 0 of
+ * `read`) opens, and gives each in order to `take` (which may keep item->plain by
+ * zeroing it). A wrong share is detected, its node named on standard error, and
+ * others' shares used; content that the serving node altered likewise, and
+ * another node serves. ERR_TOO_FEW_SHARES, ERR_DECRYPT, ERR_BAD_SHARE; what
+ * `take` returns ends it. */
 enum err content_open(struct cluster *cluster, const struct collective *key, const struct reader *reader,
-                      uint64_t leaf_index, uint32_t first, uint32_t count,
+                      const struct submission *read, uint32_t first, uint32_t count,
                       enum err (*take)(void *data, uint32_t position, struct opened_content *item), void *data,
                       struct failure *failure);
 

@@ -30,10 +30,11 @@ struct draft {
 
 /* What became of it, from the checked leaf. */
 struct outcome {
+    enum err code; /* OK: in the ledger; else why it was refused without a leaf */
     uint64_t index, time_ms;
     enum decision decision;
     uint32_t reason;
-    struct buffer answer; /* [rows, cursor, left_out]; owned. Not provable: one node's word */
+    struct buffer answer; /* [rows, cursor, left_out]; owned. Not provable: one node's word. Empty: ask anew */
 };
 
 struct submission {
@@ -41,17 +42,24 @@ struct submission {
     struct outcome outcomes[LIMIT_OPERATIONS];
     struct id request_ids[LIMIT_OPERATIONS];
     uint64_t issued_at_ms;
+    struct buffer request; /* as it was signed, for sending it again */
 };
 
-/* All drafts (1 .. LIMIT_OPERATIONS) as one request. OK: each is in the ledger,
- * approved or denied, under a checkpoint that k nodes co-signed, and checked.
- * ERR_NOT_WITNESSED: recorded, not yet co-signed (outcomes have the indexes).
- * ERR_NO_QUORUM, ERR_TIMEOUT, ERR_UNREACHABLE: unknown, or not recorded; the
- * text says which and gives the request token. Refusals without a leaf come as
- * their code. Free in every case. */
+/* All drafts (1 .. LIMIT_OPERATIONS) as one request, within the cluster's
+ * time-out. OK: each is in the ledger, approved or denied, under a checkpoint
+ * that k nodes co-signed, and checked, or was refused without a leaf
+ * (outcomes[i].code). ERR_NOT_WITNESSED: recorded, not yet co-signed.
+ * ERR_NO_QUORUM, ERR_UNREACHABLE: unknown, or not recorded; the text says which
+ * and gives the request token. A node whose receipt does not verify is named and
+ * another one asked; where none is left, the proof's error. Free in every case. */
 enum err submit(struct submission *out, struct cluster *cluster, const struct identity *identity,
                 const struct draft *drafts, uint32_t count, struct failure *failure);
 void submission_free(struct submission *s);
+
+/* Sends the same bytes to the node that we are connected to now: it refuses them
+ * as a duplicate, but knows from then on whose session this is (CONTENT, SHARES
+ * and FOLLOW are answered only to the one who asked). */
+enum err submit_again(struct cluster *cluster, const struct submission *s, struct failure *failure);
 
 /* "ISSUED_MS-REQUESTID", what `consilium lookup` takes. */
 #define REQUEST_TOKEN_SIZE 64

@@ -8,14 +8,11 @@
 #ifndef CLI_VITALS_H
 #define CLI_VITALS_H
 
-#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
-
-#define LIMIT_VITALS 32
 
 /* `settings`: "temperature=38.5" and so on. Appends JSON text that ends with a
  * newline. The same settings, patient and time make the same bytes. `kind` is

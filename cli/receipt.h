@@ -1,6 +1,6 @@
 /* What a client checks before it says "done": pure functions of bytes. */
-#ifndef CLI_PROOF_H
-#define CLI_PROOF_H
+#ifndef CLI_RECEIPT_H
+#define CLI_RECEIPT_H
 
 #include <stdint.h>
 
@@ -14,10 +14,10 @@
  * `out` points into `leaf`. ERR_CHECKPOINT, ERR_TOO_FEW_COSIGNATURES,
  * ERR_OTHER_CLUSTER (the note's origin is another cluster's), ERR_BAD_PROOF,
  * ERR_MALFORMED; all of them mean: do not trust the sender. */
-enum err proof_check_leaf(struct leaf *out, const struct genesis *genesis, struct bytes note, struct bytes leaf,
+enum err receipt_check_leaf(struct leaf *out, const struct genesis *genesis, struct bytes note, struct bytes leaf,
                           const struct digest *hashes, uint32_t count, struct failure *failure);
 /* That leaf holds exactly this operation, signed by this key. */
-enum err proof_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,
+enum err receipt_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,
                                struct failure *failure);
 
 #endif

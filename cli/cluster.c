@@ -1,0 +1,288 @@
+#include "cli/cluster.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cli/command_line.h"
+#include "cli/files.h"
+#include "crypto/random.h"
+#include "net/address.h"
+
+#define CONNECT_MS 3000      /* to one of several nodes, before the next is tried */
+#define CLOCK_WARN_MS 120000 /* of the five minutes that are allowed */
+
+/* --- the genesis file --- */
+
+static enum err find_via(struct cluster *c, const char *via, struct failure *failure)
+{
+    c->via = genesis_member_by_name(&c->genesis, via);
+    if (c->via) return OK;
+    const char *names[LIMIT_NODES];
+    for (uint32_t i = 0; i < c->genesis.member_count; i++)
+        names[i] = c->genesis.members[i].name;
+    const char *near = nearest(via, names, c->genesis.member_count);
+    return fail(failure, ERR_USAGE, "the cluster %s has no node '%s'%s%s%s", c->genesis.origin, via,
+                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+enum err cluster_open(struct cluster *c, const char *genesis_file, const char *via, uint32_t timeout_ms,
+                      struct output *output, struct failure *failure)
+{
+    *c = (struct cluster){.output = output, .timeout_ms = timeout_ms};
+    struct failure why = {0};
+    enum err e = file_read(&c->text, genesis_file, LIMIT_GENESIS, failure);
+    if (e != OK) goto close;
+    e = genesis_parse(&c->genesis, buffer_bytes(&c->text), &why);
+    if (e != OK) {
+        fail(failure, e, "%s is not a genesis file: %s", genesis_file, why.text);
+        goto close;
+    }
+    e = via ? find_via(c, via, failure) : OK;
+    if (e == OK) e = tls_context_new(&c->tls, (struct bytes){0}, (struct bytes){0}, failure);
+    if (e == OK) return OK;
+close:
+    cluster_close(c);
+    return e;
+}
+
+void cluster_close(struct cluster *c)
+{
+    client_close(c->client);
+    tls_context_free(c->tls);
+    buffer_free(&c->text);
+    *c = (struct cluster){0};
+}
+
+const char *cluster_member_name(const struct cluster *c, uint32_t member)
+{
+    const struct descriptor *d = genesis_member(&c->genesis, member);
+    return d ? d->name : "?";
+}
+
+char *cluster_cache_path(const struct cluster *c, const char *name)
+{
+    char *folder = cache_folder();
+    if (!folder) return NULL;
+    char id[2 * sizeof c->genesis.cluster.bytes + 1];
+    hex_format(id, c->genesis.cluster.bytes, sizeof c->genesis.cluster.bytes);
+    char *mine = path_join(folder, id), *path = NULL;
+    if (folder_make(mine, NULL) == OK) path = path_join(mine, name);
+    free(mine);
+    free(folder);
+    return path;
+}
+
+/* --- which node first --- */
+
+/* The member that answered last time, or any. */
+static uint32_t remembered_member(const struct cluster *c)
+{
+    char *path = cluster_cache_path(c, "node");
+    struct buffer name = {0};
+    uint32_t member = 0;
+    if (path && file_read(&name, path, LIMIT_NAME, NULL) == OK) {
+        buffer_append(&name, "", 1);
+        member = name.failed ? 0 : genesis_member_by_name(&c->genesis, (const char *)name.data);
+    }
+    buffer_free(&name);
+    free(path);
+    return member ? member : random_below(c->genesis.member_count) + 1;
+}
+
+/* Only a hint: that it can't be written is nobody's concern. */
+static void remember_member(const struct cluster *c)
+{
+    char *path = cluster_cache_path(c, "node");
+    if (path) file_write(path, bytes_text(cluster_member_name(c, c->member)), 0600, false, NULL);
+    free(path);
+}
+
+static uint32_t member_after(const struct cluster *c, uint32_t member)
+{
+    return member % c->genesis.member_count + 1;
+}
+
+/* --- connecting --- */
+
+static enum err check_welcome(struct cluster *c, const struct message_welcome *w, struct failure *failure)
+{
+    const struct genesis *g = &c->genesis;
+    const struct descriptor *d = genesis_member(g, c->member);
+    if (!digest_equal(&w->cluster, &g->cluster))
+        return fail(failure, ERR_OTHER_CLUSTER, "%s (%s) belongs to another cluster than the genesis file names",
+                    d->name, d->address);
+    if (!id_equal(&w->node, &d->id) || w->member != c->member)
+        return fail(failure, ERR_WRONG_PEER, "the node at %s says it is another one than %s", d->address, d->name);
+    if (w->nodes != g->member_count || w->faulty != g->faulty || w->quorum != g->quorum)
+        return fail(failure, ERR_OTHER_CLUSTER, "%s states n = %u, b = %u, k = %u, not %u, %u, %u as the genesis file does",
+                    d->name, w->nodes, w->faulty, w->quorum, g->member_count, g->faulty, g->quorum);
+    return OK;
+}
+
+static void copy_view(char *out, size_t size, struct bytes text)
+{
+    snprintf(out, size, "%.*s", (int)(text.size < size ? text.size : size - 1), (const char *)text.data);
+}
+
+static void warn_clock(struct cluster *c, uint64_t now_ms)
+{
+    int64_t ahead = (int64_t)(now_ms - clock_wall_ms());
+    int64_t off = ahead < 0 ? -ahead : ahead;
+    if (off < CLOCK_WARN_MS || c->warned_clock || !c->output) return;
+    c->warned_clock = true;
+    output_message(c->output, "this machine's clock is %lld s %s that of %s; what is more than 5 minutes off is refused",
+                   (long long)(off / 1000), ahead > 0 ? "behind" : "ahead of", cluster_member_name(c, c->member));
+}
+
+static enum err greet(struct cluster *c, struct failure *failure)
+{
+    struct buffer body = {0};
+    message_hello_encode(&body, &(struct message_hello){PROTOCOL_VERSION, bytes_text("consilium")});
+    CHECK(!body.failed);
+    uint64_t id;
+    struct frame frame;
+    struct message_welcome welcome;
+    enum err e = cluster_send(c, &id, MESSAGE_HELLO, buffer_bytes(&body), failure);
+    buffer_free(&body);
+    if (e == OK) e = cluster_receive(c, &frame, id, c->timeout_ms, NULL, failure);
+    if (e != OK) return e;
+    if (frame.type != MESSAGE_WELCOME || message_welcome_decode(&welcome, frame.body) != OK)
+        return fail(failure, ERR_MALFORMED, "%s does not speak this protocol", cluster_member_name(c, c->member));
+    e = check_welcome(c, &welcome, failure);
+    if (e != OK) return e;
+    copy_view(c->state, sizeof c->state, welcome.state);
+    copy_view(c->warning, sizeof c->warning, welcome.warning);
+    warn_clock(c, welcome.now_ms);
+    return OK;
+}
+
+enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *failure)
+{
+    const struct descriptor *d = genesis_member(&c->genesis, member);
+    CHECK(d != NULL);
+    if (c->client && c->member == member) return OK;
+    client_close(c->client);
+    c->client = NULL;
+    c->member = member;
+    struct address address;
+    enum err e = address_parse(&address, d->address, false, failure);
+    if (e != OK) return e;
+    uint32_t most = c->via || c->timeout_ms < CONNECT_MS ? c->timeout_ms : CONNECT_MS;
+    if (c->output) output_progress(c->output, "connecting to %s ...", d->name);
+    e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = most}, failure);
+    if (e == OK) e = greet(c, failure);
+    if (e != OK) {
+        client_close(c->client);
+        c->client = NULL;
+    }
+    return e;
+}
+
+/* Somebody in between, or a wrong genesis file: worth knowing even if another node answers. */
+static bool is_alarming(enum err e) { return e == ERR_WRONG_PEER || e == ERR_OTHER_CLUSTER; }
+
+enum err cluster_connect(struct cluster *c, struct failure *failure)
+{
+    if (c->client) return OK;
+    if (c->via) return cluster_connect_to(c, c->via, failure);
+    uint32_t remembered = c->started ? 0 : remembered_member(c), member = c->started;
+    if (!c->started) member = remembered;
+    struct failure last = {0}, alarming = {0};
+    for (uint32_t tried = 0; tried < c->genesis.member_count; tried++, member = member_after(c, member)) {
+        struct failure why = {0};
+        enum err e = cluster_connect_to(c, member, &why);
+        if (e == OK) {
+            if (alarming.code != OK && c->output) output_message(c->output, "%s", alarming.text);
+            c->started = member;
+            if (tried > 0 || remembered != member) remember_member(c);
+            return OK;
+        }
+        last = why;
+        if (is_alarming(e)) alarming = why;
+    }
+    if (alarming.code != OK) return fail(failure, alarming.code, "%s", alarming.text);
+    return fail(failure, ERR_UNREACHABLE, "none of the %u nodes of %s answers; the last: %s", c->genesis.member_count,
+                c->genesis.origin, last.text);
+}
+
+void cluster_drop(struct cluster *c)
+{
+    if (c->client) c->started = member_after(c, c->member);
+    client_close(c->client);
+    c->client = NULL;
+}
+
+/* --- asking --- */
+
+enum err cluster_send(struct cluster *c, uint64_t *id, enum message_type type, struct bytes body,
+                      struct failure *failure)
+{
+    CHECK(c->client != NULL);
+    *id = ++c->next_id;
+    enum err e = client_send(c->client, type, *id, body, c->timeout_ms, failure);
+    if (e != OK) cluster_drop(c);
+    return e;
+}
+
+static enum err take_failed(struct cluster *c, struct bytes body, uint64_t *retry_after_ms, struct failure *failure)
+{
+    struct message_failed m;
+    if (message_failed_decode(&m, body) != OK)
+        return fail(failure, ERR_MALFORMED, "%s sent an answer that can't be read", cluster_member_name(c, c->member));
+    if (retry_after_ms) *retry_after_ms = m.retry_after_ms;
+    const char *text = m.text.size ? (const char *)m.text.data : err_text(m.code);
+    return fail(failure, m.code, "%s: %.*s", cluster_member_name(c, c->member),
+                m.text.size ? (int)m.text.size : (int)strlen(text), text);
+}
+
+enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint32_t timeout_ms,
+                         uint64_t *retry_after_ms, struct failure *failure)
+{
+    if (!c->client) return fail(failure, ERR_CLOSED, "not connected");
+    uint64_t end = clock_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+    for (;;) {
+        uint64_t now = clock_monotonic_ns();
+        uint32_t left = now < end ? (uint32_t)((end - now + 999999) / 1000000) : 0;
+        struct failure why = {0};
+        enum err e = client_receive(c->client, out, left, &why);
+        if (e == ERR_TIMEOUT)
+            return fail(failure, e, "%s did not answer within %u ms", cluster_member_name(c, c->member), timeout_ms);
+        if (e != OK) {
+            fail(failure, e, "the connection to %s broke: %s", cluster_member_name(c, c->member), why.text);
+            cluster_drop(c);
+            return e;
+        }
+        if (out->id != id) continue;
+        return out->type == MESSAGE_FAILED ? take_failed(c, out->body, retry_after_ms, failure) : OK;
+    }
+}
+
+/* What another node may well be able to answer. */
+static bool is_this_nodes_trouble(enum err e)
+{
+    return e == ERR_NOT_READY || e == ERR_QUARANTINED || e == ERR_BUSY || e == ERR_CLOCK || e == ERR_STOPPED ||
+           e == ERR_TOO_MANY_CONNECTIONS || e == ERR_FULL || e == ERR_IO || e == ERR_CORRUPT || e == ERR_TIMEOUT;
+}
+
+enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type type, struct bytes body,
+                     enum message_type expected, struct failure *failure)
+{
+    enum err e = ERR_UNREACHABLE;
+    uint32_t nodes = c->via ? 1 : c->genesis.member_count;
+    for (uint32_t tried = 0; tried < nodes; tried++) {
+        uint64_t id;
+        e = cluster_connect(c, failure);
+        if (e != OK) return e;
+        e = cluster_send(c, &id, type, body, failure);
+        if (e == OK) e = cluster_receive(c, out, id, c->timeout_ms, NULL, failure);
+        if (e == OK && out->type != expected)
+            return fail(failure, ERR_UNEXPECTED, "%s sent a message of type %u instead of %u",
+                        cluster_member_name(c, c->member), out->type, expected);
+        if (e == OK || (c->client && !is_this_nodes_trouble(e))) return e;
+        cluster_drop(c);
+    }
+    return e;
+}

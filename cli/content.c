@@ -1,0 +1,314 @@
+/* The happy path: CONTENT -> items -> SHARES -> sealed shares of k nodes ->
+ * combine -> decrypt -> take.
+ *
+ * Content that decrypts is right: its key came from k shares and its place is
+ * authenticated. So only after that is anybody called a liar: the members whose
+ * signed shares did not fit. When no k shares open it, either members lie or the
+ * serving node altered the content (with a new capsule it could make honest shares
+ * look wrong), so another node serves before anything is said. */
+#include "cli/content.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "crypto/aead.h"
+#include "crypto/hash.h"
+#include "crypto/secret.h"
+#include "ledger/attachment.h"
+
+#define PAUSE_MS 200 /* before asking again for shares that were too few */
+
+/* --- closing --- */
+
+enum err content_close(struct buffer *out, const struct collective *key, const struct record_context *context,
+                       struct bytes plain, struct failure *failure)
+{
+    if (plain.size > LIMIT_RECORD)
+        return fail(failure, ERR_RECORD_TOO_LARGE, "the content has %zu bytes; a record holds at most %u", plain.size,
+                    LIMIT_RECORD);
+    struct buffer context_bytes = {0}, ciphertext = {0}, capsule_bytes = {0};
+    struct digest context_hash;
+    struct tdh2_secret secret;
+    struct tdh2_capsule capsule;
+    uint8_t content_key[AEAD_KEY_SIZE];
+    record_context_encode(&context_bytes, context);
+    hash_sha256(&context_hash, context_bytes.data, context_bytes.size);
+    uint8_t *sealed = buffer_extend(&ciphertext, plain.size + AEAD_TAG_SIZE);
+    if (!sealed || context_bytes.failed) {
+        fail(failure, ERR_NOMEM, "no memory to encrypt the content");
+        goto free_all;
+    }
+    tdh2_begin(&secret, content_key, &key->key, &context_hash);
+    aead_encrypt(sealed, content_key, AEAD_ZERO_NONCE, plain, buffer_bytes(&context_bytes));
+    secret_wipe(content_key, sizeof content_key);
+    struct digest label = record_label(buffer_bytes(&context_bytes), buffer_bytes(&ciphertext));
+    tdh2_finish(&capsule, &secret, &key->key, &label, key->epoch);
+    tdh2_capsule_pack(&capsule_bytes, &capsule);
+    content_encode(out, &(struct content){buffer_bytes(&capsule_bytes), buffer_bytes(&ciphertext)});
+    if (out->failed) fail(failure, ERR_NOMEM, "no memory to encrypt the content");
+free_all:;
+    enum err e = sealed && !context_bytes.failed && !out->failed ? OK : ERR_NOMEM;
+    buffer_free(&context_bytes);
+    buffer_free(&ciphertext);
+    buffer_free(&capsule_bytes);
+    return e;
+}
+
+/* --- opening --- */
+
+struct opening {
+    struct cluster *cluster;
+    const struct collective *key;
+    const struct reader *reader;
+    const struct submission *read;
+    member_set avoid; /* not asked for shares any more: known liars */
+    uint64_t end_ns;  /* of patience with too few shares; moves on with each item */
+    enum err (*take)(void *data, uint32_t position, struct opened_content *item);
+    void *data;
+};
+
+struct item {
+    struct sealed_item sealed;
+    struct record_context context;
+    struct bytes context_bytes, ciphertext;
+};
+
+static uint64_t leaf_of(const struct opening *o) { return o->read->outcomes[0].index; }
+
+static const char *serving_node(const struct opening *o)
+{
+    return cluster_member_name(o->cluster, o->cluster->member);
+}
+
+/* A question to the node we are connected to; the body is copied, since several are needed at once. */
+static enum err ask(struct opening *o, struct buffer *out, enum message_type type, struct bytes question,
+                    enum message_type expected, struct failure *failure)
+{
+    uint64_t id;
+    struct frame frame;
+    enum err e = cluster_send(o->cluster, &id, type, question, failure);
+    if (e == OK) e = cluster_receive(o->cluster, &frame, id, o->cluster->timeout_ms, NULL, failure);
+    if (e != OK) return e;
+    if (frame.type != expected)
+        return fail(failure, ERR_UNEXPECTED, "%s answered with a message of type %u", serving_node(o), frame.type);
+    buffer_clear(out);
+    buffer_append_bytes(out, frame.body);
+    return out->failed ? fail(failure, ERR_NOMEM, "no memory for the content") : OK;
+}
+
+static enum err fetch_contents(struct opening *o, struct buffer *body, uint32_t first, uint32_t count,
+                               struct failure *failure)
+{
+    struct buffer question = {0};
+    message_content_encode(&question, &(struct message_content){leaf_of(o), first, count});
+    enum err e = ask(o, body, MESSAGE_CONTENT, buffer_bytes(&question), MESSAGE_CONTENTS, failure);
+    buffer_free(&question);
+    return e;
+}
+
+static enum err fetch_shares(struct opening *o, struct share_set *set, uint32_t first, uint32_t count, bool proofs,
+                             member_set without, struct failure *failure)
+{
+    struct message_shares m = {.leaf_index = leaf_of(o), .first = first, .count = count, .with_proofs = proofs};
+    for (uint32_t i = 1; i <= o->key->n; i++)
+        if (without & MEMBER(i)) m.excluded[m.excluded_count++] = i;
+    struct buffer question = {0}, body = {0};
+    message_shares_encode(&question, &m);
+    enum err e = ask(o, &body, MESSAGE_SHARES, buffer_bytes(&question), MESSAGE_SHARED, failure);
+    *set = (struct share_set){0};
+    if (e == OK) e = share_set_read(set, &o->cluster->genesis, o->reader, leaf_of(o), first, count, buffer_bytes(&body));
+    if (e != OK && failure->code == OK) fail(failure, e, "%s sent shares that can't be read", serving_node(o));
+    buffer_free(&question);
+    secret_wipe_buffer(&body);
+    return e;
+}
+
+static enum err item_read(struct item *out, const struct opening *o, const struct message_item *m,
+                          struct failure *failure)
+{
+    enum err e = record_context_decode(&out->context, m->context);
+    if (e == OK) e = tdh2_capsule_decode(&out->sealed.capsule, m->capsule);
+    if (e == OK && (!digest_equal(&out->context.cluster, &o->cluster->genesis.cluster) ||
+                    m->ciphertext.size < AEAD_TAG_SIZE))
+        e = ERR_MALFORMED;
+    if (e != OK) return fail(failure, ERR_BAD_PROOF, "%s sent content that is none: %s", serving_node(o), err_text(e));
+    out->context_bytes = m->context;
+    out->ciphertext = m->ciphertext;
+    hash_sha256(&out->sealed.context_hash, m->context.data, m->context.size);
+    out->sealed.label = record_label(m->context, m->ciphertext);
+    return OK;
+}
+
+/* Combines and decrypts; on OK the item is given away. */
+static enum err try_open(struct opening *o, const struct share_set *set, uint32_t position, uint32_t absolute,
+                         const struct item *item, member_set members)
+{
+    uint8_t key[AEAD_KEY_SIZE];
+    struct opened_content opened = {.context = item->context};
+    enum err e = share_set_open(key, set, position, &item->sealed, members, o->cluster->genesis.quorum);
+    if (e != OK) return e;
+    uint8_t *plain = buffer_extend(&opened.plain, item->ciphertext.size - AEAD_TAG_SIZE + 1);
+    e = plain ? aead_decrypt(plain, key, AEAD_ZERO_NONCE, item->ciphertext, item->context_bytes) : ERR_NOMEM;
+    secret_wipe(key, sizeof key);
+    if (e == OK) opened.plain.size--; /* the byte more keeps an empty content's buffer there */
+    if (e == OK && o->take(o->data, absolute, &opened) != OK) e = ERR_CANCELED;
+    secret_wipe_buffer(&opened.plain);
+    return e;
+}
+
+static void name_liars(struct opening *o, member_set liars)
+{
+    liars &= ~o->avoid;
+    o->avoid |= liars;
+    for (uint32_t i = 1; i <= o->key->n && o->cluster->output; i++)
+        if (liars & MEMBER(i))
+            output_message(o->cluster->output, "%s gave a wrong share, under its signature; others' shares are used",
+                           cluster_member_name(o->cluster, i));
+}
+
+static enum err blame(const struct opening *o, member_set suspects, struct failure *failure)
+{
+    char names[200] = "";
+    for (uint32_t i = 1; i <= o->key->n; i++) {
+        size_t used = strlen(names);
+        if (suspects & MEMBER(i))
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", cluster_member_name(o->cluster, i));
+    }
+    return fail(failure, ERR_BAD_SHARE, "no %u shares open the content as %s serves it; not fitting: %s",
+                o->cluster->genesis.quorum, serving_node(o), names[0] ? names : "none");
+}
+
+static bool wait_for_more(struct opening *o)
+{
+    if (clock_monotonic_ns() >= o->end_ns) return false;
+    nanosleep(&(struct timespec){0, PAUSE_MS * 1000000l}, NULL);
+    return true;
+}
+
+static enum err too_few(const struct opening *o, uint32_t got, struct failure *failure)
+{
+    return fail(failure, ERR_TOO_FEW_SHARES, "opening needs shares of %u nodes, and %u gave one",
+                o->cluster->genesis.quorum, got);
+}
+
+/* Opens one item with proofs, leaving out whoever's share does not hold. */
+static enum err open_with_proofs(struct opening *o, uint32_t absolute, const struct item *item, member_set suspects,
+                                 member_set silent, struct failure *failure)
+{
+    uint32_t k = o->cluster->genesis.quorum;
+    for (;;) {
+        struct share_set set;
+        member_set fitting, other, proved, refuted;
+        enum err e = fetch_shares(o, &set, absolute, 1, true, o->avoid | suspects | silent, failure);
+        if (e != OK) return e;
+        share_set_sort(&fitting, &other, &set, 0, &item->sealed.label, o->key->epoch);
+        share_set_verify(&proved, &refuted, &set, 0, o->key, &item->sealed, fitting);
+        member_set bad = other | refuted | set.wrong;
+        if (member_count(proved) >= k) {
+            e = try_open(o, &set, 0, absolute, item, proved);
+            share_set_free(&set);
+            if (e == OK) name_liars(o, suspects | bad);
+            return e == ERR_DECRYPT ? fail(failure, e, "the content does not open, though %u nodes' shares are proved: "
+                                           "its author's encryption is damaged", k) : e;
+        }
+        member_set unusable = set.unsigned_set;
+        uint32_t got = member_count(proved);
+        share_set_free(&set);
+        bool news = (bad & ~suspects) || (unusable & ~silent);
+        suspects |= bad, silent |= unusable;
+        if (o->key->n - member_count(o->avoid | suspects | silent) < k) return blame(o, suspects | silent, failure);
+        if (!news && !wait_for_more(o)) return too_few(o, got, failure);
+    }
+}
+
+static enum err open_item(struct opening *o, const struct share_set *set, uint32_t position,
+                          const struct message_item *m, struct failure *failure)
+{
+    struct item item;
+    member_set fitting, other;
+    enum err e = item_read(&item, o, m, failure);
+    if (e != OK) return e;
+    share_set_sort(&fitting, &other, set, position, &item.sealed.label, o->key->epoch);
+    if (member_count(fitting) >= o->cluster->genesis.quorum) {
+        e = try_open(o, set, position, set->first + position, &item, fitting);
+        if (e == OK) name_liars(o, other | set->wrong);
+        if (e == OK || e == ERR_CANCELED || e == ERR_NOMEM) return e;
+    }
+    return open_with_proofs(o, set->first + position, &item, other | set->wrong, set->unsigned_set, failure);
+}
+
+/* As many items as one answer holds; *done is how many were opened. */
+static enum err open_run(struct opening *o, uint32_t first, uint32_t count, uint32_t *done, struct failure *failure)
+{
+    struct buffer body = {0};
+    struct message_contents contents;
+    struct share_set set = {0};
+    struct message_item *items = xcalloc(LIMIT_OPENED, sizeof *items);
+    *done = 0;
+    enum err e = fetch_contents(o, &body, first, count, failure);
+    if (e != OK) goto free_all;
+    e = message_contents_decode(&contents, items, LIMIT_OPENED, buffer_bytes(&body));
+    if (e != OK || contents.first != first || contents.count == 0 || contents.count > count) {
+        e = fail(failure, ERR_BAD_PROOF, "%s sent other content than was asked for", serving_node(o));
+        goto free_all;
+    }
+    do {
+        share_set_free(&set);
+        e = fetch_shares(o, &set, first, contents.count, false, o->avoid, failure);
+        /* Whether they fit shows below; here only that enough came at all. */
+    } while (e == OK && set.holder_count + member_count(set.wrong | set.unsigned_set) < o->cluster->genesis.quorum &&
+             wait_for_more(o));
+    for (uint32_t i = 0; e == OK && i < contents.count; i++) {
+        e = open_item(o, &set, i, &items[i], failure);
+        if (e == OK) ++*done;
+        o->end_ns = clock_monotonic_ns() + (uint64_t)o->cluster->timeout_ms * 1000000;
+    }
+free_all:
+    share_set_free(&set);
+    buffer_free(&body);
+    free(items);
+    return e;
+}
+
+/* Whether another serving node may do better. */
+static bool other_node_may_help(enum err e)
+{
+    return e != OK && e != ERR_CANCELED && e != ERR_NOMEM && e != ERR_DECRYPT && e != ERR_TOO_FEW_SHARES &&
+           e != ERR_DENIED;
+}
+
+/* Another node, which has to learn first that this is the reader's session. */
+static enum err next_node(struct opening *o, struct failure *failure)
+{
+    cluster_drop(o->cluster);
+    enum err e = cluster_connect(o->cluster, failure);
+    return e == OK ? submit_again(o->cluster, o->read, failure) : e;
+}
+
+enum err content_open(struct cluster *cluster, const struct collective *key, const struct reader *reader,
+                      const struct submission *read, uint32_t first, uint32_t count,
+                      enum err (*take)(void *data, uint32_t position, struct opened_content *item), void *data,
+                      struct failure *failure)
+{
+    struct opening o = {.cluster = cluster, .key = key, .reader = reader, .read = read, .take = take, .data = data};
+    uint32_t nodes = cluster->via ? 1 : cluster->genesis.member_count, tried = 1;
+    struct failure why = {0};
+    for (uint32_t at = first; at < first + count;) {
+        uint32_t done = 0;
+        why = (struct failure){0};
+        o.end_ns = clock_monotonic_ns() + (uint64_t)cluster->timeout_ms * 1000000;
+        enum err e = cluster->client ? OK : next_node(&o, &why);
+        if (e == OK) e = open_run(&o, at, first + count - at, &done, &why);
+        at += done;
+        if (e == OK) continue;
+        if (why.code == OK) fail(&why, e, "%s", err_text(e));
+        if (!other_node_may_help(e) || tried++ >= nodes) return fail(failure, why.code, "%s", why.text);
+        if (cluster->output) output_message(cluster->output, "%s; asking another node", why.text);
+        next_node(&o, &why);
+    }
+    return OK;
+}

@@ -1,0 +1,164 @@
+#include "cli/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+static enum err code_of_errno(int number)
+{
+    switch (number) {
+    case ENOENT:
+    case ENOTDIR: return ERR_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS: return ERR_PERMISSION;
+    case ENOSPC:
+    case EDQUOT: return ERR_FULL;
+    case EEXIST: return ERR_EXISTS;
+    case ENOMEM: return ERR_NOMEM;
+    }
+    return ERR_IO;
+}
+
+static enum err read_all(struct buffer *out, int fd, const char *name, size_t limit, struct failure *failure)
+{
+    size_t start = out->size;
+    for (;;) {
+        uint8_t chunk[65536];
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail(failure, code_of_errno(errno), "cannot read %s: %s", name, strerror(errno));
+        if (n == 0) break;
+        buffer_append(out, chunk, (size_t)n);
+        if (out->failed) return fail(failure, ERR_NOMEM, "no memory to read %s", name);
+        if (out->size - start > limit)
+            return fail(failure, ERR_TOO_LARGE, "%s is longer than %zu bytes", name, limit);
+    }
+    return OK;
+}
+
+enum err file_read(struct buffer *out, const char *path, size_t limit, struct failure *failure)
+{
+    if (strcmp(path, "-") == 0) return read_all(out, STDIN_FILENO, "standard input", limit, failure);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, strerror(errno));
+    enum err e = read_all(out, fd, path, limit, failure);
+    close(fd);
+    return e;
+}
+
+static enum err write_all(int fd, struct bytes content)
+{
+    for (size_t done = 0; done < content.size;) {
+        ssize_t n = write(fd, content.data + done, content.size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return ERR_IO;
+        done += (size_t)n;
+    }
+    return fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? OK : ERR_IO; /* EINVAL: not a file that syncs */
+}
+
+/* Devices and pipes ("-o /dev/stdout") can't be replaced by renaming. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static enum err write_special(const char *path, struct bytes content, struct failure *failure)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, strerror(errno));
+    enum err e = write_all(fd, content);
+    if (e != OK) fail(failure, e = code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
+    close(fd);
+    return e;
+}
+
+/* link(2) refuses to replace, rename(2) replaces; both in one step. */
+static int put_in_place(const char *temporary, const char *path, bool fresh)
+{
+    if (!fresh) return rename(temporary, path);
+    int result = link(temporary, path);
+    int kept = errno;
+    if (result == 0) unlink(temporary);
+    errno = kept;
+    return result;
+}
+
+enum err file_write(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure)
+{
+    if (is_special(path) && !fresh) return write_special(path, content, failure);
+    struct stat st;
+    if (fresh && lstat(path, &st) == 0)
+        return fail(failure, ERR_EXISTS, "%s exists already and is not overwritten", path);
+    struct buffer name = {0};
+    buffer_printf(&name, "%s.tmp-%ld", path, (long)getpid());
+    buffer_append(&name, "", 1);
+    CHECK(!name.failed);
+    const char *temporary = (const char *)name.data;
+    enum err e = OK;
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0) {
+        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", temporary, strerror(errno));
+        goto free_name;
+    }
+    if (write_all(fd, content) != OK)
+        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", temporary, strerror(errno));
+    if (close(fd) != 0 && e == OK)
+        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", temporary, strerror(errno));
+    if (e == OK && put_in_place(temporary, path, fresh) != 0)
+        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, strerror(errno));
+    if (e != OK) unlink(temporary);
+free_name:
+    buffer_free(&name);
+    return e;
+}
+
+enum err folder_make(const char *path, struct failure *failure)
+{
+    char *copy = xstrdup(path);
+    enum err e = OK;
+    for (char *at = copy + 1;; at++) {
+        char c = *at;
+        if (c != '/' && c != '\0') continue;
+        *at = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST) {
+            e = fail(failure, code_of_errno(errno), "cannot make folder %s: %s", copy, strerror(errno));
+            break;
+        }
+        *at = c;
+        if (c == '\0') break;
+    }
+    free(copy);
+    return e;
+}
+
+char *path_join(const char *folder, const char *name)
+{
+    size_t n = strlen(folder), m = strlen(name);
+    char *path = xmalloc(n + m + 2);
+    memcpy(path, folder, n);
+    path[n] = '/';
+    memcpy(path + n + 1, name, m + 1);
+    return path;
+}
+
+static char *home_folder(const char *variable, const char *otherwise)
+{
+    const char *base = getenv(variable), *home = getenv("HOME");
+    if (base && base[0] == '/') return path_join(base, "consilium"); /* relative ones are ignored, as XDG says */
+    if (!home || home[0] != '/') return NULL;
+    char *folder = path_join(home, otherwise), *path = path_join(folder, "consilium");
+    free(folder);
+    return path;
+}
+
+char *config_folder(void) { return home_folder("XDG_CONFIG_HOME", ".config"); }
+char *cache_folder(void) { return home_folder("XDG_CACHE_HOME", ".cache"); }

@@ -1,0 +1,364 @@
+#include "cli/output.h"
+
+#include <libsmartcols/libsmartcols.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <utf8proc.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "ledger/action.h"
+
+/* --- exit codes --- */
+
+int exit_code_of(enum err code)
+{
+    switch ((int)code) {
+    case OK: return EXIT_DONE;
+    case ERR_USAGE: return EXIT_USAGE;
+    case ERR_DENIED:
+    case ERR_UNAUTHORIZED: return EXIT_DENIED;
+    case ERR_NO_KEY:
+    case ERR_PASSPHRASE:
+    case ERR_UNKNOWN_ACTOR: return EXIT_IDENTITY;
+    case ERR_TIMEOUT:
+    case ERR_CLOSED:
+    case ERR_UNREACHABLE:
+    case ERR_BUSY:
+    case ERR_NO_QUORUM:
+    case ERR_NOT_LEADER:
+    case ERR_NOT_READY:
+    case ERR_NOT_WITNESSED:
+    case ERR_TOO_FEW_SHARES: return EXIT_NO_QUORUM;
+    case ERR_WRONG_PEER:
+    case ERR_OTHER_CLUSTER:
+    case ERR_DECRYPT:
+    case ERR_BAD_PROOF:
+    case ERR_BAD_SHARE:
+    case ERR_CHAIN:
+    case ERR_ROOT:
+    case ERR_DECISION:
+    case ERR_CHECKPOINT:
+    case ERR_TOO_FEW_COSIGNATURES: return EXIT_VERIFICATION;
+    case ERR_CONFLICT: return EXIT_CONFLICT;
+    }
+    return EXIT_FAILED;
+}
+
+int exit_code_of_reason(unsigned reason)
+{
+    if (reason == REASON_CONFLICT) return EXIT_CONFLICT;
+    return reason >= REASON_NO_PERMISSION && reason <= REASON_LAST_ADMINISTRATOR ? EXIT_DENIED : EXIT_FAILED;
+}
+
+/* --- text from others --- */
+
+/* Characters that move the cursor, hide, or reorder what stands around them.
+ * The two joiners (U+200C, U+200D) are part of ordinary words in some scripts. */
+static bool is_harmful(utf8proc_int32_t c)
+{
+    if (c == 0x200c || c == 0x200d) return false;
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP: return true;
+    default: return false; /* a library's enum: what is new there is no control character */
+    }
+}
+
+void text_clean(struct buffer *out, struct bytes text, bool lines)
+{
+    for (size_t at = 0; at < text.size;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t n = utf8proc_iterate(text.data + at, (utf8proc_ssize_t)(text.size - at), &c);
+        if (n <= 0) {
+            buffer_printf(out, "\\x%02x", text.data[at++]);
+            continue;
+        }
+        if (c == '\n' || c == '\t')
+            buffer_append_text(out, !lines ? " " : c == '\n' ? "\n" : "\t");
+        else if (!is_harmful(c))
+            buffer_append(out, text.data + at, (size_t)n);
+        else if (c < 0x100)
+            buffer_printf(out, "\\x%02x", (unsigned)c);
+        else
+            buffer_printf(out, "\\u{%04x}", (unsigned)c);
+        at += (size_t)n;
+    }
+}
+
+/* Cleaned, as a C string that the caller frees. */
+static char *clean_text(const char *text, bool lines)
+{
+    struct buffer b = {0};
+    text_clean(&b, bytes_text(text), lines);
+    buffer_append(&b, "", 1);
+    CHECK(!b.failed);
+    return (char *)b.data;
+}
+
+/* --- JSON values --- */
+
+json_t *json_text(struct bytes text)
+{
+    json_t *value = json_stringn((const char *)text.data, text.size);
+    if (value) return value;
+    struct buffer b = {0};
+    text_clean(&b, text, true);
+    value = json_stringn((const char *)b.data, b.size);
+    buffer_free(&b);
+    CHECK(value != NULL);
+    return value;
+}
+
+json_t *json_id(const struct id *id)
+{
+    if (id_is_zero(id)) return json_null();
+    char text[ID_TEXT_SIZE];
+    id_format(text, id);
+    return json_string(text);
+}
+
+json_t *json_digest(const struct digest *digest)
+{
+    char text[2 * sizeof digest->bytes + 1];
+    hex_format(text, digest->bytes, sizeof digest->bytes);
+    return json_string(text);
+}
+
+json_t *json_time(uint64_t wall_ms)
+{
+    if (wall_ms == 0) return json_null();
+    char text[CLOCK_TEXT_SIZE];
+    clock_format(text, wall_ms);
+    return json_string(text);
+}
+
+static void print_json(const json_t *value, size_t flags)
+{
+    if (isatty(STDOUT_FILENO)) flags |= JSON_ENSURE_ASCII;
+    json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
+    fputc('\n', stdout);
+}
+
+void output_json(struct output *o, json_t *value)
+{
+    output_progress_end(o);
+    print_json(value, JSON_INDENT(2));
+    json_decref(value);
+}
+
+/* --- tables --- */
+
+void output_setup(struct output *o, bool json)
+{
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    bool wanted = !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    *o = (struct output){.json = json, .colors = !json && wanted && isatty(STDOUT_FILENO)};
+}
+
+/* "2026-01-31T12:34:56.789Z" as "2026-01-31 13:34:56" where people live. */
+static char *local_time(const char *utc)
+{
+    struct tm tm = {0};
+    const char *end = strptime(utc, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!end) return clean_text(utc, false);
+    time_t seconds = timegm(&tm);
+    struct tm local;
+    char text[64];
+    if (!localtime_r(&seconds, &local)) return clean_text(utc, false);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
+    return xstrdup(text);
+}
+
+/* What a table shows of a value; the caller frees. */
+static char *cell_text(const struct column *column, const json_t *value)
+{
+    char number[32];
+    if (json_is_string(value))
+        return column->kind == COLUMN_TIME ? local_time(json_string_value(value))
+                                           : clean_text(json_string_value(value), false);
+    if (json_is_integer(value)) {
+        snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
+        return xstrdup(number);
+    }
+    if (json_is_boolean(value)) return xstrdup(json_is_true(value) ? "yes" : "-");
+    if (json_is_array(value)) {
+        struct buffer b = {0};
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            char *item = cell_text(column, json_array_get(value, i));
+            buffer_printf(&b, "%s%s", i ? ", " : "", item);
+            free(item);
+        }
+        buffer_append(&b, "", 1);
+        CHECK(!b.failed);
+        return (char *)b.data;
+    }
+    return xstrdup(column->kind == COLUMN_YES ? "-" : "");
+}
+
+static const char *verdict_color(const char *text)
+{
+    static const char *const good[] = {"approved", "ready", "leader", "follower", "yes", "active"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        if (strcmp(text, good[i]) == 0) return "green";
+    return *text && strcmp(text, "-") != 0 ? "red" : NULL;
+}
+
+static void fill_line(struct output *o, struct libscols_line *line, const struct column *columns, size_t count,
+                      const json_t *row)
+{
+    for (size_t i = 0; i < count; i++) {
+        char *text = cell_text(&columns[i], json_object_get(row, columns[i].key));
+        if (o->colors && columns[i].kind == COLUMN_VERDICT)
+            scols_cell_set_color(scols_line_get_cell(line, i), verdict_color(text));
+        CHECK(scols_line_refer_data(line, i, text) == 0); /* takes the text over */
+    }
+}
+
+static int column_flags(enum column_kind kind)
+{
+    switch (kind) {
+    case COLUMN_NUMBER: return SCOLS_FL_RIGHT;
+    case COLUMN_LONG: return SCOLS_FL_WRAP;
+    case COLUMN_TEXT:
+    case COLUMN_TIME:
+    case COLUMN_YES:
+    case COLUMN_VERDICT: break;
+    }
+    return 0;
+}
+
+static void print_table(struct output *o, const struct column *columns, size_t count, const json_t *rows,
+                        bool headings)
+{
+    struct libscols_table *table = scols_new_table();
+    CHECK(table != NULL);
+    scols_table_set_stream(table, stdout);
+    scols_table_enable_noheadings(table, !headings);
+    scols_table_enable_colors(table, o->colors);
+    for (size_t i = 0; i < count; i++)
+        CHECK(scols_table_new_column(table, columns[i].heading, 0, column_flags(columns[i].kind)) != NULL);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        struct libscols_line *line = scols_table_new_line(table, NULL);
+        CHECK(line != NULL);
+        fill_line(o, line, columns, count, json_array_get(rows, i));
+    }
+    scols_print_table(table);
+    scols_unref_table(table);
+}
+
+void output_rows(struct output *o, const struct column *columns, size_t count, json_t *rows, const char *empty)
+{
+    output_progress_end(o);
+    if (o->json)
+        print_json(rows, JSON_INDENT(2));
+    else if (json_array_size(rows) > 0)
+        print_table(o, columns, count, rows, true);
+    else if (empty)
+        output_message(o, "%s", empty);
+    fflush(stdout);
+    json_decref(rows);
+}
+
+void output_more_rows(struct output *o, const struct column *columns, size_t count, json_t *rows)
+{
+    output_progress_end(o);
+    for (size_t i = 0; o->json && i < json_array_size(rows); i++)
+        print_json(json_array_get(rows, i), JSON_COMPACT);
+    if (!o->json && json_array_size(rows) > 0) print_table(o, columns, count, rows, false);
+    fflush(stdout);
+    json_decref(rows);
+}
+
+void output_fields(struct output *o, const struct column *columns, size_t count, json_t *object)
+{
+    output_progress_end(o);
+    int width = 0;
+    for (size_t i = 0; i < count; i++)
+        if ((int)strlen(columns[i].heading) > width) width = (int)strlen(columns[i].heading);
+    for (size_t i = 0; !o->json && i < count; i++) {
+        char *text = cell_text(&columns[i], json_object_get(object, columns[i].key));
+        if (*text) printf("%-*s  %s\n", width, columns[i].heading, text);
+        free(text);
+    }
+    if (o->json) print_json(object, JSON_INDENT(2));
+    fflush(stdout);
+    json_decref(object);
+}
+
+/* --- standard error --- */
+
+/* One line, in one write, so that lines of two processes don't mix. */
+static void print_error_line(const char *prefix, const char *text)
+{
+    char *clean = clean_text(text, true);
+    struct buffer b = {0};
+    buffer_printf(&b, "%s%s\n", prefix, clean);
+    fflush(stdout);
+    if (!b.failed) fwrite(b.data, 1, b.size, stderr);
+    buffer_free(&b);
+    free(clean);
+}
+
+void output_message(struct output *o, const char *format, ...)
+{
+    output_progress_end(o);
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    print_error_line("consilium: ", text);
+}
+
+int output_failure(struct output *o, const struct failure *failure)
+{
+    output_progress_end(o);
+    const char *text = failure->text[0] ? failure->text : err_text(failure->code), *next = err_hint(failure->code);
+    if (o->json) {
+        json_t *text_value = json_text(bytes_text(text));
+        json_t *value = json_pack("{s:s, s:i, s:o, s:s}", "error", err_name(failure->code), "code",
+                                  (int)failure->code, "text", text_value, "next", next);
+        CHECK(value != NULL);
+        fflush(stdout);
+        json_dumpf(value, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
+        fputc('\n', stderr);
+        json_decref(value);
+    } else {
+        print_error_line("consilium: ", text);
+        if (*next) print_error_line("  next: ", next);
+    }
+    return exit_code_of(failure->code);
+}
+
+void output_progress(struct output *o, const char *format, ...)
+{
+    if (o->json || !isatty(STDERR_FILENO)) return;
+    char text[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    char *clean = clean_text(text, false);
+    fprintf(stderr, "\r%s\x1b[K", clean);
+    fflush(stderr);
+    free(clean);
+    o->progress_shown = true;
+}
+
+void output_progress_end(struct output *o)
+{
+    if (!o->progress_shown) return;
+    fputs("\r\x1b[K", stderr);
+    fflush(stderr);
+    o->progress_shown = false;
+}

@@ -1,0 +1,50 @@
+#include "cli/receipt.h"
+
+#include "base/check.h"
+#include "ledger/tree.h"
+
+/* A valid note of some other cluster is told apart, since the remedy is another genesis file. */
+static enum err check_note(struct checkpoint *out, const struct genesis *genesis, struct bytes text,
+                           struct failure *failure)
+{
+    enum err e = checkpoint_verify(out, text, genesis);
+    if (e == OK) return OK;
+    struct note note;
+    if (note_parse(&note, text) == OK && !bytes_equal(bytes_text(note.checkpoint.origin),
+                                                      bytes_text(genesis->checkpoint_origin)))
+        return fail(failure, ERR_OTHER_CLUSTER, "the checkpoint is of '%s', not of '%s'", note.checkpoint.origin,
+                    genesis->checkpoint_origin);
+    if (e == ERR_TOO_FEW_COSIGNATURES)
+        return fail(failure, e, "the checkpoint carries fewer than %u valid cosignatures of this cluster's nodes",
+                    genesis->quorum);
+    return fail(failure, e, "the checkpoint is not valid: %s", err_text(e));
+}
+
+enum err receipt_check_leaf(struct leaf *out, const struct genesis *genesis, struct bytes note, struct bytes leaf,
+                            const struct digest *hashes, uint32_t count, struct failure *failure)
+{
+    struct checkpoint checkpoint;
+    enum err e = check_note(&checkpoint, genesis, note, failure);
+    if (e != OK) return e;
+    e = leaf_decode(out, leaf);
+    if (e != OK) return fail(failure, ERR_BAD_PROOF, "the node sent a leaf that is none: %s", err_text(e));
+    struct digest hash;
+    leaf_hash(&hash, leaf);
+    if (tree_inclusion_verify(&hash, out->index, checkpoint.size, hashes, count, &checkpoint.root) != OK)
+        return fail(failure, ERR_BAD_PROOF, "the leaf at %llu is not in the tree of %llu leaves that %u nodes co-signed",
+                    (unsigned long long)out->index, (unsigned long long)checkpoint.size, genesis->quorum);
+    return OK;
+}
+
+enum err receipt_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,
+                                 struct failure *failure)
+{
+    CHECK(operation.size > 0);
+    if (leaf->genesis.size > 0 || !bytes_equal(leaf->operation.raw, operation))
+        return fail(failure, ERR_BAD_PROOF, "the leaf at %llu holds another operation than the one that was sent",
+                    (unsigned long long)leaf->index);
+    if (leaf_verify(leaf, key) != OK)
+        return fail(failure, ERR_BAD_PROOF, "the leaf at %llu does not carry this identity's signature",
+                    (unsigned long long)leaf->index);
+    return OK;
+}

@@ -1,0 +1,143 @@
+#include "cli/shares.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "crypto/secret.h"
+#include "crypto/sign.h"
+
+uint32_t member_count(member_set set) { return (uint32_t)__builtin_popcount(set); }
+
+/* --- reading --- */
+
+static enum err check_signature(const struct message_sealed *m, const struct descriptor *member, uint64_t leaf_index)
+{
+    struct buffer text = {0};
+    struct signature signature;
+    share_box_signing(&text, leaf_index, m->sealed);
+    memcpy(signature.bytes, m->signature, sizeof signature.bytes);
+    enum err e = text.failed ? ERR_NOMEM : sign_verify(&signature, &member->keys.message, buffer_bytes(&text));
+    buffer_free(&text);
+    return e;
+}
+
+/* Opens a signed box into `items`: the right entry, run and member? */
+static enum err open_box(struct share_item *items, const struct share_set *s, const struct message_sealed *m,
+                         const struct reader *reader)
+{
+    struct buffer plain = {0};
+    struct share_box box;
+    enum err e = seal_box_open(&plain, &reader->public_key, &reader->secret, m->sealed);
+    if (e == OK) e = share_box_decode(&box, items, s->count, buffer_bytes(&plain));
+    if (e == OK && (box.leaf_index != s->leaf_index || box.first != s->first || box.member != m->member ||
+                    box.count != s->count))
+        e = ERR_BAD_SHARE;
+    secret_wipe_buffer(&plain);
+    return e;
+}
+
+static bool has_holder(const struct share_set *s, uint32_t member)
+{
+    for (uint32_t i = 0; i < s->holder_count; i++)
+        if (s->holders[i].member == member) return true;
+    return false;
+}
+
+static void read_one(struct share_set *s, const struct genesis *genesis, const struct reader *reader,
+                     const struct message_sealed *m)
+{
+    const struct descriptor *member = genesis_member(genesis, m->member);
+    if (!member || has_holder(s, m->member)) return;
+    if (check_signature(m, member, s->leaf_index) != OK) {
+        s->unsigned_set |= MEMBER(m->member);
+        return;
+    }
+    struct share_item *items = xcalloc(s->count, sizeof *items);
+    if (open_box(items, s, m, reader) != OK) {
+        s->wrong |= MEMBER(m->member);
+        free(items);
+        return;
+    }
+    s->holders[s->holder_count++] = (struct holder){m->member, items};
+}
+
+enum err share_set_read(struct share_set *out, const struct genesis *genesis, const struct reader *reader,
+                        uint64_t leaf_index, uint32_t first, uint32_t count, struct bytes body)
+{
+    CHECK(count >= 1 && count <= LIMIT_OPENED);
+    *out = (struct share_set){.leaf_index = leaf_index, .first = first, .count = count};
+    struct message_shared m;
+    enum err e = message_shared_decode(&m, body);
+    for (uint32_t i = 0; e == OK && i < m.count; i++)
+        read_one(out, genesis, reader, &m.shares[i]);
+    return e;
+}
+
+void share_set_free(struct share_set *s)
+{
+    for (uint32_t i = 0; i < s->holder_count; i++) {
+        secret_wipe(s->holders[i].items, s->count * sizeof *s->holders[i].items);
+        free(s->holders[i].items);
+    }
+    *s = (struct share_set){0};
+}
+
+/* --- judging --- */
+
+void share_set_sort(member_set *fitting, member_set *other, const struct share_set *s, uint32_t position,
+                    const struct digest *label, uint64_t epoch)
+{
+    CHECK(position < s->count);
+    *fitting = *other = 0;
+    for (uint32_t i = 0; i < s->holder_count; i++) {
+        const struct share_item *item = &s->holders[i].items[position];
+        bool fits = digest_equal(&item->label, label) && item->epoch == epoch;
+        *(fits ? fitting : other) |= MEMBER(s->holders[i].member);
+    }
+}
+
+static bool proof_holds(const struct share_item *share, uint32_t member, uint64_t leaf_index,
+                        const struct collective *key, const struct sealed_item *item)
+{
+    struct tdh2_share full = {.leaf_index = leaf_index, .label = share->label, .epoch = share->epoch, .node = member,
+                              .proved = share->has_proof};
+    if (!share->has_proof || member > key->n) return false;
+    if (point_decode_not_identity(&full.d, share->share) != OK) return false;
+    if (scalar_decode(&full.proof.e, share->proof) != OK || scalar_decode(&full.proof.f, share->proof + 32) != OK)
+        return false;
+    return tdh2_share_verify(&full, &key->verification[member - 1], &item->capsule.u) == OK;
+}
+
+void share_set_verify(member_set *proved, member_set *refuted, const struct share_set *s, uint32_t position,
+                      const struct collective *key, const struct sealed_item *item, member_set members)
+{
+    CHECK(position < s->count);
+    *proved = *refuted = 0;
+    for (uint32_t i = 0; i < s->holder_count; i++) {
+        uint32_t member = s->holders[i].member;
+        if (!(members & MEMBER(member))) continue;
+        bool holds = proof_holds(&s->holders[i].items[position], member, s->leaf_index, key, item);
+        *(holds ? proved : refuted) |= MEMBER(member);
+    }
+}
+
+enum err share_set_open(uint8_t key[static 32], const struct share_set *s, uint32_t position,
+                        const struct sealed_item *item, member_set members, uint32_t k)
+{
+    CHECK(position < s->count && k <= LIMIT_NODES);
+    uint32_t nodes[LIMIT_NODES], count = 0;
+    struct point d[LIMIT_NODES];
+    enum err e = OK;
+    for (uint32_t i = 0; i < s->holder_count && count < k; i++) {
+        if (!(members & MEMBER(s->holders[i].member))) continue;
+        if (point_decode_not_identity(&d[count], s->holders[i].items[position].share) != OK) e = ERR_BAD_SHARE;
+        nodes[count++] = s->holders[i].member;
+    }
+    struct tdh2_opener opener;
+    if (e == OK && count < k) e = ERR_TOO_FEW_SHARES;
+    if (e == OK) e = tdh2_opener_start(&opener, nodes, count);
+    if (e == OK) tdh2_open(key, &opener, d, &item->capsule.u, &item->context_hash);
+    secret_wipe(d, sizeof d);
+    return e;
+}

@@ -1,0 +1,67 @@
+/* Shares of opened items: which nodes' fit, who lied, and the content's key.
+ * Pure: bytes in, verdicts out. */
+#ifndef CLI_SHARES_H
+#define CLI_SHARES_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "cli/collective.h"
+#include "crypto/seal.h"
+#include "crypto/tdh2.h"
+#include "ledger/genesis.h"
+#include "net/protocol.h"
+
+/* A reader's ephemeral key pair, one for each read; wiped by the caller. */
+struct reader {
+    struct seal_public public_key;
+    struct seal_secret secret;
+};
+
+/* Bit i = member index i. */
+typedef uint32_t member_set;
+#define MEMBER(i) ((member_set)1 << (i))
+
+/* What the nodes sealed for us of items first .. first + count - 1. */
+struct share_set {
+    uint64_t leaf_index;
+    uint32_t first, count;
+    uint32_t holder_count;
+    struct holder {
+        uint32_t member;
+        struct share_item *items; /* owned; `count` of them */
+    } holders[LIMIT_NODES];
+    member_set unsigned_set; /* sent in these members' names, but without their signature */
+    member_set wrong;        /* signed by these members, but not what was asked for */
+};
+
+/* From the body of a SHARED message. ERR_MALFORMED and the like: the serving
+ * node's fault. Free in every case. */
+enum err share_set_read(struct share_set *out, const struct genesis *genesis, const struct reader *reader,
+                        uint64_t leaf_index, uint32_t first, uint32_t count, struct bytes body);
+void share_set_free(struct share_set *s);
+
+/* One item to open. */
+struct sealed_item {
+    struct tdh2_capsule capsule;
+    struct digest label, context_hash;
+};
+
+/* Members whose shares of item `position` (from 0) are for that label and epoch
+ * (*fitting), and those whose are for another (*other). */
+void share_set_sort(member_set *fitting, member_set *other, const struct share_set *s, uint32_t position,
+                    const struct digest *label, uint64_t epoch);
+/* Those of `members` whose share of item `position` carries a proof that verifies (*proved),
+ * and those whose proof is missing or wrong (*refuted). */
+void share_set_verify(member_set *proved, member_set *refuted, const struct share_set *s, uint32_t position,
+                      const struct collective *key, const struct sealed_item *item, member_set members);
+/* The content's key from the first k of `members`. ERR_TOO_FEW_SHARES,
+ * ERR_BAD_SHARE: one is no point at all. Wiped by the caller. */
+enum err share_set_open(uint8_t key[static 32], const struct share_set *s, uint32_t position,
+                        const struct sealed_item *item, member_set members, uint32_t k);
+
+uint32_t member_count(member_set set);
+
+#endif
