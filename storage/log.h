@@ -119,6 +119,8 @@ struct log_status {
     uint32_t segments;        /* files with records */
 };
 void log_status(struct log *log, struct log_status *out);
+/* Why every call fails now: the first error, in words; code OK: none. */
+void log_failure(struct log *log, struct failure *out);
 
 /* ERR_NOT_FOUND: not in first - 1 .. last; ERR_CORRUPT: damaged and unknown. */
 enum err log_term(struct log *log, uint64_t *term, uint64_t index);
@@ -126,7 +128,8 @@ enum err log_term(struct log *log, uint64_t *term, uint64_t index);
 enum err log_damage(struct log *log, uint64_t *first, uint64_t *last, uint64_t from);
 /* Appends payloads of consecutive blocks from `from` on to `out` and fills
  * `entries` (views into `out`, valid until it changes): at most `capacity`, and no
- * more than max_bytes unless the first alone is larger. `count` > 0 with OK.
+ * more than max_bytes on disk unless the first alone is larger. `count` > 0 with OK.
+ * (`out` holds the records around the payloads too.)
  * ERR_NOT_FOUND: no such block; ERR_CORRUPT: the block at `from` is damaged (the
  * answer ends before a later one). Reads the disk without holding up appends. */
 enum err log_read(struct log *log, struct buffer *out, struct log_entry *entries, size_t *count,

@@ -1,0 +1,675 @@
+/* The one file that knows LMDB. Every value is sealed on its way in and opened on
+ * its way out; every error code of LMDB is translated here.
+ *
+ * Data base "meta" is the store's own: "format" (plain, 4 bytes) and "key", a
+ * constant sealed like any value, by which another storage key is told from
+ * damage. Every other data base is a table of the caller's. */
+#include "storage/store.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "crypto/random.h"
+#include "crypto/secret.h"
+#include "storage/files.h"
+
+#define FORMAT 1u
+#define META_NAME "meta"
+#define NO_TABLE ((MDB_dbi)-1)
+
+static const char domain[] = "consilium/store/v1\n";
+#define DOMAIN_SIZE (sizeof domain - 1)
+static const uint8_t key_check[32] = "consilium/store/key-check/v1";
+
+struct store {
+    MDB_env *env;
+    char *directory;
+    struct seal_key *key; /* in secret memory */
+    const struct table_name *tables;
+    size_t table_count;
+    MDB_dbi meta, handles[TABLE_COUNT_MAX]; /* NO_TABLE: no such table */
+    const char *names[TABLE_COUNT_MAX];
+    bool scratch, read_only;
+    struct file_lock lock;
+    atomic_int failed; /* enum err; the first failure of a write */
+    atomic_uint open;  /* transactions */
+};
+
+struct table_txn {
+    struct store *store;
+    MDB_txn *mdb;
+    bool write;
+    unsigned cursors;  /* open ones */
+    uint64_t bytes;    /* put and deleted */
+    uint64_t changes;  /* counts puts and deletions: cursors find their place again after one */
+};
+
+struct table_cursor {
+    struct table_txn *txn;
+    MDB_cursor *mdb;
+    uint8_t table;
+    bool placed;
+    uint64_t changes; /* the transaction's, when this was placed */
+    uint16_t key_size;
+    uint8_t key[TABLE_KEY_MAX];
+};
+
+/* --- errors --- */
+
+static enum err translate(int code)
+{
+    switch (code) {
+    case MDB_SUCCESS: return OK;
+    case MDB_NOTFOUND: return ERR_NOT_FOUND;
+    case MDB_MAP_FULL:
+    case MDB_TXN_FULL:
+    case MDB_DBS_FULL: return ERR_FULL;
+    case MDB_READERS_FULL: return ERR_BUSY;
+    case MDB_VERSION_MISMATCH: return ERR_VERSION;
+    case MDB_PAGE_NOTFOUND:
+    case MDB_CORRUPTED:
+    case MDB_PANIC:
+    case MDB_INVALID:
+    case MDB_INCOMPATIBLE:
+    case MDB_CURSOR_FULL:
+    case MDB_PAGE_FULL: return ERR_CORRUPT;
+    case MDB_BAD_TXN:
+    case MDB_MAP_RESIZED: return ERR_IO;
+    default:
+        CHECK(code > 0); /* the rest is misuse: bad handle, slot or size */
+        return disk_error(code);
+    }
+}
+
+/* An error in a write transaction: the first one stays. */
+static enum err write_failed(struct store *s, int code, const char *what)
+{
+    enum err translated = translate(code);
+    int none = OK;
+    if (atomic_compare_exchange_strong(&s->failed, &none, (int)translated))
+        log_error("store", "%s: cannot %s: %s", s->directory, what, mdb_strerror(code));
+    return translated;
+}
+
+enum err store_failed(const struct store *s) { return (enum err)atomic_load(&s->failed); }
+
+/* --- seals --- */
+
+#define ADDITIONAL_MAX (DOMAIN_SIZE + LIMIT_NAME + 1 + TABLE_KEY_MAX)
+
+/* Domain, table's name, zero byte, key. */
+static size_t additional_data(uint8_t out[static ADDITIONAL_MAX], const char *table, struct bytes key)
+{
+    size_t length = strlen(table) + 1;
+    memcpy(out, domain, DOMAIN_SIZE);
+    memcpy(out + DOMAIN_SIZE, table, length);
+    memcpy(out + DOMAIN_SIZE + length, key.data, key.size);
+    return DOMAIN_SIZE + length + key.size;
+}
+
+/* Seals straight into the page that LMDB reserved. */
+static int put_sealed(struct store *s, MDB_txn *txn, MDB_dbi handle, const char *name, struct bytes key,
+                      struct bytes value)
+{
+    uint8_t additional[ADDITIONAL_MAX];
+    size_t size = additional_data(additional, name, key);
+    MDB_val k = {key.size, (void *)key.data}, v = {value.size + SEAL_OVERHEAD, NULL};
+    int code = mdb_put(txn, handle, &k, &v, MDB_RESERVE);
+    if (code == 0) seal_rest(v.mv_data, s->key, value, bytes_of(additional, size));
+    return code;
+}
+
+/* Appends the plain value; ERR_CORRUPT. */
+static enum err open_value(struct store *s, struct buffer *out, const char *name, struct bytes key, MDB_val sealed)
+{
+    uint8_t additional[ADDITIONAL_MAX], none[1], *at = none;
+    if (sealed.mv_size < SEAL_OVERHEAD) return ERR_CORRUPT;
+    size_t size = sealed.mv_size - SEAL_OVERHEAD;
+    if (size && !(at = buffer_extend(out, size))) return ERR_NOMEM;
+    size_t additional_size = additional_data(additional, name, key);
+    enum err code = seal_rest_open(at, s->key, bytes_of(sealed.mv_data, sealed.mv_size),
+                                   bytes_of(additional, additional_size));
+    if (code == OK) return OK;
+    out->size -= size;
+    return ERR_CORRUPT;
+}
+
+/* --- opening --- */
+
+static void free_store(struct store *s)
+{
+    if (s->env) mdb_env_close(s->env);
+    files_unlock(&s->lock);
+    secret_free(s->key);
+    free(s->directory);
+    free(s);
+}
+
+static struct store *new_store(const struct store_options *options)
+{
+    struct store *s = xcalloc(1, sizeof *s);
+    CHECK(options->key || options->scratch);
+    CHECK(!(options->scratch && options->read_only));
+    CHECK(options->table_count < TABLE_COUNT_MAX);
+    s->key = secret_alloc(sizeof *s->key);
+    if (options->key)
+        *s->key = *options->key;
+    else
+        random_bytes(s->key->bytes, sizeof s->key->bytes);
+    s->directory = xstrdup(options->directory);
+    s->tables = options->tables;
+    s->table_count = options->table_count;
+    s->scratch = options->scratch;
+    s->read_only = options->read_only;
+    s->lock.file = -1;
+    for (unsigned i = 0; i < TABLE_COUNT_MAX; i++) s->handles[i] = NO_TABLE;
+    return s;
+}
+
+/* LMDB checks its pages' structure with assertions; they carry no checksum. */
+static void on_assertion(MDB_env *env, const char *text)
+{
+    struct store *s = mdb_env_get_userctx(env);
+    log_error("store", "%s: the data file is damaged: %s", s->directory, text);
+    check_failed("LMDB's structure", "lmdb", 0, "assertion");
+}
+
+static enum err open_environment(struct store *s, const struct store_options *options, struct failure *failure)
+{
+    unsigned flags = MDB_NOTLS;
+    if (s->read_only) flags |= MDB_RDONLY;
+    if (s->scratch) flags |= MDB_NOSYNC | MDB_NOMETASYNC;
+    int code = mdb_env_create(&s->env);
+    if (code == 0) code = mdb_env_set_maxdbs(s->env, TABLE_COUNT_MAX + 1);
+    if (code == 0) code = mdb_env_set_mapsize(s->env, options->map_size ? options->map_size : STORE_MAP_SIZE);
+    if (code == 0)
+        code = mdb_env_set_maxreaders(s->env, options->readers ? options->readers : LIMIT_STORE_READERS);
+    if (code == 0) code = mdb_env_set_userctx(s->env, s);
+    if (code == 0) code = mdb_env_set_assert(s->env, on_assertion);
+    if (code == 0) code = mdb_env_open(s->env, s->directory, flags, 0600);
+    if (code == 0) {
+        int dead;
+        mdb_reader_check(s->env, &dead); /* slots of readers that were killed */
+        return OK;
+    }
+    enum err translated = translate(code);
+    return fail(failure, translated, "cannot open the store in %s: %s", s->directory, mdb_strerror(code));
+}
+
+static int open_tables(struct store *s, MDB_txn *txn)
+{
+    unsigned flags = s->read_only ? 0 : MDB_CREATE;
+    int code = mdb_dbi_open(txn, META_NAME, flags, &s->meta);
+    for (size_t i = 0; i < s->table_count && code == 0; i++) {
+        const struct table_name *t = &s->tables[i];
+        CHECK(t->table > 0 && t->table < TABLE_COUNT_MAX && s->handles[t->table] == NO_TABLE);
+        CHECK(strlen(t->name) < LIMIT_NAME && strcmp(t->name, META_NAME) != 0);
+        s->names[t->table] = t->name;
+        code = mdb_dbi_open(txn, t->name, flags, &s->handles[t->table]);
+        if (code == MDB_NOTFOUND) { /* read-only, and a table newer than the store: empty */
+            s->handles[t->table] = NO_TABLE;
+            code = 0;
+        }
+    }
+    return code;
+}
+
+static int write_meta(struct store *s, MDB_txn *txn)
+{
+    uint8_t format[4];
+    put_be32(format, FORMAT);
+    MDB_val key = {6, (void *)"format"}, value = {sizeof format, format};
+    int code = mdb_put(txn, s->meta, &key, &value, 0);
+    return code ? code : put_sealed(s, txn, s->meta, META_NAME, bytes_text("key"), BYTES(key_check));
+}
+
+static enum err check_meta(struct store *s, MDB_txn *txn, struct failure *failure)
+{
+    MDB_val key = {6, (void *)"format"}, value;
+    struct buffer plain = {0};
+    int code = mdb_get(txn, s->meta, &key, &value);
+    if (code == 0 && value.mv_size != 4) code = MDB_CORRUPTED;
+    if (code == 0 && get_be32(value.mv_data) != FORMAT)
+        return fail(failure, ERR_VERSION, "the store in %s has format %u, this program reads %u", s->directory,
+                    get_be32(value.mv_data), FORMAT);
+    key = (MDB_val){3, (void *)"key"};
+    if (code == 0) code = mdb_get(txn, s->meta, &key, &value);
+    if (code != 0)
+        return fail(failure, code == MDB_NOTFOUND ? ERR_CORRUPT : translate(code),
+                    "the store in %s has no readable format mark: %s", s->directory, mdb_strerror(code));
+    enum err opened = open_value(s, &plain, META_NAME, bytes_text("key"), value);
+    buffer_free(&plain);
+    if (opened == ERR_CORRUPT)
+        return fail(failure, ERR_DECRYPT, "the store in %s was made with another storage key", s->directory);
+    return opened;
+}
+
+static bool is_new(struct store *s, MDB_txn *txn)
+{
+    MDB_stat stat;
+    return !s->read_only && mdb_stat(txn, s->meta, &stat) == 0 && stat.ms_entries == 0;
+}
+
+/* Tables, format and key, in one transaction. */
+static enum err open_content(struct store *s, struct failure *failure)
+{
+    MDB_txn *txn = NULL;
+    int code = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
+    if (code == 0) code = open_tables(s, txn);
+    if (code == 0 && is_new(s, txn)) code = write_meta(s, txn);
+    if (code == MDB_NOTFOUND) {
+        mdb_txn_abort(txn);
+        return fail(failure, ERR_NOT_FOUND, "there is no store in %s yet", s->directory);
+    }
+    enum err checked = code == 0 ? check_meta(s, txn, failure) : OK;
+    if (code == 0 && checked == OK) {
+        code = mdb_txn_commit(txn);
+        txn = NULL;
+    }
+    if (txn) mdb_txn_abort(txn);
+    if (checked != OK || code == 0) return checked;
+    return fail(failure, translate(code), "cannot open the tables in %s: %s", s->directory, mdb_strerror(code));
+}
+
+static enum err take_folder(struct store *s, struct failure *failure)
+{
+    char path[FILES_PATH];
+    enum err code = s->scratch ? files_make_directory(s->directory, failure) : OK;
+    if (code == OK && s->read_only) return OK;
+    if (code == OK) code = files_path(path, s->directory, "lock", failure);
+    return code == OK ? files_lock(&s->lock, path, failure) : code;
+}
+
+enum err store_open(struct store **out, const struct store_options *options, struct failure *failure)
+{
+    struct store *s = new_store(options);
+    enum err code = take_folder(s, failure);
+    if (code == OK) code = open_environment(s, options, failure);
+    if (code == OK) code = open_content(s, failure);
+    if (code != OK) {
+        free_store(s);
+        return code;
+    }
+    *out = s;
+    return OK;
+}
+
+static void remove_scratch(const char *directory)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
+    char path[FILES_PATH];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (files_path(path, directory, names[i], NULL) == OK) unlink(path);
+    rmdir(directory);
+}
+
+void store_close(struct store *s)
+{
+    if (!s) return;
+    CHECK(atomic_load(&s->open) == 0);
+    if (s->scratch) remove_scratch(s->directory);
+    free_store(s);
+}
+
+/* --- transactions --- */
+
+static struct table_txn *new_txn(struct store *s, MDB_txn *mdb, bool write)
+{
+    struct table_txn *t = xcalloc(1, sizeof *t);
+    t->store = s;
+    t->mdb = mdb;
+    t->write = write;
+    atomic_fetch_add(&s->open, 1);
+    return t;
+}
+
+static void free_txn(struct table_txn *t)
+{
+    CHECK(t->cursors == 0);
+    atomic_fetch_sub(&t->store->open, 1);
+    free(t);
+}
+
+enum err store_begin_write(struct table_txn **out, struct store *s)
+{
+    MDB_txn *mdb;
+    CHECK(!s->read_only);
+    if (store_failed(s) != OK) return store_failed(s);
+    int code = mdb_txn_begin(s->env, NULL, 0, &mdb);
+    if (code != 0) return write_failed(s, code, "begin a transaction");
+    *out = new_txn(s, mdb, true);
+    return OK;
+}
+
+enum err store_begin_read(struct table_txn **out, struct store *s)
+{
+    MDB_txn *mdb;
+    int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &mdb);
+    if (code != 0) return translate(code);
+    *out = new_txn(s, mdb, false);
+    return OK;
+}
+
+enum err store_renew(struct table_txn *t)
+{
+    CHECK(!t->write && t->cursors == 0);
+    mdb_txn_reset(t->mdb);
+    return translate(mdb_txn_renew(t->mdb));
+}
+
+enum err store_commit(struct table_txn *t)
+{
+    struct store *s = t->store;
+    CHECK(t->write && t->cursors == 0);
+    enum err code = store_failed(s);
+    if (code == OK) {
+        int result = mdb_txn_commit(t->mdb);
+        if (result != 0) code = write_failed(s, result, "commit");
+    } else {
+        mdb_txn_abort(t->mdb);
+    }
+    free_txn(t);
+    return code;
+}
+
+void store_abort(struct table_txn *t)
+{
+    if (!t) return;
+    CHECK(t->cursors == 0);
+    mdb_txn_abort(t->mdb);
+    free_txn(t);
+}
+
+uint64_t store_txn_bytes(const struct table_txn *t) { return t->bytes; }
+
+/* --- tables --- */
+
+/* False: a table that a store opened read-only does not have yet. */
+static bool table_handle(MDB_dbi *handle, const struct table_txn *t, uint8_t table)
+{
+    CHECK(table < TABLE_COUNT_MAX && t->store->names[table] != NULL);
+    *handle = t->store->handles[table];
+    return *handle != NO_TABLE;
+}
+
+static void check_key(struct bytes key) { CHECK(key.size > 0 && key.size <= TABLE_KEY_MAX); }
+
+static int find(const struct table_txn *t, MDB_val *value, uint8_t table, struct bytes key)
+{
+    MDB_dbi handle;
+    MDB_val k = {key.size, (void *)key.data};
+    check_key(key);
+    return table_handle(&handle, t, table) ? mdb_get(t->mdb, handle, &k, value) : MDB_NOTFOUND;
+}
+
+enum err table_get(struct table_txn *t, uint8_t table, struct bytes key, struct buffer *value)
+{
+    MDB_val sealed;
+    buffer_clear(value);
+    int code = find(t, &sealed, table, key);
+    return code == 0 ? open_value(t->store, value, t->store->names[table], key, sealed) : translate(code);
+}
+
+enum err table_exists(struct table_txn *t, uint8_t table, struct bytes key)
+{
+    MDB_val sealed;
+    return translate(find(t, &sealed, table, key));
+}
+
+enum err table_put(struct table_txn *t, uint8_t table, struct bytes key, struct bytes value)
+{
+    MDB_dbi handle;
+    CHECK(t->write);
+    check_key(key);
+    CHECK(table_handle(&handle, t, table));
+    if (store_failed(t->store) != OK) return store_failed(t->store);
+    if (value.size > LIMIT_STORE_VALUE) return ERR_TOO_LARGE;
+    int code = put_sealed(t->store, t->mdb, handle, t->store->names[table], key, value);
+    if (code != 0) return write_failed(t->store, code, "put a value");
+    t->bytes += key.size + value.size + SEAL_OVERHEAD;
+    t->changes++;
+    return OK;
+}
+
+enum err table_delete(struct table_txn *t, uint8_t table, struct bytes key)
+{
+    MDB_dbi handle;
+    MDB_val k = {key.size, (void *)key.data};
+    CHECK(t->write);
+    check_key(key);
+    CHECK(table_handle(&handle, t, table));
+    if (store_failed(t->store) != OK) return store_failed(t->store);
+    int code = mdb_del(t->mdb, handle, &k, NULL);
+    if (code == MDB_NOTFOUND) return OK;
+    if (code != 0) return write_failed(t->store, code, "delete a value");
+    t->bytes += key.size;
+    t->changes++;
+    return OK;
+}
+
+uint64_t table_count(struct table_txn *t, uint8_t table)
+{
+    struct store_table_size size;
+    return store_table_size(t, table, &size) == OK ? size.entries : 0;
+}
+
+enum err store_table_size(struct table_txn *t, uint8_t table, struct store_table_size *out)
+{
+    MDB_dbi handle;
+    MDB_stat stat;
+    *out = (struct store_table_size){0};
+    if (!table_handle(&handle, t, table)) return OK;
+    int code = mdb_stat(t->mdb, handle, &stat);
+    if (code != 0) return translate(code);
+    out->entries = stat.ms_entries;
+    out->pages = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    out->bytes = out->pages * stat.ms_psize;
+    out->depth = stat.ms_depth;
+    return OK;
+}
+
+/* --- cursors --- */
+
+enum err table_cursor_open(struct table_cursor **out, struct table_txn *t, uint8_t table)
+{
+    MDB_dbi handle;
+    MDB_cursor *mdb = NULL; /* stays NULL for a table that is not there: always at its end */
+    if (table_handle(&handle, t, table)) {
+        int code = mdb_cursor_open(t->mdb, handle, &mdb);
+        if (code != 0) return translate(code);
+    }
+    struct table_cursor *c = xcalloc(1, sizeof *c);
+    c->txn = t;
+    c->mdb = mdb;
+    c->table = table;
+    t->cursors++;
+    *out = c;
+    return OK;
+}
+
+/* Moves, and keeps a copy of the key: a later write may move or free its page. */
+static enum err cursor_move(struct table_cursor *c, MDB_val *key, MDB_cursor_op op)
+{
+    MDB_val value;
+    int code = c->mdb ? mdb_cursor_get(c->mdb, key, &value, op) : MDB_NOTFOUND;
+    c->placed = code == 0;
+    if (code != 0) return translate(code);
+    CHECK(key->mv_size <= sizeof c->key);
+    memcpy(c->key, key->mv_data, key->mv_size);
+    c->key_size = (uint16_t)key->mv_size;
+    c->changes = c->txn->changes;
+    return OK;
+}
+
+static bool at_key(const struct table_cursor *c, struct bytes key)
+{
+    return c->placed && bytes_equal(bytes_of(c->key, c->key_size), key);
+}
+
+enum err table_cursor_seek(struct table_cursor *c, struct bytes key)
+{
+    MDB_val k = {key.size, (void *)key.data};
+    CHECK(key.size <= TABLE_KEY_MAX);
+    return cursor_move(c, &k, key.size ? MDB_SET_RANGE : MDB_FIRST);
+}
+
+enum err table_cursor_seek_back(struct table_cursor *c, struct bytes key)
+{
+    MDB_val k;
+    if (key.size == 0) return cursor_move(c, &k, MDB_LAST);
+    enum err code = table_cursor_seek(c, key);
+    if (code == OK && at_key(c, key)) return OK;
+    if (code != OK && code != ERR_NOT_FOUND) return code;
+    return cursor_move(c, &k, code == OK ? MDB_PREV : MDB_LAST);
+}
+
+enum err table_cursor_next(struct table_cursor *c)
+{
+    MDB_val k;
+    uint8_t was[TABLE_KEY_MAX];
+    CHECK(c->placed);
+    if (c->changes == c->txn->changes) return cursor_move(c, &k, MDB_NEXT);
+    struct bytes key = bytes_of(memcpy(was, c->key, c->key_size), c->key_size);
+    enum err code = table_cursor_seek(c, key);
+    return code == OK && at_key(c, key) ? cursor_move(c, &k, MDB_NEXT) : code;
+}
+
+enum err table_cursor_previous(struct table_cursor *c)
+{
+    MDB_val k;
+    uint8_t was[TABLE_KEY_MAX];
+    CHECK(c->placed);
+    if (c->changes == c->txn->changes) return cursor_move(c, &k, MDB_PREV);
+    struct bytes key = bytes_of(memcpy(was, c->key, c->key_size), c->key_size);
+    enum err code = table_cursor_seek(c, key);
+    if (code != OK && code != ERR_NOT_FOUND) return code;
+    return cursor_move(c, &k, code == OK ? MDB_PREV : MDB_LAST);
+}
+
+struct bytes table_cursor_key(struct table_cursor *c)
+{
+    CHECK(c->placed);
+    return bytes_of(c->key, c->key_size);
+}
+
+enum err table_cursor_value(struct table_cursor *c, struct buffer *value)
+{
+    MDB_val key, sealed;
+    CHECK(c->placed);
+    if (c->changes != c->txn->changes) return table_get(c->txn, c->table, table_cursor_key(c), value);
+    buffer_clear(value);
+    int code = mdb_cursor_get(c->mdb, &key, &sealed, MDB_GET_CURRENT);
+    if (code != 0) return translate(code);
+    return open_value(c->txn->store, value, c->txn->store->names[c->table], table_cursor_key(c), sealed);
+}
+
+void table_cursor_close(struct table_cursor *c)
+{
+    if (!c) return;
+    if (c->mdb) mdb_cursor_close(c->mdb);
+    CHECK(c->txn->cursors > 0);
+    c->txn->cursors--;
+    free(c);
+}
+
+/* --- space and scrubbing --- */
+
+enum err store_space(struct store *s, struct store_space *out)
+{
+    struct statvfs device;
+    struct stat file;
+    MDB_envinfo info;
+    MDB_stat stat;
+    int descriptor;
+    if (statvfs(s->directory, &device) != 0) return disk_error(errno);
+    int code = mdb_env_info(s->env, &info);
+    if (code == 0) code = mdb_env_stat(s->env, &stat);
+    if (code == 0) code = mdb_env_get_fd(s->env, &descriptor);
+    if (code != 0) return translate(code);
+    if (fstat(descriptor, &file) != 0) return disk_error(errno);
+    out->device_free = (uint64_t)device.f_bavail * device.f_frsize;
+    out->map_size = info.me_mapsize;
+    out->map_used = (info.me_last_pgno + 1) * stat.ms_psize;
+    out->file_size = (uint64_t)file.st_blocks * 512;
+    out->low = out->device_free < STORE_WATERMARK || out->map_size - out->map_used < STORE_WATERMARK;
+    return OK;
+}
+
+/* The first table at or after `table`; 0: none. */
+static uint8_t table_from(const struct store *s, unsigned table)
+{
+    for (; table < TABLE_COUNT_MAX; table++)
+        if (table > 0 && s->names[table]) return (uint8_t)table;
+    return 0;
+}
+
+static void position_table(struct store_position *at, uint8_t table)
+{
+    at->table = table;
+    at->key_size = 0;
+    at->done = table == 0;
+}
+
+static void position_key(struct store_position *at, struct bytes key)
+{
+    memcpy(at->key, key.data, key.size);
+    at->key_size = (uint16_t)key.size;
+    at->checked++;
+}
+
+/* Past the last key that was checked. */
+static enum err cursor_resume(struct table_cursor *c, const struct store_position *at)
+{
+    struct bytes key = bytes_of(at->key, at->key_size);
+    enum err code = table_cursor_seek(c, key);
+    return code == OK && at->key_size && at_key(c, key) ? table_cursor_next(c) : code;
+}
+
+/* Up to `rows` values of the table; ERR_NOT_FOUND at its end. */
+static enum err check_table(struct table_cursor *c, struct store_position *at, size_t *rows)
+{
+    struct buffer value = {0};
+    enum err code = cursor_resume(c, at);
+    while (code == OK && *rows > 0) {
+        code = table_cursor_value(c, &value);
+        if (code == OK || code == ERR_CORRUPT) position_key(at, table_cursor_key(c));
+        if (code == OK) code = --*rows ? table_cursor_next(c) : OK;
+    }
+    buffer_free(&value);
+    return code;
+}
+
+enum err store_check(struct store *s, struct store_position *at, size_t rows, uint8_t *bad_table,
+                     struct buffer *bad_key)
+{
+    struct table_txn *t;
+    struct table_cursor *c;
+    if (at->table == 0) position_table(at, table_from(s, 1));
+    enum err code = at->done ? OK : store_begin_read(&t, s);
+    if (code != OK || at->done) return code;
+    while (code == OK && rows > 0 && !at->done) {
+        code = table_cursor_open(&c, t, at->table);
+        if (code != OK) break;
+        code = check_table(c, at, &rows);
+        table_cursor_close(c);
+        if (code != ERR_NOT_FOUND) continue;
+        position_table(at, table_from(s, at->table + 1u));
+        code = OK;
+    }
+    store_abort(t);
+    if (code == ERR_CORRUPT) {
+        *bad_table = at->table;
+        buffer_clear(bad_key);
+        buffer_append(bad_key, at->key, at->key_size);
+    }
+    return code;
+}
