@@ -16,6 +16,12 @@
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_IDLE_MS 300000
 #define LIMIT_STALL_MS 15000            /* without the other side taking a byte of what waits for it */
+#define LIMIT_STALL_BYTES (16 * KIB)    /* less than this taken in LIMIT_STALL_MS counts as not reading */
+#define LIMIT_FRAME_MS 60000            /* from a frame's first byte to its last */
+#define LIMIT_LINGER_MS 1000            /* for the other side to read the last answer before the close */
+#define LIMIT_PEER_DEAD_MS 5000         /* unacknowledged bytes between nodes */
+#define LIMIT_SEND_TOTAL (512 * MIB)    /* of all clients' send queues */
+#define LIMIT_RECEIVE_TOTAL (256 * MIB) /* of all clients' unfinished frames */
 #define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */
 #define LIMIT_REQUESTS 4096              /* in flight, in all */
 #define LIMIT_REQUEST_BYTES (64 * MIB)   /* of requests in flight, in all */
@@ -67,6 +73,16 @@
 #define LIMIT_RAFT_ENTRIES 1024         /* in one append */
 #define LIMIT_RAFT_WINDOW 128           /* appends in flight per peer */
 #define LIMIT_RAFT_WRITES 64            /* writes handed to the log and not yet durable */
+
+/* driver */
+#define LIMIT_PIPELINE 1024               /* entries admitted or read ahead, not yet applied: decoded in memory */
+#define LIMIT_PIPELINE_BYTES (48 * MIB)
+#define LIMIT_APPLYING 64                 /* blocks handed to the state thread at once */
+#define LIMIT_APPLYING_BYTES (16 * MIB)
+#define LIMIT_UNAPPLIED_BYTES (32 * MIB)  /* a leader proposes no more while its own state lags by that */
+#define LIMIT_STATE_JOBS 4096             /* reads, and writes, of the state under way */
+#define LIMIT_EVIDENCE 16                 /* contradictions of leaders kept by one run */
+#define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 
 /* storage */
 #define LIMIT_LOG_RECORD (LIMIT_BLOCK + 1024)
