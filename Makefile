@@ -116,7 +116,7 @@ lint: deps-check
 	@$(MAKE) --no-print-directory BUILD=build/lint-gcc CC=gcc OPT="-O2 -Werror" compile
 	@$(MAKE) --no-print-directory BUILD=build/lint-clang CC=clang OPT="-O1 -Werror" compile
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
-	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -DOK=0 -j 2 $(LAYERS) node cli
+	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli
 all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(clus_src) \
                 $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c tests/lib/liar.c))
 compile: $(all_objects)

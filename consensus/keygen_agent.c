@@ -1,0 +1,625 @@
+#include "consensus/keygen_agent.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/pack.h"
+#include "consensus/keygen_store.h"
+#include "consensus/node_request.h"
+#include "consensus/peer_messages.h"
+#include "crypto/hash.h"
+#include "crypto/keys.h"
+#include "crypto/secret.h"
+#include "ledger/apply.h"
+#include "ledger/arguments.h"
+#include "ledger/genesis.h"
+#include "ledger/keygen.h"
+#include "ledger/state.h"
+#include "net/peers.h"
+
+#define LOOK_MS 200
+#define ASK_AGAIN_MS 500     /* for a sub-share that has not come */
+#define COMPLAIN_MS 2500     /* into the CONFIRM phase: a sub-share that has not come is complained about */
+#define STAGGER_MS 150       /* per member index, where any member may do it */
+#define SUBMIT_AGAIN_MS 1000 /* after an operation that did not do it */
+#define SEALED_SIZE (32 + SEAL_BOX_OVERHEAD)
+
+/* What is to do, read in one transaction. */
+struct look {
+    struct keygen_view view;
+    struct keygen_own own;                     /* secret */
+    struct keygen_received received;           /* secret */
+    bool has_dealing[LIMIT_NODES + 1];
+    struct dealing dealings[LIMIT_NODES + 1];
+    bool answered[LIMIT_NODES + 1];            /* the dealer published our sub-share */
+    struct scalar answers[LIMIT_NODES + 1];
+    bool has_keys;                             /* READY or ACTIVE */
+    struct point key, verification[LIMIT_NODES];
+    struct epoch epoch;                        /* epoch 0: not active */
+    bool has_share;
+    struct scalar share;                       /* secret, of epoch.epoch */
+};
+
+enum duty { DUTY_COMMIT, DUTY_REVEAL, DUTY_CONFIRM, DUTY_ANSWER, DUTY_CLOSE, DUTY_ACTIVATE, DUTIES };
+
+struct keygen_agent {
+    struct keygen_agent_options o;
+    struct node_signer signer;
+    uv_timer_t timer;
+    unsigned n, k;
+    uint8_t secret;
+    bool stopped, reading, writing, look_again, idle;
+    struct state_read read;
+    struct state_write write;
+    struct look *look;         /* secret memory: what the last read found */
+    struct look *next;         /* secret memory: being read */
+    struct scalar *share;      /* secret memory */
+    uint64_t share_epoch;      /* 0: none */
+    bool active;
+    struct keygen_own *to_write; /* secret memory: a new polynomial on its way to the disk */
+    struct buffer came[LIMIT_NODES + 1]; /* sealed sub-shares from members, not checked yet */
+    member_mask bad;           /* dealers whose sub-share is wrong */
+    uint64_t asked_ns;         /* sub-shares were last asked for */
+    uint64_t phase_ns;         /* when this phase was first seen */
+    uint32_t phase_attempt;
+    enum keygen_phase phase;
+    bool submitting[DUTIES];
+    uint64_t submitted_ns[DUTIES];
+    unsigned in_flight;
+};
+
+struct duty_done {
+    struct keygen_agent *agent;
+    enum duty duty;
+};
+
+static void look(struct keygen_agent *a);
+
+/* --- operations of this node --- */
+
+static void duty_finished(void *data, enum err code, uint64_t leaf, enum decision decision, enum reason reason)
+{
+    struct duty_done *d = data;
+    struct keygen_agent *a = d->agent;
+    (void)leaf;
+    a->submitting[d->duty] = false;
+    a->in_flight--;
+    if (code == OK && decision == DECISION_DENIED && reason != REASON_ALREADY_DONE && reason != REASON_WRONG_PHASE &&
+        reason != REASON_TOO_EARLY)
+        log_warning("keygen", "a step of key generation was denied: %s", reason_text(reason));
+    free(d);
+    if (!a->stopped) look(a);
+}
+
+static void submit(struct keygen_agent *a, enum duty duty, enum action action, struct buffer *args)
+{
+    uint64_t now = clock_monotonic_ns();
+    bool soon = a->submitted_ns[duty] && now - a->submitted_ns[duty] < (uint64_t)SUBMIT_AGAIN_MS * 1000000;
+    if (!a->submitting[duty] && !soon && !args->failed) {
+        struct duty_done *d = xmalloc(sizeof *d);
+        *d = (struct duty_done){a, duty};
+        a->submitted_ns[duty] = now;
+        if (node_request_submit(&a->signer, action, buffer_bytes(args), (struct bytes){0}, d, duty_finished) == OK) {
+            a->submitting[duty] = true;
+            a->in_flight++;
+        } else {
+            free(d); /* no leader, or busy: the timer comes back to it */
+        }
+    }
+    buffer_free(args);
+}
+
+static void submit_commit(struct keygen_agent *a)
+{
+    const struct look *l = a->look;
+    uint8_t context[KEYGEN_CONTEXT_SIZE];
+    struct dkg_commitments commitments;
+    struct buffer args = {0};
+    keygen_context(context, &a->o.genesis->cluster, a->secret, l->view.state.attempt, a->o.self);
+    dkg_commit(&commitments, &l->own.polynomial);
+    struct args_key_commit c = {.secret = a->secret, .attempt = l->view.state.attempt,
+                                .commitments = dkg_commitments_hash(&commitments, BYTES(context))};
+    args_key_commit_encode(&args, &c);
+    submit(a, DUTY_COMMIT, ACTION_KEY_COMMIT, &args);
+}
+
+static void submit_reveal(struct keygen_agent *a)
+{
+    const struct look *l = a->look;
+    struct dkg_commitments commitments;
+    struct buffer args = {0};
+    struct args_key_reveal r = {.secret = a->secret, .attempt = l->view.state.attempt, .k = a->k, .n = a->n};
+    dkg_commit(&commitments, &l->own.polynomial);
+    memcpy(r.commitments, commitments.points, a->k * sizeof r.commitments[0]);
+    for (unsigned i = 1; i <= a->n; i++)
+        hash_sha256(&r.subshares[i - 1], l->own.sealed[i], SEALED_SIZE);
+    args_key_reveal_encode(&args, &r);
+    submit(a, DUTY_REVEAL, ACTION_KEY_REVEAL, &args);
+}
+
+static void submit_confirm(struct keygen_agent *a, member_mask complaints)
+{
+    struct buffer args = {0};
+    struct args_key_confirm c = {.secret = a->secret, .attempt = a->look->view.state.attempt,
+                                 .complaints = complaints};
+    args_key_confirm_encode(&args, &c);
+    for (unsigned i = 1; i <= a->n; i++)
+        if (complaints & MEMBER_BIT(i))
+            log_warning("keygen", "the sub-share of node %u (%s) %s: complaining in the ledger", i,
+                        genesis_member(a->o.genesis, i)->name, a->bad & MEMBER_BIT(i) ? "is wrong" : "has not come");
+    submit(a, DUTY_CONFIRM, ACTION_KEY_CONFIRM, &args);
+}
+
+/* A complaint is answered by publishing that sub-share: only the complaining receiver's own. */
+static void submit_answer(struct keygen_agent *a)
+{
+    const struct look *l = a->look;
+    unsigned receiver = (unsigned)__builtin_ctz(l->view.answer);
+    struct scalar subshare;
+    struct buffer args = {0};
+    if (!l->own.exists || receiver < 1 || receiver > a->n) return;
+    dkg_subshare(&subshare, &l->own.polynomial, receiver);
+    struct args_key_answer answer = {.secret = a->secret, .attempt = l->view.state.attempt, .receiver = receiver};
+    memcpy(answer.subshare, subshare.bytes, sizeof answer.subshare);
+    args_key_answer_encode(&args, &answer);
+    submit(a, DUTY_ANSWER, ACTION_KEY_ANSWER, &args);
+}
+
+static void submit_close(struct keygen_agent *a)
+{
+    struct buffer args = {0};
+    struct args_key_close c = {.secret = a->secret, .attempt = a->look->view.state.attempt,
+                               .phase = a->look->view.state.phase};
+    args_key_close_encode(&args, &c);
+    submit(a, DUTY_CLOSE, ACTION_KEY_CLOSE, &args);
+}
+
+static void submit_activate(struct keygen_agent *a)
+{
+    const struct look *l = a->look;
+    struct buffer args = {0};
+    struct args_key_activate c = {.secret = a->secret, .attempt = l->view.state.attempt,
+                                  .qualified = keygen_qualified(&l->view.state), .key = l->key, .n = a->n};
+    memcpy(c.verification, l->verification, a->n * sizeof c.verification[0]);
+    args_key_activate_encode(&args, &c);
+    submit(a, DUTY_ACTIVATE, ACTION_KEY_ACTIVATE, &args);
+}
+
+/* --- reading what is to do --- */
+
+static enum err read_dealings(struct keygen_agent *a, struct look *l, struct table_txn *txn)
+{
+    const struct keygen *state = &l->view.state;
+    for (unsigned i = 1; i <= a->n; i++) {
+        enum err e = keygen_dealing_get(&l->dealings[i], txn, a->secret, state->attempt, i);
+        if (e != OK && e != ERR_NOT_FOUND) return e;
+        l->has_dealing[i] = e == OK;
+        e = keygen_answer_get(&l->answers[i], txn, state, a->o.self, i);
+        if (e != OK && e != ERR_NOT_FOUND) return e;
+        l->answered[i] = e == OK;
+    }
+    return OK;
+}
+
+static enum err look_run(struct state_read *read, struct table_txn *txn)
+{
+    struct keygen_agent *a = read->data;
+    struct look *l = a->next;
+    secret_wipe(l, sizeof *l);
+    enum err e = keygen_view(&l->view, txn, a->secret, a->o.self, a->n, a->k);
+    uint32_t attempt = l->view.state.attempt;
+    if (e == OK) e = keygen_own_get(&l->own, txn, a->secret, attempt, a->n);
+    if (e == OK) e = keygen_received_get(&l->received, txn, a->secret, attempt, a->n);
+    if (e == OK) e = read_dealings(a, l, txn);
+    if (e != OK) return e;
+    l->has_keys = keygen_keys(&l->key, l->verification, txn, a->secret, a->n) == OK;
+    e = state_epoch_get(&l->epoch, txn, a->secret, 0);
+    if (e == ERR_NOT_FOUND) return OK;
+    if (e == OK) e = keygen_share_get(&l->share, txn, a->secret, l->epoch.epoch);
+    l->has_share = e == OK;
+    return e == ERR_NOT_FOUND ? OK : e;
+}
+
+static void act(struct keygen_agent *a);
+
+static void look_done(struct state_read *read, enum err code)
+{
+    struct keygen_agent *a = read->data;
+    a->reading = false;
+    if (a->stopped || code != OK) {
+        if (code != OK && code != ERR_STOPPED && code != ERR_BUSY)
+            log_error("keygen", "the state of key generation can't be read: %s", err_text(code));
+        return;
+    }
+    struct look *l = a->look;
+    a->look = a->next;
+    a->next = l;
+    act(a);
+    if (a->look_again) look(a);
+}
+
+static void look(struct keygen_agent *a)
+{
+    if (a->stopped) return;
+    if (a->reading || a->writing) {
+        a->look_again = true;
+        return;
+    }
+    a->look_again = false;
+    a->reading = true;
+    a->read = (struct state_read){.fresh = true, .data = a, .run = look_run, .done = look_done};
+    if (driver_read(a->o.driver, &a->read) != OK) a->reading = false; /* the timer comes back to it */
+}
+
+/* --- writing secrets, durably, before what depends on them --- */
+
+static void written(struct state_write *write, enum err code)
+{
+    struct keygen_agent *a = write->data;
+    a->writing = false;
+    if (code != OK && code != ERR_STOPPED) log_error("keygen", "a secret can't be stored: %s", err_text(code));
+    if (!a->stopped) look(a);
+}
+
+static void write_secret(struct keygen_agent *a,
+                         enum err (*run)(struct state_write *, struct table_txn *, struct ledger *))
+{
+    a->writing = true;
+    a->write = (struct state_write){.durable = true, .data = a, .run = run, .done = written};
+    if (driver_write(a->o.driver, &a->write) != OK) a->writing = false;
+}
+
+static enum err own_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keygen_agent *a = write->data;
+    (void)ledger;
+    return keygen_own_put(txn, a->secret, a->to_write, a->n);
+}
+
+static void make_polynomial(struct keygen_agent *a)
+{
+    struct keygen_own *own = a->to_write;
+    struct buffer sealed = {0};
+    secret_wipe(own, sizeof *own);
+    own->exists = true;
+    own->attempt = a->look->view.state.attempt;
+    dkg_polynomial_random(&own->polynomial, a->k);
+    for (unsigned i = 1; i <= a->n; i++) {
+        struct scalar subshare;
+        dkg_subshare(&subshare, &own->polynomial, i);
+        buffer_clear(&sealed);
+        enum err e = seal_box(&sealed, &genesis_member(a->o.genesis, i)->keys.seal, BYTES(subshare.bytes));
+        secret_wipe(&subshare, sizeof subshare);
+        CHECK(e != OK || sealed.size == SEALED_SIZE);
+        if (e != OK) { /* a member with a key that can't be sealed to: it gets nothing, and complains */
+            log_error("keygen", "node %u has a sealing key of small order", i);
+            continue;
+        }
+        memcpy(own->sealed[i], sealed.data, SEALED_SIZE);
+    }
+    buffer_free(&sealed);
+    write_secret(a, own_run);
+}
+
+/* --- sub-shares --- */
+
+static void send_subshare(struct keygen_agent *a, unsigned to)
+{
+    const struct look *l = a->look;
+    struct buffer body = {0};
+    if (to == a->o.self || !l->own.exists) return;
+    pack_array(&body, 4);
+    pack_uint(&body, a->secret);
+    pack_uint(&body, l->own.attempt);
+    pack_uint(&body, a->o.self);
+    pack_bin(&body, l->own.sealed[to], SEALED_SIZE);
+    peers_send(a->o.peers, to, PEER_SUBSHARE, 0, buffer_bytes(&body)); /* lost: the receiver asks */
+    buffer_free(&body);
+}
+
+static void ask_subshares(struct keygen_agent *a, member_mask missing)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (!missing || (a->asked_ns && now - a->asked_ns < (uint64_t)ASK_AGAIN_MS * 1000000)) return;
+    a->asked_ns = now;
+    for (unsigned i = 1; i <= a->n; i++) {
+        if (!(missing & MEMBER_BIT(i)) || i == a->o.self) continue;
+        struct buffer body = {0};
+        pack_array(&body, 2);
+        pack_uint(&body, a->secret);
+        pack_uint(&body, a->look->view.state.attempt);
+        peers_send(a->o.peers, i, PEER_SUBSHARE_ASK, 0, buffer_bytes(&body));
+        buffer_free(&body);
+    }
+}
+
+/* The sub-share a dealer sealed to us, if it is the one whose hash it published and
+ * fits its commitments. ERR_BAD_SHARE: the dealer lied; ERR_BAD_PROOF: some other bytes came. */
+static enum err open_subshare(struct scalar *out, const struct keygen_agent *a, unsigned dealer, struct bytes sealed)
+{
+    const struct dealing *d = &a->look->dealings[dealer];
+    struct digest hash;
+    struct buffer plain = {0};
+    hash_sha256(&hash, sealed.data, sealed.size);
+    if (!digest_equal(&hash, &d->subshare_hash[a->o.self])) return ERR_BAD_PROOF;
+    enum err e = seal_box_open(&plain, &genesis_member(a->o.genesis, a->o.self)->keys.seal, &a->o.keys->seal, sealed);
+    if (e == OK && (plain.size != 32 || scalar_decode(out, plain.data) != OK)) e = ERR_BAD_SHARE;
+    if (e == OK) e = dkg_subshare_verify(out, &d->commitments, a->o.self);
+    secret_wipe_buffer(&plain);
+    return e == OK ? OK : ERR_BAD_SHARE;
+}
+
+static enum err received_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keygen_agent *a = write->data;
+    (void)ledger;
+    return keygen_received_put(txn, a->secret, a->look->view.state.attempt, &a->look->received, a->n);
+}
+
+/* Takes in what has come; true when something new must be written first. */
+static bool take_subshares(struct keygen_agent *a)
+{
+    struct look *l = a->look;
+    bool fresh = false;
+    for (unsigned i = 1; i <= a->n; i++) {
+        if (!l->has_dealing[i] || l->received.has[i]) continue;
+        struct scalar subshare;
+        enum err e = ERR_NOT_FOUND;
+        if (i == a->o.self && l->own.exists) {
+            dkg_subshare(&subshare, &l->own.polynomial, i);
+            e = OK;
+        } else if (l->answered[i]) {
+            subshare = l->answers[i];
+            e = dkg_subshare_verify(&subshare, &l->dealings[i].commitments, a->o.self);
+        } else if (a->came[i].size) {
+            e = open_subshare(&subshare, a, i, buffer_bytes(&a->came[i]));
+            buffer_free(&a->came[i]);
+        }
+        if (e == ERR_BAD_SHARE) a->bad |= MEMBER_BIT(i);
+        if (e == OK) {
+            l->received.has[i] = true;
+            l->received.subshares[i] = subshare;
+            a->bad &= ~MEMBER_BIT(i);
+            fresh = true;
+        }
+        secret_wipe(&subshare, sizeof subshare);
+    }
+    if (fresh) write_secret(a, received_run);
+    return fresh;
+}
+
+static member_mask missing_subshares(const struct keygen_agent *a, member_mask dealers)
+{
+    member_mask missing = 0;
+    for (unsigned i = 1; i <= a->n; i++)
+        if (dealers & MEMBER_BIT(i) && !a->look->received.has[i]) missing |= MEMBER_BIT(i);
+    return missing;
+}
+
+/* --- the share --- */
+
+static enum err share_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keygen_agent *a = write->data;
+    (void)ledger;
+    return keygen_share_put(txn, a->secret, a->look->epoch.epoch, &a->look->share);
+}
+
+/* The sum of the qualified dealers' sub-shares, if it is what the activation leaf says. */
+static bool sum_share(struct keygen_agent *a)
+{
+    struct look *l = a->look;
+    member_mask qualified = keygen_qualified(&l->view.state);
+    struct scalar *subshares = secret_alloc(LIMIT_NODES * sizeof *subshares);
+    struct point public_share;
+    size_t count = 0;
+    for (unsigned i = 1; i <= a->n; i++)
+        if (qualified & MEMBER_BIT(i)) subshares[count++] = l->received.subshares[i];
+    dkg_combine_subshares(&l->share, subshares, NULL, count);
+    secret_free(subshares);
+    point_multiply_generator(&public_share, &l->share);
+    if (point_equal(&public_share, &l->epoch.verification[a->o.self - 1])) return true;
+    log_error("keygen", "the sub-shares do not add up to this node's verification key: it has no share");
+    return false;
+}
+
+static void hold_share(struct keygen_agent *a)
+{
+    const struct look *l = a->look;
+    if (a->share_epoch == l->epoch.epoch) return;
+    *a->share = l->share;
+    a->share_epoch = l->epoch.epoch;
+    a->o.on_share(a->o.data, a->secret, l->epoch.epoch);
+}
+
+/* --- what is due --- */
+
+static void note_phase(struct keygen_agent *a)
+{
+    const struct keygen *s = &a->look->view.state;
+    if (s->attempt == a->phase_attempt && s->phase == a->phase) return;
+    if (s->attempt != a->phase_attempt) a->bad = 0;
+    a->phase_attempt = s->attempt;
+    a->phase = s->phase;
+    a->phase_ns = clock_monotonic_ns();
+    memset(a->submitted_ns, 0, sizeof a->submitted_ns);
+    log_info("keygen", "attempt %u, phase %d of 6", s->attempt, (int)s->phase);
+}
+
+static bool phase_older_than(const struct keygen_agent *a, uint64_t ms)
+{
+    return clock_monotonic_ns() - a->phase_ns >= ms * 1000000;
+}
+
+static void act_confirm(struct keygen_agent *a)
+{
+    const struct look *l = a->look;
+    member_mask missing = missing_subshares(a, l->view.dealers);
+    ask_subshares(a, missing & ~a->bad);
+    if (!missing)
+        submit_confirm(a, 0);
+    else if (l->view.state.phase == KEYGEN_CONFIRM && ((missing & ~a->bad) == 0 || phase_older_than(a, COMPLAIN_MS)))
+        submit_confirm(a, missing);
+    else if (l->view.state.phase != KEYGEN_CONFIRM && missing & a->bad)
+        submit_confirm(a, missing & a->bad);
+}
+
+/* Shares of an active key: true when a write is under way. */
+static bool act_share(struct keygen_agent *a)
+{
+    struct look *l = a->look;
+    if (!l->epoch.epoch) return false;
+    a->active = true;
+    if (!l->has_share && !missing_subshares(a, keygen_qualified(&l->view.state)) && sum_share(a)) {
+        write_secret(a, share_run);
+        return true;
+    }
+    if (l->has_share) hold_share(a);
+    return false;
+}
+
+static enum err wipe_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keygen_agent *a = write->data;
+    (void)ledger;
+    return keygen_wipe(txn, a->secret, a->look->view.state.attempt);
+}
+
+static void act(struct keygen_agent *a)
+{
+    struct look *l = a->look;
+    note_phase(a);
+    if (l->view.commit && !l->own.exists) {
+        make_polynomial(a);
+        return;
+    }
+    if (take_subshares(a) || act_share(a)) return;
+    if (l->view.commit) submit_commit(a);
+    if (l->view.reveal && l->own.exists) submit_reveal(a);
+    if (l->view.confirm) act_confirm(a);
+    if (l->view.answer) submit_answer(a);
+    if (l->view.activate && l->has_keys && phase_older_than(a, (uint64_t)STAGGER_MS * (a->o.self - 1)))
+        submit_activate(a);
+    if (l->view.deadline_ms != UINT64_MAX && clock_wall_ms() > l->view.deadline_ms + STAGGER_MS * a->o.self)
+        submit_close(a);
+    if (l->view.settled && l->has_share && (l->own.exists || l->received.any)) write_secret(a, wipe_run);
+    a->idle = l->view.settled && l->has_share && !l->own.exists && !l->received.any;
+}
+
+/* --- messages --- */
+
+static void take_ask(struct keygen_agent *a, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 2);
+    uint64_t secret = unpack_uint(&u), attempt = unpack_uint(&u);
+    if (unpack_done(&u) != OK) {
+        log_warning("keygen", "node %u asked for a sub-share in a message that is not well-formed", from);
+        return;
+    }
+    const struct look *l = a->look;
+    bool revealed = l->view.state.revealed & MEMBER_BIT(a->o.self);
+    if (secret == a->secret && l->own.exists && l->own.attempt == attempt && l->view.state.attempt == attempt &&
+        revealed)
+        send_subshare(a, from);
+}
+
+static void take_subshare(struct keygen_agent *a, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 4);
+    uint64_t secret = unpack_uint(&u), attempt = unpack_uint(&u), dealer = unpack_uint(&u);
+    struct bytes sealed = unpack_bin(&u, SEALED_SIZE);
+    if (unpack_done(&u) != OK || dealer != from || sealed.size != SEALED_SIZE) {
+        log_warning("keygen", "node %u sent a sub-share in a message that is not well-formed", from);
+        return;
+    }
+    if (secret != a->secret || (a->look->view.state.attempt && attempt < a->look->view.state.attempt)) return;
+    buffer_clear(&a->came[from]);
+    buffer_append_bytes(&a->came[from], sealed);
+    look(a);
+}
+
+void keygen_agent_message(struct keygen_agent *a, unsigned from, uint32_t type, uint64_t id, struct bytes body)
+{
+    (void)id;
+    if (a->stopped || from == 0 || from > a->n) return;
+    if (type == PEER_SUBSHARE_ASK)
+        take_ask(a, from, body);
+    else
+        take_subshare(a, from, body);
+}
+
+/* --- events --- */
+
+void keygen_agent_applied(struct keygen_agent *a, const struct driver_applied *applied)
+{
+    if (applied->keygen_changed || applied->replayed) {
+        a->idle = false;
+        look(a);
+    }
+}
+
+void keygen_agent_peer_up(struct keygen_agent *a, unsigned peer)
+{
+    (void)peer;
+    a->asked_ns = 0;
+    if (!a->idle) look(a);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct keygen_agent *a = timer->data;
+    if (!a->idle) look(a);
+}
+
+const struct scalar *keygen_agent_share(const struct keygen_agent *a, uint8_t secret, uint64_t epoch)
+{
+    return secret == a->secret && a->share_epoch == epoch && epoch ? a->share : NULL;
+}
+
+bool keygen_agent_active(const struct keygen_agent *a, uint8_t secret) { return secret == a->secret && a->active; }
+
+enum err keygen_agent_start(struct keygen_agent **out, const struct keygen_agent_options *options,
+                            struct failure *failure)
+{
+    (void)failure; /* nothing here can fail but memory */
+    struct keygen_agent *a = xcalloc(1, sizeof *a);
+    a->o = *options;
+    a->signer = (struct node_signer){options->driver, options->genesis, options->keys, options->self};
+    a->n = options->genesis->member_count;
+    a->k = options->genesis->quorum;
+    a->secret = KEY_RECORDS;
+    a->look = secret_alloc(sizeof *a->look);
+    a->next = secret_alloc(sizeof *a->next);
+    a->to_write = secret_alloc(sizeof *a->to_write);
+    a->share = secret_alloc(sizeof *a->share);
+    CHECK(uv_timer_init(options->loop, &a->timer) == 0);
+    a->timer.data = a;
+    CHECK(uv_timer_start(&a->timer, on_timer, LOOK_MS, LOOK_MS) == 0);
+    *out = a;
+    return OK;
+}
+
+void keygen_agent_stop(struct keygen_agent *a)
+{
+    if (a->stopped) return;
+    a->stopped = true;
+    uv_close((uv_handle_t *)&a->timer, NULL);
+}
+
+void keygen_agent_free(struct keygen_agent *a)
+{
+    if (!a) return;
+    CHECK(a->in_flight == 0);
+    secret_free(a->look);
+    secret_free(a->next);
+    secret_free(a->to_write);
+    secret_free(a->share);
+    for (unsigned i = 0; i <= LIMIT_NODES; i++)
+        buffer_free(&a->came[i]);
+    free(a);
+}
