@@ -7,27 +7,28 @@
  *   COMMIT    key.commit of each dealer. The first one starts the phase's time.
  *   REVEAL    key.reveal of each that committed: it must match (REASON_COMMITMENT).
  *   CONFIRM   key.confirm of each member that holds, or complains about, the
- *             sub-shares of all dealers that revealed. Dealers are not only those:
- *             a member that did not deal receives as well.
- *   ANSWER    only after complaints: key.answer of each dealer complained about
- *             publishes that sub-share; apply checks it against the commitments.
+ *             sub-shares of all dealers that revealed. Not only dealers receive: a
+ *             member that came too late to deal does as well. key.answer of a dealer
+ *             complained about publishes that sub-share; apply checks it against the
+ *             commitments.
+ *   ANSWER    only while complaints are open: no new ones, only answers.
  *   READY     at least k dealers qualify. Y and the Y_i follow from their
  *             commitments; any member states them with key.activate.
  *   ACTIVE    that leaf is the activation leaf: it carries Y and the Y_i, and
  *             clients take them from it alone.
  *
  * A phase ends when all have done their part, or by key.close once the ledger's
- * time is KEYGEN_PHASE_MS past its start: COMMIT and CONFIRM then need k members
- * that did (REASON_TOO_EARLY otherwise, so an idle attempt waits). REVEAL needs
- * k dealers and ANSWER k qualified ones; with fewer the attempt has failed and the
- * next one begins at COMMIT. CONFIRM too starts the next attempt when it can't
- * get k (twice the time). Excluded: who did not reveal, and who did not answer
- * a complaint rightly.
+ * time is KEYGEN_PHASE_MS past its start (REASON_TOO_EARLY before):
+ *   COMMIT    needs k that committed (else it waits on: nobody is there)
+ *   REVEAL    who did not reveal is excluded; fewer than k: the attempt has failed
+ *   CONFIRM   needs k that confirmed; without them it fails after twice the time
+ *   ANSWER    who did not answer rightly is excluded; fewer than k: it has failed
+ * After a failed attempt the next one is in COMMIT, and waits for its first commit.
  *
- * A member that was away confirms after activation. Its complaint then excludes
- * nobody any more (Y stands), but dealers may still answer in the ledger. Once
- * all members have confirmed without an open complaint, `settled` is true and
- * dealers wipe what they kept.
+ * A member that was away confirms when ACTIVE. Its complaint then excludes nobody
+ * any more (Y stands), but dealers may still answer, and it confirms again with
+ * fewer complaints. Once all members have confirmed without an open complaint,
+ * `settled` is true and dealers wipe what they kept.
  *
  * The party that reveals last may drop out after seeing the others' commitments,
  * and so bias Y by at most a bit per excluded dealer: harmless for encryption.
@@ -85,8 +86,8 @@ enum err keygen_dealing_get(struct dealing *out, struct table_txn *txn, uint8_t 
 
 /* The dealers whose polynomials make the key, of those known now. */
 member_mask keygen_qualified(const struct keygen *keygen);
-/* The deadline of the phase in ledger time; UINT64_MAX: none runs. */
-uint64_t keygen_deadline_ms(const struct keygen *keygen);
+/* The ledger time from which key.close ends the phase; UINT64_MAX: nothing to close now. */
+uint64_t keygen_deadline(const struct keygen *keygen, unsigned k);
 /* ACTIVE, and every member has confirmed without an open complaint. */
 bool keygen_settled(const struct keygen *keygen, unsigned n);
 
@@ -109,7 +110,8 @@ struct keygen_view {
     struct keygen state;
     bool commit;          /* key.commit is due from this member */
     bool reveal;          /* key.reveal is due */
-    bool confirm;         /* key.confirm is due: check sub-shares of all dealers in `dealers` */
+    bool confirm;         /* key.confirm is due once the sub-shares of `dealers` were looked at. ACTIVE and
+                             state.complaints[self] not 0: only with fewer complaints than those */
     member_mask dealers;  /* whose sub-shares this member needs */
     member_mask answer;   /* receivers whose complaint about this member is open: key.answer each */
     bool activate;        /* key.activate is due (any member) */

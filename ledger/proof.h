@@ -16,6 +16,8 @@ enum err proof_size(uint64_t *size, struct table_txn *txn);
 enum err proof_leaf(struct buffer *out, struct table_txn *txn, uint64_t index);
 /* The root of the first `size` leaves. ERR_INVALID: more than there are. */
 enum err proof_root(struct digest *out, struct table_txn *txn, uint64_t size);
+/* The frontier at `size`, to go on appending to. */
+enum err proof_tree(struct tree *out, struct table_txn *txn, uint64_t size);
 /* That leaf `index` is in the tree of `size` leaves. ERR_INVALID unless index < size <= present. */
 enum err proof_inclusion(struct tree_proof *out, struct table_txn *txn, uint64_t index, uint64_t size);
 /* That the first `old_size` leaves of the tree of `new_size` are the old tree.

@@ -91,8 +91,9 @@ struct opened {
     uint64_t content; /* leaf index of the content */
 };
 enum err state_opened_put(struct table_txn *txn, uint64_t index, const struct opened *rows, size_t count);
-/* ERR_NOT_FOUND: that leaf opens nothing. `out` has room for LIMIT_OPENED. */
-enum err state_opened_get(struct opened *out, size_t *count, struct table_txn *txn, uint64_t index);
+/* ERR_NOT_FOUND: that leaf is no approved read. */
+enum err state_opened_get(struct opened out[static LIMIT_OPENED], size_t *count, struct table_txn *txn,
+                          uint64_t index);
 
 /* --- duplicates --- */
 
@@ -115,9 +116,18 @@ struct log_facts { /* so that a query filters without opening leaves */
     uint8_t decision;
     char role[POLICY_ROLE_NAME + 1]; /* of the actor, then; "" for nodes */
 };
-enum err state_log_put(struct table_txn *txn, uint64_t index, const struct id *subject_or_null,
+/* `subject` zero: nobody. */
+enum err state_log_put(struct table_txn *txn, uint64_t index, const struct id *subject,
                        uint8_t actor_kind, const struct id *actor, const struct log_facts *facts);
+/* The same row under a second person affected. */
+enum err state_log_put_also(struct table_txn *txn, uint64_t index, const struct id *also, const struct log_facts *facts);
 enum err state_log_facts_decode(struct log_facts *out, struct bytes value);
+enum err state_log_actor_get(struct log_facts *out, struct table_txn *txn, uint64_t index, uint8_t actor_kind,
+                             const struct id *actor);
+#define LOG_SUBJECT_KEY (16 + 8)
+#define LOG_ACTOR_KEY (1 + 16 + 8)
+void state_log_subject_key(uint8_t key[static LOG_SUBJECT_KEY], const struct id *subject, uint64_t index);
+void state_log_actor_key(uint8_t key[static LOG_ACTOR_KEY], uint8_t kind, const struct id *actor, uint64_t index);
 
 /* --- content, as this node has it (node-local) --- */
 

@@ -6,8 +6,9 @@
  * out of it. Numbers and names are never changed or reused.
  *
  * Integers in keys are big-endian, so that LMDB's order is theirs; `index` is a
- * leaf index (8 bytes). Values are canonical msgpack arrays unless said
- * otherwise; ledger/state.c has their one encoder and decoder.
+ * leaf index (8 bytes). [...] are canonical msgpack arrays; `a b c` are fixed
+ * big-endian fields one after the other, for the rows that every operation
+ * writes. ledger/state_*.c have their one encoder and decoder.
  */
 #ifndef LEDGER_TABLES_H
 #define LEDGER_TABLES_H
@@ -22,24 +23,24 @@
  * leaf            index -> the leaf, as encoded
  * attachment      index -> [salt(16), bytes]; absent: none, erased, or not here yet
  * tree            index -> interior nodes that this leaf completes (ledger/tree.h)
- * seen            issued_at(8) actor_kind(1) actor(16) request_id(16) -> [index, decision, reason]
- * user            id(16) -> struct user
- * login           login_tag(32) -> user id(16), raw
- * team            patient(16) user(16) -> [since_ms, index]
- * record          record(16) -> struct record
- * version         record(16) version(4) -> struct version
- * patient_record  patient(16) index(8) -> record(16), raw; index = the leaf that created it
- * log_subject     subject(16) index(8) -> struct log_facts
- * log_actor       kind(1) actor(16) index(8) -> struct log_facts
- * opened          index(8) -> [[record, version, content index] ...] that an approved read opens
- * policy          index(8) -> the text, raw; the last row is in force
- * epoch           secret(1) epoch(8) -> struct epoch
+ * seen            issued_at(8) actor_kind(1) actor(16) request_id(16) -> index(8) decision(1) reason(2)
+ * user            id(16) -> [hospital, role, disabled, login_tag, created, person index, [[key, revoked] ...]]
+ * login           login_tag(32) -> user id(16)
+ * team            patient(16) user(16) -> since_ms(8) index(8)
+ * record          record(16) -> [patient, kind, created, latest, version...]: the latest one's fields again
+ * version         record(16) version(4) -> [conf, deleted, content_tag, author, time_ms, index]
+ * patient_record  patient(16) index(8) -> record(16); index = the leaf that created it
+ * log_subject     subject(16) index(8) -> time_ms(8) action(2) decision(1) role of the actor (text)
+ * log_actor       kind(1) actor(16) index(8) -> the same
+ * opened          index(8) -> record(16) version(4) content index(8), for each that an approved read opens
+ * policy          index(8) -> the text; the last row is in force
+ * epoch           secret(1) epoch(8) -> [n, b, k, attempt, activation index, Y, [Y_i ...]]
  * keygen          secret(1) -> struct keygen (ledger/keygen.h)
  * dealing         secret(1) dealer(1) -> [attempt, commitments, digests of sub-shares] of the latest attempt
- * meta            text -> "state": struct meta
+ * meta            "state" -> [rules, size, last hash, time_ms, usable roots, users, records, denied]
  *
  * content_info    index -> [context, capsule, SHA-256(ciphertext), size of the ciphertext], from the attachment
- * applied         "raft" -> [raft index, raft term] of the last block applied
+ * applied         "raft" -> raft index(8) raft term(8) of the last block applied
  * checkpoint      size(8) -> a witnessed note
  * peer_mark       member(1) -> the highest state that this peer has signed
  * dkg_secret      secret(1) ... -> polynomials and sub-shares of the key generation's agent

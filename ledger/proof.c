@@ -1,0 +1,80 @@
+#include "ledger/proof.h"
+
+#include "ledger/state.h"
+#include "ledger/tables.h"
+
+struct source {
+    struct table_txn *txn;
+    struct buffer row;
+};
+
+static enum err fetch(void *context, struct digest *out, unsigned level, uint64_t index)
+{
+    struct source *source = context;
+    uint8_t key[8];
+    uint64_t row = tree_row_of(level, index);
+    put_be64(key, row);
+    enum err err = table_get(source->txn, TABLE_TREE, BYTES(key), &source->row);
+    if (err == ERR_NOT_FOUND) return ERR_CORRUPT; /* every leaf has its row */
+    if (err != OK) return err;
+    return tree_row_pick(out, buffer_bytes(&source->row), row, level);
+}
+
+enum err proof_size(uint64_t *size, struct table_txn *txn)
+{
+    struct meta meta;
+    enum err err = state_meta_get(&meta, txn);
+    *size = err == OK ? meta.size : 0;
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* ERR_INVALID unless size <= present. */
+static enum err check_size(struct table_txn *txn, uint64_t size)
+{
+    uint64_t present;
+    enum err err = proof_size(&present, txn);
+    if (err != OK) return err;
+    return size <= present ? OK : ERR_INVALID;
+}
+
+enum err proof_leaf(struct buffer *out, struct table_txn *txn, uint64_t index)
+{
+    uint8_t key[8];
+    put_be64(key, index);
+    return table_get(txn, TABLE_LEAF, BYTES(key), out);
+}
+
+enum err proof_tree(struct tree *out, struct table_txn *txn, uint64_t size)
+{
+    struct source source = {.txn = txn};
+    enum err err = tree_restore(out, size, fetch, &source);
+    buffer_free(&source.row);
+    return err;
+}
+
+enum err proof_root(struct digest *out, struct table_txn *txn, uint64_t size)
+{
+    struct source source = {.txn = txn};
+    enum err err = check_size(txn, size);
+    if (err == OK) err = tree_root_at(out, size, fetch, &source);
+    buffer_free(&source.row);
+    return err;
+}
+
+enum err proof_inclusion(struct tree_proof *out, struct table_txn *txn, uint64_t index, uint64_t size)
+{
+    struct source source = {.txn = txn};
+    enum err err = check_size(txn, size);
+    if (err == OK) err = tree_inclusion(out, index, size, fetch, &source);
+    buffer_free(&source.row);
+    return err;
+}
+
+enum err proof_consistency(struct tree_proof *out, struct table_txn *txn, uint64_t old_size, uint64_t new_size)
+{
+    struct source source = {.txn = txn};
+    enum err err = check_size(txn, new_size);
+    if (err == OK) err = tree_consistency(out, old_size, new_size, fetch, &source);
+    buffer_free(&source.row);
+    return err;
+}
