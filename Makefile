@@ -20,7 +20,8 @@ LAYERS    = base crypto storage ledger net consensus
 lib_src   = $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 node_src  = $(filter-out node/main.c,$(wildcard node/*.c))
 cli_src   = $(filter-out cli/main.c,$(wildcard cli/*.c))
-tlib_src  = $(filter-out tests/lib/liar.c,$(wildcard tests/lib/*.c))
+tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c)
+tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
 unit_src  = $(wildcard tests/unit/*/test_*.c)
 clus_src  = $(wildcard tests/cluster/test_*.c)
@@ -60,8 +61,14 @@ $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK)
 $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 	$(LINK)
-$(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(NODELIB) $(LIB)
+# The liar wraps functions of the real node, main included; the tamperer has a main of its own.
+WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok
+TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(tool_src))
+$(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
+$(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(NODELIB) $(LIB)
 	$(LINK)
+tools: $(TOOLS)
 $(BUILD)/simulate: $(call o,$(sim_src)) $(LIB)
 	$(LINK)
 $(BUILD)/bench: $(call o,$(bench_src)) $(TLIB) $(CLILIB) $(LIB)
@@ -92,12 +99,12 @@ deps-check:
 # The tools are installed before anything is compiled, so that a fresh machine needs one command.
 check: deps-check
 	@$(MAKE) --no-print-directory BUILD=$(BUILD) tests
-tests: $(UNIT) $(REPLAY) $(if $(sim_src),$(BUILD)/simulate) $(PROGS) $(CLUS) $(if $(wildcard tests/lib/liar.c),$(BUILD)/liar)
+tests: $(UNIT) $(REPLAY) $(if $(sim_src),$(BUILD)/simulate) $(PROGS) $(CLUS) $(TOOLS)
 	@BUILD=$(BUILD) sh tests/run.sh $(UNIT) $(replays) $(sims) $(CLUS)
 .PHONY: tests
 unit: $(UNIT)
 	@BUILD=$(BUILD) sh tests/run.sh $(UNIT)
-cluster: $(PROGS) $(CLUS) $(if $(wildcard tests/lib/liar.c),$(BUILD)/liar)
+cluster: $(PROGS) $(CLUS) $(TOOLS)
 	@BUILD=$(BUILD) sh tests/run.sh $(CLUS)
 
 ASAN = SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -fno-omit-frame-pointer"
@@ -118,7 +125,7 @@ lint: deps-check
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli
 all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(clus_src) \
-                $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c tests/lib/liar.c))
+                $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c) $(tool_src))
 compile: $(all_objects)
 .PHONY: compile
 
@@ -139,7 +146,7 @@ bench: deps $(BUILD)/bench $(PROGS)
 	$(Q)$(BUILD)/bench --programs $(BUILD)
 
 demo: deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(BUILD)/tamper
 	@DATA="$(DATA)" BUILD=$(BUILD) bash tests/demo/demo.sh
 demo-stop:
 	@bash tests/demo/demo.sh stop

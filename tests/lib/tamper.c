@@ -1,0 +1,116 @@
+/* tamper: what an administrator of one hospital could do to that node's own
+ * ledger, with the node's keys at hand. For tests and the demo, on a stopped node.
+ *
+ *   tamper --dir DIR leaf INDEX       turns the decision of a leaf round
+ *   tamper --dir DIR remove INDEX     removes a leaf's row
+ *   tamper --dir DIR swap INDEX       swaps a leaf with the one after it
+ *   tamper --dir DIR attachment INDEX alters a byte of a leaf's attachment (a record's ciphertext)
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/random.h"
+#include "ledger/leaf.h"
+#include "ledger/tables.h"
+#include "node/identity.h"
+#include "storage/store.h"
+
+static void key_of(uint8_t key[static 8], uint64_t index) { put_be64(key, index); }
+
+static enum err turn_decision(struct table_txn *txn, uint64_t index)
+{
+    uint8_t key[8];
+    struct buffer old = {0}, fresh = {0};
+    struct leaf leaf;
+    key_of(key, index);
+    enum err e = table_get(txn, TABLE_LEAF, BYTES(key), &old);
+    if (e == OK) e = leaf_decode(&leaf, buffer_bytes(&old));
+    if (e != OK) return e;
+    bool approved = leaf.decision == DECISION_APPROVED;
+    leaf.decision = approved ? DECISION_DENIED : DECISION_APPROVED;
+    leaf.reason = approved ? REASON_NO_PERMISSION : REASON_NONE;
+    leaf_encode(&fresh, &leaf);
+    e = table_put(txn, TABLE_LEAF, BYTES(key), buffer_bytes(&fresh));
+    buffer_free(&old);
+    buffer_free(&fresh);
+    return e;
+}
+
+static enum err swap_leaves(struct table_txn *txn, uint64_t index)
+{
+    uint8_t first[8], second[8];
+    struct buffer a = {0}, b = {0};
+    key_of(first, index);
+    key_of(second, index + 1);
+    enum err e = table_get(txn, TABLE_LEAF, BYTES(first), &a);
+    if (e == OK) e = table_get(txn, TABLE_LEAF, BYTES(second), &b);
+    if (e == OK) e = table_put(txn, TABLE_LEAF, BYTES(first), buffer_bytes(&b));
+    if (e == OK) e = table_put(txn, TABLE_LEAF, BYTES(second), buffer_bytes(&a));
+    buffer_free(&a);
+    buffer_free(&b);
+    return e;
+}
+
+static enum err alter_attachment(struct table_txn *txn, uint64_t index)
+{
+    uint8_t key[8];
+    struct buffer value = {0};
+    key_of(key, index);
+    enum err e = table_get(txn, TABLE_ATTACHMENT, BYTES(key), &value);
+    if (e == OK) value.data[value.size - 1] ^= 1;
+    if (e == OK) e = table_put(txn, TABLE_ATTACHMENT, BYTES(key), buffer_bytes(&value));
+    buffer_free(&value);
+    return e;
+}
+
+static enum err tamper(struct table_txn *txn, const char *what, uint64_t index)
+{
+    uint8_t key[8];
+    key_of(key, index);
+    if (strcmp(what, "leaf") == 0) return turn_decision(txn, index);
+    if (strcmp(what, "swap") == 0) return swap_leaves(txn, index);
+    if (strcmp(what, "attachment") == 0) return alter_attachment(txn, index);
+    if (strcmp(what, "remove") == 0) {
+        enum err e = table_exists(txn, TABLE_LEAF, BYTES(key));
+        return e == OK ? table_delete(txn, TABLE_LEAF, BYTES(key)) : e;
+    }
+    return ERR_USAGE;
+}
+
+static int complain(enum err e, const struct failure *f)
+{
+    fprintf(stderr, "tamper: %s\n", f && f->text[0] ? f->text : err_text(e));
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct node_identity id;
+    struct config config;
+    struct failure failure = {0};
+    char path[FILES_PATH];
+    if (argc != 5 || strcmp(argv[1], "--dir") != 0) return complain(ERR_USAGE, NULL);
+    crypto_init();
+    config_defaults(&config);
+    if (files_path(path, argv[2], "consiliumd.conf", NULL) == OK && files_exists(path))
+        config_read_file(&config, path, NULL);
+    enum err e = identity_open(&id, argv[2], &config, false, &failure);
+    if (e != OK) return complain(e, &failure);
+    struct store *store = NULL;
+    struct table_txn *txn = NULL;
+    struct store_options options = {.directory = id.state_directory, .tables = ledger_tables,
+                                    .table_count = ledger_tables_count, .key = id.storage_key};
+    e = store_open(&store, &options, &failure);
+    if (e == OK) e = store_begin_write(&txn, store);
+    if (e == OK) {
+        e = tamper(txn, argv[3], strtoull(argv[4], NULL, 10));
+        if (e == OK)
+            e = store_commit(txn);
+        else
+            store_abort(txn);
+    }
+    store_close(store);
+    identity_close(&id);
+    return e == OK ? 0 : complain(e, &failure);
+}

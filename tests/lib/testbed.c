@@ -1,0 +1,339 @@
+#include "tests/lib/testbed.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WORDS_MAX 96
+
+static const char *build(void)
+{
+    const char *folder = getenv("BUILD");
+    return folder && *folder ? folder : "build";
+}
+
+static void print_log_tail(const struct testbed *t, unsigned node)
+{
+    char command[512];
+    fprintf(stderr, "--- last lines of node %u\n", node);
+    snprintf(command, sizeof command, "tail -n 15 '%s/node-%u.log' >&2", t->dir, node);
+    if (system(command) != 0) fprintf(stderr, "(no log)\n");
+}
+
+_Noreturn void testbed_fail(const struct testbed *t, const char *format, ...)
+{
+    va_list args;
+    for (unsigned i = 1; i <= t->n; i++)
+        print_log_tail(t, i);
+    fprintf(stderr, "FAILED: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n(folder %s)\n", t->dir);
+    for (unsigned i = 1; i <= t->n; i++)
+        if (t->pids[i] > 0) kill(t->pids[i], SIGKILL);
+    _exit(1);
+}
+
+static void sleep_ms(unsigned ms)
+{
+    struct timespec d = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&d, NULL);
+}
+
+/* Splits at spaces; single quotes hold a word together. Changes `text`. */
+static unsigned split(char *text, char **words, unsigned most)
+{
+    unsigned count = 0;
+    for (char *at = text; *at;) {
+        while (*at == ' ') *at++ = '\0';
+        if (!*at || count + 1 == most) break;
+        char end = ' ';
+        if (*at == '\'') end = *at++;
+        words[count++] = at;
+        while (*at && *at != end) at++;
+        if (*at) *at++ = '\0';
+    }
+    words[count] = NULL;
+    return count;
+}
+
+static pid_t spawn(char *const *words, int out, int errors)
+{
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, 0);
+    dup2(out >= 0 ? out : null, 1);
+    dup2(errors >= 0 ? errors : null, 2);
+    execv(words[0], words);
+    fprintf(stderr, "cannot run %s: %s\n", words[0], strerror(errno));
+    _exit(127);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) return -1;
+    return status;
+}
+
+static void read_all(int file, struct buffer *out)
+{
+    char part[4096];
+    for (;;) {
+        ssize_t n = read(file, part, sizeof part);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return;
+        buffer_append(out, part, (size_t)n);
+    }
+}
+
+/* Runs to the end; outputs through temporary files, so that neither can block the other. */
+static int run(char *const *words, struct buffer *out, struct buffer *errors)
+{
+    FILE *files[2] = {tmpfile(), tmpfile()};
+    if (!files[0] || !files[1]) abort();
+    pid_t pid = spawn(words, fileno(files[0]), fileno(files[1]));
+    int status = wait_for(pid);
+    struct buffer *to[2] = {out, errors};
+    for (int i = 0; i < 2; i++) {
+        lseek(fileno(files[i]), 0, SEEK_SET);
+        if (to[i]) {
+            buffer_clear(to[i]);
+            read_all(fileno(files[i]), to[i]);
+            buffer_append(to[i], "", 1);
+            to[i]->size--;
+        }
+        fclose(files[i]);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int run_text(struct buffer *out, struct buffer *errors, char *text)
+{
+    char *words[WORDS_MAX + 1];
+    split(text, words, WORDS_MAX);
+    return run(words, out, errors);
+}
+
+int testbed_cli(const struct testbed *t, struct buffer *out, struct buffer *errors, const char *format, ...)
+{
+    char text[8192];
+    va_list args;
+    int n = snprintf(text, sizeof text, "%s/consilium --cluster %s ", build(), t->genesis);
+    va_start(args, format);
+    vsnprintf(text + n, sizeof text - (size_t)n, format, args);
+    va_end(args);
+    return run_text(out, errors, text);
+}
+
+void testbed_expect(const struct testbed *t, int code, struct buffer *out, const char *format, ...)
+{
+    char words[7000];
+    struct buffer errors = {0};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    int got = testbed_cli(t, out, &errors, "%s", words);
+    if (got != code)
+        testbed_fail(t, "consilium %s: exit %d, expected %d\n%s%s", words, got, code,
+                     out && out->data ? (const char *)out->data : "", errors.data ? (const char *)errors.data : "");
+    buffer_free(&errors);
+}
+
+/* "a.b.0.c" through objects and arrays. */
+void testbed_json(const struct buffer *json, const char *path, char *out, size_t size)
+{
+    json_error_t error;
+    json_t *root = json_loadb((const char *)json->data, json->size, 0, &error), *at = root;
+    char copy[256], *save, *text = NULL;
+    snprintf(copy, sizeof copy, "%s", path);
+    for (char *part = strtok_r(copy, ".", &save); at && part; part = strtok_r(NULL, ".", &save))
+        at = json_is_array(at) ? json_array_get(at, (size_t)atoi(part)) : json_object_get(at, part);
+    if (json_is_string(at))
+        snprintf(out, size, "%s", json_string_value(at));
+    else if (at && (text = json_dumps(at, JSON_ENCODE_ANY)))
+        snprintf(out, size, "%s", text);
+    else {
+        fprintf(stderr, "FAILED: no %s in %s\n", path, json->data ? (const char *)json->data : "(nothing)");
+        _exit(1);
+    }
+    free(text);
+    json_decref(root);
+}
+
+/* A port that is free now; the listener gets it in a moment. */
+static uint16_t free_port(void)
+{
+    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof a) != 0 || getsockname(s, (struct sockaddr *)&a, &n) != 0)
+        abort();
+    close(s);
+    return ntohs(a.sin_port);
+}
+
+static void must(const struct testbed *t, char *text)
+{
+    char copy[4096];
+    struct buffer out = {0}, errors = {0};
+    snprintf(copy, sizeof copy, "%s", text);
+    int code = run_text(&out, &errors, text);
+    if (code != 0) testbed_fail(t, "%s: exit %d\n%s", copy, code, errors.data ? (const char *)errors.data : "");
+    buffer_free(&out);
+    buffer_free(&errors);
+}
+
+static void make_genesis(struct testbed *t)
+{
+    char text[8192], *at = text, *end = text + sizeof text;
+    snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s", build(), t->admin);
+    must(t, text);
+    at += snprintf(at, (size_t)(end - at), "%s/consilium genesis --origin consilium/test --admin %s --faulty %u -o %s",
+                   build(), t->admin, t->faulty, t->genesis);
+    for (unsigned i = 1; i <= t->n; i++)
+        at += snprintf(at, (size_t)(end - at), " --member %s/node-%u/node.descriptor", t->dir, i);
+    must(t, text);
+}
+
+void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
+{
+    char text[2048];
+    const char *base = getenv("TMPDIR");
+    *t = (struct testbed){.n = n, .faulty = faulty};
+    snprintf(t->dir, sizeof t->dir, "%s/consilium-test-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(t->dir)) abort();
+    snprintf(t->genesis, sizeof t->genesis, "%s/genesis", t->dir);
+    snprintf(t->admin, sizeof t->admin, "%s/admin.key", t->dir);
+    /* Nothing of the person who runs the tests gets in. */
+    setenv("HOME", t->dir, 1);
+    unsetenv("XDG_CONFIG_HOME");
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("CONSILIUM_CLUSTER");
+    unsetenv("CONSILIUM_IDENTITY");
+    unsetenv("CONSILIUM_VIA");
+    for (unsigned i = 1; i <= n; i++) {
+        t->ports[i] = free_port();
+        snprintf(text, sizeof text,
+                 "%s/consiliumd init --dir %s/node-%u --name node-%u --hospital 'Hospital %u' --listen 127.0.0.1:%u",
+                 build(), t->dir, i, i, i, t->ports[i]);
+        must(t, text);
+    }
+    make_genesis(t);
+}
+
+void testbed_start(struct testbed *t, unsigned node)
+{
+    char text[2048], path[400], *words[WORDS_MAX + 1];
+    if (t->pids[node]) return;
+    snprintf(path, sizeof path, "%s/node-%u.log", t->dir, node);
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (log < 0) abort();
+    dprintf(log, "--- start\n");
+    snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level debug %s", build(),
+             t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis, t->extra ? t->extra : "");
+    split(text, words, WORDS_MAX);
+    t->pids[node] = spawn(words, log, log);
+    close(log);
+}
+
+void testbed_start_all(struct testbed *t)
+{
+    for (unsigned i = 1; i <= t->n; i++)
+        testbed_start(t, i);
+}
+
+int testbed_signal(struct testbed *t, unsigned node, int number)
+{
+    if (t->pids[node] <= 0) return 0;
+    kill(t->pids[node], number);
+    if (number != SIGKILL && number != SIGTERM && number != SIGINT) return 0;
+    int status = wait_for(t->pids[node]);
+    t->pids[node] = 0;
+    return status;
+}
+
+static bool log_has(const struct testbed *t, unsigned node, const char *text, bool since_start)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/node-%u.log", t->dir, node);
+    FILE *f = fopen(path, "r");
+    if (!f) return false;
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+    while (getline(&line, &size, f) > 0) {
+        if (since_start && strncmp(line, "--- start", 9) == 0) found = false;
+        if (strstr(line, text)) found = true;
+    }
+    free(line);
+    fclose(f);
+    return found;
+}
+
+bool testbed_log_has(const struct testbed *t, unsigned node, const char *text)
+{
+    return log_has(t, node, text, false);
+}
+
+void testbed_wait_ready(struct testbed *t, unsigned seconds)
+{
+    for (unsigned waited = 0; waited < seconds * 20; waited++) {
+        bool all = true;
+        for (unsigned i = 1; i <= t->n; i++) {
+            if (t->pids[i] <= 0) continue;
+            int status;
+            if (waitpid(t->pids[i], &status, WNOHANG) == t->pids[i]) {
+                t->pids[i] = 0;
+                testbed_fail(t, "node %u ended by itself (status %d)", i, status);
+            }
+            all = all && log_has(t, i, " ready: ", true);
+        }
+        if (all) return;
+        sleep_ms(50);
+    }
+    testbed_fail(t, "not all nodes are ready after %u s", seconds);
+}
+
+void testbed_user(const struct testbed *t, const char *role, const char *hospital, const char *login,
+                  char id[static ID_TEXT_SIZE])
+{
+    char text[2048];
+    struct buffer out = {0};
+    snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s/%s.key", build(), t->dir, login);
+    must(t, text);
+    testbed_expect(t, 0, &out, "--identity %s --json user add --role %s --hospital '%s' --login %s --name 'Test %s' --key %s/%s.key",
+                   t->admin, role, hospital, login, login, t->dir, login);
+    testbed_json(&out, "user", id, ID_TEXT_SIZE);
+    buffer_free(&out);
+}
+
+void testbed_end(struct testbed *t)
+{
+    char command[400];
+    for (unsigned i = 1; i <= t->n; i++)
+        testbed_signal(t, i, SIGKILL);
+    if (getenv("KEEP")) {
+        fprintf(stderr, "kept %s\n", t->dir);
+        return;
+    }
+    snprintf(command, sizeof command, "rm -rf '%s'", t->dir);
+    if (system(command) != 0) fprintf(stderr, "could not remove %s\n", t->dir);
+}
