@@ -19,7 +19,8 @@
 #define LIMIT_STALL_BYTES (16 * KIB)    /* less than this taken in LIMIT_STALL_MS counts as not reading */
 #define LIMIT_FRAME_MS 60000            /* from a frame's first byte to its last */
 #define LIMIT_LINGER_MS 1000            /* for the other side to read the last answer before the close */
-#define LIMIT_PEER_DEAD_MS 5000         /* unacknowledged bytes between nodes */
+#define LIMIT_CONNECT_MS 3000           /* for one address to answer */
+#define LIMIT_PEER_DEAD_MS 10000        /* a node that acknowledges nothing */
 #define LIMIT_SEND_TOTAL (512 * MIB)    /* of all clients' send queues */
 #define LIMIT_RECEIVE_TOTAL (256 * MIB) /* of all clients' unfinished frames */
 #define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */

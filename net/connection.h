@@ -64,7 +64,7 @@ struct connection_events {
     void (*on_close)(struct connection *c, enum err code, const char *text, void *data);
 };
 
-/* The loop and the context outlive the network. */
+/* The loop and the context outlive the network. The process ignores SIGPIPE from here on. */
 enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *tls,
                      const struct network_options *options);
 /* Closes every connection (ERR_CANCELED), then calls `done`, in which the network may be freed. Once. */
@@ -85,7 +85,8 @@ enum err connection_dial(struct connection **out, struct network *n, const struc
 /* Queues a frame. OK: it will be written unless the connection closes. ERR_BUSY: the queue is
  * full, nothing queued (on_writable says when to go on). ERR_CLOSED. ERR_FRAME_TOO_LONG. */
 enum err connection_send(struct connection *c, uint32_t type, uint64_t id, struct bytes body);
-/* The same with the body's encoding in parts, which saves a copy. */
+/* The same with the body's encoding in 1 to CONNECTION_PARTS_MAX parts, which saves a copy. */
+#define CONNECTION_PARTS_MAX 16
 enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id,
                                const struct bytes *parts, size_t count);
 /* Bytes as they are, on a raw connection. */

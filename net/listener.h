@@ -22,8 +22,8 @@ struct listener_options {
 
 /* Listens on a numeric address. Handlers are copied; an ALPN without a handler is refused.
  * ERR_IN_USE, ERR_PERMISSION, ERR_INVALID, ERR_IO, with a text that names the address.
- * A connection over a limit is accepted and closed at once, and counted; when the process has no
- * file descriptors left (EMFILE), accepting rests for a moment instead of spinning. */
+ * A connection over a limit is accepted and closed at once, and counted; so is one that comes when
+ * the process has no file descriptors left (EMFILE). Connections per address: per /64 for IPv6. */
 enum err listener_new(struct listener **out, struct network *n, const struct address *address,
                       const struct listener_handler *handlers, size_t count,
                       const struct listener_options *options, struct failure *failure);

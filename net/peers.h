@@ -41,7 +41,8 @@ struct peers_status {
 /* `self` is this node's index: never dialed. `bind` (may be NULL, copied): dial from this address. */
 enum err peers_new(struct peers **out, struct network *n, uint32_t self, const struct address *bind,
                    const struct peers_events *events, void *data);
-/* Stops dialing, closes all links, no more events; frees itself. Before network_close. */
+/* Stops dialing, closes all links, no more events; frees itself. After listener_close (the handler
+ * points here), before network_close. */
 void peers_close(struct peers *p);
 
 /* Adds a member (index 1 .. LIMIT_NODES), or changes its address or pin; a changed one is dialed anew.

@@ -457,19 +457,24 @@ enum tls_state tls_handshake(struct tls_session *s, struct buffer *out)
 size_t tls_read(struct tls_session *s, uint8_t *out, size_t size, struct buffer *reply)
 {
     size_t got = 0;
+    unsigned idle = 0;
     s->out = reply;
     while (got == 0 && s->state == TLS_OPEN) {
+        size_t before = unread(s).size;
         int code = mbedtls_ssl_read(&s->ssl, out, size);
         if (code > 0)
             got = (size_t)code;
         else if (mbed_is_ticket(code))
             s->ticket_ready = true;
-        else if (code == MBEDTLS_ERR_SSL_WANT_READ)
+        else if (code == MBEDTLS_ERR_SSL_WANT_READ && before == 0)
             break;
+        else if (code == MBEDTLS_ERR_SSL_WANT_READ) /* 3.x also says so between a ticket's header and body */
+            idle = unread(s).size < before ? 0 : idle + 1;
         else if (code == 0 || code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
             s->state = TLS_CLOSED;
         else
             fail_by_code(s, code);
+        if (idle == 4) fail_session(s, ERR_TLS, "TLS leaves what came unread");
     }
     s->out = NULL;
     if (got == 0 && s->state != TLS_OPEN) s->in = (struct bytes){0}; /* nobody will read it */

@@ -1,0 +1,647 @@
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "net/connection_state.h"
+
+#define TLS_ANSWERS_MAX (4 * KIB)
+
+static void flush(struct connection *c);
+static void start_reading(struct connection *c);
+
+static uint64_t now_ms(const struct connection *c) { return uv_now(c->network->loop); }
+
+static void enter(struct connection *c, enum phase phase)
+{
+    c->phase = phase;
+    c->since_ms = now_ms(c);
+}
+
+/* --- the end --- */
+
+static void say_why(struct connection *c, enum err code, const char *text)
+{
+    if (c->close_said) return;
+    c->close_said = true;
+    c->close_code = code;
+    snprintf(c->close_text, sizeof c->close_text, "%s", text ? text : err_text(code));
+}
+
+/* Once the socket is closed and no request or worker uses the connection. */
+static void gone_if_done(struct connection *c)
+{
+    if (c->phase != PHASE_CLOSED || !c->gone_handle || c->shaking || !dial_cancel(c)) return;
+    dial_free(c);
+    if (c->close_code != OK) {
+        char remote[ADDRESS_TEXT_SIZE];
+        address_format(remote, &c->remote);
+        log_debug("net", "connection %llu with %s: %s", (unsigned long long)c->serial, remote, c->close_text);
+    }
+    if (c->owner) c->owner->gone(c->owner, c);
+    if (c->events.on_close) c->events.on_close(c, c->close_code, c->close_text, c->data);
+    tls_session_free(c->tls);
+    frame_reader_free(&c->reader);
+    buffer_free(&c->plain);
+    buffer_free(&c->cipher);
+    buffer_free(&c->shake_out);
+    network_remove(c);
+}
+
+void connection_handle_closed(uv_handle_t *handle)
+{
+    struct connection *c = handle->data;
+    c->gone_handle = true;
+    gone_if_done(c);
+}
+
+void connection_finish(struct connection *c, enum err code, const char *text)
+{
+    if (c->phase == PHASE_CLOSED) return;
+    say_why(c, code, text);
+    if (c->phase < PHASE_OPEN && c->close_code != ERR_CANCELED) c->network->counters.handshakes_failed++;
+    enter(c, PHASE_CLOSED);
+    network_unwake(c);
+    network_unshake(c);
+    dial_cancel(c);
+    /* Already closing when a dial is between two addresses: its callback comes here too. */
+    if (!uv_is_closing((uv_handle_t *)&c->tcp)) uv_close((uv_handle_t *)&c->tcp, connection_handle_closed);
+}
+
+static void finish_tls(struct connection *c) { connection_finish(c, tls_error(c->tls), tls_error_text(c->tls)); }
+
+static void finish_uv(struct connection *c, int status)
+{
+    char text[sizeof c->close_text];
+    snprintf(text, sizeof text, "connection lost: %s", uv_strerror(status));
+    connection_finish(c, ERR_CLOSED, text);
+}
+
+void connection_abort(struct connection *c, enum err code, const char *text) { connection_finish(c, code, text); }
+
+void connection_close(struct connection *c, enum err code, const char *text)
+{
+    if (c->phase > PHASE_OPEN) return;
+    if (c->phase < PHASE_OPEN) {
+        connection_finish(c, code, text);
+        return;
+    }
+    say_why(c, code, text);
+    enter(c, PHASE_DRAINING);
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    c->reading = false;
+    network_wake(c); /* the flush that finds the queue empty goes on */
+}
+
+static void on_shut(uv_shutdown_t *request, int status)
+{
+    struct connection *c = request->handle->data;
+    if (status != 0 && status != UV_ECANCELED) connection_finish(c, c->close_code, NULL);
+}
+
+/* Closing a socket with unread input would reset it, and the other side could
+ * lose the last answer: so our end is shut, and what still comes is thrown away
+ * until the other side ends too or has had its time. */
+static void linger(struct connection *c)
+{
+    enter(c, PHASE_LINGERING);
+    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut) != 0)
+        connection_finish(c, c->close_code, NULL);
+    else
+        start_reading(c);
+}
+
+/* --- limits --- */
+
+static size_t queued(const struct connection *c)
+{
+    return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
+}
+
+/* Keeps the network's totals; of clients only, so that they cannot crowd out links between nodes. */
+static void charge(struct connection *c)
+{
+    struct network *n = c->network;
+    if (c->dialed) return;
+    size_t send = queued(c), receive = frame_memory(&c->reader);
+    n->sending += send - c->charged_send;
+    n->receiving += receive - c->charged_receive;
+    c->charged_send = send;
+    c->charged_receive = receive;
+}
+
+/* Bad input: the upper layer may say what was wrong, then the connection closes. */
+static void fault(struct connection *c, enum err code)
+{
+    c->network->counters.faults++;
+    if (c->events.on_fault) c->events.on_fault(c, code, c->data);
+    connection_close(c, code, NULL);
+}
+
+/* --- reading --- */
+
+static bool delivers(const struct connection *c) { return c->phase == PHASE_OPEN && !c->paused; }
+
+/* Measures how long the unfinished frame takes, and what all of them hold. */
+static void check_unfinished(struct connection *c, bool finished_one)
+{
+    struct network *n = c->network;
+    if (frame_end(&c->reader) != ERR_TRUNCATED)
+        c->frame_ms = 0;
+    else if (!c->frame_ms || finished_one)
+        c->frame_ms = now_ms(c);
+    charge(c);
+    if (n->receiving > LIMIT_RECEIVE_TOTAL && c->charged_receive > INPUT_SIZE && delivers(c)) fault(c, ERR_BUSY);
+}
+
+static void deliver_frames(struct connection *c, struct bytes in)
+{
+    struct frame frame;
+    enum err err = OK;
+    bool any = false;
+    frame_feed(&c->reader, in);
+    while (delivers(c) && (err = frame_next(&c->reader, &frame)) == OK) {
+        any = true;
+        c->network->counters.frames_in++;
+        if (c->events.on_frame) c->events.on_frame(c, &frame, c->data);
+    }
+    if (c->phase != PHASE_OPEN) return;
+    if (err == OK) err = frame_keep(&c->reader); /* paused in the middle */
+    if (err == OK || err == ERR_NOT_FOUND)
+        check_unfinished(c, any);
+    else
+        fault(c, err);
+}
+
+static void deliver(struct connection *c, struct bytes plain)
+{
+    if (!c->raw)
+        deliver_frames(c, plain);
+    else if (c->events.on_raw && plain.size)
+        c->events.on_raw(c, plain, c->data);
+}
+
+/* Several records' worth, so that fewer frames are split between two deliveries. */
+static size_t decrypt(struct connection *c)
+{
+    struct network *n = c->network;
+    size_t size = 0, got;
+    buffer_clear(&n->cipher);
+    do {
+        got = tls_read(c->tls, n->plain + size, PLAIN_SIZE - size, &n->cipher);
+        size += got;
+    } while (got && size < PLAIN_SIZE);
+    return size;
+}
+
+static void write_cipher(struct connection *c, const struct buffer *cipher);
+
+static void ended(struct connection *c)
+{
+    enum err err = c->raw ? OK : frame_end(&c->reader);
+    connection_finish(c, err, err == OK ? "closed by the other side" : NULL);
+}
+
+static void process_input(struct connection *c)
+{
+    size_t size;
+    c->more = false;
+    if (!c->raw && frame_memory(&c->reader)) deliver_frames(c, (struct bytes){0});
+    while (delivers(c) && (size = decrypt(c)) > 0) {
+        if (c->network->cipher.size) write_cipher(c, &c->network->cipher);
+        deliver(c, bytes_of(c->network->plain, size));
+    }
+    if (c->phase != PHASE_OPEN) return;
+    if (c->paused) {
+        c->more = true;
+        if (tls_keep(c->tls) != OK) finish_tls(c);
+        return;
+    }
+    if (c->network->cipher.size) write_cipher(c, &c->network->cipher); /* an alert of TLS's */
+    if (c->phase == PHASE_OPEN && tls_state(c->tls) == TLS_CLOSED) ended(c);
+    if (c->phase == PHASE_OPEN && tls_state(c->tls) == TLS_FAILED) {
+        c->network->counters.faults++;
+        finish_tls(c);
+    }
+}
+
+static void on_input(struct connection *c, struct bytes in)
+{
+    c->network->counters.bytes_in += in.size;
+    c->active_ms = now_ms(c);
+    c->shrunk = false;
+    switch (c->phase) {
+    case PHASE_HANDSHAKE: /* not read on before a worker has used it */
+        uv_read_stop((uv_stream_t *)&c->tcp);
+        c->reading = false;
+        tls_feed(c->tls, in);
+        if (tls_keep(c->tls) != OK)
+            finish_tls(c);
+        else
+            network_shake(c);
+        break;
+    case PHASE_OPEN:
+        tls_feed(c->tls, in);
+        process_input(c);
+        break;
+    case PHASE_CONNECTING:
+    case PHASE_DRAINING:
+    case PHASE_LINGERING:
+    case PHASE_CLOSED: break; /* thrown away */
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+{
+    struct connection *c = stream->data;
+    if (size > 0)
+        on_input(c, bytes_of(buffer->base, (size_t)size));
+    else if (size == UV_EOF && c->phase == PHASE_OPEN)
+        ended(c);
+    else if (size == UV_EOF && c->phase == PHASE_HANDSHAKE)
+        connection_finish(c, ERR_CLOSED, "closed by the other side during the TLS handshake");
+    else if (size < 0 && c->phase == PHASE_LINGERING)
+        connection_finish(c, c->close_code, NULL); /* what was waited for */
+    else if (size < 0)
+        finish_uv(c, (int)size);
+}
+
+/* One buffer for all: libuv reads into it and calls on_read at once. */
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct connection *c = handle->data;
+    (void)suggested;
+    *buffer = uv_buf_init((char *)c->network->input, INPUT_SIZE);
+}
+
+static void start_reading(struct connection *c)
+{
+    if (c->reading || c->phase == PHASE_CLOSED) return;
+    int code = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    if (code != 0)
+        finish_uv(c, code);
+    else
+        c->reading = true;
+}
+
+void connection_pause(struct connection *c)
+{
+    c->paused = true;
+    if (c->reading && c->phase == PHASE_OPEN) {
+        uv_read_stop((uv_stream_t *)&c->tcp);
+        c->reading = false;
+    }
+}
+
+void connection_resume(struct connection *c)
+{
+    if (!c->paused) return;
+    c->paused = false;
+    /* Not here: the caller may be inside another connection's event, with the shared buffers in use. */
+    network_wake(c);
+}
+
+/* --- writing --- */
+
+static void took(struct connection *c, size_t size)
+{
+    c->taken += size;
+    c->network->counters.bytes_out += size;
+    c->active_ms = now_ms(c);
+    c->shrunk = false;
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct connection *c = request->handle->data;
+    c->writing = false;
+    if (c->phase == PHASE_CLOSED) return;
+    if (status < 0) {
+        finish_uv(c, status);
+        return;
+    }
+    took(c, c->cipher.size);
+    buffer_free(&c->cipher);
+    if (c->phase == PHASE_HANDSHAKE)
+        start_reading(c);
+    else
+        flush(c);
+}
+
+/* What the kernel does not take at once is copied and waits in a uv_write. */
+static void write_cipher(struct connection *c, const struct buffer *cipher)
+{
+    size_t taken = 0;
+    if (!c->writing) {
+        uv_buf_t all = uv_buf_init((char *)cipher->data, (unsigned)cipher->size);
+        int n = uv_try_write((uv_stream_t *)&c->tcp, &all, 1);
+        if (n < 0 && n != UV_EAGAIN) {
+            finish_uv(c, n);
+            return;
+        }
+        taken = n > 0 ? (size_t)n : 0;
+        took(c, taken);
+        if (taken == cipher->size) return;
+    }
+    if (c->writing) { /* an answer of TLS's own: next after that write, since records are numbered */
+        buffer_append_bytes(&c->shake_out, buffer_bytes(cipher));
+        if (c->shake_out.failed || c->shake_out.size > TLS_ANSWERS_MAX) connection_finish(c, ERR_SLOW_READER, NULL);
+        return;
+    }
+    buffer_append(&c->cipher, cipher->data + taken, cipher->size - taken);
+    if (c->cipher.failed) {
+        connection_finish(c, ERR_NOMEM, NULL);
+        return;
+    }
+    uv_buf_t rest = uv_buf_init((char *)c->cipher.data, (unsigned)c->cipher.size);
+    int code = uv_write(&c->write_request, (uv_stream_t *)&c->tcp, &rest, 1, on_written);
+    if (code < 0)
+        finish_uv(c, code);
+    else
+        c->writing = true;
+}
+
+static void drop_sent(struct connection *c)
+{
+    if (c->plain_at < c->plain.size) return;
+    c->plain_at = 0;
+    buffer_clear(&c->plain);
+    if (c->plain.capacity > PLAIN_SIZE) buffer_free(&c->plain);
+}
+
+static void flush_answers(struct connection *c)
+{
+    if (c->writing || c->shake_out.size == 0) return;
+    struct buffer answers = c->shake_out;
+    c->shake_out = (struct buffer){0};
+    write_cipher(c, &answers);
+    buffer_free(&answers);
+}
+
+static void flush(struct connection *c)
+{
+    struct network *n = c->network;
+    size_t turn = 0;
+    flush_answers(c);
+    if (c->phase == PHASE_CLOSED) return;
+    while (!c->writing && c->plain_at < c->plain.size && turn < TURN_SIZE) {
+        size_t size = c->plain.size - c->plain_at;
+        if (size > WRITE_SIZE) size = WRITE_SIZE;
+        buffer_clear(&n->cipher);
+        if (tls_write(c->tls, &n->cipher, bytes_of(c->plain.data + c->plain_at, size)) != OK) {
+            finish_tls(c);
+            return;
+        }
+        c->plain_at += size;
+        turn += size;
+        write_cipher(c, &n->cipher);
+        if (c->phase == PHASE_CLOSED) return;
+    }
+    drop_sent(c);
+    charge(c);
+    if (c->full && queued(c) <= n->options.send_queue / 2 && (c->dialed || n->sending <= LIMIT_SEND_TOTAL / 2)) {
+        c->full = false;
+        c->tell_writable = true;
+    }
+    if (c->tell_writable || (!c->writing && c->plain.size)) network_wake(c);
+    if (c->phase == PHASE_DRAINING && !c->writing && c->plain.size == 0) {
+        buffer_clear(&n->cipher);
+        tls_close(c->tls, &n->cipher);
+        write_cipher(c, &n->cipher);
+        if (c->phase == PHASE_DRAINING) linger(c);
+    }
+}
+
+void connection_wake(struct connection *c)
+{
+    if (c->phase == PHASE_OPEN || c->phase == PHASE_DRAINING) flush(c);
+    if (c->tell_writable && c->phase == PHASE_OPEN) {
+        c->tell_writable = false;
+        if (c->events.on_writable) c->events.on_writable(c, c->data);
+    }
+    if (c->phase == PHASE_OPEN && !c->paused) {
+        if (c->more) process_input(c);
+        if (c->phase == PHASE_OPEN && !c->paused) start_reading(c);
+    }
+}
+
+/* Room for `size` more bytes, or why not. */
+static enum err reserve(struct connection *c, size_t size)
+{
+    struct network *n = c->network;
+    if (c->phase != PHASE_OPEN) return ERR_CLOSED;
+    size_t before = queued(c); /* an empty queue takes any one frame */
+    if ((before && before + size > n->options.send_queue) || (!c->dialed && n->sending + size > LIMIT_SEND_TOTAL)) {
+        c->full = true;
+        return ERR_BUSY;
+    }
+    if (c->plain_at > c->plain.size / 2) { /* what was sent makes room */
+        memmove(c->plain.data, c->plain.data + c->plain_at, c->plain.size - c->plain_at);
+        c->plain.size -= c->plain_at;
+        c->plain_at = 0;
+    }
+    return OK;
+}
+
+static enum err queue_parts(struct connection *c, const struct bytes *parts, size_t count, size_t size)
+{
+    uint8_t *at = buffer_extend(&c->plain, size);
+    if (!at) {
+        c->plain.failed = false; /* nothing was changed, later frames may fit */
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (parts[i].size) memcpy(at, parts[i].data, parts[i].size);
+        at += parts[i].size;
+    }
+    charge(c);
+    network_wake(c);
+    return OK;
+}
+
+enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id, const struct bytes *parts,
+                               size_t count)
+{
+    struct bytes all[1 + CONNECTION_PARTS_MAX];
+    uint8_t head[FRAME_HEAD_MAX];
+    size_t size = 0;
+    CHECK(!c->raw && count > 0 && count <= CONNECTION_PARTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        all[1 + i] = parts[i];
+        if (parts[i].size > FRAME_BODY_MAX - size) return ERR_FRAME_TOO_LONG;
+        size += parts[i].size;
+    }
+    CHECK(size > 0);
+    all[0] = bytes_of(head, frame_head(head, type, id, size));
+    enum err err = reserve(c, all[0].size + size);
+    if (err == OK) err = queue_parts(c, all, 1 + count, all[0].size + size);
+    if (err == OK) c->network->counters.frames_out++;
+    return err;
+}
+
+enum err connection_send(struct connection *c, uint32_t type, uint64_t id, struct bytes body)
+{
+    static const uint8_t empty_array = 0x90;
+    if (body.size == 0) body = bytes_of(&empty_array, 1);
+    return connection_send_parts(c, type, id, &body, 1);
+}
+
+enum err connection_write(struct connection *c, struct bytes bytes)
+{
+    CHECK(c->raw);
+    enum err err = reserve(c, bytes.size);
+    return err == OK && bytes.size ? queue_parts(c, &bytes, 1, bytes.size) : err;
+}
+
+size_t connection_queued(const struct connection *c) { return queued(c); }
+
+void connection_flush(struct connection *c)
+{
+    if (c->phase == PHASE_OPEN) flush(c);
+}
+
+/* --- the handshake --- */
+
+/* Acknowledgements and probes find a machine that is gone without a word;
+ * small frames are not held back for more (Nagle), since a turn's frames go together already. */
+static void tune(struct connection *c, bool peer)
+{
+    int fd, idle = peer ? 3 : 30, interval = peer ? 1 : 10, count = 3;
+    /* The kernel also counts a full receiver as silent; for clients our own rule comes first and tells. */
+    unsigned silent = peer ? LIMIT_PEER_DEAD_MS : 2 * c->network->options.stall_ms;
+    uv_tcp_nodelay(&c->tcp, 1);
+    uv_tcp_keepalive(&c->tcp, 1, (unsigned)idle);
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent, sizeof silent);
+}
+
+static void opened(struct connection *c)
+{
+    struct network *n = c->network;
+    if (c->owner && !c->owner->choose(c->owner, c)) {
+        connection_finish(c, ERR_ALPN, "nobody here serves this protocol");
+        return;
+    }
+    enter(c, PHASE_OPEN);
+    c->active_ms = c->stall_ms = now_ms(c);
+    if (tls_resumed(c->tls))
+        n->counters.handshakes_resumed++;
+    else
+        n->counters.handshakes_full++;
+    bool peer = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) == 0;
+    if (peer) tune(c, true);
+    if (c->events.on_open) c->events.on_open(c, c->data);
+    c->more = true; /* what came with the end of the handshake */
+    network_wake(c);
+}
+
+void connection_shaken(struct connection *c)
+{
+    if (c->phase == PHASE_CLOSED) {
+        gone_if_done(c);
+        return;
+    }
+    if (tls_state(c->tls) == TLS_FAILED) say_why(c, tls_error(c->tls), tls_error_text(c->tls));
+    flush_answers(c);
+    if (c->phase == PHASE_CLOSED) return;
+    switch (tls_state(c->tls)) {
+    case TLS_HANDSHAKING:
+        if (!c->writing) start_reading(c); /* else once that is written: nothing comes before it */
+        break;
+    case TLS_OPEN: opened(c); break;
+    case TLS_CLOSED:
+    case TLS_FAILED: finish_tls(c); break;
+    }
+}
+
+void connection_connected(struct connection *c)
+{
+    struct sockaddr_storage remote;
+    int size = sizeof remote;
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&remote, &size) == 0)
+        address_from_socket(&c->remote, (struct sockaddr *)&remote);
+    tune(c, false);
+    c->phase = PHASE_HANDSHAKE; /* since_ms stays a dial's start */
+}
+
+void connection_accepted(struct connection *c, struct connection_owner *owner)
+{
+    c->owner = owner;
+    if (tls_server_new(&c->tls, c->network->tls) != OK)
+        connection_finish(c, ERR_NOMEM, NULL);
+    else
+        start_reading(c);
+}
+
+/* --- time --- */
+
+/* Bytes wait and the other side takes fewer than LIMIT_STALL_BYTES in a whole
+ * period: a reader of a byte now and then holds memory like one that stopped. */
+static bool stalled(struct connection *c, uint64_t now)
+{
+    uint32_t period = c->network->options.stall_ms;
+    if (!c->writing) {
+        c->stall_ms = now;
+        c->stall_taken = c->taken;
+        return false;
+    }
+    if (now - c->stall_ms < period) return false;
+    uint64_t taken = c->taken + c->cipher.size - uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
+    if (taken - c->stall_taken < LIMIT_STALL_BYTES) return true;
+    c->stall_ms = now;
+    c->stall_taken = taken;
+    return false;
+}
+
+static void sweep_open(struct connection *c, uint64_t now)
+{
+    if (stalled(c, now)) {
+        connection_finish(c, ERR_SLOW_READER, NULL);
+    } else if (c->frame_ms && !c->paused && now - c->frame_ms >= LIMIT_FRAME_MS) {
+        fault(c, ERR_TIMEOUT);
+    } else if (c->idle_ms && now - c->active_ms >= c->idle_ms) {
+        connection_close(c, ERR_IDLE, NULL);
+    } else if (c->full) {
+        network_wake(c); /* the total may have room again */
+    } else if (!c->shrunk && now - c->active_ms >= 5000) {
+        c->shrunk = true;
+        tls_shrink(c->tls);
+        if (c->plain.size == 0) buffer_free(&c->plain);
+    }
+}
+
+void connection_sweep(struct connection *c, uint64_t now)
+{
+    switch (c->phase) {
+    case PHASE_CONNECTING: dial_sweep(c, now); break;
+    case PHASE_HANDSHAKE:
+        if (now - c->since_ms >= c->network->options.handshake_ms)
+            connection_finish(c, ERR_HANDSHAKE_TIMEOUT, NULL);
+        break;
+    case PHASE_OPEN: sweep_open(c, now); break;
+    case PHASE_DRAINING:
+        if (stalled(c, now)) connection_finish(c, c->close_code, NULL);
+        break;
+    case PHASE_LINGERING:
+        if (now - c->since_ms >= LIMIT_LINGER_MS) connection_finish(c, c->close_code, NULL);
+        break;
+    case PHASE_CLOSED: break;
+    }
+}
+
+/* --- what is known --- */
+
+void connection_set_data(struct connection *c, void *data) { c->data = data; }
+void *connection_data(const struct connection *c) { return c->data; }
+const char *connection_alpn(const struct connection *c) { return c->tls ? tls_alpn(c->tls) : NULL; }
+bool connection_resumed(const struct connection *c) { return tls_resumed(c->tls); }
+const struct address *connection_remote(const struct connection *c) { return &c->remote; }
+uint64_t connection_serial(const struct connection *c) { return c->serial; }
+struct tls_ticket *connection_ticket_take(struct connection *c) { return tls_ticket_take(c->tls); }
+
+bool connection_peer_pin(const struct connection *c, struct digest *pin) { return tls_peer_pin(c->tls, pin); }

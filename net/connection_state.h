@@ -1,0 +1,126 @@
+/* The insides of networks and connections. Private to network.c, connection.c,
+ * dial.c and listener.c. */
+#ifndef NET_CONNECTION_STATE_H
+#define NET_CONNECTION_STATE_H
+
+#include <sys/queue.h>
+
+#include "net/connection.h"
+
+#define INPUT_SIZE (64 * KIB)   /* one read of a socket */
+#define PLAIN_SIZE (64 * KIB)   /* decrypted at once */
+#define WRITE_SIZE (256 * KIB)  /* encrypted and written at once */
+#define TURN_SIZE (1 * MIB)     /* written for one connection in one turn of the loop */
+
+/*  CONNECTING -> HANDSHAKE -> OPEN -> DRAINING -> LINGERING -> CLOSED
+ *  (dialed)      (accepted)                                    from anywhere
+ *
+ * Invariants: a worker may touch `tls` and `shake_out` only while `shaking`, and
+ * the loop may not; `tls` is set from HANDSHAKE on; events other than on_close
+ * come in OPEN only; bytes are queued in OPEN and DRAINING only. */
+enum phase {
+    PHASE_CONNECTING, /* looking the name up, connecting */
+    PHASE_HANDSHAKE,
+    PHASE_OPEN,
+    PHASE_DRAINING,  /* connection_close: what is queued goes out, no more input */
+    PHASE_LINGERING, /* our end is shut, what still comes is thrown away until the other side ends */
+    PHASE_CLOSED,    /* the handle is closing; on_close is next */
+};
+
+struct dial; /* dial.c */
+struct connection_owner; /* listener.c: whom an accepted connection asks and tells */
+
+TAILQ_HEAD(connection_list, connection);
+
+struct connection {
+    struct network *network;
+    TAILQ_ENTRY(connection) all, wake, shake;
+    uint64_t serial;
+    uv_tcp_t tcp;
+    struct tls_session *tls;
+    enum phase phase;
+    bool dialed, raw, paused, reading, waking, writing;
+    bool shake_queued, shaking; /* waits for a worker; is on one */
+    bool more;                  /* input was kept at a pause */
+    bool full, tell_writable;   /* connection_send said ERR_BUSY; it may go on */
+    bool shrunk;                /* memory was given back since the last byte */
+    bool gone_handle;           /* the socket is closed */
+    struct frame_reader reader;
+    struct buffer plain; /* frames not yet encrypted */
+    size_t plain_at;
+    struct buffer cipher; /* what the kernel would not take at once, during a uv_write */
+    struct buffer shake_out;
+    size_t charged_send, charged_receive; /* of the network's totals */
+    uint64_t since_ms;                    /* of the phase */
+    uint64_t active_ms;                   /* last byte either way */
+    uint64_t frame_ms;                    /* when the unfinished frame began, 0: none */
+    uint64_t stall_ms, stall_taken, taken; /* see check_stall; bytes given to the kernel */
+    uint32_t idle_ms;                      /* 0: none */
+    struct connection_events events;
+    void *data;
+    struct connection_owner *owner;
+    uint64_t party;                 /* whose address: see listener.c */
+    struct connection *same_bucket; /* of the owner's table of parties */
+    struct dial *dial;
+    struct address remote;
+    enum err close_code;
+    bool close_said;
+    char close_text[160];
+    uv_write_t write_request;
+    union {
+        uv_work_t work;         /* in HANDSHAKE */
+        uv_shutdown_t shutdown; /* in LINGERING */
+    };
+};
+
+struct connection_owner {
+    /* The handshake is done: sets events, data, raw and idle_ms. false: nobody serves this ALPN. */
+    bool (*choose)(struct connection_owner *owner, struct connection *c);
+    void (*gone)(struct connection_owner *owner, struct connection *c);
+};
+
+struct network {
+    uv_loop_t *loop;
+    struct tls_context *tls;
+    struct network_options options;
+    struct network_counters counters;
+    struct connection_list all, wakes, shakes[2]; /* shakes: dialed ones before accepted ones */
+    size_t wake_count;
+    uint32_t shaking; /* handshake steps on workers */
+    size_t sending, receiving;
+    uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
+    struct buffer cipher;   /* likewise */
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t idle;
+    uv_timer_t sweep;
+    unsigned handles; /* not yet closed */
+    bool closing;
+    void (*done)(void *data);
+    void *done_data;
+};
+
+/* network.c */
+struct connection *network_add(struct network *n); /* zeroed but for its place in the list */
+void network_remove(struct connection *c);
+void network_wake(struct connection *c);   /* flush and go on with input at the end of this turn */
+void network_unwake(struct connection *c);
+void network_shake(struct connection *c);  /* a handshake step on a worker, in turn */
+bool network_unshake(struct connection *c); /* false: it is on a worker already */
+
+/* connection.c */
+void connection_accepted(struct connection *c, struct connection_owner *owner); /* from a connected socket */
+void connection_connected(struct connection *c);
+void connection_shaken(struct connection *c); /* the worker is done with it */
+void connection_wake(struct connection *c);
+void connection_sweep(struct connection *c, uint64_t now);
+/* Closes now. The first code and text said stay. */
+void connection_finish(struct connection *c, enum err code, const char *text);
+void connection_handle_closed(uv_handle_t *handle);
+
+/* dial.c */
+void dial_sweep(struct connection *c, uint64_t now);
+bool dial_cancel(struct connection *c); /* true: nothing of it is under way any more */
+void dial_free(struct connection *c);
+
+#endif

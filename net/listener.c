@@ -1,0 +1,222 @@
+/* Accepting: count, make a connection, start its handshake; when that is done,
+ * the handler of its ALPN takes it over. */
+#include "net/listener.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "net/connection_state.h"
+
+#define BACKLOG 1024
+#define BUCKETS 1024 /* 2^(64 - 54) */
+#define HANDLERS_MAX 4
+
+struct listener {
+    struct connection_owner owner; /* first: the connections know only this */
+    struct network *network;
+    uv_tcp_t tcp;
+    struct address address;
+    struct listener_options options;
+    struct listener_handler handlers[HANDLERS_MAX];
+    size_t handler_count;
+    uint32_t connections;
+    uint64_t refused;
+    uint64_t told_ms; /* when a refusal was last logged */
+    bool closing, closed;
+    struct connection *buckets[BUCKETS];
+};
+
+/* --- connections per address --- */
+
+/* Who an address belongs to, for counting: an IPv4 address, or the /64 of an
+ * IPv6 one, of which one customer has all. */
+static uint64_t party_of(const struct address *a)
+{
+    struct sockaddr_storage socket;
+    uint8_t party[8] = {0};
+    if (address_to_socket(&socket, a)) {
+        if (a->kind == ADDRESS_IPV4)
+            memcpy(party + 4, &((struct sockaddr_in *)&socket)->sin_addr, 4);
+        else
+            memcpy(party, &((struct sockaddr_in6 *)&socket)->sin6_addr, 8);
+    }
+    return get_be64(party);
+}
+
+/* Fibonacci hashing. Who makes parties collide needs as many addresses as that
+ * takes, and gains a walk along one chain. */
+static struct connection **bucket_of(struct listener *l, uint64_t party)
+{
+    return &l->buckets[party * 0x9e3779b97f4a7c15u >> 54];
+}
+
+static uint32_t count_party(struct listener *l, uint64_t party)
+{
+    uint32_t count = 0;
+    for (const struct connection *c = *bucket_of(l, party); c; c = c->same_bucket)
+        count += c->party == party;
+    return count;
+}
+
+static void remember(struct listener *l, struct connection *c)
+{
+    struct connection **bucket = bucket_of(l, c->party);
+    c->same_bucket = *bucket;
+    *bucket = c;
+    l->connections++;
+}
+
+static void forget(struct listener *l, struct connection *c)
+{
+    struct connection **at = bucket_of(l, c->party);
+    while (*at != c)
+        at = &(*at)->same_bucket;
+    *at = c->same_bucket;
+    l->connections--;
+}
+
+/* --- what connections ask and tell --- */
+
+static void free_if_done(struct listener *l)
+{
+    if (l->closed && l->connections == 0) free(l);
+}
+
+static bool choose(struct connection_owner *owner, struct connection *c)
+{
+    struct listener *l = (struct listener *)owner;
+    if (l->closing) return false;
+    for (size_t i = 0; i < l->handler_count; i++) {
+        const struct listener_handler *h = &l->handlers[i];
+        if (strcmp(h->alpn, tls_alpn(c->tls)) != 0) continue;
+        c->events = h->events;
+        c->data = h->data;
+        c->raw = h->raw;
+        c->idle_ms = h->idle_ms == UINT32_MAX ? 0 : h->idle_ms ? h->idle_ms : l->network->options.idle_ms;
+        return true;
+    }
+    return false;
+}
+
+static void gone(struct connection_owner *owner, struct connection *c)
+{
+    struct listener *l = (struct listener *)owner;
+    forget(l, c);
+    free_if_done(l);
+}
+
+/* --- accepting --- */
+
+/* At most a line a second: who floods us with connections must not flood the log too. */
+static void refuse(struct listener *l, const char *why)
+{
+    uint64_t now = uv_now(l->network->loop);
+    l->refused++;
+    if (l->told_ms && now - l->told_ms < 1000) return;
+    l->told_ms = now;
+    log_warning("net", "connection refused: %s (%llu so far)", why, (unsigned long long)l->refused);
+}
+
+static const char *over_limit(struct listener *l, const struct connection *c)
+{
+    if (l->connections >= l->options.connections) return err_text(ERR_TOO_MANY_CONNECTIONS);
+    if (count_party(l, c->party) >= l->options.connections_per_address)
+        return "too many connections from one address";
+    return NULL;
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct listener *l = stream->data;
+    if (status != 0) {
+        /* Out of descriptors, libuv has taken the connection with one kept in reserve and closed it:
+         * the backlog empties, nothing spins, and those who tried see a closed connection. */
+        refuse(l, uv_strerror(status));
+        return;
+    }
+    struct connection *c = network_add(l->network);
+    CHECK(uv_tcp_init(l->network->loop, &c->tcp) == 0);
+    c->tcp.data = c;
+    CHECK(uv_accept(stream, (uv_stream_t *)&c->tcp) == 0);
+    connection_connected(c);
+    c->party = party_of(&c->remote);
+    const char *why = over_limit(l, c);
+    remember(l, c);
+    c->owner = &l->owner;
+    if (why) {
+        refuse(l, why);
+        connection_finish(c, ERR_TOO_MANY_CONNECTIONS, why);
+    } else {
+        connection_accepted(c, &l->owner);
+    }
+}
+
+static enum err listen_failed(const struct address *address, int status, struct failure *failure)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    address_format(text, address);
+    enum err err = status == UV_EADDRINUSE                        ? ERR_IN_USE
+                   : status == UV_EACCES || status == UV_EPERM    ? ERR_PERMISSION
+                   : status == UV_EADDRNOTAVAIL                   ? ERR_INVALID
+                                                                  : ERR_IO;
+    return fail(failure, err, "cannot listen on %s: %s", text, uv_strerror(status));
+}
+
+static int start(struct listener *l, const struct sockaddr_storage *at)
+{
+    struct sockaddr_storage got;
+    int size = sizeof got;
+    int code = uv_tcp_bind(&l->tcp, (const struct sockaddr *)at, 0);
+    if (code == 0) code = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+    if (code == 0) code = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&got, &size);
+    if (code == 0) address_from_socket(&l->address, (struct sockaddr *)&got);
+    return code;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct listener *l = handle->data;
+    l->closed = true;
+    free_if_done(l);
+}
+
+enum err listener_new(struct listener **out, struct network *n, const struct address *address,
+                      const struct listener_handler *handlers, size_t count, const struct listener_options *options,
+                      struct failure *failure)
+{
+    struct sockaddr_storage at;
+    CHECK(count > 0 && count <= HANDLERS_MAX);
+    if (!address_to_socket(&at, address))
+        return fail(failure, ERR_INVALID, "cannot listen on '%s': a numeric address is needed", address->host);
+    struct listener *l = xcalloc(1, sizeof *l);
+    l->owner = (struct connection_owner){choose, gone};
+    l->network = n;
+    l->options = options ? *options : (struct listener_options){0};
+    if (!l->options.connections) l->options.connections = LIMIT_CONNECTIONS;
+    if (!l->options.connections_per_address) l->options.connections_per_address = LIMIT_CONNECTIONS_PER_ADDRESS;
+    memcpy(l->handlers, handlers, count * sizeof *handlers);
+    l->handler_count = count;
+    CHECK(uv_tcp_init(n->loop, &l->tcp) == 0);
+    l->tcp.data = l;
+    int code = start(l, &at);
+    if (code != 0) {
+        listener_close(l);
+        return listen_failed(address, code, failure);
+    }
+    *out = l;
+    return OK;
+}
+
+void listener_close(struct listener *l)
+{
+    CHECK(!l->closing);
+    l->closing = true;
+    uv_close((uv_handle_t *)&l->tcp, on_closed);
+}
+
+const struct address *listener_address(const struct listener *l) { return &l->address; }
+uint32_t listener_connections(const struct listener *l) { return l->connections; }
+uint64_t listener_refused(const struct listener *l) { return l->refused; }

@@ -1,0 +1,242 @@
+/* What the connections of one loop share.
+ *
+ * Three things happen beside the connections' own callbacks:
+ *   - wakes: a connection that queued something, or may read on, is on a list
+ *     that is worked through before and after the loop polls, so that all that
+ *     one turn queued is encrypted and written together
+ *   - handshake steps go to libuv's workers, a bounded number at once
+ *   - a sweep every so often closes what is too slow and gives memory back
+ */
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "net/connection_state.h"
+
+static void close_network_if_done(struct network *n);
+
+struct connection *network_add(struct network *n)
+{
+    struct connection *c = xcalloc(1, sizeof *c); /* small, and LIMIT_CONNECTIONS bounds how many */
+    c->network = n;
+    c->serial = ++n->counters.connections;
+    c->since_ms = c->active_ms = uv_now(n->loop);
+    n->counters.open++;
+    TAILQ_INSERT_TAIL(&n->all, c, all);
+    return c;
+}
+
+void network_remove(struct connection *c)
+{
+    struct network *n = c->network;
+    CHECK(!c->waking && !c->shaking && !c->shake_queued);
+    n->sending -= c->charged_send;
+    n->receiving -= c->charged_receive;
+    n->counters.open--;
+    TAILQ_REMOVE(&n->all, c, all);
+    free(c);
+    close_network_if_done(n);
+}
+
+/* --- wakes --- */
+
+void network_wake(struct connection *c)
+{
+    if (c->waking || c->phase == PHASE_CLOSED) return;
+    c->waking = true;
+    TAILQ_INSERT_TAIL(&c->network->wakes, c, wake);
+    c->network->wake_count++;
+}
+
+void network_unwake(struct connection *c)
+{
+    if (!c->waking) return;
+    c->waking = false;
+    TAILQ_REMOVE(&c->network->wakes, c, wake);
+    c->network->wake_count--;
+}
+
+static void on_idle(uv_idle_t *handle) { (void)handle; /* its being active keeps the poll from waiting */ }
+
+/* Only those that wait now: one that wakes again waits for the next turn, so
+ * that a busy connection doesn't keep the loop from its other events. */
+static void run_wakes(struct network *n)
+{
+    for (size_t count = n->wake_count; count && n->wake_count; count--) {
+        struct connection *c = TAILQ_FIRST(&n->wakes);
+        network_unwake(c);
+        connection_wake(c);
+    }
+    if (n->wake_count)
+        uv_idle_start(&n->idle, on_idle);
+    else
+        uv_idle_stop(&n->idle);
+}
+
+static void on_prepare(uv_prepare_t *handle) { run_wakes(handle->data); }
+static void on_check(uv_check_t *handle) { run_wakes(handle->data); }
+
+/* --- handshakes --- */
+
+static void run_shakes(struct network *n);
+
+static void on_work(uv_work_t *work)
+{
+    struct connection *c = work->data;
+    tls_handshake(c->tls, &c->shake_out);
+}
+
+static void on_work_done(uv_work_t *work, int status)
+{
+    struct connection *c = work->data;
+    struct network *n = c->network;
+    CHECK(status == 0); /* never cancelled */
+    c->shaking = false;
+    n->shaking--;
+    connection_shaken(c);
+    run_shakes(n);
+}
+
+static void run_shakes(struct network *n)
+{
+    for (int i = 0; i < 2; i++) {
+        struct connection *c;
+        while (n->shaking < n->options.handshakes && (c = TAILQ_FIRST(&n->shakes[i]))) {
+            TAILQ_REMOVE(&n->shakes[i], c, shake);
+            c->shake_queued = false;
+            c->shaking = true;
+            n->shaking++;
+            c->work.data = c;
+            CHECK(uv_queue_work(n->loop, &c->work, on_work, on_work_done) == 0);
+        }
+    }
+}
+
+void network_shake(struct connection *c)
+{
+    CHECK(!c->shake_queued && !c->shaking);
+    c->shake_queued = true;
+    TAILQ_INSERT_TAIL(&c->network->shakes[!c->dialed], c, shake);
+    run_shakes(c->network);
+}
+
+bool network_unshake(struct connection *c)
+{
+    if (c->shake_queued) TAILQ_REMOVE(&c->network->shakes[!c->dialed], c, shake);
+    c->shake_queued = false;
+    return !c->shaking;
+}
+
+/* --- start and end --- */
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct network *n = timer->data;
+    struct connection *c, *next;
+    uint64_t now = uv_now(n->loop);
+    for (c = TAILQ_FIRST(&n->all); c; c = next) {
+        next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
+        connection_sweep(c, now);
+    }
+}
+
+/* Often enough that no time-out is late by more than an eighth of itself. */
+static uint64_t sweep_interval(const struct network_options *o)
+{
+    uint32_t least = o->handshake_ms < o->idle_ms ? o->handshake_ms : o->idle_ms;
+    if (o->stall_ms < least) least = o->stall_ms;
+    return least / 8 > 500 ? 500 : least < 40 ? 5 : least / 8;
+}
+
+static void start_handles(struct network *n)
+{
+    /* These cannot fail: they only link structs. The handles don't keep the loop alive. */
+    uv_prepare_init(n->loop, &n->prepare);
+    uv_check_init(n->loop, &n->check);
+    uv_idle_init(n->loop, &n->idle);
+    uv_timer_init(n->loop, &n->sweep);
+    n->prepare.data = n->check.data = n->idle.data = n->sweep.data = n;
+    n->handles = 4;
+    uv_prepare_start(&n->prepare, on_prepare);
+    uv_check_start(&n->check, on_check);
+    uint64_t interval = sweep_interval(&n->options);
+    uv_timer_start(&n->sweep, on_sweep, interval, interval);
+    uv_unref((uv_handle_t *)&n->prepare);
+    uv_unref((uv_handle_t *)&n->check);
+    uv_unref((uv_handle_t *)&n->sweep);
+}
+
+static struct network_options with_defaults(const struct network_options *given)
+{
+    struct network_options o = given ? *given : (struct network_options){0};
+    if (!o.handshake_ms) o.handshake_ms = LIMIT_HANDSHAKE_MS;
+    if (!o.idle_ms) o.idle_ms = LIMIT_IDLE_MS;
+    if (!o.stall_ms) o.stall_ms = LIMIT_STALL_MS;
+    if (!o.handshakes) o.handshakes = LIMIT_HANDSHAKES;
+    if (!o.send_queue) o.send_queue = LIMIT_SEND_QUEUE;
+    return o;
+}
+
+enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *tls,
+                     const struct network_options *options)
+{
+    signal(SIGPIPE, SIG_IGN); /* libuv writes without MSG_NOSIGNAL */
+    struct network *n = xcalloc(1, sizeof *n);
+    n->loop = loop;
+    n->tls = tls;
+    n->options = with_defaults(options);
+    n->input = xmalloc(INPUT_SIZE);
+    n->plain = xmalloc(PLAIN_SIZE);
+    TAILQ_INIT(&n->all);
+    TAILQ_INIT(&n->wakes);
+    TAILQ_INIT(&n->shakes[0]);
+    TAILQ_INIT(&n->shakes[1]);
+    start_handles(n);
+    *out = n;
+    return OK;
+}
+
+static void close_network_if_done(struct network *n)
+{
+    if (!n->closing || n->handles || !TAILQ_EMPTY(&n->all) || !n->done) return;
+    void (*done)(void *) = n->done;
+    n->done = NULL;
+    done(n->done_data);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct network *n = handle->data;
+    n->handles--;
+    close_network_if_done(n);
+}
+
+void network_close(struct network *n, void (*done)(void *data), void *data)
+{
+    struct connection *c, *next;
+    CHECK(!n->closing);
+    n->closing = true;
+    n->done = done;
+    n->done_data = data;
+    for (c = TAILQ_FIRST(&n->all); c; c = next) {
+        next = TAILQ_NEXT(c, all);
+        connection_finish(c, ERR_CANCELED, "this side is stopping");
+    }
+    uv_close((uv_handle_t *)&n->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&n->check, on_handle_closed);
+    uv_close((uv_handle_t *)&n->idle, on_handle_closed);
+    uv_close((uv_handle_t *)&n->sweep, on_handle_closed);
+}
+
+void network_free(struct network *n)
+{
+    CHECK(n->closing && n->handles == 0 && TAILQ_EMPTY(&n->all));
+    buffer_free(&n->cipher);
+    free(n->input);
+    free(n->plain);
+    free(n);
+}
+
+const struct network_counters *network_counters(const struct network *n) { return &n->counters; }
+uv_loop_t *network_loop(const struct network *n) { return n->loop; }
+struct tls_context *network_tls(const struct network *n) { return n->tls; }
