@@ -1,0 +1,87 @@
+#include "tests/lib/fault.h"
+
+#include <errno.h>
+
+/* Whether this call is the one to fail; sets errno. */
+static bool strikes(struct fault *f, enum fault_call call)
+{
+    f->calls[call]++;
+    if (f->which != call && !(f->which == FAULT_CALLS && call != FAULT_PREAD)) return false;
+    if (f->countdown == 0 || --f->countdown > 0) return false;
+    if (f->lasting) f->countdown = 1;
+    f->failed++;
+    errno = f->number;
+    return true;
+}
+
+static int fault_open(void *context, const char *path, int flags, mode_t mode)
+{
+    return strikes(context, FAULT_OPEN) ? -1 : disk_real.open(NULL, path, flags, mode);
+}
+
+static ssize_t fault_pread(void *context, int file, void *data, size_t size, off_t at)
+{
+    return strikes(context, FAULT_PREAD) ? -1 : disk_real.pread(NULL, file, data, size, at);
+}
+
+static ssize_t fault_pwrite(void *context, int file, const void *data, size_t size, off_t at)
+{
+    struct fault *f = context;
+    if (strikes(f, FAULT_PWRITE)) {
+        if (f->partial) disk_real.pwrite(NULL, file, data, size / 2, at);
+        errno = f->number;
+        return -1;
+    }
+    if (f->short_writes && size > f->short_writes) size = f->short_writes;
+    return disk_real.pwrite(NULL, file, data, size, at);
+}
+
+static int fault_fdatasync(void *context, int file)
+{
+    return strikes(context, FAULT_FDATASYNC) ? -1 : disk_real.fdatasync(NULL, file);
+}
+
+static int fault_fsync(void *context, int file)
+{
+    return strikes(context, FAULT_FSYNC) ? -1 : disk_real.fsync(NULL, file);
+}
+
+static int fault_rename(void *context, const char *from, const char *to)
+{
+    return strikes(context, FAULT_RENAME) ? -1 : disk_real.rename(NULL, from, to);
+}
+
+static int fault_unlink(void *context, const char *path)
+{
+    return strikes(context, FAULT_UNLINK) ? -1 : disk_real.unlink(NULL, path);
+}
+
+static int fault_close(void *context, int file)
+{
+    (void)context;
+    return disk_real.close(NULL, file);
+}
+
+void fault_setup(struct fault *f)
+{
+    *f = (struct fault){
+        .disk = {f, fault_open, fault_pread, fault_pwrite, fault_fdatasync, fault_fsync, fault_rename, fault_unlink,
+                 fault_close},
+        .which = FAULT_CALLS,
+    };
+}
+
+void fault_arm(struct fault *f, enum fault_call which, unsigned nth, int number)
+{
+    f->which = which;
+    f->countdown = nth;
+    f->number = number;
+}
+
+unsigned fault_total(const struct fault *f)
+{
+    unsigned total = 0;
+    for (int i = 0; i < FAULT_CALLS; i++)
+        if (i != FAULT_PREAD) total += f->calls[i];
+    return total;
+}
