@@ -131,12 +131,13 @@ static inline enum err recode_genesis(struct buffer *out, struct bytes in)
     return e;
 }
 
-/* Without a final newline, which the parser tolerates. */
+/* With a final newline when it had one, which the parser tolerates. */
 static inline enum err recode_descriptor(struct buffer *out, struct bytes in)
 {
     struct descriptor d;
     enum err e = descriptor_parse(&d, in, NULL);
     if (e == OK) descriptor_format(out, &d);
+    if (e == OK && in.data[in.size - 1] == '\n') buffer_append_text(out, "\n");
     return e;
 }
 

@@ -186,7 +186,7 @@ void sample_request(struct buffer *out, unsigned user, uint32_t count)
 
 void sample_leaf(struct buffer *out, uint64_t index, const struct request *request, uint32_t position)
 {
-    struct leaf leaf = {.index = index, .time_ms = SAMPLE_TIME + index, .previous = sample_digest(index & 0xffff)};
+    struct leaf leaf = {.index = index, .time_ms = SAMPLE_TIME + index % 1000000, .previous = sample_digest(index & 0xffff)};
     leaf_set_operation(&leaf, request, position);
     leaf.decision = index % 2 ? DECISION_DENIED : DECISION_APPROVED;
     leaf.reason = index % 2 ? REASON_SCOPE : REASON_NONE;
