@@ -112,7 +112,9 @@ static void on_out_close(struct connection *c, enum err code, const char *text, 
     if (was_up && clock_monotonic_ns() - s->up_since_ns >= STEADY_NS) s->failures = 0;
     s->up = false;
     s->up_since_ns = 0;
-    if (!was_up && code == ERR_TLS) { /* not again with what may be its cause */
+    if (code == ERR_TLS || code == ERR_WRONG_PEER) {
+        /* Not again with what may be its cause; and a server tells a full handshake's failure before it
+         * is done, so that a link that is refused for good does not seem up for a moment each time. */
         tls_ticket_free(p->ticket);
         p->ticket = NULL;
     }
@@ -213,6 +215,15 @@ struct listener_handler peers_handler(struct peers *p)
 
 /* --- members --- */
 
+static void publish_pins(struct peers *all)
+{
+    struct digest pins[LIMIT_NODES];
+    size_t count = 0;
+    for (uint32_t i = 1; i <= LIMIT_NODES; i++)
+        if (all->peer[i].member) pins[count++] = all->peer[i].pin;
+    tls_set_pins(network_tls(all->network), pins, count);
+}
+
 enum err peers_new(struct peers **out, struct network *n, uint32_t self, const struct address *bind,
                    const struct peers_events *events, void *data)
 {
@@ -232,6 +243,7 @@ enum err peers_new(struct peers **out, struct network *n, uint32_t self, const s
         p->timer.data = p;
         all->users++;
     }
+    publish_pins(all); /* nobody yet */
     *out = all;
     return OK;
 }
@@ -257,15 +269,6 @@ void peers_close(struct peers *all)
         drop_links(&all->peer[i], "this node is stopping");
         uv_close((uv_handle_t *)&all->peer[i].timer, on_timer_closed);
     }
-}
-
-static void publish_pins(struct peers *all)
-{
-    struct digest pins[LIMIT_NODES];
-    size_t count = 0;
-    for (uint32_t i = 1; i <= LIMIT_NODES; i++)
-        if (all->peer[i].member) pins[count++] = all->peer[i].pin;
-    tls_set_pins(network_tls(all->network), pins, count);
 }
 
 enum err peers_set(struct peers *all, uint32_t index, const struct address *address, const struct digest *pin)
