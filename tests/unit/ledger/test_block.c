@@ -8,7 +8,7 @@
 static void sample_block(struct buffer *out, uint32_t count)
 {
     struct buffer requests[4] = {{0}};
-    struct bytes views[4];
+    struct bytes views[4] = {{0}};
     for (uint32_t i = 0; i < count; i++) {
         sample_request(&requests[i], i + 1, i + 1);
         views[i] = buffer_bytes(&requests[i]);

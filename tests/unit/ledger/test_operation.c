@@ -234,11 +234,11 @@ static void test_operation_mutations(void **state)
 static void test_bad_people(void **state)
 {
     (void)state;
-    char long_label[LIMIT_NAME + 2] = {0};
-    memset(long_label, 'x', LIMIT_NAME + 1);
+    char long_label[LIMIT_CURSOR + 2] = {0};
+    memset(long_label, 'x', LIMIT_CURSOR + 1);
     REFUSED(ACTION_USER_CREATE, true, a.user_create.user = NO_ID);
     REFUSED(ACTION_USER_CREATE, true, a.user_create.hospital = bytes_text(""));
-    REFUSED(ACTION_USER_CREATE, true, a.user_create.hospital = bytes_text(long_label));
+    REFUSED(ACTION_USER_CREATE, true, a.user_create.hospital = bytes_of(long_label, LIMIT_NAME + 1));
     REFUSED(ACTION_USER_CREATE, true, a.user_create.hospital = bytes_text("two\nlines"));
     REFUSED(ACTION_USER_CREATE, true, a.user_create.hospital = bytes_text("tab\there"));
     REFUSED(ACTION_USER_CREATE, true, a.user_create.role = bytes_text("\xff"));
