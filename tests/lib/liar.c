@@ -1,7 +1,7 @@
 /* liar: a node that lies, for tests. The real node, with a few functions wrapped
  * by the linker (--wrap), so that the product has no hook for it:
  *
- *   liar --mode key ...    deals a wrong sub-share to the member after it, and answers complaints wrongly too
+ *   liar --mode key ...    deals a wrong sub-share to member 1, and answers its complaint wrongly too
  *   liar --mode share ...  gives shares of another point than it should
  *   liar --mode time ...   its clock is an hour ahead, and it does not hold back from leading
  *
