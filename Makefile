@@ -143,7 +143,7 @@ build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libnode.a build/fuz
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
 
 bench: deps $(BUILD)/bench $(PROGS)
-	$(Q)$(BUILD)/bench --programs $(BUILD)
+	$(Q)BUILD=$(BUILD) $(BUILD)/bench $(BENCH)
 
 demo: deps
 	@$(MAKE) --no-print-directory all $(BUILD)/tamper

@@ -1,0 +1,44 @@
+/* Clients for the benchmark: open connections driven by one thread, each with one
+ * request under way, every answer checked as the CLI checks it.
+ */
+#ifndef TESTS_BENCH_LANES_H
+#define TESTS_BENCH_LANES_H
+
+#include "cli/cluster.h"
+#include "cli/collective.h"
+#include "cli/identity.h"
+#include "net/protocol.h"
+#include "tests/bench/measure.h"
+
+enum work { WORK_EVENT, WORK_RECORD_CREATE, WORK_RECORD_SHOW, WORK_LOG };
+
+struct job {
+    enum work work;
+    unsigned clients;
+    unsigned operations; /* per request */
+    size_t bytes;        /* of each event's note, or of each record */
+    enum wait wait;      /* what the next request waits for */
+    double seconds;
+};
+
+struct job_result {
+    uint64_t operations;
+    double seconds;
+    struct samples applied, cosigned; /* from sending to the answer; cosigned: to content opened for record show */
+};
+
+/* Shared by all lanes of a run. */
+struct bench_world {
+    struct cluster cluster; /* genesis and TLS context; its own connection is not used by lanes */
+    struct collective collective;
+    struct identity doctor;
+    struct id patient;
+    struct id *records; /* to be shown */
+    size_t record_count;
+};
+
+/* Runs the job on `clients` connections spread over all nodes. Ends the program
+ * with a message when an answer is not right. */
+void lanes_run(struct job_result *out, struct bench_world *world, const struct job *job);
+
+#endif
