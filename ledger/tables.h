@@ -37,7 +37,7 @@
  * epoch           secret(1) epoch(8) -> [n, b, k, attempt, activation index, Y, [Y_i ...]]
  * keygen          secret(1) -> struct keygen (ledger/keygen.h)
  * dealing         secret(1) dealer(1) -> [attempt, commitments, digests of sub-shares] of the latest attempt
- * meta            "state" -> [rules, size, last hash, time_ms, usable roots, users, records, denied]
+ * state           "state" -> [rules, size, last hash, time_ms, usable roots, users, records, denied]
  *
  * content_info    index -> [context, capsule, SHA-256(ciphertext), size of the ciphertext], from the attachment
  * applied         "raft" -> raft index(8) raft term(8) of the last block applied
@@ -65,7 +65,7 @@
     X(TABLE_EPOCH, 15, "epoch", true)                                                              \
     X(TABLE_KEYGEN, 16, "keygen", true)                                                            \
     X(TABLE_DEALING, 17, "dealing", true)                                                          \
-    X(TABLE_META, 18, "meta", true)                                                                \
+    X(TABLE_META, 18, "state", true)                                                               \
     X(TABLE_CONTENT_INFO, 32, "content_info", false)                                               \
     X(TABLE_APPLIED, 33, "applied", false)                                                         \
     X(TABLE_CHECKPOINT, 34, "checkpoint", false)                                                   \
