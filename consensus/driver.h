@@ -168,6 +168,7 @@ struct driver_status {
     struct digest root;
     uint64_t last_time_ms;
     uint64_t submitted, applied_operations, blocks, busy, forwarded, refused_blocks; /* counters */
+    uint64_t bad_messages, evidence;                                               /* counters */
     size_t waiting; /* in the intake */
 };
 void driver_status(const struct driver *d, struct driver_status *out);

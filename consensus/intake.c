@@ -173,6 +173,32 @@ uint32_t intake_propose(struct intake *in, struct bytes requests[static LIMIT_BL
     return count;
 }
 
+static void list_add_front(struct intake_list *list, struct intake_item *item)
+{
+    item->previous = NULL;
+    item->next = list->first;
+    if (list->first)
+        list->first->previous = item;
+    else
+        list->last = item;
+    list->first = item;
+    list->count++;
+    list->bytes += item->request.size;
+}
+
+void intake_withdraw(struct intake *in, const struct bytes *requests, uint32_t count)
+{
+    while (count-- > 0) {
+        struct intake_item *item = intake_find(in, requests[count]);
+        while (item && item->place != INTAKE_PROPOSED)
+            item = intake_find_next(item);
+        CHECK(item);
+        list_remove(&in->proposed, item);
+        item->place = INTAKE_WAITING;
+        list_add_front(&in->waiting, item);
+    }
+}
+
 bool intake_fills_block(const struct intake *in)
 {
     return in->waiting.count >= LIMIT_BLOCK_REQUESTS || in->waiting.bytes >= INTAKE_BLOCK_BYTES;

@@ -53,6 +53,8 @@ bool intake_wait(struct intake *in, struct intake_item *item);
 /* Takes the oldest waiting requests that fit into one block: they are PROPOSED. Views
  * stay valid as long as the items. At least one when any waits. */
 uint32_t intake_propose(struct intake *in, struct bytes requests[static LIMIT_BLOCK_REQUESTS]);
+/* The core did not take them: WAITING again, in front. */
+void intake_withdraw(struct intake *in, const struct bytes *requests, uint32_t count);
 /* Whether what waits fills a block. */
 bool intake_fills_block(const struct intake *in);
 /* The first item with these bytes, then the next; NULL: none (more). */

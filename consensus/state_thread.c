@@ -178,6 +178,11 @@ static enum err run_write(struct state_thread *t, struct state_write *w)
     w->driver.job.code = w->run(w, t->txn, t->ledger);
     take_position(t);
     enum err e = note_ahead(t, &before);
+    if (before.size != t->position.size || before.raft_index != t->position.raft_index) {
+        pthread_mutex_lock(&t->lock);
+        t->synced.moved = t->position;
+        pthread_mutex_unlock(&t->lock);
+    }
     return e != OK ? e : store_failed(t->store);
 }
 

@@ -65,6 +65,7 @@ bool state_thread_finished(struct state_thread *t, struct job_list *out); /* fal
 
 struct state_synced {
     struct state_position position; /* of the last durable commit */
+    struct state_position moved;    /* after the last job of STATE_JOB_WRITE that moved it */
     bool space_low;                 /* refuse new blocks */
     enum err failed;
     uint64_t commits;

@@ -1,0 +1,311 @@
+/* Events into the Raft core, and its ready out of it.
+ *
+ * All events of one turn of the loop are fed first; then, before the loop waits
+ * again (prepare) and after it handled its input (check), driver_turn takes what
+ * the core wants: so many messages make one write and few sends.
+ */
+#include <stdlib.h>
+
+#include "base/pack.h"
+#include "consensus/driver_internal.h"
+#include "net/peers.h"
+
+#define ROUNDS_MAX 16 /* of one turn, before others on the loop have theirs */
+#define OUT_KEPT (256 * KIB)
+
+void driver_every(uint64_t *count, const char *what, unsigned from, enum err e)
+{
+    ++*count;
+    if ((*count & (*count - 1)) == 0)
+        log_warning("driver", "%s from node %u was refused: %s (%llu so far)", what, from, err_text(e),
+                    (unsigned long long)*count);
+}
+
+/* ---- out ---- */
+
+static void write_log(struct driver *d, const struct raft_ready *ready)
+{
+    struct log_write *w = log_write_new(ready);
+    if (w->reset) {
+        raft_config_encode(&w->config, raft_config_of(d->raft, w->reset_to.index), (struct bytes){0});
+        buffer_append_bytes(&w->manifest, raft_blob_bytes(d->manifest));
+    }
+    log_thread_push(d->log, &w->job);
+}
+
+static void send_message(struct driver *d, struct raft_message *m)
+{
+    if (m->type == RAFT_HEARTBEAT) {
+        driver_state_commit(d);
+        m->extra = buffer_bytes(&d->statement);
+    }
+    buffer_clear(&d->out);
+    raft_message_encode(&d->out, m);
+    /* A link that is down or full loses it, as the core expects. */
+    if (!d->out.failed) peers_send(d->o.peers, m->to, PEER_RAFT, 0, buffer_bytes(&d->out));
+    if (d->out.capacity > OUT_KEPT) buffer_free(&d->out);
+}
+
+static void start_reads(struct driver *d, const struct raft_ready *ready)
+{
+    for (size_t i = 0; i < ready->read_count; i++) {
+        const struct raft_read *r = &ready->reads[i];
+        struct fetch what = {.first = r->first, .last = r->last, .max_bytes = r->max_bytes, .peer = r->peer};
+        driver_fetch(d, &what);
+    }
+}
+
+/* One line and one callback per change that others see. */
+static void tell_role(struct driver *d)
+{
+    struct raft_status status;
+    raft_status_get(d->raft, &status);
+    bool leads = status.role == RAFT_LEADER;
+    bool moved = leads != d->leads || status.leader != d->leader || status.term != d->term;
+    if (d->leads && !leads) intake_abdicate(&d->intake);
+    d->leads = leads;
+    d->leader = status.leader;
+    d->term = status.term;
+    if (!moved) return;
+    if (leads)
+        log_notice("raft", "leads in term %llu", (unsigned long long)status.term);
+    else if (status.leader != 0)
+        log_info("raft", "follows node %u in term %llu", status.leader, (unsigned long long)status.term);
+    driver_unsent(d);
+    driver_route_all(d);
+    if (d->o.on_role) d->o.on_role(d->o.data, leads, d->leader, d->term);
+}
+
+static void take_log_changes(struct driver *d, const struct raft_ready *ready)
+{
+    if (ready->reset) driver_pipeline_reset(d, ready->reset_to.index);
+    if (ready->truncate_from != 0) driver_truncate(d, ready->truncate_from);
+    for (size_t i = 0; i < ready->entry_count; i++)
+        driver_adopt(d, &ready->entries[i]);
+    driver_drop_admitted(d);
+    if (ready->write != 0) write_log(d, ready);
+}
+
+static void handle(struct driver *d, struct raft_ready *ready)
+{
+    take_log_changes(d, ready);
+    for (size_t i = 0; i < ready->message_count; i++)
+        send_message(d, &ready->messages[i]);
+    start_reads(d, ready);
+    if (ready->apply_to > d->apply_due) d->apply_due = ready->apply_to;
+    if (ready->conflict) driver_conflict(d, ready->conflict);
+    if (ready->install) driver_install(d, ready->install);
+    if (ready->role_changed) tell_role(d);
+}
+
+void driver_turn(struct driver *d)
+{
+    if (d->turning) return;
+    d->turning = true;
+    for (unsigned round = 0; d->dirty && driver_alive(d); round++) {
+        if (round == ROUNDS_MAX) {
+            uv_async_send(&d->handles->wake);
+            break;
+        }
+        d->dirty = false;
+        driver_propose(d);
+        struct raft_ready *ready = raft_take(d->raft);
+        if (ready->any) {
+            handle(d, ready);
+            d->dirty = true;
+        }
+        if (driver_alive(d)) driver_pump(d);
+    }
+    d->turning = false;
+}
+
+/* ---- in: messages ---- */
+
+/* A block's entry, as a follower takes it: decodes, is signed by its leader, isn't from the
+ * future. NULL: refused, *code says why. */
+static struct block_job *admit_block(struct driver *d, const struct raft_message *m, const struct raft_entry *e,
+                                     enum err *code)
+{
+    struct entry entry;
+    *code = entry_open(&entry, raft_blob_bytes(e->blob));
+    if (*code != OK) return NULL;
+    const struct descriptor *signer = genesis_member(d->o.genesis, entry.signer);
+    bool own_term = e->term == m->term;
+    struct block_place place = {.cluster = d->o.genesis->cluster, .term = e->term, .index = e->index};
+    *code = ERR_BAD_SIGNATURE;
+    if (!signer || (own_term && entry.signer != m->from)) return NULL;
+    *code = entry_verify(&entry, &place, &signer->keys.message);
+    if (*code != OK) return NULL;
+    struct block_job *job = block_job_new(d, e);
+    job->hash = place.hash;
+    *code = block_job_decode(job);
+    if (*code == OK && !job->decoded) *code = ERR_MALFORMED;
+    if (*code == OK && job->block.time_ms > clock_wall_ms() + LIMIT_BLOCK_AHEAD_MS) *code = ERR_CLOCK;
+    if (*code == OK) return job;
+    block_job_drop(job);
+    return NULL;
+}
+
+/* Whether the core may see this append. What it has already was admitted before. */
+static bool admit(struct driver *d, const struct raft_message *m)
+{
+    if (m->term < d->term) return true; /* the core answers with its own term, and takes nothing */
+    for (size_t i = 0; i < m->entry_count; i++) {
+        const struct raft_entry *e = &m->entries[i];
+        if (e->type != RAFT_ENTRY_BLOCK || raft_term_of(d->raft, e->index) == e->term) continue;
+        enum err code = d->space_low ? ERR_FULL : OK;
+        struct block_job *job = code == OK ? admit_block(d, m, e, &code) : NULL;
+        if (!job) {
+            driver_every(&d->counters.refused_blocks, "a block", m->from, code);
+            return false;
+        }
+        job_list_add(&d->admitted, &job->apply.job);
+    }
+    return true;
+}
+
+static void step(struct driver *d, const struct raft_message *m)
+{
+    if (m->type == RAFT_HEARTBEAT) driver_check_statement(d, m);
+    enum err e = raft_step(d->raft, m);
+    d->dirty = true;
+    /* Busy: it comes again. Conflict: the ready has it, see driver_evidence.c. */
+    if (e != OK && e != ERR_BUSY && e != ERR_CONFLICT)
+        driver_every(&d->counters.bad_messages, raft_message_name(m->type), m->from, e);
+}
+
+static void on_raft(struct driver *d, unsigned from, struct bytes body)
+{
+    struct raft_message m;
+    enum err e = raft_message_decode(&m, body);
+    if (e == OK && (m.from != from || m.to != d->o.self)) {
+        raft_message_clear(&m);
+        e = ERR_WRONG_PEER;
+    }
+    if (e != OK) {
+        driver_every(&d->counters.bad_messages, "a message", from, e);
+        return;
+    }
+    if (m.type != RAFT_APPEND || admit(d, &m)) step(d, &m);
+    raft_message_clear(&m);
+}
+
+void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id, struct bytes body)
+{
+    CHECK(from >= 1 && from <= LIMIT_NODES && from != d->o.self);
+    if (d->phase == DRIVER_STOPPED || d->phase == DRIVER_FAILED || d->phase == DRIVER_FLUSHING) return;
+    if (type == PEER_RAFT && d->raft)
+        on_raft(d, from, body);
+    else if (type == PEER_FORWARD && d->raft)
+        driver_forwarded(d, from, body);
+    else if (type == PEER_BLOCK_ASK)
+        driver_block_asked(d, from, id, body);
+    else if (type == PEER_BLOCK)
+        driver_block_came(d, from, body);
+}
+
+void driver_peer_up(struct driver *d, unsigned peer)
+{
+    if (driver_alive(d) && peer == d->leader) {
+        driver_unsent(d);
+        driver_route_all(d);
+    }
+    if (d->phase == DRIVER_OPENING) driver_repair_tick(d);
+}
+
+void driver_peer_down(struct driver *d, unsigned peer)
+{
+    if (!driver_alive(d)) return;
+    if (peer == d->leader) driver_unsent(d);
+    raft_peer_lost(d->raft, (raft_id)peer);
+    d->dirty = true;
+}
+
+/* ---- in: time ---- */
+
+void driver_apply_settings(struct driver *d)
+{
+    if (!d->raft) return;
+    raft_set_may_vote(d->raft, !d->quarantined && !d->recovering);
+    raft_set_may_lead(d->raft, d->clock_ok && !d->space_low && !d->quarantined);
+    d->dirty = true;
+}
+
+static void slow_tick(struct driver *d)
+{
+    if (d->phase == DRIVER_OPENING) {
+        driver_repair_tick(d);
+        driver_open(d);
+        return;
+    }
+    driver_trim(d);
+    if (d->hold) driver_ask_state(d);
+    if (d->recovering) driver_recovered(d);
+}
+
+void driver_tick(struct driver *d)
+{
+    d->ticks++;
+    if (d->phase == DRIVER_STOPPED || d->phase == DRIVER_FAILED) return;
+    if (driver_alive(d)) {
+        raft_tick(d->raft);
+        d->dirty = true;
+    }
+    driver_deadlines(d);
+    if (d->ticks % DRIVER_SLOW_TICKS == 0 && d->phase != DRIVER_FLUSHING) slow_tick(d);
+}
+
+/* ---- in: what the log thread finished ---- */
+
+static void mark_done(struct driver *d, struct cosigned_mark *m, enum err code)
+{
+    if (code == OK) {
+        d->mark = *m;
+        d->marked = true;
+        if (d->raft) raft_set_floor(d->raft, m->raft_index);
+    }
+    m->done(m, code);
+}
+
+static void written(struct driver *d, struct log_write *w)
+{
+    if (w->job.code != OK)
+        driver_fail(d, w->job.code, "cannot write the log: %s", err_text(w->job.code));
+    else if (w->number != 0 && driver_alive(d))
+        raft_persisted(d->raft, w->number);
+    else if (w->number == 0) { /* the driver's own reset, while opening */
+        d->compacting = false;
+        driver_open(d);
+    }
+    log_write_free(w);
+    d->dirty = true;
+}
+
+static void recovered(struct driver *d, struct job *job)
+{
+    if (job->code != OK) driver_fail(d, job->code, "cannot write the log: %s", err_text(job->code));
+    free(job);
+}
+
+void driver_log_done(struct driver *d, struct job *job)
+{
+    switch ((enum log_job_kind)job->kind) {
+    case LOG_JOB_WRITE: written(d, container(job, struct log_write, job)); break;
+    case LOG_JOB_MARK: {
+        enum err code = job->code;
+        mark_done(d, container(job, struct cosigned_mark, driver.job), code);
+        if (code != OK && code != ERR_CONFLICT && code != ERR_STOPPED)
+            driver_fail(d, code, "cannot write the log: %s", err_text(code));
+        break;
+    }
+    case LOG_JOB_COMPACT: driver_compacted(d, container(job, struct log_compaction, job)); break;
+    case LOG_JOB_REPAIR: {
+        struct log_patch *p = container(job, struct log_patch, job);
+        enum err code = job->code;
+        log_patch_free(p);
+        driver_patched(d, code);
+        break;
+    }
+    case LOG_JOB_RECOVERED: recovered(d, job); break;
+    }
+}

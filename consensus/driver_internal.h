@@ -1,0 +1,233 @@
+/* Inside the driver: its state, and what its files call of each other.
+ *
+ * driver.c           start, stop, the loop's handles, reads and writes of the state
+ * driver_core.c      events into the Raft core, its ready out of it, admission of blocks
+ * driver_apply.c     entries on their way from admission to applied
+ * driver_submit.c    submissions, forwarding, assembly of blocks
+ * driver_open.c      the core from what the disk holds
+ * driver_repair.c    damaged log entries from peers
+ * driver_trim.c      snapshots, compaction, catching up
+ * driver_evidence.c  leaders that contradict themselves
+ */
+#ifndef CONSENSUS_DRIVER_INTERNAL_H
+#define CONSENSUS_DRIVER_INTERNAL_H
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "consensus/driver.h"
+#include "consensus/entry.h"
+#include "consensus/intake.h"
+#include "consensus/log_thread.h"
+#include "consensus/peer_messages.h"
+#include "consensus/preverify.h"
+#include "consensus/raft.h"
+#include "consensus/state_thread.h"
+#include "consensus/workers.h"
+#include "ledger/apply.h"
+#include "ledger/genesis.h"
+
+#define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
+#define DRIVER_TICK_MS 50      /* the core's unit of time */
+#define DRIVER_SLOW_TICKS 20   /* once a second: trimming, space, repair */
+#define DRIVER_HASHES 1024u    /* recent entries whose hashes are kept for evidence */
+#define DRIVER_SPARE_RESULTS 8 /* result buffers kept for the next blocks */
+
+enum driver_phase {
+    DRIVER_OPENING, /* the log is being repaired, or the state lags behind the log: no core yet */
+    DRIVER_RUNNING,
+    DRIVER_LEAVING, /* stopping: hands over leadership first */
+    DRIVER_FLUSHING, /* stopping: waits for reads on workers */
+    DRIVER_STOPPED,
+    DRIVER_FAILED,
+};
+
+/* What one entry of the log is on its way from admission to applied. */
+struct block_job {
+    struct state_apply apply;
+    struct preverify_job check;
+    struct driver *d;
+    struct raft_entry entry; /* holds a reference to the blob */
+    struct digest hash;
+    struct block block;
+    bool decoded; /* `block` holds requests */
+    bool dropped; /* nobody wants it: freed once no worker has it */
+    bool *wanted;
+    struct matched { /* submissions answered by this block */
+        struct submission *submission; /* NULL: gone meanwhile */
+        uint32_t first; /* result of its first operation */
+        uint32_t count;
+    } *matched;
+    size_t matched_count;
+    uint32_t operations;
+};
+
+/* Entries read from the own log on a worker. */
+struct fetch {
+    struct worker_task task;
+    struct driver *d;
+    raft_index first, last;
+    size_t max_bytes;
+    raft_id peer;  /* for a lagging peer; 0: to be applied here */
+    uint64_t id;   /* of a peer's PEER_BLOCK_ASK; the answer carries it */
+    bool for_repair;
+    enum err code;
+    struct raft_entry *entries;
+    size_t count;
+    struct block_job **jobs; /* decoded, when to be applied */
+};
+
+/* The handles live on until the loop has closed them. */
+struct driver_handles {
+    struct driver *d; /* NULL: gone */
+    uv_async_t wake;
+    uv_timer_t tick;
+    uv_prepare_t before_poll;
+    uv_check_t after_poll;
+    unsigned open;
+};
+
+struct size_mark { /* the log's entries before `index` make `bytes` */
+    raft_index index;
+    uint64_t bytes;
+};
+
+struct driver {
+    struct driver_options o;
+    enum driver_phase phase;
+    struct driver_handles *handles;
+    struct workers *workers;
+    struct preverify *preverify;
+    struct log_thread *log;
+    struct state_thread *state;
+    struct raft *raft; /* NULL while opening */
+    bool dirty;        /* the core, or the pipeline, may have something to do */
+    bool turning;
+    struct failure *starting; /* inside driver_start: where a failure goes */
+    uint64_t ticks;
+
+    /* as last told */
+    bool leads;
+    unsigned leader;
+    uint64_t term;
+
+    /* what the driver decides */
+    bool quarantined, clock_ok, space_low;
+    bool recovering;             /* the log lost what may have been acknowledged: no vote yet */
+    raft_index recover_to;       /* ... until this is durable here again */
+    uint64_t recover_since;      /* tick of the first leader heard; 0: none */
+    struct cosigned_mark mark;   /* the last durable one */
+    bool marked;
+
+    /* submissions */
+    struct intake intake;
+    uint64_t last_time_ms; /* of the newest block in the log */
+
+    /* pipeline */
+    struct job_list admitted; /* block_jobs of messages stepped, and blocks proposed, since the last ready */
+    struct block_job *slots[LIMIT_PIPELINE]; /* by index modulo the size: apply_next .. */
+    size_t pipeline_bytes;
+    raft_index apply_next;   /* to hand to the state thread */
+    raft_index apply_due;    /* committed, and durable here */
+    size_t applying, applying_bytes;
+    bool fetching;
+    struct state_position position;
+    struct state_synced synced;
+    struct ledger_results *spare[DRIVER_SPARE_RESULTS];
+    size_t spare_count;
+    unsigned state_jobs; /* reads and writes of others */
+
+    /* trimming and catching up */
+    bool compacting, hold;     /* hold: the state is ahead of its position: nothing is applied */
+    bool installing, asked;    /* asked: on_install was called, and not answered */
+    struct raft_position install;
+    struct raft_blob *manifest; /* of the snapshot offered, or being installed */
+    uint64_t asked_tick;
+    struct size_mark *sizes;
+    size_t size_count, size_capacity;
+    uint64_t log_bytes; /* appended since the log's beginning, as counted here */
+
+    /* repair */
+    struct repair *repair;
+    bool unavailable; /* no peer has a damaged entry any more */
+
+    /* evidence */
+    struct { raft_index index; raft_term term; struct digest hash; } hashes[DRIVER_HASHES];
+    unsigned evidence_count;
+    raft_index stated;       /* index of `statement` */
+    raft_term stated_term;
+    struct buffer statement;
+
+    /* stopping */
+    void (*stopped)(void *data);
+    void *stopped_data;
+    uint64_t leave_by; /* tick */
+
+    struct buffer out; /* a message being encoded */
+    struct driver_status counters;
+};
+
+/* driver.c */
+void driver_fail(struct driver *d, enum err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+bool driver_alive(const struct driver *d); /* takes part: has a core, not failed or stopped */
+void driver_state_done(struct driver *d, struct job *job);
+
+/* driver_core.c */
+void driver_turn(struct driver *d);
+void driver_tick(struct driver *d);
+void driver_log_done(struct driver *d, struct job *job);
+void driver_apply_settings(struct driver *d); /* may_vote, may_lead from what is known */
+void driver_every(uint64_t *count, const char *what, unsigned from, enum err e); /* counts, and logs ever more rarely */
+
+/* driver_apply.c */
+struct block_job *block_job_new(struct driver *d, const struct raft_entry *entry);
+enum err block_job_decode(struct block_job *job); /* OK also when the bytes are no block (a no-op then) */
+void block_job_drop(struct block_job *job);
+void driver_adopt(struct driver *d, const struct raft_entry *entry);
+void driver_drop_admitted(struct driver *d);
+void driver_truncate(struct driver *d, raft_index from);
+void driver_pipeline_reset(struct driver *d, raft_index applied);
+void driver_pump(struct driver *d);
+void driver_applied(struct driver *d, struct block_job *job);
+void driver_fetch(struct driver *d, const struct fetch *what);
+
+/* driver_submit.c */
+void driver_route_all(struct driver *d); /* own requests that nobody has: to the leader, or into the intake */
+void driver_unsent(struct driver *d);    /* forget that they were forwarded */
+void driver_deadlines(struct driver *d);
+void driver_propose(struct driver *d);
+void driver_finish(struct driver *d, struct intake_item *item, enum err code, const struct outcome *outcomes,
+                   size_t count);
+void driver_finish_all(struct driver *d, enum err code);
+void driver_forwarded(struct driver *d, unsigned from, struct bytes body);
+
+/* driver_open.c */
+void driver_open(struct driver *d);
+void driver_recovered(struct driver *d); /* may the node vote again? */
+
+/* driver_repair.c */
+void driver_repair_start(struct driver *d);
+void driver_repair_tick(struct driver *d);
+void driver_repair_free(struct driver *d);
+void driver_block_asked(struct driver *d, unsigned from, uint64_t id, struct bytes body);
+void driver_block_given(struct driver *d, struct fetch *fetch);
+void driver_block_came(struct driver *d, unsigned from, struct bytes body);
+void driver_patched(struct driver *d, enum err code);
+
+/* driver_trim.c */
+void driver_trim(struct driver *d);
+void driver_count_size(struct driver *d, raft_index index, size_t bytes);
+void driver_install(struct driver *d, const struct raft_install *install);
+void driver_ask_state(struct driver *d); /* catching up that no leader asked for */
+void driver_state_moved(struct driver *d);
+void driver_state_synced(struct driver *d);
+void driver_compacted(struct driver *d, struct log_compaction *c);
+
+/* driver_evidence.c */
+void driver_note_hash(struct driver *d, const struct block_job *job);
+void driver_state_commit(struct driver *d); /* renews d->statement */
+void driver_check_statement(struct driver *d, const struct raft_message *heartbeat);
+void driver_conflict(struct driver *d, const struct raft_conflict *conflict);
+
+#endif

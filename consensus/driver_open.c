@@ -1,0 +1,319 @@
+/* The core from what the disk holds.
+ *
+ * Happy path: log whole, state at a position that the log contains: the core
+ * starts as a follower, and what the state lacks is applied from the log.
+ * Else, one thing at a time, each ending in driver_open again:
+ *   - state ahead of the log (a crash between installing a state and the log's
+ *     reset): the log is dropped and goes on from the state's position;
+ *   - state behind the log's beginning: it is pulled from peers (catchup.h);
+ *   - damaged entries: fetched from peers; those that no peer has any more were
+ *     compacted there, so they lie behind a state: ours, or one to be pulled.
+ * A node whose log may have lost what it once acknowledged or voted takes part,
+ * but does not vote until it has again all that a leader has.
+ */
+#include <stdlib.h>
+
+#include "consensus/driver_internal.h"
+#include "storage/log.h"
+
+#define SCAN_ENTRIES 1024u
+#define SCAN_BYTES (1u * MIB)
+
+/* What raft_new wants, while it is being collected. */
+struct recovery {
+    struct raft_state state;
+    struct raft_run *runs;
+    struct raft_config_at *configs;
+    size_t run_capacity, config_capacity;
+};
+
+static void recovery_free(struct recovery *r)
+{
+    free(r->runs);
+    free(r->configs);
+}
+
+/* ---- terms ---- */
+
+static enum err add_run(struct recovery *r, raft_index first, raft_term term)
+{
+    if (r->state.run_count == r->run_capacity) {
+        r->run_capacity = r->run_capacity ? 2 * r->run_capacity : 16;
+        r->runs = xrealloc(r->runs, r->run_capacity * sizeof *r->runs);
+    }
+    r->runs[r->state.run_count++] = (struct raft_run){.first = first, .term = term};
+    return OK;
+}
+
+/* The last index with the term of `first`; terms never fall along the log. */
+static enum err run_end(struct log *log, raft_index *end, raft_index first, raft_index last, raft_term term)
+{
+    raft_index low = first, high = last;
+    while (low < high) {
+        raft_index middle = high - (high - low) / 2;
+        raft_term found;
+        enum err e = log_term(log, &found, middle);
+        if (e != OK) return e;
+        if (found == term)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    *end = low;
+    return OK;
+}
+
+static enum err collect_runs(struct recovery *r, struct log *log, const struct log_status *status)
+{
+    raft_index end = status->first - 1;
+    enum err e = OK;
+    while (end < status->last && e == OK) {
+        raft_index first = end + 1;
+        raft_term term;
+        e = log_term(log, &term, first);
+        if (e == OK) e = run_end(log, &end, first, status->last, term);
+        if (e == OK) e = add_run(r, first, term);
+    }
+    r->state.runs = r->runs;
+    return e;
+}
+
+/* ---- members, sizes, times ---- */
+
+static enum err add_config(struct recovery *r, const struct log_entry *entry)
+{
+    if (r->state.config_count == r->config_capacity) {
+        r->config_capacity = r->config_capacity ? 2 * r->config_capacity : 4;
+        r->configs = xrealloc(r->configs, r->config_capacity * sizeof *r->configs);
+    }
+    struct raft_config_at *at = &r->configs[r->state.config_count++];
+    at->index = entry->index;
+    return raft_config_decode(&at->config, NULL, entry->payload);
+}
+
+static enum err look_at(struct driver *d, struct recovery *r, const struct log_entry *entry)
+{
+    struct entry opened;
+    uint64_t time_ms;
+    driver_count_size(d, entry->index, entry->payload.size);
+    if (entry->kind == RAFT_ENTRY_CONFIG) return add_config(r, entry);
+    if (entry->kind == RAFT_ENTRY_BLOCK && entry_open(&opened, entry->payload) == OK &&
+        block_time(&time_ms, opened.block) == OK && time_ms > d->last_time_ms)
+        d->last_time_ms = time_ms;
+    return OK;
+}
+
+/* Member lists stand anywhere in the log, so all of it is read once. */
+static enum err scan(struct driver *d, struct recovery *r, const struct log_status *status)
+{
+    struct buffer bytes = {0};
+    struct log_entry *entries = xcalloc(SCAN_ENTRIES, sizeof *entries);
+    enum err e = OK;
+    for (raft_index at = status->first; at <= status->last && e == OK;) {
+        size_t count;
+        buffer_clear(&bytes);
+        e = log_read(d->o.log, &bytes, entries, &count, SCAN_ENTRIES, at, SCAN_BYTES);
+        for (size_t i = 0; e == OK && i < count; i++)
+            e = look_at(d, r, &entries[i]);
+        at += count;
+    }
+    free(entries);
+    buffer_free(&bytes);
+    r->state.configs = r->configs;
+    return e;
+}
+
+static void genesis_config(struct raft_config *config, const struct genesis *genesis)
+{
+    *config = (struct raft_config){0};
+    for (uint32_t i = 1; i <= genesis->member_count; i++)
+        CHECK(raft_config_set(config, (raft_id)i, true));
+}
+
+/* Members as of the log's beginning. */
+static enum err base_config(struct driver *d, struct raft_config *config)
+{
+    struct buffer encoded = {0}, manifest = {0};
+    uint64_t index, term;
+    enum err e = log_snapshot(d->o.log, &index, &term, &encoded, &manifest);
+    if (e == OK) e = raft_config_decode(config, NULL, buffer_bytes(&encoded));
+    if (e == ERR_NOT_FOUND || e == ERR_CORRUPT) {
+        if (e == ERR_CORRUPT) log_warning("driver", "the log's member list is damaged: taking the genesis'");
+        genesis_config(config, d->o.genesis);
+        e = OK;
+    }
+    buffer_free(&encoded);
+    buffer_free(&manifest);
+    return e;
+}
+
+/* ---- the core ---- */
+
+static enum err collect(struct driver *d, struct recovery *r, const struct log_status *status)
+{
+    r->state.term = status->term;
+    r->state.vote = (raft_id)status->vote;
+    r->state.compacted = (struct raft_position){status->compact_index, status->compact_term};
+    r->state.last = status->last;
+    r->state.applied = d->position.raft_index;
+    enum err e = base_config(d, &r->state.compacted_config);
+    if (e == OK) e = collect_runs(r, d->o.log, status);
+    if (e == OK) e = scan(d, r, status);
+    /* Term and vote may be lost with damaged records, or with the whole log; the term is at least that of
+     * what was appended or applied, and a vote in it counts as given. */
+    raft_term known = status->last_term > d->position.raft_term ? status->last_term : d->position.raft_term;
+    if (r->state.term < known) {
+        r->state.term = known;
+        r->state.vote = 0;
+        d->recovering = true;
+    }
+    return e;
+}
+
+static void ready_to_run(struct driver *d, const struct log_status *status)
+{
+    d->phase = DRIVER_RUNNING;
+    d->apply_next = d->position.raft_index + 1;
+    d->apply_due = d->position.raft_index;
+    d->mark = (struct cosigned_mark){
+        .raft_index = status->cosigned.index, .size = status->cosigned.size, .root = status->cosigned.root};
+    d->marked = status->cosigned.index != 0;
+    if (d->marked) raft_set_floor(d->raft, d->mark.raft_index);
+    d->recovering = d->recovering || status->state_damaged || status->tail_damaged;
+    if (d->recovering) log_warning("driver", "the log's end is damaged: no vote until a leader has been followed");
+    driver_apply_settings(d);
+    if (d->position.ahead) {
+        d->hold = true;
+        driver_ask_state(d);
+    }
+    log_info("driver", "log %llu..%llu, state at %llu with %llu leaves", (unsigned long long)status->first,
+             (unsigned long long)status->last, (unsigned long long)d->position.raft_index,
+             (unsigned long long)d->position.size);
+}
+
+static void start_core(struct driver *d, const struct log_status *status)
+{
+    struct recovery r = {0};
+    struct raft_options options = {.id = (raft_id)d->o.self, .seed = d->o.seed};
+    raft_options_default(&options);
+    options.backlog_bytes = 16 * MIB;
+    options.cache_bytes = 16 * MIB;
+    options.window_bytes = 8 * MIB;
+    enum err e = collect(d, &r, status);
+    if (e == OK) e = raft_new(&d->raft, &options, &r.state);
+    recovery_free(&r);
+    if (e != OK)
+        driver_fail(d, e, "cannot start from the log: %s", err_text(e));
+    else
+        ready_to_run(d, status);
+}
+
+/* The log is dropped and goes on after the state's position. */
+static void drop_log(struct driver *d)
+{
+    struct raft_ready none = {0};
+    struct raft_config config;
+    struct log_write *w = log_write_new(&none);
+    enum err e = base_config(d, &config);
+    w->reset = true;
+    w->reset_to = (struct raft_position){d->position.raft_index, d->position.raft_term};
+    raft_config_encode(&w->config, &config, (struct bytes){0});
+    if (e != OK || w->config.failed) {
+        log_write_free(w);
+        driver_fail(d, e != OK ? e : ERR_NOMEM, "cannot read the log's member list");
+        return;
+    }
+    log_notice("driver", "the log does not contain the state's position %llu: starting it anew from there",
+               (unsigned long long)d->position.raft_index);
+    d->compacting = true;
+    log_thread_push(d->log, &w->job);
+}
+
+static void trim_damage(struct driver *d)
+{
+    struct raft_config config;
+    struct log_compaction *c = xcalloc(1, sizeof *c);
+    enum err e = base_config(d, &config);
+    c->job.kind = LOG_JOB_COMPACT;
+    c->at = (struct raft_position){d->position.raft_index, d->position.raft_term};
+    raft_config_encode(&c->config, &config, (struct bytes){0});
+    if (e != OK || c->config.failed) {
+        log_compaction_free(c);
+        driver_fail(d, e != OK ? e : ERR_NOMEM, "cannot read the log's member list");
+        return;
+    }
+    d->compacting = true;
+    log_thread_push(d->log, &c->job);
+}
+
+static raft_index last_damage(struct log *log, raft_index from)
+{
+    uint64_t first, last = 0, found = 0;
+    for (uint64_t at = from; log_damage(log, &first, &last, at) == OK; at = last + 1)
+        found = last;
+    return found;
+}
+
+static void mend(struct driver *d, const struct log_status *status)
+{
+    if (!d->unavailable)
+        driver_repair_start(d);
+    else if (last_damage(d->o.log, status->first) <= d->position.raft_index)
+        trim_damage(d);
+    else
+        driver_ask_state(d);
+}
+
+static bool contains_position(struct driver *d, const struct log_status *status)
+{
+    raft_term term;
+    const struct state_position *p = &d->position;
+    if (p->raft_index == 0) return true;
+    if (p->raft_index > status->last) return false;
+    /* A damaged entry at the position proves nothing against it. */
+    return log_term(d->o.log, &term, p->raft_index) != OK || term == 0 || term == p->raft_term;
+}
+
+void driver_open(struct driver *d)
+{
+    struct log_status status;
+    if (d->phase != DRIVER_OPENING || d->compacting || d->repair || d->asked) return;
+    log_status(d->o.log, &status);
+    if (d->position.raft_index < status.compact_index)
+        driver_ask_state(d);
+    else if (!contains_position(d, &status))
+        drop_log(d);
+    else if (status.damaged > 0)
+        mend(d, &status);
+    else
+        start_core(d, &status);
+    d->dirty = true;
+}
+
+/* ---- voting again ---- */
+
+/* Whatever this node once acknowledged, a leader elected without its vote has; so once it
+ * holds all that a leader has committed in its own term, nothing is missing. Two election
+ * time-outs long, so that a candidate that it may have voted for before has shown itself. */
+void driver_recovered(struct driver *d)
+{
+    struct raft_status status;
+    raft_status_get(d->raft, &status);
+    if (status.leader == 0 || status.leader == d->o.self) {
+        d->recover_since = 0;
+        return;
+    }
+    if (d->recover_since == 0) {
+        d->recover_since = d->ticks;
+        d->recover_to = 0;
+    }
+    if (d->ticks - d->recover_since < 80) return;
+    if (d->recover_to == 0) d->recover_to = status.checked > status.commit ? status.checked : status.commit;
+    if (raft_term_of(d->raft, status.commit) != status.term || status.persisted < d->recover_to) return;
+    struct job *job = xcalloc(1, sizeof *job);
+    job->kind = LOG_JOB_RECOVERED;
+    log_thread_push(d->log, job);
+    d->recovering = false;
+    driver_apply_settings(d);
+    log_notice("driver", "the log is whole again: voting");
+}

@@ -1,0 +1,214 @@
+/* Submissions, forwarding, and the leader's blocks.
+ *
+ * A leader's pace is its own: with nothing in flight a request goes out at once;
+ * while blocks are being replicated what comes waits, and goes into the next block
+ * together. So one client sees no delay, and many share the cost of a block.
+ * A follower's requests go to the leader, again at each change of leader or link,
+ * and by timer, until the own apply or the deadline: the leader forgets, restarts,
+ * is full; none of that is told.
+ */
+#include <stdlib.h>
+
+#include "base/pack.h"
+#include "consensus/driver_internal.h"
+#include "net/peers.h"
+
+#define RESEND_NS (1000ull * 1000000)
+/* Blocks that may be in flight while the next one isn't full: two keep both the disks and
+ * the network busy, more only make blocks smaller. */
+#define BLOCKS_SMALL 2
+
+/* ---- submissions ---- */
+
+void driver_finish(struct driver *d, struct intake_item *item, enum err code, const struct outcome *outcomes,
+                   size_t count)
+{
+    struct submission *s = item->submission;
+    if (item->slot) *item->slot = NULL;
+    item->slot = NULL;
+    intake_remove(&d->intake, item);
+    s->done(s, code, outcomes, count);
+}
+
+static void finish_list(struct driver *d, const struct intake_list *list, enum err code, uint64_t deadline_ns)
+{
+    for (struct intake_item *i = list->first, *next; i; i = next) {
+        next = i->next;
+        /* What a block being applied answers is not given up: the answer is almost here. */
+        if (i->submission && (deadline_ns == UINT64_MAX || (i->submission->deadline_ns <= deadline_ns && !i->slot)))
+            driver_finish(d, i, code, NULL, 0);
+    }
+}
+
+void driver_finish_all(struct driver *d, enum err code)
+{
+    intake_abdicate(&d->intake);
+    finish_list(d, &d->intake.aside, code, UINT64_MAX);
+}
+
+/* body: [request (bin)] */
+static bool forward(struct driver *d, const struct intake_item *item)
+{
+    buffer_clear(&d->out);
+    pack_array(&d->out, 1);
+    pack_bytes(&d->out, item->request);
+    if (d->out.failed) return false;
+    return peers_send(d->o.peers, d->leader, PEER_FORWARD, 0, buffer_bytes(&d->out)) == OK;
+}
+
+static void route(struct driver *d, struct intake_item *item, uint64_t now)
+{
+    if (item->place != INTAKE_ASIDE || item->slot) return;
+    if (d->leads) {
+        if (intake_wait(&d->intake, item)) d->dirty = true;
+        item->sent_ns = now;
+    } else if (d->leader != 0 && forward(d, item)) {
+        d->counters.forwarded++;
+        item->sent_ns = now;
+    }
+}
+
+void driver_route_all(struct driver *d)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (!driver_alive(d)) return;
+    for (struct intake_item *i = d->intake.aside.first, *next; i; i = next) {
+        next = i->next;
+        if (i->sent_ns == 0 || now - i->sent_ns >= RESEND_NS) route(d, i, now);
+    }
+}
+
+void driver_unsent(struct driver *d)
+{
+    for (struct intake_item *i = d->intake.aside.first; i; i = i->next)
+        i->sent_ns = 0;
+}
+
+void driver_deadlines(struct driver *d)
+{
+    uint64_t now = clock_monotonic_ns();
+    finish_list(d, &d->intake.aside, ERR_NO_QUORUM, now);
+    finish_list(d, &d->intake.waiting, ERR_NO_QUORUM, now);
+    finish_list(d, &d->intake.proposed, ERR_NO_QUORUM, now);
+    driver_route_all(d);
+}
+
+enum err driver_submit(struct driver *d, struct submission *s)
+{
+    if (d->phase != DRIVER_RUNNING && d->phase != DRIVER_OPENING) return ERR_STOPPED;
+    if (d->quarantined) return ERR_QUARANTINED;
+    if (d->space_low) return ERR_FULL;
+    enum err e = intake_add_own(&d->intake, s);
+    if (e != OK) {
+        d->counters.busy++;
+        return e;
+    }
+    d->counters.submitted++;
+    if (d->raft) route(d, &s->driver, clock_monotonic_ns());
+    return OK;
+}
+
+void driver_forwarded(struct driver *d, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 1);
+    struct bytes request = unpack_bin(&u, LIMIT_REQUEST);
+    enum err e = unpack_done(&u);
+    if (e != OK) {
+        driver_every(&d->counters.bad_messages, "a forwarded request", from, e);
+        return;
+    }
+    if (!d->leads || d->space_low || d->quarantined) return; /* it is sent again, to the leader of then */
+    e = intake_add_forwarded(&d->intake, from, request);
+    if (e == ERR_BUSY)
+        d->counters.busy++;
+    else if (e != OK && e != ERR_EXISTS)
+        driver_every(&d->counters.bad_messages, "a forwarded request", from, e);
+    if (e == OK) d->dirty = true;
+}
+
+/* ---- blocks ---- */
+
+static bool may_propose(const struct driver *d, const struct raft_status *status)
+{
+    uint64_t in_flight = status->last.index - status->commit;
+    if (status->role != RAFT_LEADER || status->transfer != 0) return false;
+    if (in_flight >= LIMIT_BLOCKS_IN_FLIGHT) return false;
+    if (in_flight >= BLOCKS_SMALL && !intake_fills_block(&d->intake)) return false;
+    return d->pipeline_bytes + d->applying_bytes < LIMIT_UNAPPLIED_BYTES &&
+           status->last.index - (d->apply_next - 1) + d->applying < LIMIT_PIPELINE / 2;
+}
+
+static struct raft_blob *wrap(struct buffer *b)
+{
+    struct raft_blob *blob = b->failed ? NULL : raft_blob_wrap(buffer_bytes(b), free, b->data);
+    if (!blob) buffer_free(b);
+    return blob;
+}
+
+/* The entry's bytes: room for the head, the block, the leader's signature over both places. */
+static struct raft_blob *assemble(struct driver *d, const struct raft_status *status, const struct bytes *requests,
+                                  uint32_t count, struct digest *hash)
+{
+    struct buffer b = {0};
+    size_t size = ENTRY_HEAD + BLOCK_OVERHEAD;
+    for (uint32_t i = 0; i < count; i++)
+        size += requests[i].size + BLOCK_REQUEST_OVERHEAD;
+    if (!buffer_extend(&b, size)) return NULL; /* all at once: no copies as it grows */
+    b.size = ENTRY_HEAD;
+    uint64_t now = clock_wall_ms();
+    block_encode(&b, now > d->last_time_ms ? now : d->last_time_ms, requests, count);
+    if (b.failed || b.size > LIMIT_BLOCK) {
+        buffer_free(&b);
+        return NULL;
+    }
+    struct block_place place = {
+        .cluster = d->o.genesis->cluster, .term = status->term, .index = status->last.index + 1};
+    entry_sign(&b, &place, d->o.self, &d->o.keys->message);
+    *hash = place.hash;
+    return wrap(&b);
+}
+
+static enum err propose(struct driver *d, const struct raft_status *status, struct raft_blob *blob,
+                        const struct digest *hash)
+{
+    struct raft_entry entry = {
+        .index = status->last.index + 1, .term = status->term, .type = RAFT_ENTRY_BLOCK, .blob = blob};
+    raft_index index;
+    struct block_job *job = block_job_new(d, &entry);
+    job->hash = *hash;
+    enum err e = block_job_decode(job);
+    /* Every follower would refuse it, for ever. Submissions are checked, and so was what was forwarded. */
+    CHECK(e != OK || job->decoded);
+    if (e == OK) e = raft_propose(d->raft, &index, &blob, 1);
+    if (e == OK) {
+        CHECK(index == entry.index);
+        job_list_add(&d->admitted, &job->apply.job);
+    } else {
+        block_job_drop(job);
+    }
+    return e;
+}
+
+static bool propose_block(struct driver *d, const struct raft_status *status)
+{
+    struct bytes requests[LIMIT_BLOCK_REQUESTS];
+    struct digest hash;
+    uint32_t count = intake_propose(&d->intake, requests);
+    struct raft_blob *blob = assemble(d, status, requests, count, &hash);
+    enum err e = blob ? propose(d, status, blob, &hash) : ERR_NOMEM;
+    raft_blob_release(blob);
+    if (e == OK) return true;
+    intake_withdraw(&d->intake, requests, count); /* backlog full, no memory: it goes on with the next event */
+    return false;
+}
+
+void driver_propose(struct driver *d)
+{
+    struct raft_status status;
+    if (!d->leads || d->quarantined || d->space_low) return;
+    while (d->intake.waiting.count > 0) {
+        raft_status_get(d->raft, &status);
+        if (!may_propose(d, &status) || !propose_block(d, &status)) return;
+    }
+}
