@@ -38,6 +38,8 @@ REPLAY    = $(patsubst tests/fuzz/%.c,$(BUILD)/replay/%,$(fuzz_src))
 PROGS     = $(if $(wildcard node/main.c),$(BUILD)/consiliumd) $(if $(wildcard cli/main.c),$(BUILD)/consilium)
 
 all: $(PROGS)
+# The client carries the default policy (cli/default_policy.c reads it with .incbin).
+$(BUILD)/cli/default_policy.o: configs/policy.conf
 .PHONY: all deps check asan tsan lint fuzz sim bench demo demo-stop clean unit cluster replay tools
 
 $(BUILD)/%.o: %.c

@@ -87,8 +87,7 @@ static bool may_have_no_passphrase(const struct identity *identity)
            identity->file.cost.passes == PASSPHRASE_COST_LEAST.passes;
 }
 
-/* The first line of a file. */
-static enum err read_passphrase_file(struct buffer *out, const char *path, struct failure *failure)
+enum err passphrase_read(struct buffer *out, const char *path, struct failure *failure)
 {
     enum err e = file_read(out, path, 4 * KIB, failure);
     if (e != OK) return e;
@@ -106,7 +105,7 @@ enum err identity_open(struct identity *identity, const char *path, const char *
     if (may_have_no_passphrase(identity) && identity_unlock(identity, (struct bytes){0}, NULL) == OK) return OK;
     struct buffer passphrase = {0};
     if (passphrase_file)
-        e = read_passphrase_file(&passphrase, passphrase_file, failure);
+        e = passphrase_read(&passphrase, passphrase_file, failure);
     else
         e = terminal_passphrase(&passphrase, "Passphrase: ", failure);
     if (e == OK) e = identity_unlock(identity, buffer_bytes(&passphrase), failure);

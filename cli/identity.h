@@ -39,6 +39,8 @@ enum err identity_unlock(struct identity *identity, struct bytes passphrase, str
  * `passphrase_file` (its first line), the terminal. ERR_NO_KEY where none can be had. */
 enum err identity_open(struct identity *identity, const char *path, const char *passphrase_file,
                        struct failure *failure);
+/* The first line of a passphrase file; wiped by the caller. ERR_NO_KEY: it is empty. */
+enum err passphrase_read(struct buffer *out, const char *path, struct failure *failure);
 void identity_close(struct identity *identity); /* wipes */
 
 /* Makes a new key and writes it, never over a file; mode 0600. An empty

@@ -49,10 +49,43 @@ int exit_code_of(enum err code)
     return EXIT_FAILED;
 }
 
-int exit_code_of_reason(unsigned reason)
+enum err err_of_reason(unsigned reason)
 {
-    if (reason == REASON_CONFLICT) return EXIT_CONFLICT;
-    return reason >= REASON_NO_PERMISSION && reason <= REASON_LAST_ADMINISTRATOR ? EXIT_DENIED : EXIT_FAILED;
+    switch ((enum reason)reason) {
+    case REASON_NONE: return OK;
+    case REASON_NO_PERMISSION:
+    case REASON_SCOPE:
+    case REASON_CONFIDENTIALITY:
+    case REASON_DISABLED:
+    case REASON_KEY_REVOKED:
+    case REASON_ROLE_NOT_GRANTABLE:
+    case REASON_LAST_ADMINISTRATOR: return ERR_DENIED;
+    case REASON_UNKNOWN_USER:
+    case REASON_UNKNOWN_PATIENT:
+    case REASON_UNKNOWN_RECORD:
+    case REASON_UNKNOWN_VERSION:
+    case REASON_UNKNOWN_ROLE:
+    case REASON_KEY_UNKNOWN: return ERR_NOT_FOUND;
+    case REASON_USER_EXISTS:
+    case REASON_LOGIN_TAKEN:
+    case REASON_RECORD_EXISTS:
+    case REASON_KEY_EXISTS: return ERR_EXISTS;
+    case REASON_CONFLICT: return ERR_CONFLICT;
+    case REASON_KEY_NOT_ACTIVE: return ERR_NOT_READY;
+    case REASON_TOO_MANY_KEYS: return ERR_TOO_LARGE;
+    case REASON_RECORD_DELETED:
+    case REASON_NOT_A_PATIENT:
+    case REASON_UNCHANGED:
+    case REASON_POLICY_INVALID:
+    case REASON_FIELDS: return ERR_INVALID;
+    case REASON_NOT_A_MEMBER:
+    case REASON_WRONG_PHASE:
+    case REASON_WRONG_ATTEMPT:
+    case REASON_ALREADY_DONE:
+    case REASON_COMMITMENT:
+    case REASON_TOO_EARLY: return ERR_UNEXPECTED; /* of nodes only */
+    }
+    return ERR_DENIED; /* a newer node's reason */
 }
 
 /* --- text from others --- */

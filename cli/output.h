@@ -26,9 +26,9 @@ enum exit_code {
     EXIT_CONFLICT = 7,
 };
 int exit_code_of(enum err code);
-/* Of a denied operation's reason: the policy's own denials are EXIT_DENIED, a
- * conflict EXIT_CONFLICT, what can't be done at all (no such record) EXIT_FAILED. */
-int exit_code_of_reason(unsigned reason);
+/* What a denied operation's reason is as an error: ERR_DENIED where the policy
+ * forbids it, else ERR_CONFLICT, ERR_NOT_FOUND, ERR_EXISTS ... */
+enum err err_of_reason(unsigned reason);
 
 struct output {
     bool json;

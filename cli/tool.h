@@ -34,9 +34,10 @@ void tool_close(struct tool *t);
 /* Prints tool->failure; its exit code. */
 int tool_failed(struct tool *t);
 
-/* Submits one operation. OK: approved and co-signed, *out is set (free with
- * submission_free). A denial is ERR_DENIED (or ERR_CONFLICT) with the reason in
- * tool->failure; `denied_exit` then holds the exit code for it (tool_failed uses it). */
+/* Submits one operation. OK: approved and co-signed, *out is set (zero it
+ * before; free with submission_free in every case). A denial is an error
+ * (err_of_reason) with the entry and the reason in tool->failure. A query whose
+ * rows were lost on the way is asked anew. */
 enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft);
 
 /* Operand i, CHECKed to be there. */
@@ -45,5 +46,11 @@ const char *tool_operand(const struct tool *t, size_t i);
 enum err tool_confirm(struct tool *t, const char *question);
 /* --purpose CODE, or `otherwise`. */
 enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise);
+/* --limit N and --cursor HEX of commands that page. The cursor is allocated. */
+enum err tool_page(struct tool *t, uint32_t *limit, uint32_t otherwise, uint32_t most, struct buffer *cursor);
+/* Says on standard error how to go on, and how many rows policy withheld. */
+void tool_page_end(struct tool *t, struct bytes cursor, uint64_t left_out);
+/* "done": the entry that says so, with `more` fields (taken over, may be NULL) above it. */
+int tool_done(struct tool *t, const struct submission *s, const struct column *columns, size_t count, json_t *more);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <uv.h>
 
+#include "base/version.h"
 #include "consensus/catchup.h"
 #include "consensus/driver.h"
 #include "consensus/keygen_agent.h"
@@ -20,8 +21,6 @@
 #include "node/identity.h"
 #include "storage/log.h"
 #include "storage/store.h"
-
-#define CONSILIUM_VERSION "0.1"
 
 struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */

@@ -1,0 +1,217 @@
+/* status, checkpoint, lookup. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/receipt.h"
+#include "cli/tool.h"
+#include "ledger/checkpoint.h"
+
+/* --- status --- */
+
+static json_t *member_json(const struct message_member *m, uint64_t ledger_end)
+{
+    char root[17];
+    hex_format(root, m->root.bytes, 8);
+    uint64_t lag = ledger_end > m->ledger_size ? ledger_end - m->ledger_size : 0;
+    json_t *o = json_pack("{s:i, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:b, s:o}", "node",
+                          (int)m->member, "name", json_text(m->name), "hospital", json_text(m->hospital), "reachable",
+                          m->reachable, "state", json_text(m->reachable ? m->state : bytes_text("unreachable")), "term",
+                          (json_int_t)m->term, "last", (json_int_t)m->last, "applied", (json_int_t)m->applied,
+                          "cosigned", (json_int_t)m->cosigned_size, "witnessed", (json_int_t)m->witnessed_size, "size",
+                          (json_int_t)m->ledger_size, "lag", (json_int_t)lag, "root", json_digest(&m->root),
+                          "root_start", root, "version", json_text(m->version), "leads", m->leads, "time",
+                          json_time(m->time_ms));
+    CHECK(o != NULL);
+    return o;
+}
+
+static json_t *status_json(const struct cluster *c, const struct message_status_ok *m)
+{
+    json_t *rows = json_array(), *counters = json_object();
+    uint64_t end = 0;
+    int reachable = 0;
+    for (uint32_t i = 0; i < m->member_count; i++)
+        if (m->members[i].reachable && m->members[i].ledger_size > end) end = m->members[i].ledger_size;
+    for (uint32_t i = 0; i < m->member_count; i++) {
+        reachable += m->members[i].reachable;
+        json_array_append_new(rows, member_json(&m->members[i], end));
+    }
+    for (uint32_t i = 0; i < m->counter_count; i++) {
+        char name[LIMIT_NAME + 1];
+        snprintf(name, sizeof name, "%.*s", (int)m->counters[i].name.size, (const char *)m->counters[i].name.data);
+        json_object_set_new(counters, name, json_integer((json_int_t)m->counters[i].value));
+    }
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:s, s:s}", "asked", cluster_member_name(c, c->member),
+                     "origin", c->genesis.origin, "nodes", (int)c->genesis.member_count, "faulty", (int)c->genesis.faulty,
+                     "quorum", (int)c->genesis.quorum, "reachable", reachable, "opening_possible",
+                     reachable >= (int)c->genesis.quorum, "members", rows, "counters", counters, "state", c->state,
+                     "warning", c->warning);
+}
+
+static void say_what_is_possible(struct tool *t, const json_t *status)
+{
+    const struct genesis *g = &t->cluster.genesis;
+    uint32_t reachable = (uint32_t)json_integer_value(json_object_get(status, "reachable"));
+    printf("\n%s: opening needs %u nodes, %u reachable%s.\n", g->origin, g->quorum, reachable,
+           reachable >= g->quorum ? "" : ": NOTHING can be opened or recorded as done now");
+    if (reachable >= g->quorum && reachable < g->member_count)
+        printf("%u more may fail before work stops.\n", reachable - g->quorum);
+    if (g->faulty == 0) puts("Crash-safe only (b = 0): a single node that lies is not caught; see 'consilium genesis show'.");
+    if (strcmp(t->cluster.state, "ready") != 0)
+        output_message(&t->output, "%s is not ready: %s", cluster_member_name(&t->cluster, t->cluster.member), t->cluster.state);
+    if (t->cluster.warning[0]) output_message(&t->output, "%s", t->cluster.warning);
+}
+
+int command_status(struct tool *t)
+{
+    static const struct column columns[] = {
+        {"name", "NODE", COLUMN_TEXT},        {"hospital", "HOSPITAL", COLUMN_TEXT}, {"state", "STATE", COLUMN_VERDICT},
+        {"term", "TERM", COLUMN_NUMBER},      {"last", "LAST", COLUMN_NUMBER},       {"applied", "APPLIED", COLUMN_NUMBER},
+        {"witnessed", "WITNESSED", COLUMN_NUMBER}, {"size", "LEDGER", COLUMN_NUMBER}, {"lag", "LAG", COLUMN_NUMBER},
+        {"root_start", "ROOT", COLUMN_TEXT},  {"version", "VERSION", COLUMN_TEXT}};
+    struct frame answer;
+    struct buffer question = {0};
+    message_empty_encode(&question);
+    struct message_status_ok *m = xcalloc(1, sizeof *m);
+    enum err e = tool_cluster(t);
+    if (e == OK) e = cluster_ask(&t->cluster, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, &t->failure);
+    if (e == OK) {
+        e = message_status_ok_decode(m, answer.body);
+        if (e != OK) fail(&t->failure, e, "the node's status can't be read: %s", err_text(e));
+    }
+    buffer_free(&question);
+    if (e == OK) {
+        json_t *status = status_json(&t->cluster, m);
+        CHECK(status != NULL);
+        if (t->output.json) {
+            output_json(&t->output, status);
+        } else {
+            output_rows(&t->output, columns, sizeof columns / sizeof columns[0],
+                        json_incref(json_object_get(status, "members")), NULL);
+            say_what_is_possible(t, status);
+            json_decref(status);
+        }
+    }
+    free(m);
+    return e == OK ? EXIT_DONE : tool_failed(t);
+}
+
+/* --- checkpoint --- */
+
+int command_checkpoint(struct tool *t)
+{
+    struct frame answer;
+    struct message_note m;
+    struct checkpoint checkpoint;
+    struct buffer question = {0};
+    message_empty_encode(&question);
+    enum err e = tool_cluster(t);
+    if (e == OK) e = cluster_ask(&t->cluster, &answer, MESSAGE_CHECKPOINT, buffer_bytes(&question), MESSAGE_NOTE, &t->failure);
+    buffer_free(&question);
+    if (e != OK) return tool_failed(t);
+    output_progress_end(&t->output);
+    e = message_note_decode(&m, answer.body);
+    if (e == OK && m.note.size == 0)
+        e = fail(&t->failure, ERR_NOT_WITNESSED, "there is no co-signed checkpoint yet");
+    else if (e == OK) {
+        e = checkpoint_verify(&checkpoint, m.note, &t->cluster.genesis);
+        if (e != OK) fail(&t->failure, e, "the checkpoint of %s does not verify: %s",
+                          cluster_member_name(&t->cluster, t->cluster.member), err_text(e));
+    } else {
+        fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
+    }
+    if (e != OK) return tool_failed(t);
+    if (t->output.json)
+        output_json(&t->output, json_pack("{s:s, s:I, s:o, s:o}", "origin", checkpoint.origin, "size",
+                                          (json_int_t)checkpoint.size, "root", json_digest(&checkpoint.root), "note",
+                                          json_text(m.note)));
+    else
+        fwrite(m.note.data, 1, m.note.size, stdout); /* exactly: it is what other tools of C2SP verify */
+    return EXIT_DONE;
+}
+
+/* --- lookup --- */
+
+/* The leaf must be of this request and of this identity: the node names only its index. */
+static enum err prove_found(struct tool *t, struct leaf *leaf, const struct frame *answer, struct message_cosigned *m,
+                            struct digest *hashes, const struct id *request)
+{
+    enum err e = message_cosigned_decode(m, hashes, LIMIT_PROOFS, answer->body);
+    if (e == OK && m->count != 1) e = ERR_MALFORMED;
+    if (e != OK) return fail(&t->failure, ERR_BAD_PROOF, "the node's receipt can't be read: %s", err_text(e));
+    e = receipt_check_leaf(leaf, &t->cluster.genesis, m->note, m->proofs[0].leaf, m->proofs[0].hashes,
+                           m->proofs[0].count, &t->failure);
+    if (e != OK) return e;
+    bool mine = leaf->genesis.size == 0 && id_equal(&leaf->operation.request_id, request) &&
+                id_equal(&leaf->operation.actor.id, &t->identity.user) &&
+                leaf_verify(leaf, &t->identity.public_key) == OK;
+    return mine ? OK : fail(&t->failure, ERR_BAD_PROOF, "entry %" PRIu64 " is not this request", leaf->index);
+}
+
+static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const struct id *request)
+{
+    struct buffer question = {0};
+    struct frame answer;
+    struct leaf leaf;
+    struct message_cosigned *m = xcalloc(1, sizeof *m);
+    struct digest *hashes = xcalloc(LIMIT_PROOFS, sizeof *hashes);
+    message_prove_encode(&question, &(struct message_prove){.count = 1, .leaves = {index}});
+    enum err e = cluster_ask(&t->cluster, &answer, MESSAGE_PROVE, buffer_bytes(&question), MESSAGE_COSIGNED, &t->failure);
+    if (e == OK) e = prove_found(t, &leaf, &answer, m, hashes, request);
+    if (e == OK) {
+        json_object_set_new(result, "decision", json_string(leaf.decision == DECISION_APPROVED ? "approved" : "denied"));
+        json_object_set_new(result, "reason", json_string(reason_text((enum reason)leaf.reason)));
+        json_object_set_new(result, "action", json_string(action_name((enum action)leaf.operation.action)));
+        json_object_set_new(result, "time", json_time(leaf.time_ms));
+    } else if (e == ERR_NOT_WITNESSED || e == ERR_TIMEOUT || e == ERR_NO_QUORUM) {
+        fail(&t->failure, ERR_NOT_WITNESSED, "recorded at %" PRIu64 ", not yet co-signed", index);
+    }
+    free(hashes);
+    free(m);
+    buffer_free(&question);
+    return e;
+}
+
+static enum err lookup(struct tool *t, json_t *result)
+{
+    struct id request;
+    struct found found;
+    uint64_t issued_at_ms;
+    const char *token = tool_operand(t, 0);
+    if (request_token_parse(&issued_at_ms, &request, token) != OK)
+        return fail(&t->failure, ERR_USAGE, "'%s' is no request token; they look like 1767225600000-abc...", token);
+    enum err e = tool_cluster(t);
+    if (e == OK) e = tool_identity(t);
+    if (e == OK) e = submit_lookup(&found, &t->cluster, &t->identity, issued_at_ms, &request, &t->failure);
+    if (e != OK) return e;
+    switch (found.fate) {
+    case FATE_RECORDED: break;
+    case FATE_NOT_RECORDED:
+        json_object_set_new(result, "fate", json_string("not recorded, and never will be: it is safe to do it again"));
+        return OK;
+    case FATE_UNKNOWN:
+        return fail(&t->failure, ERR_NO_QUORUM, "not recorded so far, and not sure yet that it won't be; ask again later");
+    }
+    json_object_set_new(result, "fate", json_string("recorded"));
+    json_object_set_new(result, "entry", json_integer((json_int_t)found.index));
+    return ask_proof(t, result, found.index, &request);
+}
+
+int command_lookup(struct tool *t)
+{
+    static const struct column columns[] = {{"fate", "fate", COLUMN_TEXT},       {"action", "action", COLUMN_TEXT},
+                                            {"decision", "decision", COLUMN_VERDICT}, {"reason", "reason", COLUMN_TEXT},
+                                            {"entry", "entry", COLUMN_NUMBER},   {"time", "at", COLUMN_TIME}};
+    json_t *result = json_object();
+    if (lookup(t, result) != OK) {
+        json_decref(result);
+        return tool_failed(t);
+    }
+    output_fields(&t->output, columns, sizeof columns / sizeof columns[0], result);
+    return EXIT_DONE;
+}

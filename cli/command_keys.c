@@ -1,0 +1,117 @@
+/* key new, key public, key assign, whoami. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/files.h"
+#include "cli/profile.h"
+#include "cli/terminal.h"
+#include "cli/tool.h"
+#include "crypto/secret.h"
+
+/* Twice at a terminal, since a slip would lock the key away for good. */
+static enum err ask_new_passphrase(struct buffer *out, struct failure *failure)
+{
+    struct buffer again = {0};
+    enum err e = terminal_passphrase(out, "New passphrase: ", failure);
+    if (e == OK && out->size == 0)
+        e = fail(failure, ERR_USAGE, "an empty passphrase protects nothing; if you mean it, give --no-passphrase");
+    if (e == OK) e = terminal_passphrase(&again, "Once more: ", failure);
+    if (e == OK && !bytes_equal(buffer_bytes(out), buffer_bytes(&again)))
+        e = fail(failure, ERR_PASSPHRASE, "the two passphrases differ; no key was made");
+    secret_wipe_buffer(&again);
+    return e;
+}
+
+static enum err new_passphrase(struct tool *t, struct buffer *out)
+{
+    const char *file = t->settings.values[SETTING_PASSPHRASE_FILE];
+    if (option_given(t->line, "no-passphrase")) return OK;
+    return file ? passphrase_read(out, file, &t->failure) : ask_new_passphrase(out, &t->failure);
+}
+
+static enum err parse_user_option(struct tool *t, struct id *user, bool *given)
+{
+    const char *text = option_text(t->line, "user");
+    *given = text != NULL;
+    if (text && (id_parse(user, text) != OK || id_is_zero(user)))
+        return fail(&t->failure, ERR_USAGE, "--user takes an id of 26 characters, not '%s'", text);
+    return OK;
+}
+
+static int print_identity(struct tool *t, const char *path)
+{
+    static const struct column columns[] = {
+        {"file", "file", COLUMN_TEXT}, {"user", "user", COLUMN_TEXT}, {"public_key", "public key", COLUMN_TEXT}};
+    struct identity identity;
+    if (identity_read(&identity, path, &t->failure) != OK) return tool_failed(t);
+    struct digest key;
+    memcpy(key.bytes, identity.public_key.bytes, sizeof key.bytes);
+    json_t *o = json_object();
+    json_object_set_new(o, "file", json_text(bytes_text(path)));
+    json_object_set_new(o, "user", json_id(&identity.user));
+    json_object_set_new(o, "public_key", json_digest(&key));
+    output_fields(&t->output, columns, sizeof columns / sizeof columns[0], o);
+    identity_close(&identity);
+    return EXIT_DONE;
+}
+
+int command_key_new(struct tool *t)
+{
+    const char *path = option_text(t->line, "output");
+    struct buffer passphrase = {0};
+    struct id user;
+    bool given;
+    struct sign_public key;
+    enum err e = parse_user_option(t, &user, &given);
+    if (e == OK) e = new_passphrase(t, &passphrase);
+    if (e == OK) e = identity_create(path, buffer_bytes(&passphrase), given ? &user : NULL, &key, &t->failure);
+    secret_wipe_buffer(&passphrase);
+    if (e != OK) return tool_failed(t);
+    if (option_given(t->line, "no-passphrase"))
+        output_message(&t->output, "%s has no passphrase: whoever reads the file can act as its owner", path);
+    return print_identity(t, path);
+}
+
+int command_key_public(struct tool *t)
+{
+    struct sign_public key;
+    struct buffer text = {0};
+    if (public_key_read(&key, tool_operand(t, 0), &t->failure) != OK) return tool_failed(t);
+    public_key_format(&text, &key);
+    fwrite(text.data, 1, text.size, stdout);
+    buffer_free(&text);
+    return EXIT_DONE;
+}
+
+int command_key_assign(struct tool *t)
+{
+    struct id user;
+    bool given;
+    enum err e = parse_user_option(t, &user, &given);
+    if (e == OK) e = identity_assign(tool_operand(t, 0), &user, &t->failure);
+    return e == OK ? print_identity(t, tool_operand(t, 0)) : tool_failed(t);
+}
+
+/* What can be said without asking anybody. */
+static int whoami_offline(struct tool *t)
+{
+    const char *path = t->settings.values[SETTING_IDENTITY];
+    if (path) return print_identity(t, path);
+    tool_identity(t);
+    return tool_failed(t);
+}
+
+int command_whoami(struct tool *t)
+{
+    struct submission s = {0};
+    struct user_row row;
+    if (option_given(t->line, "offline")) return whoami_offline(t);
+    enum err e = profile_ask(t, &s, &row);
+    if (e == OK) {
+        json_t *o = user_row_json(&row);
+        tool_done(t, &s, USER_FIELDS, USER_FIELD_COUNT, o);
+    }
+    submission_free(&s);
+    return e == OK ? EXIT_DONE : tool_failed(t);
+}

@@ -1,0 +1,213 @@
+#include "cli/commands.h"
+
+#include <limits.h>
+
+#define OPTION_PURPOSE                                                                             \
+    {                                                                                              \
+        .name = "purpose", .value = "CODE", .help = "why: TREAT, ETREAT, HPAYMT, HOPERAT, PATRQT ... (HL7)"   \
+    }
+#define OPTION_LIMIT(text)                                                                         \
+    {                                                                                              \
+        .name = "limit", .letter = 'n', .value = "N", .help = text                                 \
+    }
+#define OPTION_CURSOR                                                                              \
+    {                                                                                              \
+        .name = "cursor", .value = "HEX", .help = "go on where a page ended"                       \
+    }
+#define OPTION_CONFIDENTIALITY(text)                                                               \
+    {                                                                                              \
+        .name = "confidentiality", .letter = 'c', .value = "N|R|V", .help = text                   \
+    }
+#define LOOKED_UP                                                                                  \
+    "Users and patients are named by id or by login name. A login name is looked up\n"             \
+    "first; that is an operation too, with an entry in the ledger."
+
+const struct option_row COMMON_OPTIONS[] = {
+    {.name = "cluster", .value = "FILE", .help = "the cluster's genesis file: what is trusted"},
+    {.name = "identity", .letter = 'i', .value = "FILE", .help = "your key file"},
+    {.name = "passphrase-file", .value = "FILE", .help = "its first line opens the key file"},
+    {.name = "via", .value = "NODE", .help = "only through this node"},
+    {.name = "timeout", .value = "SECONDS", .help = "how long to wait for the cluster (10)"},
+    {.name = "json", .help = "for programs"},
+    {.name = "yes", .letter = 'y', .help = "don't ask for confirmations"},
+    {.name = "help", .letter = 'h', .help = "this text"},
+    {.name = "version", .help = "the program's version"},
+    {0},
+};
+
+const struct command COMMANDS[] = {
+    {.name = "key new", .operands = "", .summary = "Make a key pair: your identity", .run = command_key_new,
+     .details = "The private key never leaves the file, which a passphrase seals (Argon2id).\n"
+                "Give 'key public FILE' to your administrator. Patients whom the hospital has\n"
+                "registered before name their id here.",
+     .example = "key new -o me.key\nkey new -o me.key --user 7mz3k2vq4t5yxw6lbjnfhsdg2e",
+     .options = {{.name = "output", .letter = 'o', .value = "FILE", .help = "where to write it; never over a file", .required = true},
+                 {.name = "user", .value = "ID", .help = "the id that you have already"},
+                 {.name = "no-passphrase", .help = "seal it with none (tests, services)"}}},
+    {.name = "key public", .operands = "FILE", .least = 1, .most = 1, .summary = "Print a key file's public key",
+     .run = command_key_public, .example = "key public me.key > me.pub"},
+    {.name = "key assign", .operands = "FILE", .least = 1, .most = 1, .summary = "Write into a key file whose it is",
+     .run = command_key_assign,
+     .details = "Needed once where the user was there before the key: a patient's first key, or\na further key of somebody.",
+     .example = "key assign me.key --user 7mz3k2vq4t5yxw6lbjnfhsdg2e",
+     .options = {{.name = "user", .value = "ID", .help = "the id that your administrator gave you", .required = true}}},
+    {.name = "whoami", .operands = "", .summary = "Show who you are to the cluster", .run = command_whoami,
+     .details = "Asking is an operation, with an entry in the ledger; --offline asks nobody.",
+     .example = "whoami",
+     .options = {{.name = "offline", .help = "only what the key file says"}}},
+
+    {.name = "genesis", .operands = "", .summary = "Make a cluster's genesis file", .run = command_genesis,
+     .details = "Every operator compares the cluster id that this prints with the others.\n"
+                "--faulty is b, how many nodes may lie: 0 with three nodes, else 1.",
+     .example = "genesis --origin consilium/north --member a.descriptor --member b.descriptor "
+                "--member c.descriptor --member d.descriptor --admin root.pub -o north.genesis",
+     .options = {{.name = "origin", .value = "NAME", .help = "the cluster's name, like consilium/north", .required = true},
+                 {.name = "member", .value = "FILE", .help = "a node's descriptor", .repeated = true, .required = true},
+                 {.name = "admin", .value = "FILE", .help = "a first administrator's public key", .repeated = true, .required = true},
+                 {.name = "policy", .value = "FILE", .help = "the first policy (default: configs/policy.conf)"},
+                 {.name = "faulty", .value = "B", .help = "nodes that may lie"},
+                 {.name = "approvals", .value = "M", .help = "administrators who must approve a proposal (1)"},
+                 {.name = "output", .letter = 'o', .value = "FILE", .help = "where to write it", .required = true}}},
+    {.name = "genesis show", .operands = "[FILE]", .most = 1, .summary = "Print what operators compare, in plain words",
+     .run = command_genesis_show, .example = "genesis show north.genesis",
+     .options = {{.name = "with-policy", .help = "the first policy, too"}}},
+
+    {.name = "status", .operands = "", .summary = "Show the nodes, and what is possible now", .run = command_status,
+     .details = "Asks one node, which tells what it knows of the others. With --json also its counters.",
+     .example = "status"},
+    {.name = "checkpoint", .operands = "", .summary = "Print the newest co-signed checkpoint", .run = command_checkpoint,
+     .details = "A C2SP signed note (tlog-checkpoint, cosignature/v1), verified before it is printed.",
+     .example = "checkpoint"},
+    {.name = "node keys", .operands = "", .summary = "Print the nodes' verifier keys for checkpoints", .run = command_node_keys,
+     .details = "One C2SP verifier key a line, from the genesis file; nobody is asked.", .example = "node keys"},
+    {.name = "lookup", .operands = "TOKEN", .least = 1, .most = 1, .summary = "Find out what became of a request",
+     .run = command_lookup, .details = "After a time-out, the message names the token.",
+     .example = "lookup 1767225600000-7mz3k2vq4t5yxw6lbjnfhsdg2e"},
+
+    {.name = "user add", .operands = "", .summary = "Register a user", .run = command_user_add,
+     .details = "The name, address, designation and number can be erased later; they stand in no\n"
+                "ledger entry. A user without a key (a patient, mostly) can get one with 'user key'.",
+     .example = "user add --role doctor --hospital Mercy --login house --name \"Gregory House\" --key house.pub",
+     .options = {{.name = "role", .value = "ROLE", .help = "doctor, nurse, patient, registrar, admin ...", .required = true},
+                 {.name = "hospital", .value = "H", .help = "the user's hospital", .required = true},
+                 {.name = "login", .value = "NAME", .help = "a login name, unique in the cluster"},
+                 {.name = "name", .value = "TEXT", .help = "the person's name"},
+                 {.name = "address", .value = "TEXT", .help = "their address"},
+                 {.name = "designation", .value = "TEXT", .help = "their title or department"},
+                 {.name = "number", .value = "TEXT", .help = "the hospital's own number for them"},
+                 {.name = "key", .value = "FILE|HEX", .help = "their public key", .repeated = true},
+                 {.name = "id", .value = "ID", .help = "instead of an id from the key, or a random one"},
+                 OPTION_PURPOSE}},
+    {.name = "user show", .operands = "USER", .least = 1, .most = 1, .summary = "Show a user", .run = command_user_show,
+     .details = "By id or login name. Asking is an operation, with an entry in the ledger.",
+     .example = "user show house", .options = {OPTION_PURPOSE}},
+    {.name = "user search", .operands = "[TEXT]", .most = 1, .summary = "Search users by name, role or hospital",
+     .run = command_user_search,
+     .details = "Root and admin users are never found. The search is an entry in the ledger; the\ntext searched for is not part of it.",
+     .example = "user search miller --role patient",
+     .options = {{.name = "role", .value = "ROLE", .help = "only this role"},
+                 {.name = "hospital", .value = "H", .help = "only this hospital"},
+                 OPTION_LIMIT("users of one page (50)"), OPTION_CURSOR, OPTION_PURPOSE}},
+    {.name = "user update", .operands = "USER", .least = 1, .most = 1, .summary = "Change a user's data or role",
+     .run = command_user_update, .details = "What is not given stays as it is.\n" LOOKED_UP,
+     .example = "user update house --designation \"Head of Diagnostics\"",
+     .options = {{.name = "role", .value = "ROLE", .help = "another role"},
+                 {.name = "hospital", .value = "H", .help = "another hospital"},
+                 {.name = "login", .value = "NAME", .help = "another login name"},
+                 {.name = "name", .value = "TEXT", .help = "another name"},
+                 {.name = "address", .value = "TEXT", .help = "another address"},
+                 {.name = "designation", .value = "TEXT", .help = "another title or department"},
+                 {.name = "number", .value = "TEXT", .help = "another number of the hospital's own"},
+                 OPTION_PURPOSE}},
+    {.name = "user disable", .operands = "USER", .least = 1, .most = 1, .summary = "Disable a user, or enable them again",
+     .run = command_user_disable, .details = LOOKED_UP, .example = "user disable house --note \"left the hospital\"",
+     .options = {{.name = "enable", .help = "enable them again"}, {.name = "note", .value = "TEXT", .help = "why"}, OPTION_PURPOSE}},
+    {.name = "user key", .operands = "USER KEY", .least = 2, .most = 2, .summary = "Give a user a key, or revoke one",
+     .run = command_user_key,
+     .details = "KEY is a file or the text of 'key public'. Its owner then runs 'key assign' once.\n" LOOKED_UP,
+     .example = "user key 7mz3k2vq4t5yxw6lbjnfhsdg2e patient.pub",
+     .options = {{.name = "revoke", .help = "take it away"}, OPTION_PURPOSE}},
+
+    {.name = "team add", .operands = "PATIENT USER", .least = 2, .most = 2, .summary = "Add somebody to a patient's treatment team",
+     .run = command_team_add, .details = LOOKED_UP, .example = "team add jmiller house", .options = {OPTION_PURPOSE}},
+    {.name = "team remove", .operands = "PATIENT USER", .least = 2, .most = 2, .summary = "Remove somebody from it",
+     .run = command_team_remove, .details = LOOKED_UP, .example = "team remove jmiller house", .options = {OPTION_PURPOSE}},
+    {.name = "team list", .operands = "PATIENT", .least = 1, .most = 1, .summary = "List a patient's treatment team",
+     .run = command_team_list, .details = LOOKED_UP, .example = "team list jmiller"},
+
+    {.name = "record create", .operands = "[FILE]", .most = 1, .summary = "Store a record: a file, standard input, or vital signs",
+     .run = command_record_create,
+     .details = "The content is encrypted here, to a key that only k nodes together can use.\n"
+                "--set makes a FHIR vital-signs Observation, or a Bundle of several: temperature,\n"
+                "heart_rate, respiratory_rate, oxygen_saturation, blood_pressure, weight, height,\n"
+                "bmi, head_circumference.\n" LOOKED_UP,
+     .example = "record create --patient jmiller --kind Note note.txt\n"
+                "record create --patient jmiller --set temperature=38.5 --set blood_pressure=120/80",
+     .options = {{.name = "patient", .value = "PATIENT", .help = "whose record it is", .required = true},
+                 {.name = "kind", .letter = 'k', .value = "KIND", .help = "a FHIR resource type or a label (FHIR JSON says its own)"},
+                 OPTION_CONFIDENTIALITY("normal (default), restricted, very restricted"),
+                 {.name = "set", .value = "NAME=VALUE", .help = "a vital sign", .repeated = true}, OPTION_PURPOSE}},
+    {.name = "record show", .operands = "[RECORD]", .most = 1, .summary = "Open a record, or a patient's chart", .run = command_record_show,
+     .details = "The access stands in the ledger, co-signed, before anything opens. The content\n"
+                "comes byte for byte, unless standard output is a terminal.\n" LOOKED_UP,
+     .example = "record show 7mz3k2vq4t5yxw6lbjnfhsdg2e > record.json\nrecord show --patient jmiller -o chart/",
+     .options = {{.name = "version", .value = "N", .help = "an earlier version"},
+                 {.name = "patient", .value = "PATIENT", .help = "the latest version of all that you may see"},
+                 {.name = "output", .letter = 'o', .value = "FILE", .help = "into a file (a chart: a folder)"},
+                 OPTION_LIMIT("records of one page of a chart (512)"), OPTION_CURSOR, OPTION_PURPOSE}},
+    {.name = "record update", .operands = "RECORD [FILE]", .least = 1, .most = 2, .summary = "Make a new version of a record",
+     .run = command_record_update,
+     .details = "Reads the latest version first (an entry in the ledger), shows what changes and\n"
+                "asks; with --base N it doesn't ask, and if N is not the latest, exits with 7.\n"
+                "Identical content makes no new version. With --base, --patient and\n"
+                "--confidentiality together nothing is read: for roles that only file.",
+     .example = "record update 7mz3k2vq4t5yxw6lbjnfhsdg2e --base 1 note.txt",
+     .options = {{.name = "base", .letter = 'b', .value = "N", .help = "the version that this one replaces"},
+                 {.name = "patient", .value = "PATIENT", .help = "whose record it is"},
+                 OPTION_CONFIDENTIALITY("as before, unless given"),
+                 {.name = "set", .value = "NAME=VALUE", .help = "a vital sign", .repeated = true}, OPTION_PURPOSE}},
+    {.name = "record delete", .operands = "RECORD", .least = 1, .most = 1, .summary = "Delete a record; its history stays",
+     .run = command_record_delete,
+     .details = "Asks for the record's latest version first (an entry in the ledger), unless --base\nand --patient say it.",
+     .example = "record delete 7mz3k2vq4t5yxw6lbjnfhsdg2e",
+     .options = {{.name = "base", .letter = 'b', .value = "N", .help = "the latest version, as you know it"},
+                 {.name = "patient", .value = "PATIENT", .help = "whose record it is"}, OPTION_PURPOSE}},
+    {.name = "record history", .operands = "RECORD", .least = 1, .most = 1, .summary = "List a record's versions",
+     .run = command_record_history, .example = "record history 7mz3k2vq4t5yxw6lbjnfhsdg2e", .options = {OPTION_PURPOSE}},
+    {.name = "record copy", .operands = "RECORD", .least = 1, .most = 1, .summary = "Copy a record to a patient, encrypted anew",
+     .run = command_record_copy, .details = LOOKED_UP,
+     .example = "record copy 7mz3k2vq4t5yxw6lbjnfhsdg2e --patient jmiller",
+     .options = {{.name = "patient", .value = "PATIENT", .help = "whose record the copy is", .required = true},
+                 {.name = "version", .value = "N", .help = "an earlier version"},
+                 {.name = "kind", .letter = 'k', .value = "KIND", .help = "another kind"},
+                 OPTION_CONFIDENTIALITY("as the source, unless given"), OPTION_PURPOSE}},
+    {.name = "record list", .operands = "PATIENT", .least = 1, .most = 1, .summary = "List a patient's records",
+     .run = command_record_list, .details = LOOKED_UP, .example = "record list jmiller",
+     .options = {OPTION_LIMIT("records of one page (100)"), OPTION_CURSOR, OPTION_PURPOSE}},
+
+    {.name = "event add", .operands = "PATIENT WHAT [OBJECT]", .least = 2, .most = 3,
+     .summary = "Record an access that happened in another system", .run = command_event_add,
+     .details = "WHAT and OBJECT are codes (printable ASCII, no spaces); free text is for --note,\n"
+                "which can be erased.\n" LOOKED_UP,
+     .example = "event add jmiller bill.print invoice-2291 --note \"second copy\"",
+     .options = {{.name = "note", .value = "TEXT", .help = "in words"}, OPTION_PURPOSE}},
+    {.name = "log", .operands = "", .summary = "Show who accessed what, newest first", .run = command_log,
+     .details = "Without --patient, --actor or --all: patients see who touched their data, auditors\n"
+                "everything, others what they did themselves. The query is an entry itself.\n"
+                "Times: 2026-01-31, '2026-01-31 14:00', 12h, 7d, today, yesterday.\n" LOOKED_UP,
+     .example = "log\nlog --patient jmiller --decision denied --since 7d\nlog --all --follow",
+     .options = {{.name = "patient", .value = "PATIENT", .help = "about this person"},
+                 {.name = "actor", .value = "USER", .help = "by this person"},
+                 {.name = "action", .value = "ACTION", .help = "only this action, like record.read"},
+                 {.name = "decision", .value = "D", .help = "only approved, or only denied"},
+                 {.name = "since", .value = "TIME", .help = "from here on"},
+                 {.name = "until", .value = "TIME", .help = "up to here"},
+                 {.name = "all", .help = "about and by everybody"},
+                 {.name = "follow", .letter = 'f', .help = "then go on with new entries as they come"},
+                 OPTION_LIMIT("entries of one page (50)"), OPTION_CURSOR, OPTION_PURPOSE}},
+
+    {.name = "policy show", .operands = "", .summary = "Show the policy in force", .run = command_policy_show, .example = "policy show"},
+    {.name = "policy set", .operands = "FILE", .least = 1, .most = 1, .summary = "Set another policy for the whole cluster",
+     .run = command_policy_set, .example = "policy set policy.conf"},
+    {0},
+};

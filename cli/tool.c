@@ -1,0 +1,168 @@
+#include "cli/tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "cli/terminal.h"
+
+/* --- what a command needs --- */
+
+enum err tool_cluster(struct tool *t)
+{
+    const struct settings *s = &t->settings;
+    if (t->cluster_opened) return OK;
+    if (!s->values[SETTING_CLUSTER])
+        return fail(&t->failure, ERR_USAGE, "which cluster? Give --cluster FILE (its genesis file), set "
+                                            "CONSILIUM_CLUSTER, or write 'cluster = FILE' into ~/.config/consilium/config");
+    enum err e = cluster_open(&t->cluster, s->values[SETTING_CLUSTER], s->values[SETTING_VIA], settings_timeout_ms(s),
+                              &t->output, &t->failure);
+    t->cluster_opened = e == OK;
+    return e;
+}
+
+enum err tool_identity(struct tool *t)
+{
+    const struct settings *s = &t->settings;
+    if (t->identity_opened) return OK;
+    if (!s->values[SETTING_IDENTITY])
+        return fail(&t->failure, ERR_NO_KEY, "who are you? Give --identity FILE, set CONSILIUM_IDENTITY, or write "
+                                             "'identity = FILE' into ~/.config/consilium/config; "
+                                             "'consilium key new -o FILE' makes one");
+    enum err e = identity_open(&t->identity, s->values[SETTING_IDENTITY], s->values[SETTING_PASSPHRASE_FILE], &t->failure);
+    t->identity_opened = e == OK;
+    return e;
+}
+
+enum err tool_collective(struct tool *t)
+{
+    if (t->collective_known) return OK;
+    enum err e = tool_cluster(t);
+    if (e == OK) e = collective_get(&t->collective, &t->cluster, &t->failure);
+    t->collective_known = e == OK;
+    return e;
+}
+
+void tool_close(struct tool *t)
+{
+    output_progress_end(&t->output);
+    if (t->identity_opened) identity_close(&t->identity);
+    if (t->cluster_opened) cluster_close(&t->cluster);
+    settings_free(&t->settings);
+}
+
+int tool_failed(struct tool *t)
+{
+    CHECK(t->failure.code != OK);
+    return output_failure(&t->output, &t->failure);
+}
+
+const char *tool_operand(const struct tool *t, size_t i)
+{
+    CHECK(i < t->line->operand_count);
+    return t->line->operands[i];
+}
+
+enum err tool_confirm(struct tool *t, const char *question)
+{
+    if (option_given(t->line, "yes")) return OK;
+    output_progress_end(&t->output);
+    return terminal_confirm(question, &t->failure);
+}
+
+enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise)
+{
+    static const char *const codes[] = {
+#define X(name, number, code, text) code,
+        PURPOSE_LIST(X)
+#undef X
+    };
+    const char *code = option_text(t->line, "purpose");
+    *out = otherwise;
+    if (!code) return OK;
+    int number = purpose_from_code(code);
+    if (number > 0) {
+        *out = (enum purpose)number;
+        return OK;
+    }
+    const char *near = nearest(code, codes + 1, sizeof codes / sizeof codes[0] - 1);
+    return fail(&t->failure, ERR_USAGE, "there is no purpose '%s'%s%s%s", code, near ? "; did you mean '" : " (TREAT, ETREAT, "
+                "HPAYMT, HOPERAT, PATRQT, PUBHLTH, HRESCH, HLEGAL, HSYSADMIN, HCOMPL)", near ? near : "", near ? "'?" : "");
+}
+
+/* --- submitting --- */
+
+/* Whether an approved operation has rows to give. */
+static bool is_query(enum action action)
+{
+    return action == ACTION_USER_SEARCH || action == ACTION_TEAM_LIST || action == ACTION_RECORD_READ ||
+           action == ACTION_RECORD_HISTORY || action == ACTION_RECORD_LIST || action == ACTION_LOG_QUERY ||
+           action == ACTION_POLICY_SHOW;
+}
+
+static enum err check_outcome(struct tool *t, const struct outcome *o, enum action action)
+{
+    if (o->code != OK)
+        return fail(&t->failure, o->code, "%s was refused: %s", action_name(action), err_text(o->code));
+    if (o->decision == DECISION_APPROVED) return OK;
+    return fail(&t->failure, err_of_reason(o->reason), "%s was denied: %s (entry %llu)", action_name(action),
+                reason_text((enum reason)o->reason), (unsigned long long)o->index);
+}
+
+enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft)
+{
+    enum err e = tool_cluster(t);
+    if (e == OK) e = tool_identity(t);
+    for (int tries = 0; e == OK && tries < 2; tries++) {
+        submission_free(out);
+        e = submit(out, &t->cluster, &t->identity, draft, 1, &t->failure);
+        if (e == OK) e = check_outcome(t, &out->outcomes[0], draft->action);
+        if (!is_query(draft->action) || out->outcomes[0].answer.size > 0) break;
+    }
+    if (e == OK && is_query(draft->action) && out->outcomes[0].answer.size == 0)
+        e = fail(&t->failure, ERR_CLOSED, "entry %llu was recorded, but its answer was lost on the way",
+                 (unsigned long long)out->outcomes[0].index);
+    output_progress_end(&t->output);
+    return e;
+}
+
+/* --- results --- */
+
+int tool_done(struct tool *t, const struct submission *s, const struct column *columns, size_t count, json_t *more)
+{
+    struct column all[16] = {0};
+    json_t *object = more ? more : json_object();
+    CHECK(count + 2 <= sizeof all / sizeof all[0]);
+    for (size_t i = 0; i < count; i++)
+        all[i] = columns[i];
+    all[count] = (struct column){"entry", "entry", COLUMN_NUMBER};
+    all[count + 1] = (struct column){"entry_time", "at", COLUMN_TIME};
+    json_object_set_new(object, "entry", json_integer((json_int_t)s->outcomes[0].index));
+    json_object_set_new(object, "entry_time", json_time(s->outcomes[0].time_ms));
+    output_fields(&t->output, all, count + 2, object);
+    return EXIT_DONE;
+}
+
+enum err tool_page(struct tool *t, uint32_t *limit, uint32_t otherwise, uint32_t most, struct buffer *cursor)
+{
+    uint64_t number;
+    enum err e = option_number(&number, t->line, "limit", otherwise, 1, most, &t->failure);
+    const char *hex = option_text(t->line, "cursor");
+    *limit = (uint32_t)number;
+    if (e != OK || !hex) return e;
+    size_t size = strlen(hex) / 2;
+    uint8_t *room = size && size <= LIMIT_NAME ? buffer_extend(cursor, size) : NULL;
+    if (!room || hex_parse(room, size, hex) != OK)
+        return fail(&t->failure, ERR_USAGE, "--cursor takes what an earlier page ended with");
+    return OK;
+}
+
+void tool_page_end(struct tool *t, struct bytes cursor, uint64_t left_out)
+{
+    char hex[2 * LIMIT_NAME + 1];
+    if (left_out > 0)
+        output_message(&t->output, "%llu more are above what your role may see", (unsigned long long)left_out);
+    if (cursor.size == 0 || cursor.size > LIMIT_NAME) return;
+    hex_format(hex, cursor.data, cursor.size);
+    output_message(&t->output, "there is more: add --cursor %s", hex);
+}
