@@ -3,12 +3,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -18,8 +14,7 @@
 #include "net/client.h"
 #include "net/listener.h"
 #include "tests/lib/identities.h"
-
-#include <cmocka.h> /* last: it defines fail() */
+#include "tests/lib/unit.h"
 
 enum { ASK = 1, ANSWER = 2, FAULT = 3 };
 

@@ -1,12 +1,8 @@
 /* Links between nodes: several of them in one loop, with real sockets. */
 #include <errno.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,8 +10,7 @@
 #include "crypto/random.h"
 #include "net/peers.h"
 #include "tests/lib/identities.h"
-
-#include <cmocka.h> /* last: it defines fail() */
+#include "tests/lib/unit.h"
 
 #define NODES IDENTITIES
 
