@@ -40,7 +40,7 @@ void pack_id_optional(struct buffer *out, const struct id *id)
 
 struct id unpack_id_optional(struct unpack *u)
 {
-    struct id id;
+    struct id id = {{0}};
     unpack_optional(u, id.bytes, sizeof id.bytes);
     return id;
 }
@@ -52,7 +52,7 @@ void pack_digest_optional(struct buffer *out, const struct digest *digest)
 
 struct digest unpack_digest_optional(struct unpack *u)
 {
-    struct digest digest;
+    struct digest digest = {{0}};
     unpack_optional(u, digest.bytes, sizeof digest.bytes);
     return digest;
 }
@@ -64,7 +64,7 @@ void pack_signature(struct buffer *out, const struct signature *signature)
 
 struct signature unpack_signature(struct unpack *u)
 {
-    struct signature signature;
+    struct signature signature = {{0}};
     unpack_bin_exact(u, signature.bytes, sizeof signature.bytes);
     return signature;
 }
@@ -76,7 +76,7 @@ void pack_public(struct buffer *out, const struct sign_public *key)
 
 struct sign_public unpack_public(struct unpack *u)
 {
-    struct sign_public key;
+    struct sign_public key = {{0}};
     unpack_bin_exact(u, key.bytes, sizeof key.bytes);
     return key;
 }

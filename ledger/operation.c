@@ -42,7 +42,7 @@ void pack_actor(struct buffer *out, const struct actor *actor)
 
 struct actor unpack_actor(struct unpack *u)
 {
-    struct actor actor;
+    struct actor actor = {0};
     unpack_array_of(u, 3);
     actor.kind = (enum actor_kind)unpack_range(u, ACTOR_USER, ACTOR_NODE);
     actor.id = unpack_id_required(u);

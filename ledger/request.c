@@ -189,7 +189,7 @@ enum err request_builder_add(struct request_builder *b, const struct operation *
 
 static void builder_root(struct digest *root, const struct request_builder *b)
 {
-    struct digest nodes[TREE_LIST_NODES(LIMIT_OPERATIONS)];
+    struct digest nodes[TREE_LIST_NODES(LIMIT_OPERATIONS)] = {{{0}}};
     for (uint32_t i = 0; i < b->count; i++)
         tree_leaf_hash(&nodes[i], buffer_bytes(&b->operations[i]));
     *root = nodes[tree_list_build(nodes, b->count) - 1];

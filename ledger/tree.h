@@ -86,7 +86,7 @@ enum err tree_consistency_verify(uint64_t old_size, uint64_t new_size, const str
 /* All nodes of a tree over `count` leaf hashes, level after level from the
  * leaves; a node without a sibling is repeated one level up. The root is the
  * last one. */
-#define TREE_LIST_NODES(count) (2 * (count) + TREE_LEVELS) /* room, at least */
+#define TREE_LIST_NODES(count) (2 * (count) + 31) /* room: 2^k + 1 leaves have 2 * leaves + k - 1 nodes, the most */
 /* nodes[0 .. count - 1] are given; the rest is filled in. The number of nodes; count > 0 (CHECK). */
 uint32_t tree_list_build(struct digest *nodes, uint32_t count);
 /* Inclusion proof of leaf `index`; index < count (CHECK). */
