@@ -1,5 +1,9 @@
 #include "tests/lib/unit.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
 #include "ledger/action.h"
 #include "ledger/operation.h"
 #include "ledger/record.h"
@@ -73,12 +77,45 @@ static void test_confidentiality(void **state)
     assert_int_equal(confidentiality_parse(&c, "U"), ERR_INVALID);
 }
 
+/* The page for other implementers has every number with its name. */
+static void test_format_page_is_complete(void **state)
+{
+    (void)state;
+    FILE *file = fopen("ledger/FORMAT.md", "rb");
+    if (!file) {
+        printf("not run from the repository's root: ledger/FORMAT.md is not checked\n");
+        skip();
+    }
+    char *page = xcalloc(1, 256 * 1024), row[256];
+    size_t size = fread(page, 1, 256 * 1024 - 1, file);
+    fclose(file);
+    assert_true(size > 1000 && size < 256 * 1024 - 1);
+    int missing = 0;
+#define CHECK_ROW(number, text)                                                                    \
+    snprintf(row, sizeof row, "\n| %d | %s |", number, text);                                      \
+    if (!strstr(page, row)) missing++, printf("FORMAT.md has no row%s\n", row);
+#define X(name, number, permission, actor) CHECK_ROW(number, permission)
+    ACTION_LIST(X)
+#undef X
+#define X(name, number, text) CHECK_ROW(number, number ? text : "none")
+    REASON_LIST(X)
+#undef X
+#define X(name, number, code, text)                                                                \
+    snprintf(row, sizeof row, " %d %s", number, code);                                             \
+    if (number && !strstr(page, row)) missing++, printf("FORMAT.md has no purpose%s\n", row);
+    PURPOSE_LIST(X)
+#undef X
+    free(page);
+    assert_int_equal(missing, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_round_trip), cmocka_unit_test(test_numbers_are_stable),
         cmocka_unit_test(test_reasons_have_texts), cmocka_unit_test(test_purposes),
         cmocka_unit_test(test_confidentiality),
+        cmocka_unit_test(test_format_page_is_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
