@@ -54,6 +54,7 @@ static void reject(struct raft *r, const struct raft_message *m, raft_index from
     struct raft_message answer = {.type = RAFT_APPEND_ANSWER,
                                   .to = m->from,
                                   .rejected = true,
+                                  .round = m->round,
                                   .log = m->log,
                                   .match = durable_match(r),
                                   .checked = r->checked,
@@ -171,6 +172,7 @@ enum err raft_handle_heartbeat(struct raft *r, const struct raft_message *m)
     follow_commit(r, m->commit);
     struct raft_message answer = {.type = RAFT_HEARTBEAT_ANSWER,
                                   .to = m->from,
+                                  .round = m->round,
                                   .sent = m->sent,
                                   .match = durable_match(r),
                                   .checked = r->checked,

@@ -88,6 +88,8 @@ struct progress {
     raft_id id;
     bool voter;
     enum raft_progress state;
+    uint64_t round; /* a new one with each change of state: rejections of an older one are ignored,
+                       or a few lost appends would have each of a whole window's rejections send another window */
     raft_index match, next;
     bool paused;          /* probe: one append is out, wait for a heartbeat's answer */
     bool reading;         /* a read of our own log is out */
@@ -186,6 +188,7 @@ struct raft {
     /* leader */
     struct progress progress[LIMIT_NODES];
     unsigned progress_count;
+    uint64_t round; /* the last given out */
     raft_index term_start; /* our no-op */
     raft_id transfer;      /* target, 0: none */
     uint32_t transfer_elapsed;
@@ -244,8 +247,8 @@ enum err raft_handle_snapshot_answer(struct raft *r, const struct raft_message *
 /* raft_progress.c */
 struct progress *raft_progress_of(struct raft *r, raft_id id);
 void raft_progress_sync(struct raft *r); /* after the configuration changed */
-void raft_progress_probe(struct progress *p, raft_index next);
-void raft_progress_replicate(struct progress *p, raft_index next);
+void raft_progress_probe(struct raft *r, struct progress *p, raft_index next);
+void raft_progress_replicate(struct raft *r, struct progress *p, raft_index next);
 void raft_progress_matched(struct progress *p, raft_index match);
 bool raft_progress_active(const struct raft *r, const struct progress *p);
 void raft_flush(struct raft *r);

@@ -236,29 +236,22 @@ static void agreed(struct raft *r, struct progress *p, const struct raft_message
 {
     raft_progress_matched(p, m->match);
     raft_index have = index_max(p->match, m->checked);
-    if (p->state == RAFT_PROBE && have >= enough) raft_progress_replicate(p, have + 1);
-    if (p->state == RAFT_SNAPSHOT_SENT && have >= p->snapshot) raft_progress_replicate(p, have + 1);
+    if (p->state == RAFT_PROBE && have >= enough) raft_progress_replicate(r, p, have + 1);
+    if (p->state == RAFT_SNAPSHOT_SENT && have >= p->snapshot) raft_progress_replicate(r, p, have + 1);
     p->next = index_max(p->next, have + 1);
     raft_maybe_commit(r);
 }
 
-static bool is_current_rejection(const struct progress *p, raft_index rejected)
-{
-    if (p->state == RAFT_PROBE) return rejected == p->next - 1;
-    if (p->state == RAFT_SNAPSHOT_SENT) return rejected == p->snapshot;
-    return rejected >= p->match;
-}
-
 static void rejected(struct raft *r, struct progress *p, const struct raft_message *m)
 {
-    if (!is_current_rejection(p, m->log.index)) return;
+    if (m->round != p->round) return;
     raft_index agree = raft_log_find(&r->log, m->conflict.index, m->conflict.term);
     /* A term that we never had: none of its entries can match. */
     if (raft_log_term(&r->log, agree) != m->conflict.term && m->conflict_first)
         agree = index_min(agree, m->conflict_first - 1);
     /* Below what it once had durable: its disk lost something. It stops counting for that. */
     p->match = index_min(p->match, agree);
-    raft_progress_probe(p, agree + 1);
+    raft_progress_probe(r, p, agree + 1);
 }
 
 enum err raft_handle_append_answer(struct raft *r, const struct raft_message *m)
@@ -281,10 +274,11 @@ enum err raft_handle_heartbeat_answer(struct raft *r, const struct raft_message 
     struct progress *p = hear(r, m);
     if (!p) return OK;
     if (m->match > r->log.last || m->checked > r->log.last) return ERR_INVALID;
+    bool current = m->round == p->round;
     bool lost = p->state == RAFT_REPLICATE && m->sent > m->checked;
     bool offer_lost = p->state == RAFT_SNAPSHOT_SENT && !m->installing && m->checked < p->snapshot;
-    if (lost || offer_lost) raft_progress_probe(p, index_max(p->match, m->checked) + 1);
-    p->paused = false;
+    if (current && (lost || offer_lost)) raft_progress_probe(r, p, index_max(p->match, m->checked) + 1);
+    if (current) p->paused = false;
     /* Only a probe whose entries arrived is over: a peer that refuses them gets one append per heartbeat. */
     agreed(r, p, m, p->next);
     return OK;
@@ -294,7 +288,7 @@ enum err raft_handle_snapshot_answer(struct raft *r, const struct raft_message *
 {
     struct progress *p = hear(r, m);
     if (!p || !m->rejected || p->state != RAFT_SNAPSHOT_SENT) return OK;
-    raft_progress_probe(p, p->match + 1);
+    raft_progress_probe(r, p, p->match + 1);
     p->paused = true; /* a heartbeat later: it failed for a reason */
     return OK;
 }

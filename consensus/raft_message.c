@@ -65,6 +65,7 @@ static void pack_append(struct buffer *out, const struct raft_message *m)
 {
     pack_position(out, m->log);
     pack_uint(out, m->commit);
+    pack_uint(out, m->round);
     pack_array(out, (uint32_t)m->entry_count);
     for (size_t i = 0; i < m->entry_count; i++) {
         pack_array(out, 3);
@@ -91,6 +92,7 @@ static void unpack_append(struct unpack *u, struct raft_message *m)
 {
     m->log = unpack_position(u);
     m->commit = unpack_index(u);
+    m->round = unpack_uint(u);
     uint32_t count = unpack_array(u, LIMIT_RAFT_ENTRIES);
     if (!count || u->error) return;
     m->entries = calloc(count, sizeof *m->entries);
@@ -108,6 +110,7 @@ static void pack_append_answer(struct buffer *out, const struct raft_message *m)
 {
     pack_position(out, m->log);
     pack_bool(out, m->rejected);
+    pack_uint(out, m->round);
     pack_uint(out, m->match);
     pack_uint(out, m->checked);
     pack_position(out, m->conflict);
@@ -118,6 +121,7 @@ static void unpack_append_answer(struct unpack *u, struct raft_message *m)
 {
     m->log = unpack_position(u);
     m->rejected = unpack_bool(u);
+    m->round = unpack_uint(u);
     m->match = unpack_index(u);
     m->checked = unpack_index(u);
     m->conflict = unpack_position(u);
@@ -129,17 +133,20 @@ static void unpack_append_answer(struct unpack *u, struct raft_message *m)
 static void pack_heartbeat(struct buffer *out, const struct raft_message *m)
 {
     pack_uint(out, m->commit);
+    pack_uint(out, m->round);
     pack_uint(out, m->sent);
 }
 
 static void unpack_heartbeat(struct unpack *u, struct raft_message *m)
 {
     m->commit = unpack_index(u);
+    m->round = unpack_uint(u);
     m->sent = unpack_index(u);
 }
 
 static void pack_heartbeat_answer(struct buffer *out, const struct raft_message *m)
 {
+    pack_uint(out, m->round);
     pack_uint(out, m->sent);
     pack_uint(out, m->match);
     pack_uint(out, m->checked);
@@ -148,6 +155,7 @@ static void pack_heartbeat_answer(struct buffer *out, const struct raft_message 
 
 static void unpack_heartbeat_answer(struct unpack *u, struct raft_message *m)
 {
+    m->round = unpack_uint(u);
     m->sent = unpack_index(u);
     m->match = unpack_index(u);
     m->checked = unpack_index(u);
@@ -160,6 +168,7 @@ static void pack_snapshot(struct buffer *out, const struct raft_message *m)
 {
     pack_position(out, m->log);
     pack_uint(out, m->commit);
+    pack_uint(out, m->round);
     struct buffer config = {0};
     raft_config_encode(&config, &m->config, (struct bytes){0});
     if (config.failed) out->failed = true;
@@ -172,6 +181,7 @@ static void unpack_snapshot(struct unpack *u, struct raft_message *m)
 {
     m->log = unpack_position(u);
     m->commit = unpack_index(u);
+    m->round = unpack_uint(u);
     struct bytes config = unpack_bin(u, KIB);
     struct bytes manifest = unpack_bin(u, LIMIT_RAFT_MANIFEST);
     if (u->error) return;
@@ -213,11 +223,11 @@ static const struct codec {
     [RAFT_PREVOTE_ANSWER] = {"pre-vote answer", 2, pack_vote_answer, unpack_vote_answer},
     [RAFT_VOTE] = {"vote", 4, pack_vote_request, unpack_vote_request},
     [RAFT_VOTE_ANSWER] = {"vote answer", 2, pack_vote_answer, unpack_vote_answer},
-    [RAFT_APPEND] = {"append", 4, pack_append, unpack_append},
-    [RAFT_APPEND_ANSWER] = {"append answer", 8, pack_append_answer, unpack_append_answer},
-    [RAFT_HEARTBEAT] = {"heartbeat", 2, pack_heartbeat, unpack_heartbeat},
-    [RAFT_HEARTBEAT_ANSWER] = {"heartbeat answer", 4, pack_heartbeat_answer, unpack_heartbeat_answer},
-    [RAFT_SNAPSHOT] = {"snapshot", 5, pack_snapshot, unpack_snapshot},
+    [RAFT_APPEND] = {"append", 5, pack_append, unpack_append},
+    [RAFT_APPEND_ANSWER] = {"append answer", 9, pack_append_answer, unpack_append_answer},
+    [RAFT_HEARTBEAT] = {"heartbeat", 3, pack_heartbeat, unpack_heartbeat},
+    [RAFT_HEARTBEAT_ANSWER] = {"heartbeat answer", 5, pack_heartbeat_answer, unpack_heartbeat_answer},
+    [RAFT_SNAPSHOT] = {"snapshot", 6, pack_snapshot, unpack_snapshot},
     [RAFT_SNAPSHOT_ANSWER] = {"snapshot answer", 3, pack_snapshot_answer, unpack_snapshot_answer},
     [RAFT_TIMEOUT_NOW] = {"timeout now", 0, pack_nothing, unpack_nothing},
 };
@@ -243,7 +253,7 @@ void raft_message_encode(struct buffer *out, const struct raft_message *m)
 
 static void unpack_message(struct unpack *u, struct raft_message *m)
 {
-    uint32_t fields = unpack_array(u, HEAD_FIELDS + 8);
+    uint32_t fields = unpack_array(u, HEAD_FIELDS + 9);
     uint64_t type = unpack_uint(u);
     if (u->error) return;
     if (type < RAFT_PREVOTE || type > RAFT_TIMEOUT_NOW) {

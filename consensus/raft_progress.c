@@ -23,26 +23,27 @@ bool raft_progress_active(const struct raft *r, const struct progress *p)
     return p->silent_ticks < 2 * r->options.election_ticks;
 }
 
-static void empty_window(struct progress *p)
+static void new_round(struct raft *r, struct progress *p)
 {
+    p->round = ++r->round;
     p->window_first = p->window_count = 0;
     p->window_bytes = 0;
 }
 
-void raft_progress_probe(struct progress *p, raft_index next)
+void raft_progress_probe(struct raft *r, struct progress *p, raft_index next)
 {
     p->state = RAFT_PROBE;
     p->next = next;
     p->paused = false;
-    empty_window(p);
+    new_round(r, p);
 }
 
-void raft_progress_replicate(struct progress *p, raft_index next)
+void raft_progress_replicate(struct raft *r, struct progress *p, raft_index next)
 {
     p->state = RAFT_REPLICATE;
     p->next = next;
     p->paused = false;
-    empty_window(p);
+    new_round(r, p);
 }
 
 void raft_progress_matched(struct progress *p, raft_index match)
@@ -74,7 +75,7 @@ void raft_progress_sync(struct raft *r)
         if (id == r->options.id || raft_progress_of(r, id)) continue;
         struct progress *p = &r->progress[r->progress_count++];
         *p = (struct progress){.id = id, .voter = config->members[i].voter};
-        raft_progress_probe(p, r->log.last + 1);
+        raft_progress_probe(r, p, r->log.last + 1);
     }
 }
 
@@ -85,6 +86,7 @@ void raft_send_heartbeat(struct raft *r, struct progress *p)
     struct raft_message m = {.type = RAFT_HEARTBEAT,
                              .to = p->id,
                              .commit = r->commit,
+                             .round = p->round,
                              .sent = p->state == RAFT_REPLICATE ? p->next - 1 : 0};
     p->commit_sent = r->commit;
     raft_emit(r, &m);
@@ -112,6 +114,7 @@ static void send_append(struct raft *r, struct progress *p, const struct raft_en
 {
     struct raft_message m = {.type = RAFT_APPEND,
                              .to = p->id,
+                             .round = p->round,
                              .log = raft_log_position(&r->log, p->next - 1),
                              .commit = r->commit};
     if (count) m.entries = xcalloc(count, sizeof *m.entries);
@@ -154,15 +157,16 @@ static bool send_cached(struct raft *r, struct progress *p)
 static bool send_snapshot(struct raft *r, struct progress *p)
 {
     if (!raft_progress_active(r, p) || !r->manifest || r->snapshot < r->log.compacted.index) return false;
+    p->state = RAFT_SNAPSHOT_SENT;
+    p->snapshot = r->snapshot;
+    new_round(r, p);
     struct raft_message m = {.type = RAFT_SNAPSHOT,
                              .to = p->id,
                              .commit = r->commit,
+                             .round = p->round,
                              .log = raft_log_position(&r->log, r->snapshot),
                              .config = config_history_of(&r->configs, r->snapshot)->config,
                              .manifest = raft_blob_retain(r->manifest)};
-    p->state = RAFT_SNAPSHOT_SENT;
-    p->snapshot = r->snapshot;
-    empty_window(p);
     raft_emit(r, &m);
     return false;
 }
@@ -243,7 +247,7 @@ void raft_read_failed(struct raft *r, raft_id peer)
     if (!p || !p->reading) return;
     p->reading = false;
     if (p->state != RAFT_REPLICATE) return;
-    raft_progress_probe(p, p->match + 1);
+    raft_progress_probe(r, p, p->match + 1);
     p->paused = true;
 }
 
@@ -252,7 +256,7 @@ void raft_peer_lost(struct raft *r, raft_id peer)
     struct progress *p = r->halted ? NULL : raft_progress_of(r, peer);
     if (!p) return;
     if (p->state == RAFT_REPLICATE)
-        raft_progress_probe(p, p->match + 1);
+        raft_progress_probe(r, p, p->match + 1);
     p->paused = false;
 }
 

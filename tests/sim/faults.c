@@ -1,0 +1,249 @@
+/* A seed's plan, and what goes wrong in it. Each seed draws which faults exist at
+ * all and how often: with all at once nothing would ever get far enough to break
+ * in an interesting way. */
+#include "tests/sim/sim.h"
+
+static unsigned some(struct world *w, unsigned chance, unsigned most)
+{
+    return sim_chance(w, chance) ? 1 + (unsigned)sim_below(w, most) : 0;
+}
+
+static void draw_options(struct world *w)
+{
+    struct raft_options *o = &w->plan.options;
+    raft_options_default(o);
+    o->election_ticks = 10;
+    o->heartbeat_ticks = 1 + (uint32_t)sim_below(w, 3);
+    o->stall_ticks = sim_chance(w, 500) ? 30 : 0;
+    o->window_messages = sim_chance(w, 500) ? 1 + (uint32_t)sim_below(w, 4) : 64;
+    o->window_bytes = sim_chance(w, 500) ? 200 + sim_below(w, 2000) : 1 << 20;
+    o->message_bytes = sim_chance(w, 500) ? 100 + sim_below(w, 1000) : 1 << 16;
+    o->backlog_bytes = sim_chance(w, 500) ? 500 + sim_below(w, 4000) : 1 << 20;
+    o->cache_bytes = o->backlog_bytes + (sim_chance(w, 500) ? 0 : 1 << 16);
+}
+
+void plan_draw(struct world *w)
+{
+    struct plan *p = &w->plan;
+    draw_options(w);
+    p->voters = 3 + (unsigned)sim_below(w, 5);
+    if (sim_chance(w, 400)) p->voters = 3;
+    p->nodes = p->voters;
+    p->members = some(w, 350, 300);
+    if (p->members) p->nodes = SIM_NODES;
+    p->fault_phase_us = (1 + sim_below(w, 4)) * 1000000;
+    p->fault_every_us = 5000 + sim_below(w, 60000);
+    p->client_every_us = 1000 + sim_below(w, 30000);
+    p->delay_us = sim_chance(w, 700) ? 1000 + (unsigned)sim_below(w, 9000) : 20000 + (unsigned)sim_below(w, 40000);
+    p->loss = some(w, 500, 150);
+    p->duplicate = some(w, 500, 100);
+    p->fifo = sim_chance(w, 400);
+    p->codec = sim_chance(w, 100);
+    p->write_us = sim_chance(w, 600) ? 2000 : 20000 + (unsigned)sim_below(w, 60000);
+    p->read_fail = some(w, 300, 300);
+    p->install_fail = some(w, 300, 500);
+    p->crash = some(w, 700, 150);
+    p->restart = 20 + (unsigned)sim_below(w, 400);
+    p->partition = some(w, 600, 150);
+    p->heal_links = 20 + (unsigned)sim_below(w, 300);
+    p->stall = some(w, 400, 100);
+    p->sync = some(w, 700, 500);
+    p->transfer = some(w, 400, 150);
+    p->settings = some(w, 200, 100);
+    p->peer_lost = some(w, 300, 200);
+    p->batch = 1 + (unsigned)sim_below(w, 8);
+    p->payload = sim_chance(w, 500) ? 1 : 1 + (unsigned)sim_below(w, 300);
+    p->torn = sim_chance(w, 800);
+}
+
+/* ---- picking ---- */
+
+static struct node *any_node(struct world *w) { return &w->nodes[1 + sim_below(w, w->plan.nodes)]; }
+
+static struct node *any_up(struct world *w)
+{
+    struct node *n = any_node(w);
+    return n->raft ? n : NULL;
+}
+
+/* A node that believes it leads; of several the one with the highest term. */
+static struct node *leader(struct world *w)
+{
+    struct node *best = NULL;
+    raft_term best_term = 0;
+    for (unsigned id = 1; id <= w->plan.nodes; id++) {
+        struct raft_status s;
+        if (!w->nodes[id].raft) continue;
+        raft_status_get(w->nodes[id].raft, &s);
+        if (s.role != RAFT_LEADER || s.term <= best_term) continue;
+        best = &w->nodes[id];
+        best_term = s.term;
+    }
+    return best;
+}
+
+/* ---- links ---- */
+
+static void clear_cuts(struct world *w)
+{
+    for (unsigned a = 1; a <= SIM_NODES; a++)
+        for (unsigned b = 1; b <= SIM_NODES; b++) w->cut[a][b] = false;
+}
+
+static void cut_groups(struct world *w, raft_id bridge)
+{
+    uint64_t side = sim_random(w);
+    for (unsigned a = 1; a <= SIM_NODES; a++)
+        for (unsigned b = 1; b <= SIM_NODES; b++)
+            w->cut[a][b] = a != bridge && b != bridge && ((side >> a) & 1) != ((side >> b) & 1);
+}
+
+static void partition(struct world *w)
+{
+    raft_id node = any_node(w)->id;
+    switch (sim_below(w, 5)) {
+    case 0: cut_groups(w, 0); break;
+    case 1: cut_groups(w, node); break;
+    case 2: /* hears nobody */
+        for (unsigned a = 1; a <= SIM_NODES; a++) w->cut[a][node] = true;
+        break;
+    case 3: /* is heard by nobody */
+        for (unsigned a = 1; a <= SIM_NODES; a++) w->cut[node][a] = true;
+        break;
+    case 4: w->cut[node][any_node(w)->id] = true; break;
+    }
+    sim_trace(w, "links are cut around node %u", node);
+}
+
+/* ---- members and settings ---- */
+
+static void change_members(struct world *w)
+{
+    struct node *n = leader(w);
+    if (!n) return;
+    struct raft_config config = *raft_config_latest(n->raft, NULL);
+    raft_id id = any_node(w)->id;
+    const struct raft_member *m = raft_config_find(&config, id);
+    unsigned least = sim_chance(w, 200) ? 1 : 3;
+    if (!m)
+        raft_config_set(&config, id, false);
+    else if (!m->voter)
+        (void)(sim_chance(w, 800) ? raft_config_set(&config, id, true) : raft_config_remove(&config, id));
+    else if (raft_config_voters(&config) > least)
+        (void)(sim_chance(w, 300) ? raft_config_set(&config, id, false) : raft_config_remove(&config, id));
+    raft_index index;
+    if (raft_propose_config(n->raft, &index, &config, bytes_text("leaf")) == OK) {
+        w->totals->configs++;
+        sim_trace(w, "leader %u changes member %u at %llu", n->id, id, (unsigned long long)index);
+    }
+    node_handle_ready(w, n);
+}
+
+static void change_settings(struct world *w)
+{
+    struct node *n = any_up(w);
+    if (!n) return;
+    bool on = sim_chance(w, 600);
+    if (sim_chance(w, 500))
+        raft_set_may_lead(n->raft, on);
+    else
+        raft_set_may_vote(n->raft, on);
+    node_handle_ready(w, n);
+}
+
+static void transfer(struct world *w)
+{
+    struct node *n = leader(w);
+    if (!n) return;
+    if (raft_transfer(n->raft, sim_chance(w, 500) ? any_node(w)->id : 0) == OK) w->totals->transfers++;
+    node_handle_ready(w, n);
+}
+
+/* ---- one moment of trouble ---- */
+
+static void crash_or_restart(struct world *w)
+{
+    if (sim_chance(w, w->plan.crash)) {
+        struct node *n = any_up(w);
+        if (n) node_crash(w, n);
+        if (sim_chance(w, 30)) /* the lights go out */
+            for (unsigned id = 1; id <= w->plan.nodes; id++)
+                if (w->nodes[id].raft) node_crash(w, &w->nodes[id]);
+    }
+    for (unsigned id = 1; id <= w->plan.nodes; id++)
+        if (!w->nodes[id].raft && sim_chance(w, w->plan.restart)) node_start(w, &w->nodes[id]);
+}
+
+static void lose_connection(struct world *w)
+{
+    struct node *n = any_up(w);
+    if (!n) return;
+    raft_peer_lost(n->raft, any_node(w)->id);
+    node_handle_ready(w, n);
+}
+
+void faults_step(struct world *w)
+{
+    const struct plan *p = &w->plan;
+    crash_or_restart(w);
+    if (sim_chance(w, p->partition)) partition(w);
+    if (sim_chance(w, p->heal_links)) clear_cuts(w);
+    if (sim_chance(w, p->stall)) {
+        struct node *n = any_node(w);
+        n->disk_stalled_until = w->now + sim_below(w, 1500000);
+        sim_trace(w, "disk %u stalls", n->id);
+    }
+    if (sim_chance(w, p->sync)) {
+        struct node *n = any_up(w);
+        if (n) node_sync_state(w, n, sim_chance(w, 700));
+    }
+    if (sim_chance(w, p->transfer)) transfer(w);
+    if (sim_chance(w, p->members)) change_members(w);
+    if (sim_chance(w, p->settings)) change_settings(w);
+    if (sim_chance(w, p->peer_lost)) lose_connection(w);
+}
+
+/* ---- healing ---- */
+
+void faults_heal(struct world *w)
+{
+    struct plan *p = &w->plan;
+    sim_trace(w, "everything heals");
+    w->healed = true;
+    clear_cuts(w);
+    p->loss = p->duplicate = p->read_fail = p->install_fail = 0;
+    if (p->delay_us > 10000) p->delay_us = 10000;
+    if (p->write_us > 5000) p->write_us = 5000;
+    for (unsigned id = 1; id <= p->nodes; id++) {
+        struct node *n = &w->nodes[id];
+        n->disk_stalled_until = 0;
+        if (!n->raft) node_start(w, n);
+        raft_set_may_lead(n->raft, true);
+        raft_set_may_vote(n->raft, true);
+        node_handle_ready(w, n);
+    }
+}
+
+static bool all_applied(struct world *w, const struct node *n, raft_index index)
+{
+    const struct raft_config *config = raft_config_latest(n->raft, NULL);
+    for (unsigned i = 0; i < config->count; i++)
+        if (w->nodes[config->members[i].id].applied.position.index < index) return false;
+    return true;
+}
+
+bool faults_converged(struct world *w)
+{
+    struct node *n = leader(w);
+    if (!n) return false;
+    struct raft_status s;
+    raft_status_get(n->raft, &s);
+    if (w->marker.term != s.term) {
+        raft_index index = raft_next_index(n->raft);
+        node_propose(w, n, 1);
+        if (raft_next_index(n->raft) == index) return false; /* busy */
+        w->marker = (struct raft_position){index, s.term};
+    }
+    return w->marker.index <= w->oracle.last_committed && w->oracle.committed[w->marker.index] == s.term &&
+           all_applied(w, n, w->marker.index);
+}

@@ -1,0 +1,206 @@
+/* The simulator: several Raft cores, their disks and their network in one thread,
+ * under one random sequence. Time is in microseconds and only moves by events, so
+ * a seed gives the same run every time.
+ *
+ * simulate.c  the command: seeds, totals, how to replay
+ * world.c     random numbers, events, the network
+ * disk.c      what a crash keeps
+ * node.c      the driver's side of one core, as consensus/raft.h demands it
+ * oracle.c    the invariants, checked after every step
+ * faults.c    a seed's plan: which faults, how often, then healing
+ */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "consensus/raft.h"
+
+#define SIM_NODES 7 /* ids 1 .. SIM_NODES */
+#define SIM_TICK_US 10000
+
+struct world;
+
+/* ---- disk.c ---- */
+
+struct write { /* as a ready gave it */
+    uint64_t number;
+    bool hard_state;
+    raft_term term;
+    raft_id vote;
+    bool reset;
+    struct raft_position reset_to;
+    struct raft_config reset_config;
+    raft_index truncate_from;
+    struct raft_entry *entries; /* references held */
+    size_t entry_count;
+    uint64_t done_at;
+};
+
+struct state { /* of the state machine */
+    struct raft_position position;
+    struct raft_config config;
+    uint64_t chain; /* a hash over all entries applied */
+};
+
+struct disk {
+    raft_term term;
+    raft_id vote;
+    struct raft_position base; /* the log starts after it */
+    struct raft_config base_config;
+    struct raft_entry *log; /* base.index + 1 ... */
+    size_t log_count, log_capacity;
+    struct state state;
+};
+
+void disk_init(struct disk *d, const struct raft_config *genesis);
+void disk_free(struct disk *d);
+/* The first `parts` of a write's parts (term and vote, reset, truncation, each entry); all: SIZE_MAX. */
+void disk_write(struct world *w, struct disk *d, const struct write *write, size_t parts);
+size_t write_parts(const struct write *write);
+void write_free(struct write *write);
+raft_index disk_last(const struct disk *d);
+raft_term disk_term_at(const struct disk *d, raft_index index); /* 0: not there */
+const struct raft_entry *disk_entry(const struct disk *d, raft_index index); /* NULL: not there */
+void disk_compact(struct disk *d, raft_index index, const struct raft_config *config);
+/* What a start finds; brings log and state together as raft.h says. The arrays are the caller's to free. */
+void disk_recover(struct disk *d, struct raft_state *out, const struct raft_config *genesis);
+
+/* ---- node.c ---- */
+
+struct node {
+    raft_id id;
+    struct raft *raft; /* NULL: down */
+    uint64_t incarnation;
+    struct disk disk;
+    struct write *writes; /* submitted, not durable; in order */
+    size_t write_count, write_capacity;
+    uint64_t disk_free_at, disk_stalled_until;
+    struct state applied; /* in memory */
+    raft_index apply_to;
+    bool apply_scheduled;
+    uint64_t tick_us;
+    bool installing;
+    struct state install;
+    /* for the oracle */
+    struct raft_status before;
+    raft_index commit_seen;
+};
+
+void node_start(struct world *w, struct node *n);
+void node_crash(struct world *w, struct node *n);
+void node_tick(struct world *w, struct node *n);
+void node_deliver(struct world *w, struct node *n, const struct raft_message *m);
+void node_write_done(struct world *w, struct node *n);
+void node_read_done(struct world *w, struct node *n, const struct raft_read *read);
+void node_apply(struct world *w, struct node *n);
+void node_install_done(struct world *w, struct node *n);
+void node_handle_ready(struct world *w, struct node *n); /* after any call into the core */
+void node_sync_state(struct world *w, struct node *n, bool compact);
+void node_propose(struct world *w, struct node *n, unsigned count);
+
+/* ---- world.c ---- */
+
+enum event_kind {
+    EVENT_TICK,
+    EVENT_DELIVER,
+    EVENT_WRITE_DONE,
+    EVENT_READ_DONE,
+    EVENT_INSTALL_DONE,
+    EVENT_APPLY,
+    EVENT_FAULT,
+    EVENT_CLIENT,
+};
+
+struct event {
+    uint64_t at, sequence;
+    enum event_kind kind;
+    raft_id node;
+    uint64_t incarnation; /* of the node; an event of an earlier one is void */
+    struct raft_message *message; /* DELIVER */
+    struct raft_read read;        /* READ_DONE */
+};
+
+struct plan { /* drawn from the seed; chances are per 1000 */
+    unsigned voters, nodes;
+    struct raft_options options;
+    uint64_t fault_phase_us, fault_every_us, client_every_us;
+    unsigned delay_us, loss, duplicate;
+    bool fifo, codec;
+    unsigned write_us, read_fail, install_fail;
+    unsigned crash, restart, partition, heal_links, stall, sync, transfer, members, settings, peer_lost;
+    unsigned batch, payload;
+    bool torn;
+};
+
+struct totals {
+    uint64_t seeds, events, messages, elections, leaders, committed, crashes, installs, configs, transfers,
+        conflicts, truncations, reads;
+};
+
+struct term_entry { /* of one index */
+    raft_term term, previous_term;
+    uint64_t hash;
+    struct term_entry *next;
+};
+
+struct oracle {
+    struct term_entry **entries; /* by index: every entry ever made there */
+    raft_term *committed;        /* by index; 0: not */
+    uint64_t *chains;            /* by index: state hash after applying it */
+    raft_index capacity;
+    raft_index last_committed, last_applied;
+    raft_id *leaders; /* by term */
+    raft_term leader_capacity;
+};
+
+struct world {
+    uint64_t seed, random, now, sequence;
+    bool verbose, healed;
+    struct plan plan;
+    struct event *heap;
+    size_t heap_count, heap_capacity;
+    struct node nodes[SIM_NODES + 1];
+    bool cut[SIM_NODES + 1][SIM_NODES + 1]; /* from, to */
+    uint64_t link_free[SIM_NODES + 1][SIM_NODES + 1];
+    uint64_t next_payload;
+    struct raft_config genesis;
+    struct oracle oracle;
+    struct raft_position marker; /* a block proposed after healing */
+    struct totals *totals;
+};
+
+uint64_t sim_random(struct world *w);
+uint64_t sim_below(struct world *w, uint64_t bound);   /* 0 .. bound - 1 */
+bool sim_chance(struct world *w, unsigned per_thousand);
+void sim_trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void sim_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Takes over a message given by pointer. */
+void sim_schedule(struct world *w, uint64_t delay, struct event event);
+bool sim_next(struct world *w, struct event *out);
+void sim_drop_events(struct world *w);
+void sim_send(struct world *w, const struct raft_message *m);
+uint64_t sim_hash(uint64_t hash, const void *data, size_t size);
+
+/* ---- faults.c ---- */
+
+void plan_draw(struct world *w);
+void faults_step(struct world *w);
+void faults_heal(struct world *w);
+/* After healing: true once a block proposed since then is applied by every member. */
+bool faults_converged(struct world *w);
+
+/* ---- oracle.c ---- */
+
+void oracle_init(struct oracle *o);
+void oracle_free(struct oracle *o);
+void oracle_entry(struct world *w, const struct raft_entry *e, raft_term previous_term); /* made or stored */
+void oracle_message(struct world *w, struct node *n, const struct raft_message *m);      /* about to leave */
+void oracle_ready(struct world *w, struct node *n, const struct raft_ready *ready);
+void oracle_applied(struct world *w, struct node *n, const struct raft_entry *e, uint64_t chain);
+void oracle_step(struct world *w, struct node *n); /* after every call into a core */
+uint64_t oracle_entry_hash(const struct raft_entry *e);
+
+#endif

@@ -1,0 +1,152 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "tests/sim/sim.h"
+
+/* ---- random numbers: splitmix64 ---- */
+
+uint64_t sim_random(struct world *w)
+{
+    uint64_t z = (w->random += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+uint64_t sim_below(struct world *w, uint64_t bound) { return bound ? sim_random(w) % bound : 0; }
+bool sim_chance(struct world *w, unsigned per_thousand) { return sim_below(w, 1000) < per_thousand; }
+
+uint64_t sim_hash(uint64_t hash, const void *data, size_t size) /* FNV-1a, 64 bits */
+{
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* ---- speaking ---- */
+
+void sim_trace(struct world *w, const char *format, ...)
+{
+    if (!w->verbose) return;
+    va_list args;
+    va_start(args, format);
+    printf("%10.3f ms  ", (double)w->now / 1000);
+    vprintf(format, args);
+    putchar('\n');
+    va_end(args);
+}
+
+void sim_fail(struct world *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fflush(stdout);
+    fprintf(stderr, "\nFAILED seed %llu at %.3f ms: ", (unsigned long long)w->seed, (double)w->now / 1000);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\nreplay: simulate --seed %llu --verbose\n", (unsigned long long)w->seed);
+    va_end(args);
+    exit(1);
+}
+
+/* ---- events: a binary heap by time, then by order of scheduling ---- */
+
+static bool before(const struct event *a, const struct event *b)
+{
+    return a->at != b->at ? a->at < b->at : a->sequence < b->sequence;
+}
+
+void sim_schedule(struct world *w, uint64_t delay, struct event event)
+{
+    event.at = w->now + delay;
+    event.sequence = ++w->sequence;
+    if (w->heap_count == w->heap_capacity) {
+        w->heap_capacity = w->heap_capacity ? 2 * w->heap_capacity : 1024;
+        w->heap = xrealloc(w->heap, w->heap_capacity * sizeof *w->heap);
+    }
+    size_t i = w->heap_count++;
+    for (; i && before(&event, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) w->heap[i] = w->heap[(i - 1) / 2];
+    w->heap[i] = event;
+}
+
+bool sim_next(struct world *w, struct event *out)
+{
+    if (!w->heap_count) return false;
+    *out = w->heap[0];
+    struct event last = w->heap[--w->heap_count];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= w->heap_count) break;
+        if (child + 1 < w->heap_count && before(&w->heap[child + 1], &w->heap[child])) child++;
+        if (!before(&w->heap[child], &last)) break;
+        w->heap[i] = w->heap[child];
+        i = child;
+    }
+    w->heap[i] = last;
+    w->now = out->at;
+    return true;
+}
+
+void sim_drop_events(struct world *w)
+{
+    for (size_t i = 0; i < w->heap_count; i++)
+        if (w->heap[i].message) {
+            raft_message_clear(w->heap[i].message);
+            free(w->heap[i].message);
+        }
+    free(w->heap);
+    w->heap = NULL;
+    w->heap_count = w->heap_capacity = 0;
+}
+
+/* ---- the network ---- */
+
+static struct raft_message *copy_message(struct world *w, const struct raft_message *m)
+{
+    struct raft_message *copy = xcalloc(1, sizeof *copy);
+    if (w->plan.codec) {
+        struct buffer encoded = {0};
+        raft_message_encode(&encoded, m);
+        enum err e = raft_message_decode(copy, buffer_bytes(&encoded));
+        if (e) sim_fail(w, "message '%s' does not decode: %s", raft_message_name(m->type), err_text(e));
+        buffer_free(&encoded);
+        return copy;
+    }
+    *copy = *m;
+    raft_blob_retain(copy->manifest);
+    if (m->entry_count) {
+        copy->entries = xcalloc(m->entry_count, sizeof *copy->entries);
+        memcpy(copy->entries, m->entries, m->entry_count * sizeof *copy->entries);
+    }
+    for (size_t i = 0; i < m->entry_count; i++) raft_blob_retain(copy->entries[i].blob);
+    return copy;
+}
+
+static void send_once(struct world *w, const struct raft_message *m)
+{
+    uint64_t delay = 100 + sim_below(w, w->plan.delay_us);
+    if (w->plan.fifo) {
+        uint64_t *free_at = &w->link_free[m->from][m->to];
+        if (w->now + delay < *free_at) delay = *free_at - w->now;
+        *free_at = w->now + delay + 1;
+    } else if (sim_chance(w, 10)) {
+        delay += sim_below(w, 30) * w->plan.delay_us; /* a straggler */
+    }
+    sim_schedule(w, delay, (struct event){.kind = EVENT_DELIVER, .node = m->to, .message = copy_message(w, m)});
+}
+
+void sim_send(struct world *w, const struct raft_message *m)
+{
+    w->totals->messages++;
+    if (w->verbose)
+        sim_trace(w, "%u -> %u: %s, term %llu, at %llu, %zu entries, commit %llu, match %llu, checked %llu%s%s", m->from,
+                  m->to, raft_message_name(m->type), (unsigned long long)m->term, (unsigned long long)m->log.index,
+                  m->entry_count, (unsigned long long)m->commit, (unsigned long long)m->match,
+                  (unsigned long long)m->checked, m->rejected ? ", rejected" : "", m->granted ? ", granted" : "");
+    if (!m->to || m->to > SIM_NODES) sim_fail(w, "message to nobody");
+    if (w->cut[m->from][m->to] || sim_chance(w, w->plan.loss)) return;
+    send_once(w, m);
+    if (sim_chance(w, w->plan.duplicate)) send_once(w, m);
+}
