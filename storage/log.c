@@ -55,7 +55,6 @@ static void write_state(struct log *log)
         .last_term = log_view_last_term(v),
         .compact_index = v->base,
         .compact_term = v->base_term,
-        .previous_end = log->previous_end,
         .flags = log->ahead.flags,
     };
     first->header.term = log->ahead.term;
@@ -108,7 +107,6 @@ static enum err flush_batch(struct log *log)
     clear_batch(log);
     log->batch_start = log->position;
     log->batch_number++;
-    log->previous_end = 0;
     log->noted = false;
     return OK;
 }
@@ -135,31 +133,16 @@ static enum err prepare_ahead(struct log *log)
     return log->prepare_failure;
 }
 
-/* A note that the last batch is durable was itself not synced; the new segment
- * will say that it is there. */
-static enum err sync_note(struct log *log)
-{
-    const struct disk *disk = log->folder.disk;
-    if (log->position == log->batch_start) return OK;
-    if (disk->fdatasync(disk->context, log_active(log)->file) != 0)
-        return set_failed(log, disk_error(errno), "sync");
-    log->batch_number++;
-    return OK;
-}
-
 static enum err enter_next(struct log *log)
 {
     if (log->segment_count >= LIMIT_LOG_SEGMENTS) {
         errno = 0;
         return set_failed(log, ERR_FULL, "begin another segment, the log is at its limit");
     }
-    enum err code = sync_note(log);
-    if (code != OK) return code;
     while (!log->next) {
-        code = prepare_next(log);
+        enum err code = prepare_next(log);
         if (code != OK) return set_failed(log, code, "prepare the next segment");
     }
-    log->previous_end = log->position;
     pthread_mutex_lock(&log->mutex);
     log_segments_push(log, log->next);
     log_view_segment(&log->view);
@@ -217,7 +200,7 @@ static enum err begin_batch(struct log *log)
     struct log_header h = new_header(log, LOG_STATE, log_view_last(&log->view), 0);
     if (!buffer_extend(&log->batch, STATE_SPAN)) return no_memory(log);
     enum err code = push_pending(log, &h, STATE_SPAN, BYTES(later));
-    return code == OK && log->previous_end ? stage_snapshot_again(log) : code;
+    return code == OK && log->position == LOG_DATA_START ? stage_snapshot_again(log) : code;
 }
 
 static bool room_for(const struct log *log, uint32_t span)

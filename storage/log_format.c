@@ -211,8 +211,7 @@ void log_state_encode(uint8_t out[static LOG_STATE_SIZE], const struct log_state
     put_be64(out + 56, s->last_term);
     put_be64(out + 64, s->compact_index);
     put_be64(out + 72, s->compact_term);
-    put_be32(out + 80, s->previous_end);
-    put_be32(out + 84, s->flags);
+    put_be32(out + 80, s->flags);
 }
 
 enum err log_state_decode(struct log_state *s, struct bytes in)
@@ -225,8 +224,7 @@ enum err log_state_decode(struct log_state *s, struct bytes in)
     s->last_term = get_be64(in.data + 56);
     s->compact_index = get_be64(in.data + 64);
     s->compact_term = get_be64(in.data + 72);
-    s->previous_end = get_be32(in.data + 80);
-    s->flags = get_be32(in.data + 84);
+    s->flags = get_be32(in.data + 80);
     return OK;
 }
 

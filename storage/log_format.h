@@ -51,7 +51,7 @@
 #define LOG_SECTOR 512u
 #define LOG_HEADER_SIZE 72u
 #define LOG_SEGMENT_HEADER_SIZE 108u
-#define LOG_STATE_SIZE 88u
+#define LOG_STATE_SIZE 84u
 #define LOG_NEVER UINT64_MAX /* "low" without a truncation */
 
 /* What seals records: borrowed key, and the start of the additional data. */
@@ -105,7 +105,6 @@ struct log_state {
     uint64_t vote;
     struct log_cosigned cosigned;
     uint64_t last_term, compact_index, compact_term;
-    uint32_t previous_end; /* end of the records of the segment before; 0: there was none */
     uint32_t flags;
 };
 #define LOG_STATE_DAMAGED 1u

@@ -41,7 +41,6 @@ struct log {
     struct log_ahead ahead;
     uint64_t batch_number;
     uint32_t position, batch_start; /* in the last segment */
-    uint32_t previous_end;   /* to be said by the first record of a segment; else 0 */
     bool noted;              /* that the last batch is durable stands on the disk */
     struct log_segment *next; /* prepared, or NULL */
     struct log_preparation preparation;

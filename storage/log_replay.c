@@ -95,16 +95,6 @@ static bool item_torn(const struct log_replay *r, const struct log_image *image,
     return !log_written(image->data, *at, *at + LOG_HEADER_SIZE < image->size ? *at + LOG_HEADER_SIZE : image->size);
 }
 
-/* The first record of a segment says where the one before ended: what is missing
- * from its end shows here. */
-static bool head_fits(const struct log_replay *r, const struct log_image *image, struct bytes plain)
-{
-    struct log_state s;
-    if (r->previous_sequence == 0) return true;
-    return log_state_decode(&s, plain) == OK && r->previous_sequence + 1 == image->sequence &&
-           s.previous_end == r->previous_end;
-}
-
 /* Gives one record to the view; what cannot be opened, or makes no sense, is a hole. */
 static enum err replay_record(struct log_replay *r, const struct log_image *image, const struct log_item *item)
 {
@@ -114,10 +104,8 @@ static enum err replay_record(struct log_replay *r, const struct log_image *imag
     bool good = item->kind == ITEM_RECORD;
     if (good && (h->type == LOG_STATE || h->type == LOG_COMPACT))
         good = log_record_open(&plain, image->data + item->offset, h, r->cipher) == OK;
-    bool head = item->offset == LOG_DATA_START;
-    if (head && (!good || h->type != LOG_STATE || !head_fits(r, image, plain))) log_view_hole(r->view, true);
     if (!good && h->type == LOG_STATE) {
-        log_view_hole(r->view, head);
+        log_view_hole(r->view, item->offset == LOG_DATA_START);
         return OK;
     }
     if (!good) place = (struct log_place){0};
@@ -184,6 +172,5 @@ enum err log_replay_segment(struct log_replay *r, const struct log_image *image)
     r->empty = r->end == LOG_DATA_START;
     if (r->empty) return code; /* prepared ahead: not yet part of the log */
     r->previous_sequence = image->sequence;
-    r->previous_end = r->end;
     return code;
 }

@@ -44,7 +44,7 @@ struct log_replay {
     bool cut;      /* everything from `end` on is a torn tail and has to be zeroed */
     bool empty;    /* nothing was ever written, or all of it is cut */
     /* Over all segments. */
-    uint32_t previous_sequence, previous_end;
+    uint32_t previous_sequence; /* the last one that was not empty */
     bool cut_any;
     uint64_t torn; /* bytes cut */
 };

@@ -21,7 +21,14 @@ static int fault_open(void *context, const char *path, int flags, mode_t mode)
 
 static ssize_t fault_pread(void *context, int file, void *data, size_t size, off_t at)
 {
-    return strikes(context, FAULT_PREAD) ? -1 : disk_real.pread(NULL, file, data, size, at);
+    const struct fault *f = context;
+    uint64_t from = (uint64_t)at, to = from + size;
+    if (strikes(context, FAULT_PREAD)) return -1;
+    if (from < f->unreadable_to && to > f->unreadable_from) {
+        errno = EIO;
+        return -1;
+    }
+    return disk_real.pread(NULL, file, data, size, at);
 }
 
 static ssize_t fault_pwrite(void *context, int file, const void *data, size_t size, off_t at)

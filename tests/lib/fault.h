@@ -26,6 +26,7 @@ struct fault {
     bool lasting;       /* every later call of the kind fails as well */
     bool partial;       /* a failing write writes half before */
     unsigned failed;    /* calls that were made to fail */
+    uint64_t unreadable_from, unreadable_to; /* reads that touch these offsets of any file: EIO */
     unsigned short_writes; /* every write writes at most this; 0: all */
     unsigned calls[FAULT_CALLS];
 };

@@ -1,6 +1,7 @@
 #include "tests/lib/trace.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ struct trace {
     struct name first[FILES]; /* at the start */
     struct buffer content[FILES]; /* of inodes at the start */
     int inodes;
+    int fail_files, fail_folders;
     int open_inode[1024]; /* by descriptor; -1: a folder */
 };
 
@@ -138,6 +140,10 @@ static int trace_sync(void *context, int file)
 {
     struct trace *t = context;
     int inode = t->open_inode[file];
+    if (inode < 0 ? t->fail_folders : t->fail_files) {
+        errno = EIO;
+        return -1;
+    }
     record(t, inode < 0 ? OP_SYNC_FOLDER : OP_SYNC, inode, "");
     return 0; /* the real one would only take time */
 }
@@ -204,6 +210,12 @@ void trace_free(struct trace *t)
 
 const struct disk *trace_disk(struct trace *t) { return &t->disk; }
 size_t trace_length(const struct trace *t) { return t->count; }
+
+void trace_fail_syncs(struct trace *t, int files, int folders)
+{
+    t->fail_files = files;
+    t->fail_folders = folders;
+}
 
 /* --- crashing --- */
 

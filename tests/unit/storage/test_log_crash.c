@@ -233,6 +233,87 @@ static void test_power_cut_during_recovery(void **state)
     }
 }
 
+/* Cuts the power with the log open, losing all that is not synced; the last block
+ * that is then there. */
+static uint64_t last_after_cut(const struct run *r)
+{
+    char left[FOLDER_PATH];
+    struct log_status after;
+    uint64_t random = 5;
+    folder_make(left, 1);
+    trace_crash(r->trace, left, trace_length(r->trace), TRACE_LOSE_ALL, &random);
+    struct log *log = open_in(left, NULL);
+    assert_non_null(log);
+    log_status(log, &after);
+    assert_true(healthy(log));
+    log_close(log);
+    folder_remove(left);
+    return after.last;
+}
+
+static enum err append_synced(struct log *log, struct log_status *st)
+{
+    log_status(log, st);
+    struct log_entry e = {.index = st->last + 1, .term = 1000, .payload = bytes_text("one more")};
+    enum err code = log_append(log, &e, 1);
+    if (code == OK) code = log_sync(log);
+    log_status(log, st);
+    return code;
+}
+
+/* Appends until the log goes over to the next segment. */
+static void append_over(struct log *log, struct log_status *st)
+{
+    uint32_t before;
+    do {
+        log_status(log, st);
+        before = st->segments;
+        assert_int_equal(append_synced(log, st), OK);
+    } while (st->segments == before);
+}
+
+/* What a killed process left written but not synced is read at the next opening:
+ * from then on it counts as durable, so it has to be. */
+static void test_what_opening_shows_is_durable(void **state)
+{
+    struct log_status seen;
+    struct run r;
+    (void)state;
+    record_run(&r, 31);
+    struct log *log = open_in(r.folder, trace_disk(r.trace));
+    trace_fail_syncs(r.trace, 1, 0);
+    assert_int_equal(append_synced(log, &seen), ERR_IO);
+    log_close(log);
+    trace_fail_syncs(r.trace, 0, 0);
+    log = open_in(r.folder, trace_disk(r.trace));
+    log_status(log, &seen);
+    assert_int_equal(seen.last_term, 1000);
+    assert_int_equal(last_after_cut(&r), seen.last);
+    log_close(log);
+    end_run(&r);
+}
+
+/* The same for the name of a segment that was prepared, but not synced. */
+static void test_names_are_durable_before_they_are_used(void **state)
+{
+    struct log_status seen;
+    bool more = true;
+    struct run r;
+    (void)state;
+    record_run(&r, 31);
+    struct log *log = open_in(r.folder, trace_disk(r.trace));
+    append_over(log, &seen);
+    trace_fail_syncs(r.trace, 0, 1);
+    while (log_idle(log, &more) == OK) assert_true(more);
+    trace_fail_syncs(r.trace, 0, 0);
+    log_close(log);
+    log = open_in(r.folder, trace_disk(r.trace));
+    append_over(log, &seen);
+    assert_int_equal(last_after_cut(&r), seen.last);
+    log_close(log);
+    end_run(&r);
+}
+
 /* --- kill -9 of a real process --- */
 
 /* Writes blocks for ever, telling each acknowledged index through the pipe. */
@@ -310,6 +391,8 @@ int main(void)
         cmocka_unit_test(test_power_cuts_with_fresh_seeds),
         cmocka_unit_test(test_power_cut_while_the_log_is_made),
         cmocka_unit_test(test_power_cut_during_recovery),
+        cmocka_unit_test(test_what_opening_shows_is_durable),
+        cmocka_unit_test(test_names_are_durable_before_they_are_used),
         cmocka_unit_test(test_kill_9),
     };
     crypto_init();
