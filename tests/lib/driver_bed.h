@@ -1,0 +1,85 @@
+/* A cluster of drivers in one process, on one loop: real logs and stores in a
+ * temporary folder, links between the nodes in memory. It stands in for net/peers.c
+ * (so a program that uses it can't use real peers as well). What fails here by the
+ * test's own fault ends the test (CHECK). */
+#ifndef TESTS_LIB_DRIVER_BED_H
+#define TESTS_LIB_DRIVER_BED_H
+
+#include "consensus/driver.h"
+#include "storage/log.h"
+#include "tests/lib/fault.h"
+#include "tests/lib/ledger_kit.h"
+
+struct bed;
+
+struct bed_node {
+    struct bed *bed;
+    unsigned index;
+    char folder[FOLDER_PATH];
+    struct fault fault; /* the log's disk */
+    struct log *log;
+    struct store *store;
+    struct driver *driver; /* NULL: down */
+    struct peers *peers;
+    struct driver_applied applied; /* the last one told */
+    bool fatal, stopped;
+    enum err fatal_code;
+    uint64_t keep_bytes; /* of the log */
+    /* Before messages for other parts than the driver (witness, catch-up); may be NULL. */
+    void (*on_message)(struct bed_node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body);
+    void (*on_applied)(struct bed_node *node, const struct driver_applied *applied);
+    void (*on_install)(struct bed_node *node, uint64_t index, uint64_t term, struct bytes manifest);
+    bool (*snapshot)(struct bed_node *node, uint64_t *index, uint64_t *term, struct buffer *manifest);
+    void *data; /* the test's */
+};
+
+struct bed {
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_timer_t timer;
+    struct kit kit; /* genesis, keys, makes requests; its own ledger is a model */
+    unsigned n;
+    struct bed_node nodes[LIMIT_NODES + 1]; /* 1 .. n */
+    bool cut[LIMIT_NODES + 1][LIMIT_NODES + 1]; /* from, to: what is sent is lost */
+    uint64_t sent[256]; /* messages by type */
+    struct bed_message *first, *last;
+    bool timed_out;
+};
+
+void bed_open(struct bed *bed, unsigned n, unsigned b);
+void bed_close(struct bed *bed); /* stops what runs, removes the folders */
+enum err bed_try_start(struct bed *bed, unsigned node, struct failure *failure);
+void bed_start(struct bed *bed, unsigned node); /* again after a crash or stop: from the disk */
+void bed_start_all(struct bed *bed);
+void bed_crash(struct bed *bed, unsigned node); /* as kill -9: nothing is flushed, no callback comes */
+void bed_stop(struct bed *bed, unsigned node);  /* in order */
+void bed_wipe(struct bed *bed, unsigned node);  /* of a node that is down: its disk is empty */
+void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut); /* both ways, with peer_down and peer_up */
+
+/* Turns the loop until `condition` or the time-out; true: it came. */
+bool bed_until(struct bed *bed, unsigned ms, bool (*condition)(struct bed *bed, void *data), void *data);
+void bed_turn(struct bed *bed, unsigned ms);
+unsigned bed_leader(struct bed *bed);       /* who leads and whom a majority follows; 0: nobody */
+unsigned bed_await_leader(struct bed *bed); /* CHECKs that there is one within 20 s */
+/* All running nodes have the same size and root, of at least `size` leaves, and wait for nothing. */
+bool bed_await_same(struct bed *bed, uint64_t size);
+
+/* One request under way. */
+struct bed_request {
+    struct submission s;
+    unsigned done; /* how often the callback ran */
+    enum err code;
+    size_t count;
+    struct outcome outcome; /* of its first operation; no views */
+    bool has_leaf, has_answer;
+};
+/* An event.add by `who` on the patient, through `node`. The request is made anew unless again. */
+void bed_event(struct bed *bed, struct bed_request *r, const struct kit_actor *who, unsigned patient);
+enum err bed_submit(struct bed *bed, struct bed_request *r, unsigned node, unsigned ms);
+void bed_copy(struct bed_request *to, const struct bed_request *from); /* the same bytes, to be submitted again */
+bool bed_await(struct bed *bed, struct bed_request *r);
+void bed_request_free(struct bed_request *r);
+/* Makes user n through `node` and waits; CHECKs that it was approved. */
+struct kit_actor bed_add_user(struct bed *bed, unsigned node, unsigned n, const char *role);
+
+#endif

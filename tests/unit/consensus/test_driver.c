@@ -1,0 +1,249 @@
+/* The driver in clusters of three and four in one process: writes through every
+ * node, crashes, restarts, forwarding. */
+#include "tests/lib/driver_bed.h"
+#include "tests/lib/unit.h"
+
+#define DOCTOR 1
+#define PATIENT 2
+
+static struct bed bed;
+static struct kit_actor doctor;
+
+static void up(unsigned n, unsigned b)
+{
+    bed_open(&bed, n, b);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed);
+    doctor = bed_add_user(&bed, leader, DOCTOR, "doctor");
+    bed_add_user(&bed, leader, PATIENT, "patient");
+}
+
+/* One event through `node`; approved, with its leaf. */
+static uint64_t event_through(unsigned node)
+{
+    struct bed_request r;
+    bed_event(&bed, &r, &doctor, PATIENT);
+    assert_int_equal(bed_submit(&bed, &r, node, 10000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.done, 1);
+    assert_int_equal(r.code, OK);
+    assert_int_equal(r.count, 1);
+    assert_int_equal(r.outcome.code, OK);
+    assert_int_equal(r.outcome.decision, DECISION_APPROVED);
+    assert_true(r.has_leaf);
+    bed_request_free(&r);
+    return r.outcome.leaf_index;
+}
+
+static void writes_through_every_node(void **state)
+{
+    (void)state;
+    up(3, 0);
+    uint64_t last = 2;
+    for (unsigned round = 0; round < 5; round++)
+        for (unsigned node = 1; node <= 3; node++) {
+            uint64_t index = event_through(node);
+            assert_int_equal(index, last + 1);
+            last = index;
+        }
+    assert_true(bed_await_same(&bed, last + 1));
+    bed_close(&bed);
+}
+
+static void four_nodes(void **state)
+{
+    (void)state;
+    up(4, 1);
+    for (unsigned node = 1; node <= 4; node++)
+        event_through(node);
+    assert_true(bed_await_same(&bed, 7));
+    bed_close(&bed);
+}
+
+static void a_killed_leader_loses_nothing(void **state)
+{
+    (void)state;
+    up(3, 0);
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
+        uint64_t index = event_through(other);
+        bed_crash(&bed, leader);
+        uint64_t next = event_through(other);
+        assert_true(next > index);
+        bed_start(&bed, leader);
+        assert_true(bed_await_same(&bed, next + 1));
+    }
+    bed_close(&bed);
+}
+
+static void all_killed_replay_from_the_log(void **state)
+{
+    (void)state;
+    up(3, 0);
+    uint64_t last = 0;
+    struct driver_status before;
+    for (unsigned i = 0; i < 20; i++)
+        last = event_through(i % 3 + 1);
+    assert_true(bed_await_same(&bed, last + 1));
+    driver_status(bed.nodes[1].driver, &before);
+    for (unsigned i = 1; i <= 3; i++)
+        bed_crash(&bed, i);
+    bed_start_all(&bed);
+    bed_await_leader(&bed);
+    assert_true(bed_await_same(&bed, last + 1));
+    struct driver_status after;
+    driver_status(bed.nodes[2].driver, &after);
+    assert_int_equal(after.size, before.size);
+    assert_true(digest_equal(&after.root, &before.root));
+    assert_int_equal(event_through(3), last + 1);
+    bed_close(&bed);
+}
+
+static void a_stop_in_order_leaves_nothing_to_replay(void **state)
+{
+    (void)state;
+    up(3, 0);
+    uint64_t last = event_through(1);
+    assert_true(bed_await_same(&bed, last + 1));
+    unsigned leader = bed_await_leader(&bed);
+    bed_stop(&bed, leader);
+    event_through(leader % 3 + 1);
+    bed_start(&bed, leader);
+    struct driver_status status;
+    driver_status(bed.nodes[leader].driver, &status);
+    assert_int_equal(status.synced_size, last + 1); /* from the store alone */
+    assert_true(bed_await_same(&bed, last + 2));
+    bed_close(&bed);
+}
+
+static void the_same_request_twice_is_one_leaf(void **state)
+{
+    (void)state;
+    struct bed_request first, second, third;
+    up(3, 0);
+    bed_event(&bed, &first, &doctor, PATIENT);
+    bed_copy(&second, &first);
+    bed_copy(&third, &first);
+    assert_int_equal(bed_submit(&bed, &first, 1, 10000), OK);
+    assert_int_equal(bed_submit(&bed, &second, 2, 10000), OK);
+    assert_true(bed_await(&bed, &first) && bed_await(&bed, &second));
+    assert_int_equal(first.code, OK);
+    assert_int_equal(second.code, OK);
+    assert_int_equal(first.outcome.leaf_index, second.outcome.leaf_index);
+    assert_int_equal(bed_submit(&bed, &third, 3, 10000), OK); /* long after */
+    assert_true(bed_await(&bed, &third));
+    assert_int_equal(third.outcome.code, ERR_DUPLICATE);
+    assert_int_equal(third.outcome.leaf_index, first.outcome.leaf_index);
+    assert_true(bed_await_same(&bed, first.outcome.leaf_index + 1));
+    bed_request_free(&first);
+    bed_request_free(&second);
+    bed_request_free(&third);
+    bed_close(&bed);
+}
+
+static void one_node_twice_the_same_request(void **state)
+{
+    (void)state;
+    struct bed_request first, second;
+    up(3, 0);
+    for (unsigned node = 1; node <= 3; node++) {
+        bed_event(&bed, &first, &doctor, PATIENT);
+        bed_copy(&second, &first);
+        assert_int_equal(bed_submit(&bed, &first, node, 10000), OK);
+        assert_int_equal(bed_submit(&bed, &second, node, 10000), OK);
+        assert_true(bed_await(&bed, &first) && bed_await(&bed, &second));
+        assert_int_equal(first.outcome.leaf_index, second.outcome.leaf_index);
+        assert_int_equal(first.code | second.code, OK);
+        bed_request_free(&first);
+        bed_request_free(&second);
+    }
+    bed_close(&bed);
+}
+
+static void without_a_majority_the_deadline_answers(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), alone = leader % 3 + 1, other = alone % 3 + 1;
+    bed_crash(&bed, leader);
+    bed_crash(&bed, other);
+    bed_event(&bed, &r, &doctor, PATIENT);
+    assert_int_equal(bed_submit(&bed, &r, alone, 500), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, ERR_NO_QUORUM);
+    assert_int_equal(r.done, 1);
+    bed_request_free(&r);
+    /* Waiting over the election of a new leader is the driver's business. */
+    bed_event(&bed, &r, &doctor, PATIENT);
+    assert_int_equal(bed_submit(&bed, &r, alone, 20000), OK);
+    bed_start(&bed, other);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    bed_close(&bed);
+}
+
+static void a_cut_off_leader_is_replaced_and_follows(void **state)
+{
+    (void)state;
+    struct bed_request lost;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), a = leader % 3 + 1, b = a % 3 + 1;
+    bed_cut(&bed, leader, a, true);
+    bed_cut(&bed, leader, b, true);
+    bed_event(&bed, &lost, &doctor, PATIENT);
+    assert_int_equal(bed_submit(&bed, &lost, leader, 30000), OK);
+    uint64_t index = event_through(a);
+    assert_int_equal(lost.done, 0);
+    bed_cut(&bed, leader, a, false);
+    bed_cut(&bed, leader, b, false);
+    /* The old leader's own request, once in a block that is gone, goes on to the new leader. */
+    assert_true(bed_await(&bed, &lost));
+    assert_int_equal(lost.code, OK);
+    assert_int_equal(lost.outcome.leaf_index, index + 1);
+    assert_true(bed_await_same(&bed, index + 2));
+    bed_request_free(&lost);
+    bed_close(&bed);
+}
+
+static void bad_requests_are_answered_and_change_nothing(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    for (unsigned node = 1; node <= 3; node++) {
+        bed_event(&bed, &r, &doctor, PATIENT);
+        r.s.request.data[r.s.request.size - 1] ^= 1; /* the signature's end */
+        assert_int_equal(bed_submit(&bed, &r, node, 10000), OK);
+        assert_true(bed_await(&bed, &r));
+        assert_int_equal(r.code, OK);
+        assert_int_equal(r.outcome.code, ERR_BAD_SIGNATURE);
+        assert_false(r.has_leaf);
+        bed_request_free(&r);
+    }
+    (void)leader;
+    assert_true(bed_await_same(&bed, 3));
+    struct driver_status status;
+    driver_status(bed.nodes[1].driver, &status);
+    assert_int_equal(status.size, 3);
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_through_every_node),
+        cmocka_unit_test(four_nodes),
+        cmocka_unit_test(a_killed_leader_loses_nothing),
+        cmocka_unit_test(all_killed_replay_from_the_log),
+        cmocka_unit_test(a_stop_in_order_leaves_nothing_to_replay),
+        cmocka_unit_test(the_same_request_twice_is_one_leaf),
+        cmocka_unit_test(one_node_twice_the_same_request),
+        cmocka_unit_test(without_a_majority_the_deadline_answers),
+        cmocka_unit_test(a_cut_off_leader_is_replaced_and_follows),
+        cmocka_unit_test(bad_requests_are_answered_and_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
