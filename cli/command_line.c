@@ -222,8 +222,8 @@ static enum err take_option(struct command_line *a, const char *word, const char
     for (size_t i = 0; i < a->count; i++)
         if (a->given[i].option == row && !row->repeated)
             return fail(failure, ERR_USAGE, "option '--%s' is given twice", row->name);
-    if (strcmp(row->name, "help") == 0) a->help = true;
-    if (strcmp(row->name, "version") == 0) a->version = true;
+    a->help |= row == row_named(a->common, "help", 4);
+    a->version |= row == row_named(a->common, "version", 7); /* not a command's own --version N */
     a->given[a->count++] = (struct given_option){row, value};
     return OK;
 }
@@ -367,8 +367,9 @@ void print_overview(FILE *to, const struct command *commands, const struct optio
         const char *rest;
         if (topic && !first_word(c->name, topic, &rest)) continue;
         size_t n = strcspn(c->name, " ");
-        bool same = strlen(group) >= n && strncmp(group, c->name, n) == 0 && (group[n] == ' ' || group[n] == '\0');
-        if (!same && *group && !topic) fputc('\n', to);
+        bool same = strncmp(group, c->name, n) == 0 && (group[n] == ' ' || group[n] == '\0');
+        bool alone = !c->name[n] && *group && !strchr(group, ' '); /* single commands stand together */
+        if (!same && !alone && *group) fputc('\n', to);
         group = c->name;
         char left[80];
         snprintf(left, sizeof left, "%s %s", c->name, c->operands);

@@ -78,11 +78,12 @@ const struct command COMMANDS[] = {
     {.name = "checkpoint", .operands = "", .summary = "Print the newest co-signed checkpoint", .run = command_checkpoint,
      .details = "A C2SP signed note (tlog-checkpoint, cosignature/v1), verified before it is printed.",
      .example = "checkpoint"},
-    {.name = "node keys", .operands = "", .summary = "Print the nodes' verifier keys for checkpoints", .run = command_node_keys,
-     .details = "One C2SP verifier key a line, from the genesis file; nobody is asked.", .example = "node keys"},
     {.name = "lookup", .operands = "TOKEN", .least = 1, .most = 1, .summary = "Find out what became of a request",
      .run = command_lookup, .details = "After a time-out, the message names the token.",
      .example = "lookup 1767225600000-7mz3k2vq4t5yxw6lbjnfhsdg2e"},
+
+    {.name = "node keys", .operands = "", .summary = "Print the nodes' verifier keys for checkpoints", .run = command_node_keys,
+     .details = "One C2SP verifier key a line, from the genesis file; nobody is asked.", .example = "node keys"},
 
     {.name = "user add", .operands = "", .summary = "Register a user", .run = command_user_add,
      .details = "The name, address, designation and number can be erased later; they stand in no\n"

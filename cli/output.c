@@ -356,7 +356,9 @@ void output_message(struct output *o, const char *format, ...)
 int output_failure(struct output *o, const struct failure *failure)
 {
     output_progress_end(o);
-    const char *text = failure->text[0] ? failure->text : err_text(failure->code), *next = err_hint(failure->code);
+    const char *text = failure->text[0] ? failure->text : err_text(failure->code);
+    /* What is said about a missing key or identity says what to do already. */
+    const char *next = failure->code == ERR_NO_KEY && failure->text[0] ? "" : err_hint(failure->code);
     if (o->json) {
         json_t *text_value = json_text(bytes_text(text));
         json_t *value = json_pack("{s:s, s:i, s:o, s:s}", "error", err_name(failure->code), "code",
