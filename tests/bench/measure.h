@@ -7,12 +7,12 @@
 #include <sys/types.h>
 
 struct usage {
-    double cpu_us;         /* user and system */
-    uint64_t device_bytes; /* given to block devices */
-    uint64_t private_kib;  /* memory shared with nobody */
+    double cpu_us;        /* user and system */
+    uint64_t private_kib; /* memory shared with nobody and backed by no file */
 };
 struct usage usage_of(pid_t pid); /* zeros when it can't be read */
 struct usage usage_self(void);
+uint64_t device_written(const char *folder); /* bytes that its block device has written, of everybody; 0: unknown */
 uint64_t stored_bytes(const char *folder); /* blocks that its files take, in bytes */
 
 struct samples {

@@ -135,8 +135,9 @@ add_user() { # login, role, hospital, name
     quiet 0 "${5:-root}" --json user add --role "$2" --hospital "$3" --login "$1" --name "$4" --key "$RUN/$1.key"
 }
 add_user admin admin "Mercy General" "Alex Administrator"
+add_user auditor auditor "St. Anna Clinic" "Avery Auditor"
 for person in "registrar:registrar:Mercy General:Robin Registrar" "doctor:doctor:Mercy General:Dr. Dana Doctor" \
-    "nurse:nurse:Mercy General:Noor Nurse" "auditor:auditor:St. Anna Clinic:Avery Auditor"; do
+    "nurse:nurse:Mercy General:Noor Nurse"; do
     IFS=: read -r login role hospital name <<<"$person"
     add_user "$login" "$role" "$hospital" "$name" admin
 done
@@ -172,17 +173,18 @@ family=$(jq -r '[.entry[].resource | select(.resourceType == "Patient")][0].name
 title "A doctor of the patient's team reads and updates a record" \
     "Reading is an entry first; then 3 nodes, which each saw the entry under a co-signed checkpoint, give a share."
 "$BUILD/consilium" key new --no-passphrase -o "$RUN/patient.key" >/dev/null 2>&1 || die "no key for the patient"
-quiet 0 registrar user key "$patient" --key "$RUN/patient.key"
+quiet 0 registrar user key "$patient" "$RUN/patient.key"
+"$BUILD/consilium" key assign "$RUN/patient.key" --user "$patient" >/dev/null 2>&1 || die "the key can't be assigned"
 expect 3 doctor record list "$patient"
 ok "not in the team yet: denied, and the attempt is in the ledger"
-quiet 0 admin team add "$patient" doctor
-quiet 0 admin team add "$patient" nurse
+quiet 0 registrar team add "$patient" doctor
+quiet 0 registrar team add "$patient" nurse
 quiet 0 doctor --json record list "$patient" --limit 200
 record=$(field '[.records[] | select(.kind == "Observation")][0].record')
 expect 0 doctor record show "$record"
 contains '"Observation"'
 show 6
-expect 0 doctor record create --patient "$patient" --kind vitals --set temperature=38.5 --set blood_pressure=120/80
+expect 0 doctor record create --patient "$patient" --set temperature=38.5 --set blood_pressure=120/80
 quiet 0 doctor --json record create --patient "$patient" --kind note --confidentiality R "$0"
 restricted=$(field .record)
 quiet 0 doctor --json record create --patient "$patient" --kind note "$BUILD/../LICENSE"
@@ -230,7 +232,7 @@ for i in 0 1 2 3; do [ "${NODES[$i]}" = "$leader" ] && dead=$i; done
 shown "kill -9 $leader"
 kill -9 "$(cat "$RUN/$leader.pid")" || die "could not kill $leader"
 before=$(date +%s%N)
-quiet 0 doctor event add --patient "$patient" bill.print invoice-1
+quiet 0 doctor event add "$patient" bill.print invoice-1
 quiet 0 doctor record show "$mine"
 [ "$out" = "amended by the doctor" ] || die "the record changed" "$out"
 ok "a write and a read with one node dead, $((($(date +%s%N) - before) / 1000000)) ms after the kill"
