@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/pack.h"
 
 /* Deterministic for ever: a change of what this accepts is a change of the rules'
  * version (struct meta, rules), since a policy.set leaf is decided by it. */
@@ -241,6 +242,7 @@ enum err policy_parse(struct policy *out, struct bytes text, struct failure *fai
     each_line(&p, text, collect_role);
     if (p.error == OK) each_line(&p, text, parse_line);
     p.line = 0;
+    if (p.error == OK && !text_valid(text)) wrong(&p, "comments must be plain UTF-8 text", (struct bytes){NULL, 0});
     int root = policy_role(out, bytes_text(ROLE_ROOT));
     if (p.error == OK && root < 0) wrong(&p, "there must be a role", bytes_text(ROLE_ROOT));
     if (p.error == OK && !out->roles[root].grant[ACTION_POLICY_SET][SCOPE_ANY])
