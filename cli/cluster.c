@@ -69,7 +69,7 @@ char *cluster_cache_path(const struct cluster *c, const char *name)
     char id[2 * sizeof c->genesis.cluster.bytes + 1];
     hex_format(id, c->genesis.cluster.bytes, sizeof c->genesis.cluster.bytes);
     char *mine = path_join(folder, id), *path = NULL;
-    if (folder_make(mine, NULL) == OK) path = path_join(mine, name);
+    if (folder_create(mine, NULL) == OK) path = path_join(mine, name);
     free(mine);
     free(folder);
     return path;

@@ -237,7 +237,7 @@ static void collect_words(struct command_line *a, const struct command *commands
         if (strcmp(argv[i], "--") == 0) {
             while (++i < argc)
                 a->operands[a->operand_count++] = argv[i];
-            return;
+            break;
         }
         if (!is_option(argv[i])) {
             a->operands[a->operand_count++] = argv[i];

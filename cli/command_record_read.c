@@ -128,7 +128,7 @@ static int show_chart(struct tool *t)
     enum err e = tool_page(t, &args.limit, LIMIT_OPENED, LIMIT_OPENED, &cursor);
     args.cursor = buffer_bytes(&cursor);
     if (e == OK && option_given(t->line, "version")) e = fail(&t->failure, ERR_USAGE, "a chart has each record's latest version; --version is for one record");
-    if (e == OK && chart.folder) e = folder_make(chart.folder, &t->failure);
+    if (e == OK && chart.folder) e = folder_create(chart.folder, &t->failure);
     if (e == OK) e = people_resolve(t, &args.patient, option_text(t->line, "patient"));
     if (e == OK) e = reading_ask(t, &reading, &args);
     if (e == OK && t->output.json) chart.rows = json_array();

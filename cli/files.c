@@ -121,7 +121,7 @@ free_name:
     return e;
 }
 
-enum err folder_make(const char *path, struct failure *failure)
+enum err folder_create(const char *path, struct failure *failure)
 {
     char *copy = xstrdup(path);
     enum err e = OK;

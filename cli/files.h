@@ -14,7 +14,7 @@ enum err file_read(struct buffer *out, const char *path, size_t limit, struct fa
  * file. `fresh`: ERR_EXISTS instead of replacing one. `mode` as for open(2). */
 enum err file_write(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure);
 /* Makes a folder and those above it, mode 0700. */
-enum err folder_make(const char *path, struct failure *failure);
+enum err folder_create(const char *path, struct failure *failure);
 
 /* "a/b"; allocated. */
 char *path_join(const char *folder, const char *name);

@@ -277,6 +277,7 @@ static void print_table(struct output *o, const struct column *columns, size_t c
     CHECK(table != NULL);
     scols_table_set_stream(table, stdout);
     scols_table_enable_noheadings(table, !headings);
+    scols_table_enable_noencoding(table, 1); /* text_clean has done it, and shows more */
     scols_table_enable_colors(table, o->colors);
     for (size_t i = 0; i < count; i++)
         CHECK(scols_table_new_column(table, columns[i].heading, 0, column_flags(columns[i].kind)) != NULL);

@@ -13,5 +13,12 @@
 
 #undef fail
 #define fail_test() _fail(__FILE__, __LINE__)
+#undef fail_msg
+#define fail_msg(...)                                                                              \
+    do {                                                                                           \
+        print_error(__VA_ARGS__);                                                                  \
+        print_error("\n");                                                                         \
+        fail_test();                                                                               \
+    } while (0)
 
 #endif
