@@ -85,6 +85,13 @@
 #define LIMIT_EVIDENCE 16                 /* contradictions of leaders kept by one run */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 
+/* catching up */
+#define LIMIT_PULL_LEAVES 512         /* in one chunk, which also ends at LIMIT_PULL_BYTES */
+#define LIMIT_PULL_BYTES (1 * MIB)    /* of leaves, or attachments, in one answer, if it is more than one */
+#define LIMIT_PULL_ATTACHMENTS 256    /* asked for at once */
+#define LIMIT_PULL_MS 2000            /* for one answer */
+#define LIMIT_PULL_SERVED 4           /* asks of one peer answered at once */
+
 /* storage */
 #define LIMIT_LOG_RECORD (LIMIT_BLOCK + 1024)
 #define LOG_SEGMENT_SIZE (8 * MIB)

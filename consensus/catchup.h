@@ -1,15 +1,19 @@
 /* Catching up: a node whose log ends before its peers' begins pulls leaves and
  * attachments and derives its state from them. State is never copied.
  *
- * Happy path: on_install -> manifests asked from all peers; (raft index, term) of
- * a size S is taken only where b + 1 peers state the same and the note of S has k
- * cosignatures -> PULL chunks, each proved against S's root with a consistency
- * proof before ledger_replay -> ATTACHMENTS for the same range, each checked
- * against its leaf -> driver_caught_up. Also `attachments_missing` at start: a
- * node is ready only when every attachment that is not erased is there.
- * Failures: a peer that sends a chunk that does not prove is named in the log and
- * not asked again in this run; no peer left: driver_catch_up_failed and again
- * after a pause that doubles up to 10 s.
+ * Happy path: catchup_install -> (raft index, term) of the offered size S is taken
+ * only where b + 1 members state the same and the note of S has k cosignatures ->
+ * leaves in chunks, each proved against S's root with a consistency proof before
+ * ledger_replay -> the position, durably -> driver_caught_up -> the attachments
+ * that the new leaves name, each checked against its leaf. The node takes part in
+ * consensus as soon as it has the leaves; it is ready when every attachment that
+ * is not erased is there, which is looked at when it starts, too.
+ * An install without a manifest asks for the newest that peers have.
+ * Failures: a peer that sends what does not prove is named in the log and not asked
+ * again in this run; nobody left, or no b + 1 for the position: driver_catch_up_failed,
+ * and the next run begins after a pause that doubles up to 10 s. It goes on from the
+ * size that the state has by then. A co-signed root that the own state contradicts:
+ * driver_quarantine.
  * Threads: loop; replay on the state thread through driver_write; serving PULL
  * and ATTACHMENTS through driver_read.
  */

@@ -10,16 +10,21 @@
  * TELL          [size, root(32), raft index, raft term, signature]   "having applied up to `size`, my root is `root`"
  *               over "consilium/tell/v1\n" || cluster || size || root || index || term (integers be64)
  * PACE          TELL's body from the node that asks all others to tell for this size now
- * COSIGN        [size, root(32), raft index, raft term, timestamp_s, cosignature(64)]   C2SP cosignature/v1 by the sender
+ * COSIGN        [size, root(32), timestamp_s, cosignature(64)]   C2SP cosignature/v1 by the sender
  * STATE         [role, term, last, commit, applied, synced, cosigned size, witnessed size, ledger size, root(32), time_ms,
  *                state, version text, raft leader]      every 300 ms, for status and the comparison of clocks
  * SHARE_ASK     [leaf_index, first, count, with_proofs]    -> SHARE_GIVEN [code, sealed (bin), signature(64)]
  * SUBSHARE_ASK  [secret, attempt]                          -> SUBSHARE [secret, attempt, dealer, sealed (bin)]
  * SUBSHARE      also unasked, when a dealer deals
- * MANIFEST_ASK  []                     -> MANIFEST [raft index, raft term, size, root, note]   newest witnessed checkpoint at a block's end
- * MANIFEST_ASK2 [size]                 -> MANIFEST for exactly that size, or code
- * PULL          [from, to, base size]  -> PULLED [from, [leaf ...], [hash ...] consistency proof from the end of this chunk to `to`]
- * ATTACHMENTS   [from, to, max bytes]  -> ATTACHED [next index, [[leaf_index, attachment (bin)] ...]]
+ * MANIFEST_ASK  [size, raft index, raft term] -> MANIFEST   size 0: your newest witnessed checkpoint that is durable;
+ *               else of that size, and with that position if you applied it there, too
+ * MANIFEST      [raft index, raft term, size, root(32), note]   raft index 0: the position isn't known; size 0: nothing
+ * PULL          [from, to] -> PULLED   a chunk of leaves from `from` on, below `to`, proved against the root of size `to`
+ * PULLED        [from, to, root(32) of size `from`, [hash ...], [leaf (bin) ...], [hash ...]]   the first list proves
+ *               consistency of `from` with `to`, the second of the chunk's end with `to`
+ * ATTACHMENTS   [[leaf index ...]] -> ATTACHED   ascending
+ * ATTACHED      [[[state, attachment (bin)] ...]]   of the first ones asked for, as many as fit, at least one; states:
+ *               0 here it is, 1 erased, 2 not here yet
  * NOTE_PUSH     [note]                 a witnessed note, for a node that missed cosignatures
  * BLOCK_ASK    [raft index]           -> BLOCK [raft index, term, kind, entry (bin)]   repair of a damaged log entry;
  *                                     term 0: not here any more
