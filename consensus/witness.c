@@ -8,18 +8,16 @@
 #include "base/log.h"
 #include "base/pack.h"
 #include "consensus/peer_messages.h"
+#include "consensus/witness_rows.h"
 #include "crypto/keys.h"
 #include "ledger/checkpoint.h"
 #include "ledger/genesis.h"
 #include "ledger/proof.h"
-#include "ledger/tables.h"
 #include "net/peers.h"
-#include "storage/store.h"
 
 #define ENDS_KEPT 4096   /* ends of applied blocks that a peer may still ask about */
 #define TICK_MS 50
 #define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
-#define CHECKPOINTS_STORED 256
 
 /* The end of a block that this node applied. */
 struct end {
@@ -62,43 +60,48 @@ struct witness {
     uint64_t size; /* witnessed */
     struct buffer later; /* a note beyond what is applied here */
     struct checkpoint later_checkpoint;
-    struct witness_wait *waits;
-    uint32_t named; /* members whose different root was reported already, until it changes */
+    bool checking;       /* the own root at its size is being read */
+    struct witness_wait *waits, *due; /* due: about to be called back */
+    uint32_t named; /* members whose different root was reported already, until they tell this node's again */
 };
-
-static void store_checkpoint(struct witness *w, const struct witnessed *kept);
 
 /* --- waiting --- */
 
+/* It is in one of the two lists, or in none: then it was called back already. */
 static void unlink_wait(struct witness *w, struct witness_wait *wait)
 {
     if (wait->witness.previous)
         wait->witness.previous->witness.next = wait->witness.next;
-    else
+    else if (w->waits == wait)
         w->waits = wait->witness.next;
+    else if (w->due == wait)
+        w->due = wait->witness.next;
     if (wait->witness.next) wait->witness.next->witness.previous = wait->witness.previous;
     wait->witness.next = wait->witness.previous = NULL;
 }
 
-/* A callback may add or cancel other waits: take the due ones off first. */
+static void link_wait(struct witness_wait **list, struct witness_wait *wait)
+{
+    wait->witness.previous = NULL;
+    wait->witness.next = *list;
+    if (*list) (*list)->witness.previous = wait;
+    *list = wait;
+}
+
+/* A callback may add waits, cancel any, due ones too, and come back here: the due
+ * ones go to a list of their own first, and each is off it before it is called. */
 static void run_waits(struct witness *w, uint64_t now_ns, bool all)
 {
-    struct witness_wait *due = NULL, *last = NULL;
     for (struct witness_wait *at = w->waits, *next; at; at = next) {
         next = at->witness.next;
         if (!all && at->leaf_index >= w->size && now_ns < at->deadline_ns) continue;
         unlink_wait(w, at);
-        if (last)
-            last->witness.next = at;
-        else
-            due = at;
-        last = at;
+        link_wait(&w->due, at);
     }
-    while (due) {
-        struct witness_wait *at = due;
-        due = at->witness.next;
-        at->witness.next = NULL;
-        at->done(at, at->leaf_index < w->size ? OK : all ? ERR_STOPPED : ERR_NOT_WITNESSED);
+    while (w->due) {
+        struct witness_wait *at = w->due;
+        unlink_wait(w, at);
+        at->done(at, at->leaf_index < w->size ? OK : w->stopped ? ERR_STOPPED : ERR_NOT_WITNESSED);
     }
 }
 
@@ -109,9 +112,7 @@ void witness_wait(struct witness *w, struct witness_wait *wait)
         wait->done(wait, wait->leaf_index < w->size ? OK : ERR_STOPPED);
         return;
     }
-    wait->witness.next = w->waits;
-    if (w->waits) w->waits->witness.previous = wait;
-    w->waits = wait;
+    link_wait(&w->waits, wait);
 }
 
 void witness_wait_cancel(struct witness *w, struct witness_wait *wait) { unlink_wait(w, wait); }
@@ -139,6 +140,22 @@ static void pack_end(struct buffer *out, const struct end *end)
     pack_digest(out, &end->root);
     pack_uint(out, end->raft_index);
     pack_uint(out, end->raft_term);
+}
+
+static void pack_tell(struct buffer *out, const struct told *told)
+{
+    pack_array(out, 5);
+    pack_end(out, &told->end);
+    pack_bin(out, told->signature.bytes, sizeof told->signature.bytes);
+}
+
+static void pack_cosigned(struct buffer *out, const struct cosigned *c)
+{
+    pack_array(out, 4);
+    pack_uint(out, c->size);
+    pack_digest(out, &c->root);
+    pack_uint(out, c->cosignature.time_s);
+    pack_bin(out, c->cosignature.signature.bytes, sizeof c->cosignature.signature.bytes);
 }
 
 static void unpack_end(struct end *end, struct unpack *u)
@@ -172,22 +189,15 @@ static void tell(struct witness *w, const struct end *end, uint32_t type)
         sign_message(&own->signature, &w->o.keys->message, BYTES(bytes));
     }
     struct buffer body = {0};
-    pack_array(&body, 5);
-    pack_end(&body, end);
-    pack_bin(&body, own->signature.bytes, sizeof own->signature.bytes);
+    pack_tell(&body, own);
     send_all(w, type, &body);
     buffer_free(&body);
 }
 
 static void send_cosignature(struct witness *w, unsigned to)
 {
-    const struct cosigned *own = &w->cosigned[w->o.self];
     struct buffer body = {0};
-    pack_array(&body, 4);
-    pack_uint(&body, own->size);
-    pack_digest(&body, &own->root);
-    pack_uint(&body, own->cosignature.time_s);
-    pack_bin(&body, own->cosignature.signature.bytes, sizeof own->cosignature.signature.bytes);
+    pack_cosigned(&body, &w->cosigned[w->o.self]);
     if (to)
         peers_send(w->o.peers, to, PEER_COSIGN, 0, buffer_bytes(&body));
     else
@@ -209,6 +219,14 @@ static const struct end *end_of_size(const struct witness *w, uint64_t size)
         if (end && end->size < size) break;
     }
     return NULL;
+}
+
+bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term, uint64_t size)
+{
+    const struct end *end = end_at(w, raft_index);
+    if (!end || end->raft_term != raft_term || end->size != size) return false;
+    *root = end->root;
+    return true;
 }
 
 /* --- a checkpoint is witnessed --- */
@@ -235,7 +253,7 @@ static void take_witnessed(struct witness *w, struct witnessed *fresh)
 {
     keep_witnessed(w, fresh);
     const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
-    store_checkpoint(w, kept);
+    witness_row_keep(w->o.driver, kept);
     if (w->pace.size <= w->size) w->pace.raft_index = 0;
     run_waits(w, w->moved_ns, false);
     w->o.on_witnessed(w->o.data, w->size);
@@ -270,8 +288,8 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
         quarantine(w, "its root contradicts one that k nodes co-signed");
         return;
     }
-    const struct end *paced = end_at(w, w->pace.raft_index);
-    if (paced && paced->size == size) end = paced;
+    /* Several positions may have one size; the one that k nodes told is the one that others keep, too. */
+    if (w->mark_end.size == size && digest_equal(&w->mark_end.root, root)) end = &w->mark_end;
     fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
     take_witnessed(w, &fresh);
 }
@@ -361,19 +379,20 @@ static void pace_next(struct witness *w)
     if (w->newest.raft_index && w->newest.size > w->size) begin_pace(w, &w->newest);
 }
 
+static void check_later(struct witness *w);
+
 static void on_tick(uv_timer_t *timer)
 {
     struct witness *w = timer->data;
     uint64_t now = clock_monotonic_ns();
     run_waits(w, now, false);
+    check_later(w);
     if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined &&
         now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
         w->pace.raft_index = 0;
         begin_pace(w, &w->newest);
     }
 }
-
-static void check_later(struct witness *w);
 
 void witness_applied(struct witness *w, const struct driver_applied *a)
 {
@@ -402,12 +421,29 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
 /* --- messages --- */
 
 /* One member's different root, told under its signature: named once. */
-static void name_other_root(struct witness *w, unsigned from, const struct end *theirs, struct bytes body)
+static void compare_roots(struct witness *w, unsigned from, const struct end *own, struct bytes body)
 {
+    const struct end *theirs = &w->told[from].end;
     uint32_t bit = UINT32_C(1) << from;
-    if (w->named & bit) return;
-    w->named |= bit;
-    w->o.on_evidence(w->o.data, "another root than this node's", from, theirs->size, body);
+    if (own->size == theirs->size && digest_equal(&own->root, &theirs->root)) {
+        w->named &= ~bit;
+    } else if (!(w->named & bit)) {
+        w->named |= bit;
+        w->o.on_evidence(w->o.data, "another root than this node's", from, theirs->size, body);
+    }
+}
+
+/* Two statements that contradict each other, each under the member's own signature: [before, now]. */
+static void report_both(struct witness *w, const char *kind, unsigned from, uint64_t size, struct buffer *before,
+                        struct bytes now)
+{
+    struct buffer evidence = {0};
+    pack_array(&evidence, 2);
+    pack_bytes(&evidence, buffer_bytes(before));
+    pack_bytes(&evidence, now);
+    w->o.on_evidence(w->o.data, kind, from, size, buffer_bytes(&evidence));
+    buffer_free(&evidence);
+    buffer_free(before);
 }
 
 static void push_note(struct witness *w, unsigned to)
@@ -440,14 +476,16 @@ static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes
             log_warning("witness", "node %u told its root with a signature that does not verify", from);
             return;
         }
-        if (told->end.raft_index && told->end.size == end.size && !digest_equal(&told->end.root, &end.root))
-            w->o.on_evidence(w->o.data, "two roots of one size", from, end.size, body);
+        if (told->end.raft_index && told->end.size == end.size && !digest_equal(&told->end.root, &end.root)) {
+            struct buffer before = {0};
+            pack_tell(&before, told);
+            report_both(w, "two roots of one size", from, end.size, &before, body);
+        }
         told->end = end;
         told->signature = signature;
     }
     const struct end *own = end_at(w, end.raft_index);
-    if (own && !(own->size == end.size && digest_equal(&own->root, &end.root)))
-        name_other_root(w, from, &end, body);
+    if (own) compare_roots(w, from, own, body);
     if (!paces) {
         if (own) try_cosign(w, own);
     } else if (end.size > w->size) {
@@ -479,8 +517,11 @@ static void take_cosignature(struct witness *w, unsigned from, struct bytes body
         return;
     }
     struct cosigned *known = &w->cosigned[from];
-    if (known->size == c.size && !digest_equal(&known->root, &c.root))
-        w->o.on_evidence(w->o.data, "two roots of one size cosigned", from, c.size, body);
+    if (known->size == c.size && !digest_equal(&known->root, &c.root)) {
+        struct buffer before = {0};
+        pack_cosigned(&before, known);
+        report_both(w, "two roots of one size cosigned", from, c.size, &before, body);
+    }
     if (known->size > c.size) return;
     *known = c;
     try_complete(w, c.size, &c.root);
@@ -524,6 +565,7 @@ static void root_done(struct state_read *read, enum err code)
 {
     struct root_check *c = read->data;
     struct witness *w = c->w;
+    w->checking = false;
     if (code == OK && !w->stopped && w->later.size && w->later_checkpoint.size == c->size &&
         w->later_checkpoint.size > w->size)
         judge_later(w, &c->root);
@@ -534,7 +576,7 @@ static void root_done(struct state_read *read, enum err code)
 static void check_later(struct witness *w)
 {
     struct driver_status d;
-    if (!w->later.size || w->stopped) return;
+    if (!w->later.size || w->stopped || w->quarantined || w->checking) return;
     if (w->later_checkpoint.size <= w->size) {
         buffer_free(&w->later);
         return;
@@ -551,7 +593,10 @@ static void check_later(struct witness *w)
     c->w = w;
     c->size = w->later_checkpoint.size;
     c->read = (struct state_read){.fresh = true, .data = c, .run = root_run, .done = root_done};
-    if (driver_read(w->o.driver, &c->read) != OK) free(c); /* busy: asked again with the next block */
+    w->checking = true;
+    if (driver_read(w->o.driver, &c->read) == OK) return;
+    w->checking = false; /* busy: the timer comes back to it */
+    free(c);
 }
 
 void witness_take_note(struct witness *w, struct bytes text)
@@ -596,113 +641,15 @@ void witness_peer_up(struct witness *w, unsigned peer)
     push_note(w, peer);
 }
 
-/* --- what is kept on disk: [raft index, raft term, time_ms, root, note] by size --- */
-
-struct keeping {
-    struct state_write write;
-    uint64_t size;
-    struct buffer row;
-};
-
-enum err witnessed_decode(struct witnessed *out, struct bytes row)
-{
-    struct unpack u = unpack_start(row);
-    *out = (struct witnessed){0};
-    unpack_array_of(&u, 6);
-    out->size = unpack_uint(&u);
-    out->raft_index = unpack_uint(&u);
-    out->raft_term = unpack_uint(&u);
-    out->time_ms = unpack_uint(&u);
-    out->root = unpack_digest(&u);
-    struct bytes note = unpack_bin(&u, LIMIT_CHECKPOINT_NOTE);
-    enum err e = unpack_done(&u);
-    if (e == OK) buffer_append_bytes(&out->note, note);
-    return e;
-}
-
-static enum err drop_oldest(struct table_txn *txn)
-{
-    struct table_cursor *c;
-    if (table_count(txn, TABLE_CHECKPOINT) <= CHECKPOINTS_STORED) return OK;
-    enum err e = table_cursor_open(&c, txn, TABLE_CHECKPOINT);
-    if (e != OK) return e;
-    uint8_t key[8];
-    e = table_cursor_seek(c, (struct bytes){0});
-    struct bytes at = e == OK ? table_cursor_key(c) : (struct bytes){0};
-    if (e == OK && at.size == sizeof key) memcpy(key, at.data, sizeof key);
-    table_cursor_close(c);
-    return e == OK ? table_delete(txn, TABLE_CHECKPOINT, BYTES(key)) : e;
-}
-
-static enum err keep_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
-{
-    struct keeping *k = write->data;
-    uint8_t key[8];
-    (void)ledger;
-    put_be64(key, k->size);
-    enum err e = table_put(txn, TABLE_CHECKPOINT, BYTES(key), buffer_bytes(&k->row));
-    return e == OK ? drop_oldest(txn) : e;
-}
-
-static void keep_done(struct state_write *write, enum err code)
-{
-    struct keeping *k = write->data;
-    (void)code; /* a store that failed stops the node elsewhere */
-    buffer_free(&k->row);
-    free(k);
-}
-
-static void store_checkpoint(struct witness *w, const struct witnessed *kept)
-{
-    struct keeping *k = xcalloc(1, sizeof *k);
-    k->size = kept->size;
-    pack_array(&k->row, 6);
-    pack_uint(&k->row, kept->size);
-    pack_uint(&k->row, kept->raft_index);
-    pack_uint(&k->row, kept->raft_term);
-    pack_uint(&k->row, kept->time_ms);
-    pack_digest(&k->row, &kept->root);
-    pack_bytes(&k->row, buffer_bytes(&kept->note));
-    k->write = (struct state_write){.data = k, .run = keep_run, .done = keep_done};
-    if (driver_write(w->o.driver, &k->write) != OK) keep_done(&k->write, OK); /* a later one will be kept */
-}
-
-/* The last rows, oldest first, so that a snapshot can be offered right after a restart. */
-static enum err load_rows(struct witness *w, struct table_txn *txn)
-{
-    struct table_cursor *c;
-    struct buffer value = {0};
-    struct witnessed rows[WITNESS_KEPT] = {{0}};
-    unsigned count = 0;
-    enum err e = table_cursor_open(&c, txn, TABLE_CHECKPOINT);
-    if (e != OK) return e;
-    for (e = table_cursor_seek_back(c, (struct bytes){0}); e == OK && count < WITNESS_KEPT / 2;
-         e = table_cursor_previous(c)) {
-        e = table_cursor_value(c, &value);
-        if (e == OK) e = witnessed_decode(&rows[count], buffer_bytes(&value));
-        if (e != OK) break;
-        count++;
-    }
-    table_cursor_close(c);
-    buffer_free(&value);
-    if (e == ERR_NOT_FOUND) e = OK;
-    for (unsigned i = count; i-- > 0;) {
-        if (e == OK && rows[i].size > w->size)
-            keep_witnessed(w, &rows[i]);
-        else
-            buffer_free(&rows[i].note);
-    }
-    return e;
-}
+/* --- what was kept on disk --- */
 
 static enum err load(struct witness *w, struct failure *failure)
 {
-    struct table_txn *txn;
-    enum err e = store_begin_read(&txn, w->o.store);
-    if (e == OK) {
-        e = load_rows(w, txn);
-        store_abort(txn);
-    }
+    struct witnessed rows[WITNESS_KEPT / 2] = {{0}};
+    unsigned count = 0;
+    enum err e = witness_rows_load(rows, &count, WITNESS_KEPT / 2, w->o.store);
+    for (unsigned i = count; i-- > 0;) /* oldest first */
+        keep_witnessed(w, &rows[i]);
     return e == OK ? OK : fail(failure, e, "the kept checkpoints can't be read: %s", err_text(e));
 }
 
