@@ -148,8 +148,8 @@ static enum err prove_found(struct tool *t, struct leaf *leaf, const struct fram
                            m->proofs[0].count, &t->failure);
     if (e != OK) return e;
     bool mine = leaf->genesis.size == 0 && id_equal(&leaf->operation.request_id, request) &&
-                id_equal(&leaf->operation.actor.id, &t->identity.user) &&
-                leaf_verify(leaf, &t->identity.public_key) == OK;
+                id_equal(&leaf->operation.actor.id, &t->signer.user) &&
+                leaf_verify(leaf, &t->signer.public_key) == OK;
     return mine ? OK : fail(&t->failure, ERR_BAD_PROOF, "entry %" PRIu64 " is not this request", leaf->index);
 }
 
@@ -186,8 +186,8 @@ static enum err lookup(struct tool *t, json_t *result)
     if (request_token_parse(&issued_at_ms, &request, token) != OK)
         return fail(&t->failure, ERR_USAGE, "'%s' is no request token; they look like 1767225600000-abc...", token);
     enum err e = tool_cluster(t);
-    if (e == OK) e = tool_identity(t);
-    if (e == OK) e = submit_lookup(&found, &t->cluster, &t->identity, issued_at_ms, &request, &t->failure);
+    if (e == OK) e = tool_signer(t);
+    if (e == OK) e = submit_lookup(&found, &t->cluster, &t->signer, issued_at_ms, &request, &t->failure);
     if (e != OK) return e;
     switch (found.fate) {
     case FATE_RECORDED: break;

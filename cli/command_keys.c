@@ -43,16 +43,16 @@ static int print_identity(struct tool *t, const char *path)
 {
     static const struct column columns[] = {
         {"file", "file", COLUMN_TEXT}, {"user", "user", COLUMN_TEXT}, {"public_key", "public key", COLUMN_TEXT}};
-    struct identity identity;
-    if (identity_read(&identity, path, &t->failure) != OK) return tool_failed(t);
+    struct signer signer;
+    if (signer_read(&signer, path, &t->failure) != OK) return tool_failed(t);
     struct digest key;
-    memcpy(key.bytes, identity.public_key.bytes, sizeof key.bytes);
+    memcpy(key.bytes, signer.public_key.bytes, sizeof key.bytes);
     json_t *o = json_object();
     json_object_set_new(o, "file", json_text(bytes_text(path)));
-    json_object_set_new(o, "user", json_id(&identity.user));
+    json_object_set_new(o, "user", json_id(&signer.user));
     json_object_set_new(o, "public_key", json_digest(&key));
     output_fields(&t->output, columns, sizeof columns / sizeof columns[0], o);
-    identity_close(&identity);
+    signer_close(&signer);
     return EXIT_DONE;
 }
 
@@ -65,7 +65,7 @@ int command_key_new(struct tool *t)
     struct sign_public key;
     enum err e = parse_user_option(t, &user, &given);
     if (e == OK) e = new_passphrase(t, &passphrase);
-    if (e == OK) e = identity_create(path, buffer_bytes(&passphrase), given ? &user : NULL, &key, &t->failure);
+    if (e == OK) e = signer_create(path, buffer_bytes(&passphrase), given ? &user : NULL, &key, &t->failure);
     secret_wipe_buffer(&passphrase);
     if (e != OK) return tool_failed(t);
     if (option_given(t->line, "no-passphrase"))
@@ -89,7 +89,7 @@ int command_key_assign(struct tool *t)
     struct id user;
     bool given;
     enum err e = parse_user_option(t, &user, &given);
-    if (e == OK) e = identity_assign(tool_operand(t, 0), &user, &t->failure);
+    if (e == OK) e = signer_assign(tool_operand(t, 0), &user, &t->failure);
     return e == OK ? print_identity(t, tool_operand(t, 0)) : tool_failed(t);
 }
 
@@ -98,7 +98,7 @@ static int whoami_offline(struct tool *t)
 {
     const char *path = t->settings.values[SETTING_IDENTITY];
     if (path) return print_identity(t, path);
-    tool_identity(t);
+    tool_signer(t);
     return tool_failed(t);
 }
 

@@ -114,9 +114,9 @@ static enum err take_people(struct tool *t, struct args_log_query *args)
     e = profile_role(t, role);
     if (e != OK) return e;
     if (strcmp(role, ROLE_PATIENT) == 0)
-        args->patient = t->identity.user;
+        args->patient = t->signer.user;
     else if (!sees_all(&t->cluster.genesis, role))
-        args->actor = t->identity.user;
+        args->actor = t->signer.user;
     return OK;
 }
 

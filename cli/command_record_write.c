@@ -90,13 +90,13 @@ struct placing {
 static enum err close_content(struct tool *t, struct buffer *attachment, struct digest *tag, const struct placing *place,
                               struct bytes content)
 {
-    enum err e = tool_identity(t);
+    enum err e = tool_signer(t);
     if (e == OK) e = tool_collective(t);
     if (e != OK) return e;
     struct record_context context = {.cluster = t->cluster.genesis.cluster, .patient = place->patient,
                                      .record = place->record, .version = place->version, .conf = place->conf,
-                                     .author = t->identity.user};
-    *tag = record_content_tag(BYTES(t->identity.secrets->tag_key), content);
+                                     .author = t->signer.user};
+    *tag = record_content_tag(BYTES(t->signer.secrets->tag_key), content);
     return content_close(attachment, &t->collective, &context, content, &t->failure);
 }
 

@@ -25,7 +25,7 @@ const size_t USER_FIELD_COUNT = sizeof USER_FIELDS / sizeof USER_FIELDS[0];
 static char *role_path(struct tool *t)
 {
     char name[5 + ID_TEXT_SIZE] = "role-";
-    id_format(name + 5, &t->identity.user);
+    id_format(name + 5, &t->signer.user);
     return cluster_cache_path(&t->cluster, name);
 }
 
@@ -38,7 +38,7 @@ static void remember_role(struct tool *t, struct bytes role)
 
 void profile_forget(struct tool *t)
 {
-    if (!t->cluster_opened || !t->identity_opened) return;
+    if (!t->cluster_opened || !t->signer_opened) return;
     char *path = role_path(t);
     if (path) unlink(path);
     free(path);
@@ -49,9 +49,9 @@ enum err profile_ask(struct tool *t, struct submission *s, struct user_row *row)
     struct buffer args = {0};
     struct answer answer;
     enum err e = tool_cluster(t);
-    if (e == OK) e = tool_identity(t);
+    if (e == OK) e = tool_signer(t);
     if (e != OK) return e;
-    args_user_search_encode(&args, &(struct args_user_search){.user = t->identity.user, .limit = 1});
+    args_user_search_encode(&args, &(struct args_user_search){.user = t->signer.user, .limit = 1});
     e = tool_submit(t, s, &(struct draft){.action = ACTION_USER_SEARCH, .args = buffer_bytes(&args),
                                           .purpose = PURPOSE_OPERATIONS});
     buffer_free(&args);
@@ -70,7 +70,7 @@ enum err profile_role(struct tool *t, char out[static LIMIT_NAME + 1])
 {
     struct buffer text = {0};
     enum err e = tool_cluster(t);
-    if (e == OK) e = tool_identity(t);
+    if (e == OK) e = tool_signer(t);
     if (e != OK) return e;
     char *path = role_path(t);
     bool known = path && file_read(&text, path, LIMIT_NAME, NULL) == OK && text.size > 0;

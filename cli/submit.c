@@ -26,7 +26,7 @@
 
 struct sending {
     struct cluster *cluster;
-    const struct identity *identity;
+    const struct signer *signer;
     struct request_builder builder;
     struct submission *out;
     uint64_t end_ns;
@@ -49,7 +49,7 @@ static enum err add_draft(struct sending *s, const struct draft *draft, uint64_t
         .cluster = s->cluster->genesis.cluster,
         .request_id = random_id(),
         .issued_at_ms = now_ms,
-        .actor = identity_actor(s->identity),
+        .actor = signer_actor(s->signer),
         .action = draft->action,
         .args = draft->args,
         .purpose = (uint8_t)draft->purpose,
@@ -74,7 +74,7 @@ static enum err build(struct sending *s, const struct draft *drafts, uint32_t co
         enum err e = add_draft(s, &drafts[i], s->out->issued_at_ms);
         if (e != OK) return fail(failure, e, "cannot make the request: %s", err_text(e));
     }
-    enum err e = request_builder_sign(&s->out->request, &s->builder, &s->identity->secrets->sign);
+    enum err e = request_builder_sign(&s->out->request, &s->builder, &s->signer->secrets->sign);
     return e == OK ? OK : fail(failure, e, "cannot sign the request: %s", err_text(e));
 }
 
@@ -161,7 +161,7 @@ static enum err check_receipt(struct sending *s, uint32_t i, const struct messag
     enum err e = receipt_check_leaf(&leaf, &s->cluster->genesis, s->cosigned->note, proof->leaf, proof->hashes,
                                     proof->count, &why);
     if (e == OK)
-        e = receipt_check_operation(&leaf, buffer_bytes(&s->builder.operations[i]), &s->identity->public_key, &why);
+        e = receipt_check_operation(&leaf, buffer_bytes(&s->builder.operations[i]), &s->signer->public_key, &why);
     if (e == OK && leaf.index != o->index)
         e = fail(&why, ERR_BAD_PROOF, "the answer says entry %" PRIu64 ", the leaf %" PRIu64, o->index, leaf.index);
     if (e != OK)
@@ -321,7 +321,7 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
     if (s->claimed)
         return fail(failure, ERR_NOT_WITNESSED, "recorded at %" PRIu64 ", not yet co-signed (%s); ask later: consilium lookup %s",
                     s->out->outcomes[0].index, last->text, token);
-    enum err e = submit_lookup(&found, s->cluster, s->identity, s->out->issued_at_ms, request, NULL);
+    enum err e = submit_lookup(&found, s->cluster, s->signer, s->out->issued_at_ms, request, NULL);
     if (e == OK && found.fate == FATE_RECORDED) {
         s->out->outcomes[0].index = found.index;
         return fail(failure, ERR_NOT_WITNESSED, "recorded at %" PRIu64 ", not yet co-signed; ask later: consilium lookup %s",
@@ -335,12 +335,12 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
 
 static bool is_transient(const struct sending *s, enum err e) { return s->sent && after(s, e) == NEXT_NODE; }
 
-enum err submit(struct submission *out, struct cluster *cluster, const struct identity *identity,
+enum err submit(struct submission *out, struct cluster *cluster, const struct signer *signer,
                 const struct draft *drafts, uint32_t count, struct failure *failure)
 {
-    CHECK(identity->secrets != NULL);
+    CHECK(signer->secrets != NULL);
     struct sending *s = xcalloc(1, sizeof *s);
-    *s = (struct sending){.cluster = cluster, .identity = identity, .out = out};
+    *s = (struct sending){.cluster = cluster, .signer = signer, .out = out};
     s->end_ns = clock_monotonic_ns() + (uint64_t)cluster->timeout_ms * 1000000;
     s->applied = xcalloc(1, sizeof *s->applied);
     s->cosigned = xcalloc(1, sizeof *s->cosigned);
@@ -405,11 +405,11 @@ static enum err lookup_at(struct message_found *out, struct cluster *cluster, ui
     return e == OK ? message_found_decode(out, frame.body) : e;
 }
 
-enum err submit_lookup(struct found *out, struct cluster *cluster, const struct identity *identity,
+enum err submit_lookup(struct found *out, struct cluster *cluster, const struct signer *signer,
                        uint64_t issued_at_ms, const struct id *request, struct failure *failure)
 {
     struct buffer question = {0};
-    message_lookup_encode(&question, &(struct message_lookup){ACTOR_USER, identity->user, issued_at_ms, *request});
+    message_lookup_encode(&question, &(struct message_lookup){ACTOR_USER, signer->user, issued_at_ms, *request});
     CHECK(!question.failed);
     *out = (struct found){.fate = FATE_UNKNOWN};
     uint32_t answers = 0, past = 0;

@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 #include "base/limits.h"
 #include "cli/cluster.h"
-#include "cli/identity.h"
+#include "cli/signer.h"
 #include "ledger/action.h"
 #include "ledger/operation.h"
 
@@ -52,7 +52,7 @@ struct submission {
  * ERR_NO_QUORUM, ERR_UNREACHABLE: unknown, or not recorded; the text says which
  * and gives the request token. A node whose receipt does not verify is named and
  * another one asked; where none is left, the proof's error. Free in every case. */
-enum err submit(struct submission *out, struct cluster *cluster, const struct identity *identity,
+enum err submit(struct submission *out, struct cluster *cluster, const struct signer *signer,
                 const struct draft *drafts, uint32_t count, struct failure *failure);
 void submission_free(struct submission *s);
 
@@ -79,7 +79,7 @@ struct found {
     uint32_t member; /* the node that said so */
 };
 /* Asks the nodes until one knows it; all of them before it says otherwise. */
-enum err submit_lookup(struct found *out, struct cluster *cluster, const struct identity *identity,
+enum err submit_lookup(struct found *out, struct cluster *cluster, const struct signer *signer,
                        uint64_t issued_at_ms, const struct id *request, struct failure *failure);
 
 #endif

@@ -21,16 +21,16 @@ enum err tool_cluster(struct tool *t)
     return e;
 }
 
-enum err tool_identity(struct tool *t)
+enum err tool_signer(struct tool *t)
 {
     const struct settings *s = &t->settings;
-    if (t->identity_opened) return OK;
+    if (t->signer_opened) return OK;
     if (!s->values[SETTING_IDENTITY])
         return fail(&t->failure, ERR_NO_KEY, "who are you? Give --identity FILE, set CONSILIUM_IDENTITY, or write "
                                              "'identity = FILE' into ~/.config/consilium/config; "
                                              "'consilium key new -o FILE' makes one");
-    enum err e = identity_open(&t->identity, s->values[SETTING_IDENTITY], s->values[SETTING_PASSPHRASE_FILE], &t->failure);
-    t->identity_opened = e == OK;
+    enum err e = signer_open(&t->signer, s->values[SETTING_IDENTITY], s->values[SETTING_PASSPHRASE_FILE], &t->failure);
+    t->signer_opened = e == OK;
     return e;
 }
 
@@ -46,7 +46,7 @@ enum err tool_collective(struct tool *t)
 void tool_close(struct tool *t)
 {
     output_progress_end(&t->output);
-    if (t->identity_opened) identity_close(&t->identity);
+    if (t->signer_opened) signer_close(&t->signer);
     if (t->cluster_opened) cluster_close(&t->cluster);
     settings_free(&t->settings);
 }
@@ -112,10 +112,10 @@ static enum err check_outcome(struct tool *t, const struct outcome *o, enum acti
 enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft)
 {
     enum err e = tool_cluster(t);
-    if (e == OK) e = tool_identity(t);
+    if (e == OK) e = tool_signer(t);
     for (int tries = 0; e == OK && tries < 2; tries++) {
         submission_free(out);
-        e = submit(out, &t->cluster, &t->identity, draft, 1, &t->failure);
+        e = submit(out, &t->cluster, &t->signer, draft, 1, &t->failure);
         if (e == OK) e = check_outcome(t, &out->outcomes[0], draft->action);
         if (!is_query(draft->action) || out->outcomes[0].answer.size > 0) break;
     }

@@ -7,7 +7,7 @@
 #include "cli/cluster.h"
 #include "cli/collective.h"
 #include "cli/command_line.h"
-#include "cli/identity.h"
+#include "cli/signer.h"
 #include "cli/output.h"
 #include "cli/settings.h"
 #include "cli/submit.h"
@@ -19,15 +19,15 @@ struct tool {
     struct output output;
     struct failure failure; /* of the last step */
 
-    bool cluster_opened, identity_opened, collective_known;
+    bool cluster_opened, signer_opened, collective_known;
     struct cluster cluster;
-    struct identity identity;
+    struct signer signer;
     struct collective collective;
 };
 
 /* Each is idempotent; on an error tool->failure says why. */
 enum err tool_cluster(struct tool *t);    /* the genesis file, no connection */
-enum err tool_identity(struct tool *t);   /* unlocked */
+enum err tool_signer(struct tool *t);   /* unlocked */
 enum err tool_collective(struct tool *t); /* the records' collective key, proved */
 void tool_close(struct tool *t);
 

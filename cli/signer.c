@@ -1,4 +1,4 @@
-#include "cli/identity.h"
+#include "cli/signer.h"
 
 #include <string.h>
 
@@ -17,7 +17,7 @@
 /* --- the file --- */
 
 /* Takes the optional first line off `text`. */
-static enum err take_user_line(struct identity *out, struct bytes *text, const char *path, struct failure *failure)
+static enum err take_user_line(struct signer *out, struct bytes *text, const char *path, struct failure *failure)
 {
     size_t prefix = sizeof USER_PREFIX - 1;
     if (text->size < prefix || memcmp(text->data, USER_PREFIX, prefix) != 0) return OK;
@@ -32,9 +32,9 @@ static enum err take_user_line(struct identity *out, struct bytes *text, const c
     return OK;
 }
 
-static enum err parse_identity(struct identity *out, struct bytes text, const char *path, struct failure *failure)
+static enum err parse_identity(struct signer *out, struct bytes text, const char *path, struct failure *failure)
 {
-    *out = (struct identity){0};
+    *out = (struct signer){0};
     enum err e = take_user_line(out, &text, path, failure);
     if (e != OK) return e;
     struct failure why = {0};
@@ -46,7 +46,7 @@ static enum err parse_identity(struct identity *out, struct bytes text, const ch
     return OK;
 }
 
-enum err identity_read(struct identity *out, const char *path, struct failure *failure)
+enum err signer_read(struct signer *out, const char *path, struct failure *failure)
 {
     struct buffer text = {0};
     enum err e = file_read(&text, path, LIMIT_IDENTITY, failure);
@@ -59,21 +59,21 @@ enum err identity_read(struct identity *out, const char *path, struct failure *f
 
 /* --- opening --- */
 
-static void set_secrets(struct identity *identity, const uint8_t seed[static SIGN_SEED_SIZE])
+static void set_secrets(struct signer *signer, const uint8_t seed[static SIGN_SEED_SIZE])
 {
     struct sign_public public_key;
-    identity->secrets = secret_alloc(sizeof *identity->secrets);
-    sign_keypair(&identity->secrets->sign, &public_key, seed);
-    hkdf_sha256(identity->secrets->tag_key, sizeof identity->secrets->tag_key, bytes_of(seed, SIGN_SEED_SIZE),
+    signer->secrets = secret_alloc(sizeof *signer->secrets);
+    sign_keypair(&signer->secrets->sign, &public_key, seed);
+    hkdf_sha256(signer->secrets->tag_key, sizeof signer->secrets->tag_key, bytes_of(seed, SIGN_SEED_SIZE),
                 (struct bytes){0}, bytes_text("consilium/tag-key/v1"));
 }
 
-enum err identity_unlock(struct identity *identity, struct bytes passphrase, struct failure *failure)
+enum err signer_unlock(struct signer *signer, struct bytes passphrase, struct failure *failure)
 {
-    CHECK(identity->secrets == NULL);
+    CHECK(signer->secrets == NULL);
     uint8_t seed[SIGN_SEED_SIZE];
-    enum err e = key_file_open(seed, &identity->file, passphrase);
-    if (e == OK) set_secrets(identity, seed);
+    enum err e = key_file_open(seed, &signer->file, passphrase);
+    if (e == OK) set_secrets(signer, seed);
     secret_wipe(seed, sizeof seed);
     if (e == ERR_PASSPHRASE) return fail(failure, e, "the passphrase does not open the identity file");
     return e == OK ? OK : fail(failure, e, "the identity file cannot be opened: %s", err_text(e));
@@ -81,10 +81,10 @@ enum err identity_unlock(struct identity *identity, struct bytes passphrase, str
 
 /* Files made with --no-passphrase have the least cost, so trying costs nothing;
  * a file with a passphrase has a higher cost and is not tried. */
-static bool may_have_no_passphrase(const struct identity *identity)
+static bool may_have_no_passphrase(const struct signer *signer)
 {
-    return identity->file.cost.memory_kib == PASSPHRASE_COST_LEAST.memory_kib &&
-           identity->file.cost.passes == PASSPHRASE_COST_LEAST.passes;
+    return signer->file.cost.memory_kib == PASSPHRASE_COST_LEAST.memory_kib &&
+           signer->file.cost.passes == PASSPHRASE_COST_LEAST.passes;
 }
 
 enum err passphrase_read(struct buffer *out, const char *path, struct failure *failure)
@@ -97,31 +97,31 @@ enum err passphrase_read(struct buffer *out, const char *path, struct failure *f
     return out->size ? OK : fail(failure, ERR_NO_KEY, "%s has no passphrase in its first line", path);
 }
 
-enum err identity_open(struct identity *identity, const char *path, const char *passphrase_file,
+enum err signer_open(struct signer *signer, const char *path, const char *passphrase_file,
                        struct failure *failure)
 {
-    enum err e = identity_read(identity, path, failure);
+    enum err e = signer_read(signer, path, failure);
     if (e != OK) return e;
-    if (may_have_no_passphrase(identity) && identity_unlock(identity, (struct bytes){0}, NULL) == OK) return OK;
+    if (may_have_no_passphrase(signer) && signer_unlock(signer, (struct bytes){0}, NULL) == OK) return OK;
     struct buffer passphrase = {0};
     if (passphrase_file)
         e = passphrase_read(&passphrase, passphrase_file, failure);
     else
         e = terminal_passphrase(&passphrase, "Passphrase: ", failure);
-    if (e == OK) e = identity_unlock(identity, buffer_bytes(&passphrase), failure);
+    if (e == OK) e = signer_unlock(signer, buffer_bytes(&passphrase), failure);
     secret_wipe_buffer(&passphrase);
     return e;
 }
 
-void identity_close(struct identity *identity)
+void signer_close(struct signer *signer)
 {
-    if (identity->secrets) secret_free(identity->secrets);
-    *identity = (struct identity){0};
+    if (signer->secrets) secret_free(signer->secrets);
+    *signer = (struct signer){0};
 }
 
-struct actor identity_actor(const struct identity *identity)
+struct actor signer_actor(const struct signer *signer)
 {
-    return (struct actor){ACTOR_USER, identity->user, identity->key_id};
+    return (struct actor){ACTOR_USER, signer->user, signer->key_id};
 }
 
 /* --- making --- */
@@ -145,8 +145,8 @@ static enum err write_identity(const char *path, const struct key_file *file, co
     return e;
 }
 
-enum err identity_create(const char *path, struct bytes passphrase, const struct id *user,
-                         struct sign_public *public_key, struct failure *failure)
+enum err signer_create(const char *path, struct bytes passphrase, const struct id *user,
+                       struct sign_public *public_key, struct failure *failure)
 {
     uint8_t seed[SIGN_SEED_SIZE];
     struct sign_secret secret;
@@ -161,11 +161,11 @@ enum err identity_create(const char *path, struct bytes passphrase, const struct
     return write_identity(path, &file, user, true, failure);
 }
 
-enum err identity_assign(const char *path, const struct id *user, struct failure *failure)
+enum err signer_assign(const char *path, const struct id *user, struct failure *failure)
 {
-    struct identity identity;
-    enum err e = identity_read(&identity, path, failure);
-    return e == OK ? write_identity(path, &identity.file, user, false, failure) : e;
+    struct signer signer;
+    enum err e = signer_read(&signer, path, failure);
+    return e == OK ? write_identity(path, &signer.file, user, false, failure) : e;
 }
 
 /* --- public keys --- */
@@ -208,12 +208,12 @@ enum err public_key_read(struct sign_public *out, const char *file_or_text, stru
 {
     if (public_key_parse(out, bytes_text(file_or_text), NULL) == OK) return OK;
     struct buffer text = {0};
-    struct identity identity;
+    struct signer signer;
     enum err e = file_read(&text, file_or_text, LIMIT_IDENTITY, failure);
     if (e != OK) goto free_text;
     if (public_key_parse(out, buffer_bytes(&text), NULL) == OK) goto free_text;
-    if (parse_identity(&identity, buffer_bytes(&text), file_or_text, NULL) == OK)
-        *out = identity.public_key;
+    if (parse_identity(&signer, buffer_bytes(&text), file_or_text, NULL) == OK)
+        *out = signer.public_key;
     else
         e = fail(failure, ERR_INVALID, "%s is neither a public key nor an identity file; "
                  "'consilium key public FILE' prints one", file_or_text);
