@@ -10,9 +10,6 @@
 #include "crypto/secret.h"
 #include "storage/log_internal.h"
 
-/* Batch numbers go on beyond whatever an unreadable end may hold, should it become readable again. */
-#define BATCH_JUMP (UINT64_C(1) << 32)
-
 void log_segments_push(struct log *log, struct log_segment *s)
 {
     if (log->segment_count == log->segment_capacity) {
@@ -167,9 +164,8 @@ static enum err cut_tail(struct log *log, struct log_segment *s, uint32_t from)
 }
 
 struct ends {
-    size_t active;        /* of the last segment that holds anything; none: the first */
+    size_t active; /* the last segment that holds anything; none: the first */
     uint32_t end;
-    bool dirty; /* that end is unreadable */
 };
 
 static enum err replay_all(struct log *log, struct log_replay *r, struct ends *ends, uint8_t *data)
@@ -186,7 +182,6 @@ static enum err replay_all(struct log *log, struct log_replay *r, struct ends *e
         if (code != OK) return code;
         if (!r->empty) *ends = (struct ends){.active = i, .end = r->end};
     }
-    ends->dirty = log->view.hole != HOLE_NONE;
     log_view_finish(&log->view);
     return OK;
 }
@@ -241,7 +236,7 @@ static enum err recover(struct log *log, struct failure *failure)
     log->position = log->batch_start = ends.end;
     if (log_active(log)->file < 0 || !log_active(log)->whole) log->position = log->batch_start = log_active(log)->size;
     uint64_t newest = log->view.batch > replay.last_batch ? log->view.batch : replay.last_batch;
-    log->batch_number = newest + (ends.dirty ? BATCH_JUMP : 1);
+    log->batch_number = newest + 1;
     log->torn = replay.torn;
     log_ahead_reset(log);
     report(log);

@@ -76,23 +76,13 @@ bool log_replay_probe(struct log_replay *r, const struct log_image *image)
     return found;
 }
 
-/* Whether what lies at this place may never have been acknowledged: no later
- * record proves that it was. */
-static bool after_proof(const struct log_replay *r, uint32_t sequence, uint32_t offset)
+/* Whether something unreadable is a torn tail: no later record proves that it was
+ * durable, and it was not written in full. */
+static bool item_torn(const struct log_replay *r, const struct log_image *image, const struct log_item *item)
 {
-    return sequence > r->last_segment || (sequence == r->last_segment && offset >= r->last_start);
-}
-
-/* Whether something unreadable is a torn tail. A hole that begins before the last
- * batch and reaches into it is damage up to there, and is judged from there on. */
-static bool item_torn(const struct log_replay *r, const struct log_image *image, const struct log_item *item,
-                      uint32_t *at)
-{
-    *at = item->offset;
-    if (after_proof(r, image->sequence, item->offset)) return !item->written;
-    if (image->sequence != r->last_segment || item->offset + item->span <= r->last_start) return false;
-    *at = r->last_start;
-    return !log_written(image->data, *at, *at + LOG_HEADER_SIZE < image->size ? *at + LOG_HEADER_SIZE : image->size);
+    if (item->kind == ITEM_RECORD || item->written) return false;
+    return image->sequence > r->last_segment ||
+           (image->sequence == r->last_segment && item->offset >= r->last_start);
 }
 
 /* Gives one record to the view; what cannot be opened, or makes no sense, is a hole. */
@@ -131,18 +121,13 @@ static enum err replay_items(struct log_replay *r, const struct log_image *image
 {
     struct log_scanner s = log_scanner_start(image->data, image->size, image->tag);
     struct log_item item;
-    uint32_t torn_at;
     if (r->cut_any && s.used > LOG_DATA_START) { /* follows a torn tail, so it is one itself */
         cut(r, &s, LOG_DATA_START);
         return OK;
     }
     while (log_scanner_next(&s, &item)) {
-        if (item.kind != ITEM_RECORD && item_torn(r, image, &item, &torn_at)) {
-            if (torn_at > item.offset) {
-                enter_segment(r, item.offset == LOG_DATA_START);
-                log_view_hole(r->view, item.offset == LOG_DATA_START);
-            }
-            cut(r, &s, torn_at);
+        if (item_torn(r, image, &item)) {
+            cut(r, &s, item.offset);
             return OK;
         }
         enter_segment(r, item.offset == LOG_DATA_START);

@@ -130,10 +130,7 @@ void log_view_segment(struct log_view *v)
 
 void log_view_finish(struct log_view *v)
 {
-    if (v->hole != HOLE_NONE) {
-        v->flags |= LOG_TAIL_DAMAGED | LOG_STATE_DAMAGED;
-        v->low = 0; /* the hole may have held a truncation of anything */
-    }
+    if (v->hole != HOLE_NONE) v->flags |= LOG_TAIL_DAMAGED | LOG_STATE_DAMAGED;
     if (v->state_lost) v->flags |= LOG_STATE_DAMAGED;
     v->hole = HOLE_NONE;
     v->state_lost = false;

@@ -35,7 +35,8 @@ static ssize_t fault_pwrite(void *context, int file, const void *data, size_t si
 {
     struct fault *f = context;
     if (strikes(f, FAULT_PWRITE)) {
-        if (f->partial) disk_real.pwrite(NULL, file, data, size / 2, at);
+        size_t half = size / 2, over = (size_t)(at + (off_t)half) % 512; /* kernels stop at a page or sector */
+        if (f->partial && half > over) disk_real.pwrite(NULL, file, data, half - over, at);
         errno = f->number;
         return -1;
     }

@@ -24,7 +24,7 @@ struct fault {
     unsigned countdown; /* 1: the next call fails; 0: none */
     int number;         /* errno of the failing call */
     bool lasting;       /* every later call of the kind fails as well */
-    bool partial;       /* a failing write writes half before */
+    bool partial;       /* a failing write writes half before, up to a sector's end */
     unsigned failed;    /* calls that were made to fail */
     uint64_t unreadable_from, unreadable_to; /* reads that touch these offsets of any file: EIO */
     unsigned short_writes; /* every write writes at most this; 0: all */
