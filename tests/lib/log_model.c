@@ -210,6 +210,13 @@ bool model_explains(const struct model *m, struct log *log, size_t durable, size
     return hard && blocks;
 }
 
+void model_adopt_last(struct model *m)
+{
+    m->steps[0] = m->steps[m->count - 1];
+    m->count = 1;
+    m->durable = 0;
+}
+
 void model_adopt(struct model *m, struct log *log)
 {
     struct log_status st;

@@ -53,6 +53,8 @@ bool model_blocks_equal(struct log *log, const struct model *m, const struct mod
 /* Whether the log shows a state between the last acknowledged step and the last
  * one: blocks of one such step, term, vote and mark of one. */
 bool model_explains(const struct model *m, struct log *log, size_t durable, size_t issued);
+/* Forgets all steps but the last. */
+void model_adopt_last(struct model *m);
 /* Takes the state that the log shows now as the only one. */
 void model_adopt(struct model *m, struct log *log);
 
