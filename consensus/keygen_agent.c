@@ -1,5 +1,6 @@
 #include "consensus/keygen_agent.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 #include "ledger/keygen.h"
 #include "ledger/state.h"
 #include "net/peers.h"
+#include "storage/files.h"
 
 #define LOOK_MS 200
 #define ASK_AGAIN_MS 500     /* for a sub-share that has not come */
@@ -66,9 +68,10 @@ struct keygen_agent {
     uint64_t phase_ns;         /* when this phase was first seen */
     uint32_t phase_attempt;
     enum keygen_phase phase;
+    bool file_tried, lost;
     bool submitting[DUTIES];
     uint64_t submitted_ns[DUTIES];
-    unsigned in_flight;
+    unsigned in_flight, ticks;
 };
 
 struct duty_done {
@@ -401,11 +404,52 @@ static member_mask missing_subshares(const struct keygen_agent *a, member_mask d
 
 /* --- the share --- */
 
+static enum err share_path(char out[static FILES_PATH], const struct keygen_agent *a, uint64_t epoch)
+{
+    char name[64];
+    snprintf(name, sizeof name, "key-share-%u-%llu", a->secret, (unsigned long long)epoch);
+    return files_path(out, a->o.directory, name, NULL);
+}
+
+#define SHARE_PURPOSE "consilium/key-share"
+
 static enum err share_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
 {
     struct keygen_agent *a = write->data;
+    struct failure failure = {0};
+    char path[FILES_PATH];
     (void)ledger;
+    enum err e = share_path(path, a, a->look->epoch.epoch);
+    if (e == OK)
+        e = files_write_sealed(path, a->o.storage_key, SHARE_PURPOSE, BYTES(a->look->share.bytes), &failure);
+    if (e != OK) {
+        log_error("keygen", "the share can't be stored: %s", failure.text);
+        return e;
+    }
     return keygen_share_put(txn, a->secret, a->look->epoch.epoch, &a->look->share);
+}
+
+static bool fits(const struct keygen_agent *a, const struct scalar *share)
+{
+    struct point public_share;
+    point_multiply_generator(&public_share, share);
+    return point_equal(&public_share, &a->look->epoch.verification[a->o.self - 1]);
+}
+
+/* After the state was thrown away: the share that the file has kept. */
+static bool share_from_file(struct keygen_agent *a)
+{
+    char path[FILES_PATH];
+    struct buffer plain = {0};
+    struct scalar share;
+    if (share_path(path, a, a->look->epoch.epoch) != OK || !files_exists(path)) return false;
+    enum err e = files_read_sealed(&plain, path, a->o.storage_key, SHARE_PURPOSE, NULL);
+    bool good = e == OK && plain.size == 32 && scalar_decode(&share, plain.data) == OK && fits(a, &share);
+    if (good) a->look->share = share;
+    secret_wipe(&share, sizeof share);
+    secret_wipe_buffer(&plain);
+    if (!good) log_warning("keygen", "%s does not hold this node's share; not used", path);
+    return good;
 }
 
 /* The sum of the qualified dealers' sub-shares, if it is what the activation leaf says. */
@@ -414,14 +458,12 @@ static bool sum_share(struct keygen_agent *a)
     struct look *l = a->look;
     member_mask qualified = keygen_qualified(&l->view.state);
     struct scalar *subshares = secret_alloc(LIMIT_NODES * sizeof *subshares);
-    struct point public_share;
     size_t count = 0;
     for (unsigned i = 1; i <= a->n; i++)
         if (qualified & MEMBER_BIT(i)) subshares[count++] = l->received.subshares[i];
     dkg_combine_subshares(&l->share, subshares, NULL, count);
     secret_free(subshares);
-    point_multiply_generator(&public_share, &l->share);
-    if (point_equal(&public_share, &l->epoch.verification[a->o.self - 1])) return true;
+    if (fits(a, &l->share)) return true;
     log_error("keygen", "the sub-shares do not add up to this node's verification key: it has no share");
     return false;
 }
@@ -473,10 +515,13 @@ static bool act_share(struct keygen_agent *a)
     struct look *l = a->look;
     if (!l->epoch.epoch) return false;
     a->active = true;
-    if (!l->has_share && !missing_subshares(a, keygen_qualified(&l->view.state)) && sum_share(a)) {
+    bool summed = !l->has_share && !missing_subshares(a, keygen_qualified(&l->view.state)) && sum_share(a);
+    if (summed || (!l->has_share && !a->file_tried && share_from_file(a))) {
         write_secret(a, share_run);
         return true;
     }
+    a->file_tried = true;
+    a->lost = !l->has_share && l->view.settled;
     if (l->has_share) hold_share(a);
     return false;
 }
@@ -573,13 +618,16 @@ void keygen_agent_peer_up(struct keygen_agent *a, unsigned peer)
 static void on_timer(uv_timer_t *timer)
 {
     struct keygen_agent *a = timer->data;
-    if (!a->idle) look(a);
+    /* Once the share is held only a member that is away is waited for: no hurry. */
+    if (!a->idle && (!a->share_epoch || ++a->ticks % 10 == 0)) look(a);
 }
 
 const struct scalar *keygen_agent_share(const struct keygen_agent *a, uint8_t secret, uint64_t epoch)
 {
     return secret == a->secret && a->share_epoch == epoch && epoch ? a->share : NULL;
 }
+
+bool keygen_agent_share_lost(const struct keygen_agent *a) { return a->lost; }
 
 bool keygen_agent_active(const struct keygen_agent *a, uint8_t secret) { return secret == a->secret && a->active; }
 

@@ -6,6 +6,10 @@
  * depends on it is sent: a node that crashes after its commitment deals the same
  * polynomial. Sub-shares stay until every receiver has confirmed, so a node that
  * was down asks for its own and gets its share unaided; then they are wiped.
+ *
+ * The share is also kept in a sealed file apart from the store, DIR/key-share-S-E
+ * (secret, epoch): a state that is thrown away is derived again from the ledger,
+ * but a share can't be. It is used only if it fits the verification key.
  * Threads: loop; secrets move through driver_write and driver_read.
  */
 #ifndef CONSENSUS_KEYGEN_AGENT_H
@@ -25,6 +29,8 @@ struct keygen_agent_options {
     const struct node_secrets *keys;
     struct driver *driver;
     struct peers *peers;
+    const char *directory;              /* of the node, for the share's file */
+    const struct seal_key *storage_key;
     void *data;
     void (*on_share)(void *data, uint8_t secret, uint64_t epoch); /* this node holds its share now */
 };
@@ -37,6 +43,9 @@ void keygen_agent_message(struct keygen_agent *a, unsigned from, uint32_t type, 
 
 /* The share of `secret` in `epoch`, in secret memory; NULL when this node has none (yet). */
 const struct scalar *keygen_agent_share(const struct keygen_agent *a, uint8_t secret, uint64_t epoch);
+/* The key is active, everybody else is done, and this node's share is gone (its disk was emptied): it
+ * replicates and serves, but adds no share. */
+bool keygen_agent_share_lost(const struct keygen_agent *a);
 bool keygen_agent_active(const struct keygen_agent *a, uint8_t secret); /* a collective key is active */
 
 #endif

@@ -32,6 +32,7 @@ struct daemon {
 };
 
 #define STOP_MS 15000
+#define NO_SHARE "ready, without a key share"
 
 static struct daemon the; /* one node per process */
 
@@ -44,14 +45,18 @@ const char *node_state(const struct node *node)
     if (d.catching_up || !catchup_ready(node->catchup)) return "catching up";
     if (!d.leader) return "no leader";
     if (!node->epoch.epoch) return "generating keys";
-    if (!keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch)) return "waiting for its key share";
-    return "ready";
+    if (keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch)) return "ready";
+    return keygen_agent_share_lost(node->keygen) ? NO_SHARE : "waiting for its key share";
 }
 
 static void note_readiness(struct node *node)
 {
     if (!node->driver || !node->catchup || !node->keygen) return; /* still being started */
-    bool ready = strcmp(node_state(node), "ready") == 0;
+    bool no_share = strcmp(node_state(node), NO_SHARE) == 0;
+    bool ready = no_share || strcmp(node_state(node), "ready") == 0;
+    if (no_share && !the.said_ready)
+        log_error("keygen", "this node's key share is gone with its disk, and the others have wiped what they dealt: "
+                            "it replicates and serves, but adds no share to openings");
     if (ready && !the.said_ready) {
         the.said_ready = true;
         char cluster[65];
@@ -302,7 +307,8 @@ static enum err start_consensus(struct node *node, struct failure *failure)
     if (e == OK) e = catchup_start(&node->catchup, &catchup, failure);
     struct keygen_agent_options keygen = {
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
-        .driver = node->driver, .peers = node->peers, .data = node, .on_share = on_share,
+        .driver = node->driver, .peers = node->peers, .directory = node->identity.directory,
+        .storage_key = node->identity.storage_key, .data = node, .on_share = on_share,
     };
     return e == OK ? keygen_agent_start(&node->keygen, &keygen, failure) : e;
 }

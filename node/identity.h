@@ -5,6 +5,7 @@
  *   DIR/storage.key       the storage key, unless it is kept elsewhere
  *   DIR/node.seed         sealed: the 32-byte seed of all signing and sealing keys
  *   DIR/tls.key           sealed: ECDSA P-256 key; DIR/tls.crt its certificate (DER)
+ *   DIR/key-share-S-E     sealed: the share of secret S in epoch E (consensus/keygen_agent.h)
  *   DIR/log/ DIR/state/   the Raft log; the LMDB store
  *   DIR/lock              held by the process that runs the node
  */

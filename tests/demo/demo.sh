@@ -91,7 +91,7 @@ free_port() { # from this one on
 }
 status_of() { # node number, jq of its row
     quiet 0 auditor --via "${NODES[$1]}" --json status
-    printf '%s' "$out" | jq -er --arg n "${NODES[$1]}" ".nodes[] | select(.name == \$n) | $2"
+    printf '%s' "$out" | jq -er --arg n "${NODES[$1]}" ".members[] | select(.name == \$n) | $2"
 }
 
 for tool in jq; do
@@ -180,7 +180,7 @@ ok "not in the team yet: denied, and the attempt is in the ledger"
 quiet 0 registrar team add "$patient" doctor
 quiet 0 registrar team add "$patient" nurse
 quiet 0 doctor --json record list "$patient" --limit 200
-record=$(field '[.records[] | select(.kind == "Observation")][0].record')
+record=$(field '[.[] | select(.kind == "Observation")][0].record')
 expect 0 doctor record show "$record"
 contains '"Observation"'
 show 6
@@ -227,7 +227,7 @@ rm -rf "$RUN/stolen"
 
 title "The leader is killed with kill -9, and work goes on" "Nothing that was acknowledged is lost; no person is needed."
 quiet 0 auditor --json status
-leader=$(printf '%s' "$out" | jq -er '[.nodes[] | select(.leads)][0].name') || die "no leader" "$out"
+leader=$(printf '%s' "$out" | jq -er '[.members[] | select(.leads)][0].name') || die "no leader" "$out"
 for i in 0 1 2 3; do [ "${NODES[$i]}" = "$leader" ] && dead=$i; done
 shown "kill -9 $leader"
 kill -9 "$(cat "$RUN/$leader.pid")" || die "could not kill $leader"
@@ -242,8 +242,8 @@ lives=$(($(grep -c ' ready: ' "$RUN/$leader.log") + 1))
 start_node "$dead"
 wait_ready "$dead" "$lives"
 for _ in $(seq 100); do
-    a=$(status_of "$dead" '"\(.ledger_size) \(.root)"') || die "no status" "$out"
-    b=$(status_of $(((dead + 1) % 4)) '"\(.ledger_size) \(.root)"') || die "no status" "$out"
+    a=$(status_of "$dead" '"\(.size) \(.root)"') || die "no status" "$out"
+    b=$(status_of $(((dead + 1) % 4)) '"\(.size) \(.root)"') || die "no status" "$out"
     [ "$a" = "$b" ] && break
     sleep 0.1
 done
@@ -255,7 +255,7 @@ ok "same size and root everywhere"
 title "One node's ledger is altered, and the auditor's cross-check names it" \
     "The administrator of Harbour Medical has that node's keys, and turns a denial into an approval in its own database."
 quiet 0 auditor --json log --decision denied --limit 5
-index=$(field '[.rows[] | select(.action == "record.read")][0].index')
+index=$(field '[.[] | select(.action == "record.read")][0].index')
 kill "$(cat "$RUN/harbour.pid")" && while [ -d "/proc/$(cat "$RUN/harbour.pid")" ]; do sleep 0.1; done
 "$BUILD/tamper" --dir "$RUN/harbour" leaf "$index" || die "could not alter the ledger"
 lives=$(($(grep -c ' ready: ' "$RUN/harbour.log") + 1))

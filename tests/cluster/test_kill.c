@@ -1,0 +1,198 @@
+/* kill -9 of random nodes, of the leader, of all, under load: nothing that was
+ * acknowledged is missing afterwards, on any node, and no person was needed.
+ *
+ * Clients are processes of the CLI, each of which notes what it was told. SECONDS
+ * in the environment: how long (20). SEED: the same choice of victims again.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+#define CLIENTS 3
+#define MOST 20000
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static uint64_t random_state;
+
+static uint64_t next_random(void) /* xorshift64*: any seed but zero */
+{
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return random_state * UINT64_C(2685821657736338717);
+}
+
+static unsigned below(unsigned n) { return (unsigned)(next_random() >> 33) % n; }
+
+/* Adds events with codes that are unique, and writes down those that were acknowledged. */
+static void client(unsigned number)
+{
+    char path[400];
+    struct buffer out = {0}, errors = {0};
+    snprintf(path, sizeof path, "%s/acknowledged-%u", bed.dir, number);
+    FILE *f = fopen(path, "w");
+    for (unsigned i = 0;; i++) {
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key event add %s kill c%u-%u", bed.dir, patient, number, i);
+        if (code == 0) {
+            fprintf(f, "c%u-%u\n", number, i);
+            fflush(f);
+        } else if (code != 5 && code != 1) {
+            fprintf(stderr, "client %u: exit %d: %s\n", number, code, errors.data ? (const char *)errors.data : "");
+        }
+    }
+}
+
+static void torment(unsigned seconds)
+{
+    time_t end = time(NULL) + seconds;
+    while (time(NULL) < end) {
+        usleep(200000 + 1000 * below(1500));
+        unsigned what = below(10);
+        if (what < 6) {
+            unsigned node = 1 + below(bed.n);
+            testbed_signal(&bed, node, SIGKILL);
+            usleep(1000 * below(1200));
+            testbed_start(&bed, node);
+        } else if (what < 9) {
+            unsigned node = 1 + below(bed.n), other = 1 + below(bed.n);
+            testbed_signal(&bed, node, SIGKILL);
+            testbed_signal(&bed, other, SIGKILL);
+            usleep(1000 * below(1500));
+            testbed_start(&bed, node);
+            testbed_start(&bed, other);
+        } else {
+            for (unsigned i = 1; i <= bed.n; i++)
+                testbed_signal(&bed, i, SIGKILL);
+            testbed_start_all(&bed);
+        }
+    }
+}
+
+struct seen {
+    char (*codes)[24];
+    size_t count;
+};
+
+static int compare(const void *a, const void *b) { return strcmp(a, b); }
+
+/* All events in one node's ledger, page by page. */
+static void read_events(struct seen *seen, unsigned node)
+{
+    char cursor[80] = "";
+    struct buffer out = {0}, errors = {0};
+    seen->count = 0;
+    for (;;) {
+        int code = testbed_cli(&bed, &out, &errors,
+                               "-i %s/auditor.key --via node-%u --json log --all --action event.add -n 256 %s", bed.dir,
+                               node, cursor);
+        if (code != 0) testbed_fail(&bed, "log of node %u: exit %d: %s", node, code, (const char *)errors.data);
+        json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL), *row;
+        size_t i;
+        json_array_foreach(rows, i, row) {
+            const char *object = json_string_value(json_object_get(row, "object"));
+            if (!object || seen->count == MOST) testbed_fail(&bed, "a row without an object");
+            const char *code_at = strrchr(object, ' ');
+            snprintf(seen->codes[seen->count++], sizeof seen->codes[0], "%s", code_at ? code_at + 1 : object);
+        }
+        json_decref(rows);
+        const char *more = errors.data ? strstr((const char *)errors.data, "--cursor ") : NULL;
+        if (!more) break;
+        sscanf(more, "%79[^\n]", cursor);
+    }
+    qsort(seen->codes, seen->count, sizeof seen->codes[0], compare);
+    buffer_free(&out);
+    buffer_free(&errors);
+}
+
+static unsigned check_acknowledged(const struct seen *seen, unsigned node)
+{
+    unsigned count = 0;
+    for (unsigned number = 0; number < CLIENTS; number++) {
+        char path[400], code[24];
+        snprintf(path, sizeof path, "%s/acknowledged-%u", bed.dir, number);
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        while (fscanf(f, "%23s", code) == 1) {
+            count++;
+            const char *found = bsearch(code, seen->codes, seen->count, sizeof seen->codes[0], compare);
+            if (!found) testbed_fail(&bed, "node %u lost %s, which was acknowledged", node, code);
+        }
+        fclose(f);
+    }
+    for (size_t i = 1; i < seen->count; i++)
+        if (strcmp(seen->codes[i - 1], seen->codes[i]) == 0)
+            testbed_fail(&bed, "node %u has %s twice", node, seen->codes[i]);
+    return count;
+}
+
+static void nothing_acknowledged_is_lost(void **state)
+{
+    (void)state;
+    const char *seconds = getenv("SECONDS"), *seed = getenv("SEED");
+    pid_t clients[CLIENTS];
+    random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) * 2654435761u + (uint64_t)getpid();
+    if (random_state == 0) random_state = 1;
+    printf("seed %llu\n", (unsigned long long)random_state);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i] = fork();
+        if (clients[i] == 0) {
+            client(i);
+            _exit(0);
+        }
+    }
+    torment(seconds ? (unsigned)atoi(seconds) : 20);
+    testbed_wait_ready(&bed, 60);
+    usleep(1000000);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        kill(clients[i], SIGKILL);
+        waitpid(clients[i], NULL, 0);
+    }
+    struct seen seen = {.codes = calloc(MOST, sizeof *seen.codes)};
+    unsigned acknowledged = 0;
+    for (unsigned node = 1; node <= bed.n; node++) {
+        read_events(&seen, node);
+        acknowledged = check_acknowledged(&seen, node);
+    }
+    printf("%u acknowledged, all on each of %u nodes\n", acknowledged, bed.n);
+    assert_true(acknowledged > 10);
+    free(seen.codes);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    testbed_make(&bed, 4, 1);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    buffer_free(&out);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testbed_end(&bed);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(nothing_acknowledged_is_lost)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,210 @@
+/* The main job on four real nodes through the CLI: people, records, what is
+ * denied, conflicts, no quorum, and a node that was away or lost its disk. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], nurse[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE],
+    registrar[ID_TEXT_SIZE];
+static struct buffer out, errors;
+
+static const char *text(void) { return out.data ? (const char *)out.data : ""; }
+static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
+
+static void write_file(const char *name, const char *content)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", bed.dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(content, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void create(char id[static ID_TEXT_SIZE], const char *kind, const char *conf, const char *content)
+{
+    write_file("content", content);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind %s -c %s %s/content",
+                   bed.dir, patient, kind, conf, bed.dir);
+    testbed_json(&out, "record", id, ID_TEXT_SIZE);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 4, 1);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "nurse", "Hospital 1", "nurse", nurse);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, nurse);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testbed_end(&bed);
+    buffer_free(&out);
+    buffer_free(&errors);
+    return 0;
+}
+
+static void content_comes_back_byte_for_byte(void **state)
+{
+    (void)state;
+    char id[ID_TEXT_SIZE], *content = malloc(300001);
+    for (int i = 0; i < 300000; i++)
+        content[i] = (char)(1 + (unsigned)i * 7919u % 127u);
+    content[300000] = '\0';
+    create(id, "note", "N", content);
+    for (unsigned node = 1; node <= 4; node++) {
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u record show %s", bed.dir, node, id);
+        assert_int_equal(out.size, 300000);
+        assert_memory_equal(out.data, content, 300000);
+    }
+    free(content);
+    create(id, "note", "N", "");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s", bed.dir, id);
+    assert_int_equal(out.size, 0);
+}
+
+static void versions_conflicts_and_history(void **state)
+{
+    (void)state;
+    char id[ID_TEXT_SIZE];
+    create(id, "note", "N", "first");
+    write_file("second", "second");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record update %s --base 1 %s/second", bed.dir, id, bed.dir);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record update %s --base 1 %s/content", bed.dir,
+                                 id, bed.dir), 7);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s", bed.dir, id);
+    assert_string_equal(text(), "second");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s --version 1", bed.dir, id);
+    assert_string_equal(text(), "first");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record history %s", bed.dir, id);
+    assert_non_null(strstr(text(), "\"version\": 2"));
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --yes record delete %s", bed.dir, id);
+    assert_int_not_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show %s", bed.dir, id), 0);
+}
+
+static void a_nurse_is_denied_and_the_patient_sees_it(void **state)
+{
+    (void)state;
+    char id[ID_TEXT_SIZE];
+    create(id, "note", "R", "restricted");
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/nurse.key record show %s", bed.dir, id), 3);
+    assert_int_equal(out.size, 0);
+    testbed_expect(&bed, 0, &out, "-i %s/patient.key --json log -n 5", bed.dir);
+    assert_non_null(strstr(text(), "denied"));
+    assert_non_null(strstr(text(), nurse));
+    testbed_expect(&bed, 0, &out, "-i %s/patient.key record show %s", bed.dir, id);
+    assert_string_equal(text(), "restricted");
+}
+
+static void a_chart_opens_what_the_reader_may_see(void **state)
+{
+    (void)state;
+    testbed_expect(&bed, 0, &out, "-i %s/nurse.key --json record show --patient %s", bed.dir, patient);
+    assert_null(strstr(text(), "restricted"));
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record show --patient %s", bed.dir, patient);
+    assert_non_null(strstr(text(), "restricted"));
+}
+
+static void bad_input_has_its_code_and_changes_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "recrd show x"), 2);
+    assert_non_null(strstr(said(), "did you mean"));
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i /nonexistent.key record list %s", patient), 4);
+    assert_int_equal(testbed_cli(&bed, &out, &errors,
+                                 "-i %s user add --role doctor --hospital 'Hospital 1' --login doctor", bed.admin), 7);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show %s", bed.dir, doctor), 1);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/nurse.key user add --role root --hospital X", bed.dir), 3);
+}
+
+/* With two of four nodes there is no majority of three: nothing is half done. */
+static void without_a_majority_there_is_no_quorum(void **state)
+{
+    (void)state;
+    testbed_signal(&bed, 3, SIGKILL);
+    testbed_signal(&bed, 4, SIGKILL);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 3 event add %s a b", bed.dir, patient),
+                     5);
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 30);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s back again", bed.dir, patient);
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 30);
+}
+
+static void wait_equal(unsigned a, unsigned b)
+{
+    char path[64], one[256] = "", two[256] = "x";
+    for (int i = 0; i < 200; i++) {
+        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json --via node-%u status", bed.dir, a);
+        snprintf(path, sizeof path, "members.%u.root", a - 1);
+        testbed_json(&out, path, one, sizeof one);
+        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json --via node-%u status", bed.dir, b);
+        snprintf(path, sizeof path, "members.%u.root", b - 1);
+        testbed_json(&out, path, two, sizeof two);
+        if (strcmp(one, two) == 0) return;
+        usleep(100000);
+    }
+    testbed_fail(&bed, "nodes %u and %u have different roots: %s %s", a, b, one, two);
+}
+
+/* Everything but its keys is gone: ledger, records and log come back from the peers. */
+static void an_emptied_node_catches_up(void **state)
+{
+    (void)state;
+    char command[600], id[ID_TEXT_SIZE];
+    create(id, "note", "N", "before the fire");
+    testbed_signal(&bed, 2, SIGTERM);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s while away", bed.dir, patient);
+    snprintf(command, sizeof command, "rm -rf %s/node-2/state %s/node-2/log", bed.dir, bed.dir);
+    assert_int_equal(system(command), 0);
+    testbed_start(&bed, 2);
+    testbed_wait_ready(&bed, 40);
+    wait_equal(1, 2);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-2 record show %s", bed.dir, id);
+    assert_string_equal(text(), "before the fire");
+}
+
+/* The log is kept, the derived state thrown away: it is derived again. */
+static void a_state_thrown_away_is_derived_again(void **state)
+{
+    (void)state;
+    char command[600];
+    testbed_signal(&bed, 3, SIGTERM);
+    snprintf(command, sizeof command, "rm -rf %s/node-3/state", bed.dir);
+    assert_int_equal(system(command), 0);
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 40);
+    wait_equal(1, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(content_comes_back_byte_for_byte),
+        cmocka_unit_test(versions_conflicts_and_history),
+        cmocka_unit_test(a_nurse_is_denied_and_the_patient_sees_it),
+        cmocka_unit_test(a_chart_opens_what_the_reader_may_see),
+        cmocka_unit_test(bad_input_has_its_code_and_changes_nothing),
+        cmocka_unit_test(without_a_majority_there_is_no_quorum),
+        cmocka_unit_test(an_emptied_node_catches_up),
+        cmocka_unit_test(a_state_thrown_away_is_derived_again),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
