@@ -67,7 +67,7 @@ struct kit_actor kit_add_user(struct kit *kit, unsigned n, const char *role, con
 void kit_add_team(struct kit *kit, unsigned patient, unsigned user);
 /* Makes the collective key for records active, by a full key generation. */
 void kit_activate(struct kit *kit, enum key_secret secret);
-/* The attachment of a record: any capsule and ciphertext. */
+/* The attachment of a record: any capsule, and `text` as ciphertext (16 bytes at least). */
 void kit_content(struct buffer *out, const char *text);
 
 /* Replays leaf `index` of `from` into `to`; then attaches its attachment, if any. */

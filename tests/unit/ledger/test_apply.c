@@ -144,7 +144,7 @@ static void test_record_read(void **state)
     struct content_info info;
     ward_open(&w);
     kit_content(&content, "first version, encrypted");
-    kit_content(&content2, "second");
+    kit_content(&content2, "second and its tag");
     struct arguments a = record_args(100, 5, CONF_NORMAL);
     expect(kit_do(&w.kit, &w.doctor, &a, buffer_bytes(&content)), REASON_NONE);
     a = read_args(100, 0);
@@ -188,7 +188,7 @@ static void test_release_refused(void **state)
     struct content_info info;
     uint8_t key[8];
     ward_open(&w);
-    kit_content(&content, "text");
+    kit_content(&content, "text and its tag");
     struct arguments a = record_args(100, 5, CONF_NORMAL);
     const struct ledger_result *r = kit_do(&w.kit, &w.doctor, &a, buffer_bytes(&content));
     expect(r, REASON_NONE);
@@ -206,6 +206,8 @@ static void test_release_refused(void **state)
     assert_int_equal(release_load(&release, w.kit.txn, read), ERR_DENIED);
     a = read_args(100, 0);
     read = kit_do(&w.kit, &w.doctor, &a, NONE)->leaf_index;
+    assert_int_equal(release_load(&release, w.kit.txn, read), OK);
+    assert_int_equal(release_info(&info, w.kit.txn, &release, 0), OK);
     put_be64(key, written);
     assert_int_equal(table_delete(w.kit.txn, TABLE_ATTACHMENT, BYTES(key)), OK);
     assert_int_equal(release_load(&release, w.kit.txn, read), OK);
@@ -220,7 +222,7 @@ static void test_conflict(void **state)
     struct ward w;
     struct buffer content = {0};
     ward_open(&w);
-    kit_content(&content, "text");
+    kit_content(&content, "text and its tag");
     struct arguments a = record_args(100, 5, CONF_NORMAL);
     expect(kit_do(&w.kit, &w.doctor, &a, buffer_bytes(&content)), REASON_NONE);
     a = update_args(100, 5, 1, CONF_NORMAL);
@@ -260,7 +262,7 @@ static void test_wrong_patient(void **state)
     struct leaf leaf;
     struct id patient = sample_id(5);
     ward_open(&w);
-    kit_content(&content, "text");
+    kit_content(&content, "text and its tag");
     kit_add_user(&w.kit, 6, "patient", "Mercy", "Other");
     kit_add_team(&w.kit, 6, 1);
     struct arguments a = record_args(100, 5, CONF_NORMAL);
@@ -525,7 +527,7 @@ static void test_not_active(void **state)
     struct kit kit;
     struct buffer content = {0};
     kit_open(&kit, 4, 1, NONE);
-    kit_content(&content, "text");
+    kit_content(&content, "text and its tag");
     struct kit_actor doctor = kit_add_user(&kit, 1, "doctor", "Mercy", "Dr. House");
     kit_add_user(&kit, 5, "patient", "Mercy", "Jane Doe");
     kit_add_team(&kit, 5, 1);
@@ -581,7 +583,7 @@ static void test_reopen_each_time(void **state)
     struct buffer content = {0};
     ward_open(&w);
     ward_open(&x);
-    kit_content(&content, "text");
+    kit_content(&content, "text and its tag");
     for (unsigned i = 0; i < 12; i++) {
         struct arguments a = i % 2 ? event_args(5) : record_args(100 + i, 5, CONF_NORMAL);
         struct bytes c = i % 2 ? NONE : buffer_bytes(&content);

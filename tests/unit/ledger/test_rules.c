@@ -223,7 +223,7 @@ static void open_world(struct world *w)
     w->users = 200000;
     kit_open(&w->kit, 4, 1, world_policy());
     kit_activate(&w->kit, KEY_RECORDS);
-    kit_content(&w->content, "text");
+    kit_content(&w->content, "text and its tag");
     w->filler = kit_add_user(&w->kit, 1, "filler", "General", "Filler");
     w->actors[ROOT] = w->kit.root;
     for (enum who who = ADMIN; who < WHOS; who++)
