@@ -1,0 +1,195 @@
+/* Disks that fail, and logs that are damaged. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "consensus/raft.h"
+#include "tests/lib/driver_bed.h"
+#include "tests/lib/unit.h"
+
+static struct bed bed;
+static struct kit_actor doctor;
+
+static void up(unsigned n, unsigned b)
+{
+    bed_open(&bed, n, b);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed);
+    doctor = bed_add_user(&bed, leader, 1, "doctor");
+    bed_add_user(&bed, leader, 2, "patient");
+}
+
+static uint64_t event_through(unsigned node)
+{
+    struct bed_request r;
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, node, 10000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    assert_int_equal(r.outcome.code, OK);
+    bed_request_free(&r);
+    return r.outcome.leaf_index;
+}
+
+static bool is_fatal(struct bed *b, void *data)
+{
+    (void)b;
+    return ((struct bed_node *)data)->fatal;
+}
+
+/* The node says so once, answers what it has with "stopped", takes nothing more; the others go on. */
+static void check_failed_disk(unsigned node, enum fault_call call, int number, enum err expected)
+{
+    struct bed_request lost, more;
+    struct bed_node *failing = &bed.nodes[node];
+    uint64_t size = failing->applied.size;
+    bed_event(&bed, &lost, &doctor, 2);
+    fault_arm(&failing->fault, call, 1, number);
+    failing->fault.lasting = true;
+    assert_int_equal(bed_submit(&bed, &lost, node, 10000), OK);
+    assert_true(bed_until(&bed, 10000, is_fatal, failing));
+    assert_int_equal(failing->fatal_code, expected);
+    assert_int_equal(lost.done, 1);
+    assert_int_equal(lost.code, ERR_STOPPED);
+    assert_int_equal(failing->applied.size, size); /* nothing was applied, so nothing acknowledged */
+    bed_event(&bed, &more, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &more, node, 1000), ERR_STOPPED);
+    bed_request_free(&more);
+    bed_request_free(&lost);
+    uint64_t index = event_through(node % 3 + 1);
+    assert_true(index >= size);
+    bed_crash(&bed, node);
+    fault_arm(&failing->fault, call, 0, 0);
+    failing->fault.lasting = false;
+    bed_start(&bed, node);
+    assert_true(bed_await_same(&bed, index + 1));
+}
+
+static void a_leaders_disk_fails(void **state)
+{
+    (void)state;
+    up(3, 0);
+    check_failed_disk(bed_await_leader(&bed), FAULT_FDATASYNC, EIO, ERR_IO);
+    check_failed_disk(bed_await_leader(&bed), FAULT_PWRITE, ENOSPC, ERR_FULL);
+    bed_close(&bed);
+}
+
+static void a_followers_disk_fails(void **state)
+{
+    (void)state;
+    up(3, 0);
+    check_failed_disk(bed_await_leader(&bed) % 3 + 1, FAULT_FDATASYNC, EIO, ERR_IO);
+    bed_close(&bed);
+}
+
+/* Flips a byte of the log's block `index` of a node that is down. */
+static uint64_t wanted;
+static char damaged_file[FOLDER_PATH];
+static uint32_t damaged_at;
+
+static bool find_block(void *data, const struct log_record *record)
+{
+    (void)data;
+    if (record->type != LOG_BLOCK || record->index != wanted || record->damaged) return true;
+    snprintf(damaged_file, sizeof damaged_file, "%s", record->file);
+    damaged_at = record->offset + record->size - 20;
+    return true;
+}
+
+static void damage(unsigned node, uint64_t index)
+{
+    static const struct seal_key key = {{1, 2, 3}};
+    char folder[FOLDER_PATH], path[FOLDER_PATH];
+    uint8_t byte;
+    folder_join(folder, bed.nodes[node].folder, "log");
+    struct log_options options = {.directory = folder, .name = "test", .key = &key};
+    wanted = index;
+    damaged_file[0] = 0;
+    assert_int_equal(log_visit(&options, find_block, NULL, NULL), OK);
+    assert_true(damaged_file[0] != 0);
+    if (damaged_file[0] == '/')
+        snprintf(path, sizeof path, "%s", damaged_file);
+    else
+        folder_join(path, folder, damaged_file);
+    int file = open(path, O_RDWR);
+    assert_true(file >= 0);
+    assert_int_equal(pread(file, &byte, 1, damaged_at), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(file, &byte, 1, damaged_at), 1);
+    close(file);
+}
+
+static bool whole(struct bed *b, void *data)
+{
+    struct log_status status;
+    (void)b;
+    log_status(((struct bed_node *)data)->log, &status);
+    return status.damaged == 0;
+}
+
+static void damaged_entries_come_from_the_peers(void **state)
+{
+    (void)state;
+    up(4, 1);
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 12; i++)
+        last = event_through(i % 4 + 1);
+    assert_true(bed_await_same(&bed, last + 1));
+    unsigned node = bed_await_leader(&bed) % 4 + 1;
+    struct driver_status before;
+    driver_status(bed.nodes[node].driver, &before);
+    bed_stop(&bed, node);
+    damage(node, before.last - 3);
+    damage(node, before.last - 8);
+    bed_start(&bed, node);
+    struct driver_status status;
+    driver_status(bed.nodes[node].driver, &status);
+    assert_false(status.may_vote); /* no part in elections while the log has holes */
+    assert_true(bed_until(&bed, 10000, whole, &bed.nodes[node]));
+    last = event_through(node);
+    assert_true(bed_await_same(&bed, last + 1));
+    driver_status(bed.nodes[node].driver, &status);
+    assert_true(status.may_vote);
+    bed_close(&bed);
+}
+
+static void a_damaged_node_takes_no_part_alone(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    up(3, 0);
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 9; i++)
+        last = event_through(i % 3 + 1);
+    assert_true(bed_await_same(&bed, last + 1));
+    struct driver_status before;
+    driver_status(bed.nodes[1].driver, &before);
+    for (unsigned i = 1; i <= 3; i++)
+        bed_stop(&bed, i);
+    damage(1, before.last - 2);
+    damage(2, before.last - 4);
+    bed_start(&bed, 1);
+    bed_start(&bed, 2);
+    bed_event(&bed, &r, &doctor, 2);
+    /* Two of three, each with a hole at another place: they mend each other, then elect. */
+    assert_int_equal(bed_submit(&bed, &r, 1, 20000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    bed_start(&bed, 3);
+    assert_true(bed_await_same(&bed, last + 2));
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_leaders_disk_fails),
+        cmocka_unit_test(a_followers_disk_fails),
+        cmocka_unit_test(damaged_entries_come_from_the_peers),
+        cmocka_unit_test(a_damaged_node_takes_no_part_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
