@@ -22,15 +22,51 @@ static void draw_options(struct world *w)
     o->cache_bytes = o->backlog_bytes + (sim_chance(w, 500) ? 0 : 1 << 16);
 }
 
+/* Leaders come and go with entries that only some nodes have: the paper's Figure 8. */
+static void draw_churn(struct world *w)
+{
+    struct plan *p = &w->plan;
+    p->crash_leader = 50 + (unsigned)sim_below(w, 300);
+    p->lonely_leader = 50 + (unsigned)sim_below(w, 400);
+    p->restart = 100 + (unsigned)sim_below(w, 400);
+    p->heal_links = 50 + (unsigned)sim_below(w, 200);
+    p->fault_every_us = 20000 + sim_below(w, 100000);
+    if (sim_chance(w, 500)) p->client_every_us = 50000 + sim_below(w, 200000);
+    if (sim_chance(w, 500)) p->voters = 3 + (unsigned)sim_below(w, 3);
+    p->crash_new_leader = some(w, 700, 800);
+    if (sim_chance(w, 600)) { /* entry by entry, so that there is a moment between any two */
+        p->options.window_messages = 1;
+        p->options.message_bytes = 1;
+        p->delay_us = 5000 + (unsigned)sim_below(w, 30000);
+    }
+}
+
+/* Many changes of members, down to two, while leaders change. */
+static void draw_members(struct world *w)
+{
+    struct plan *p = &w->plan;
+    p->voters = sim_chance(w, 500) ? 4 : 2 + (unsigned)sim_below(w, 4); /* even: the smallest overlap of majorities */
+    p->members = 100 + (unsigned)sim_below(w, 500);
+    if (sim_chance(w, 500)) p->client_every_us = 100000 + sim_below(w, 200000);
+    if (sim_chance(w, 500)) draw_churn(w);
+}
+
+/* Nodes fall behind what is kept of the log. */
+static void draw_laggards(struct world *w)
+{
+    struct plan *p = &w->plan;
+    p->sync = 300 + (unsigned)sim_below(w, 600);
+    p->partition = 30 + (unsigned)sim_below(w, 150);
+    p->stall = some(w, 600, 200);
+    p->client_every_us = 1000 + sim_below(w, 3000);
+}
+
 void plan_draw(struct world *w)
 {
     struct plan *p = &w->plan;
     draw_options(w);
     p->voters = 3 + (unsigned)sim_below(w, 5);
     if (sim_chance(w, 400)) p->voters = 3;
-    p->nodes = p->voters;
-    p->members = some(w, 350, 300);
-    if (p->members) p->nodes = SIM_NODES;
     p->fault_phase_us = (1 + sim_below(w, 4)) * 1000000;
     p->fault_every_us = 5000 + sim_below(w, 60000);
     p->client_every_us = 1000 + sim_below(w, 30000);
@@ -54,6 +90,12 @@ void plan_draw(struct world *w)
     p->batch = 1 + (unsigned)sim_below(w, 8);
     p->payload = sim_chance(w, 500) ? 1 : 1 + (unsigned)sim_below(w, 300);
     p->torn = sim_chance(w, 800);
+    p->members = some(w, 300, 300);
+    if (sim_chance(w, 250)) draw_churn(w);
+    if (sim_chance(w, 150)) draw_members(w);
+    if (sim_chance(w, 200)) draw_laggards(w);
+    p->nodes = p->members ? SIM_NODES : p->voters;
+    if (!p->members) p->stay_down = (unsigned)sim_below(w, (p->voters - 1) / 2 + 1);
 }
 
 /* ---- picking ---- */
@@ -117,14 +159,12 @@ static void partition(struct world *w)
 
 /* ---- members and settings ---- */
 
-static void change_members(struct world *w)
+void faults_change_members(struct world *w, struct node *n)
 {
-    struct node *n = leader(w);
-    if (!n) return;
     struct raft_config config = *raft_config_latest(n->raft, NULL);
     raft_id id = any_node(w)->id;
     const struct raft_member *m = raft_config_find(&config, id);
-    unsigned least = sim_chance(w, 200) ? 1 : 3;
+    unsigned least = sim_chance(w, 300) ? 1 : 3;
     if (!m)
         raft_config_set(&config, id, false);
     else if (!m->voter)
@@ -174,6 +214,18 @@ static void crash_or_restart(struct world *w)
         if (!w->nodes[id].raft && sim_chance(w, w->plan.restart)) node_start(w, &w->nodes[id]);
 }
 
+/* The leader reaches at most one other node, so what it appends now is known to few. */
+static void leave_alone(struct world *w)
+{
+    struct node *n = leader(w);
+    if (!n) return;
+    raft_id friend = any_node(w)->id;
+    for (unsigned id = 1; id <= SIM_NODES; id++)
+        if (id != friend) w->cut[n->id][id] = w->cut[id][n->id] = true;
+    sim_trace(w, "leader %u reaches only %u", n->id, friend);
+    if (w->plan.members && sim_chance(w, 500)) faults_change_members(w, n);
+}
+
 static void lose_connection(struct world *w)
 {
     struct node *n = any_up(w);
@@ -186,6 +238,11 @@ void faults_step(struct world *w)
 {
     const struct plan *p = &w->plan;
     crash_or_restart(w);
+    if (sim_chance(w, p->crash_leader)) {
+        struct node *n = leader(w);
+        if (n) node_crash(w, n);
+    }
+    if (sim_chance(w, p->lonely_leader)) leave_alone(w);
     if (sim_chance(w, p->partition)) partition(w);
     if (sim_chance(w, p->heal_links)) clear_cuts(w);
     if (sim_chance(w, p->stall)) {
@@ -198,7 +255,7 @@ void faults_step(struct world *w)
         if (n) node_sync_state(w, n, sim_chance(w, 700));
     }
     if (sim_chance(w, p->transfer)) transfer(w);
-    if (sim_chance(w, p->members)) change_members(w);
+    if (sim_chance(w, p->members) && leader(w)) faults_change_members(w, leader(w));
     if (sim_chance(w, p->settings)) change_settings(w);
     if (sim_chance(w, p->peer_lost)) lose_connection(w);
 }
@@ -214,9 +271,15 @@ void faults_heal(struct world *w)
     p->loss = p->duplicate = p->read_fail = p->install_fail = 0;
     if (p->delay_us > 10000) p->delay_us = 10000;
     if (p->write_us > 5000) p->write_us = 5000;
+    for (unsigned i = 0; i < p->stay_down; i++) {
+        struct node *n = any_up(w);
+        if (n) node_crash(w, n);
+    }
+    unsigned down = 0;
     for (unsigned id = 1; id <= p->nodes; id++) {
         struct node *n = &w->nodes[id];
         n->disk_stalled_until = 0;
+        if (!n->raft && down++ < p->stay_down) continue;
         if (!n->raft) node_start(w, n);
         raft_set_may_lead(n->raft, true);
         raft_set_may_vote(n->raft, true);
@@ -224,11 +287,22 @@ void faults_heal(struct world *w)
     }
 }
 
+void faults_heal_rest(struct world *w)
+{
+    w->plan.stay_down = 0;
+    w->marker = (struct raft_position){0};
+    for (unsigned id = 1; id <= w->plan.nodes; id++)
+        if (!w->nodes[id].raft) node_start(w, &w->nodes[id]);
+}
+
 static bool all_applied(struct world *w, const struct node *n, raft_index index)
 {
     const struct raft_config *config = raft_config_latest(n->raft, NULL);
-    for (unsigned i = 0; i < config->count; i++)
-        if (w->nodes[config->members[i].id].applied.position.index < index) return false;
+    for (unsigned i = 0; i < config->count; i++) {
+        const struct node *member = &w->nodes[config->members[i].id];
+        if (!member->raft && w->plan.stay_down) continue;
+        if (member->applied.position.index < index) return false;
+    }
     return true;
 }
 

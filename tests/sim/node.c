@@ -127,7 +127,14 @@ static void note_ready(struct world *w, struct node *n, const struct raft_ready 
     if (ready->role_changed) {
         sim_trace(w, "node %u: %s, term %llu, leader %u", n->id, raft_role_name(s.role),
                   (unsigned long long)s.term, s.leader);
-        if (s.role == RAFT_LEADER) w->totals->leaders++;
+        if (s.role == RAFT_LEADER) {
+            w->totals->leaders++;
+            /* Just when what it found in its log goes out, and its own first entry perhaps not yet. */
+            if (!w->healed && sim_chance(w, w->plan.crash_new_leader))
+                schedule(w, n, sim_below(w, 4 * w->plan.delay_us), EVENT_CRASH);
+            if (!w->healed && w->plan.members && sim_chance(w, 500))
+                schedule(w, n, sim_below(w, w->plan.delay_us), EVENT_MEMBERS);
+        }
     }
     if (ready->write)
         sim_trace(w, "node %u: write %llu%s%s, truncation %llu, %zu entries to %llu", n->id,

@@ -191,7 +191,7 @@ void oracle_message(struct world *w, struct node *n, const struct raft_message *
     if (m->type == RAFT_VOTE_ANSWER && m->granted && m->term == d->term && d->vote != m->to)
         sim_fail(w, "node %u grants a vote that is not durable", n->id);
     if (m->type == RAFT_VOTE || m->type == RAFT_PREVOTE)
-        if (disk_term_at(d, m->log.index) != m->log.term && d->state.position.index != m->log.index)
+        if (m->log.index > d->state.position.index && disk_term_at(d, m->log.index) != m->log.term)
             sim_fail(w, "node %u advertises entry %llu which is not durable", n->id, ULL(m->log.index));
     if (m->type == RAFT_APPEND_ANSWER || m->type == RAFT_HEARTBEAT_ANSWER) check_match(w, n, m);
     if (m->type == RAFT_APPEND) {

@@ -112,6 +112,8 @@ enum event_kind {
     EVENT_APPLY,
     EVENT_FAULT,
     EVENT_CLIENT,
+    EVENT_CRASH,
+    EVENT_MEMBERS,
 };
 
 struct event {
@@ -130,9 +132,10 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     unsigned delay_us, loss, duplicate;
     bool fifo, codec;
     unsigned write_us, read_fail, install_fail;
-    unsigned crash, restart, partition, heal_links, stall, sync, transfer, members, settings, peer_lost;
+    unsigned crash, crash_leader, crash_new_leader, lonely_leader, restart, partition, heal_links, stall, sync, transfer, members, settings, peer_lost;
     unsigned batch, payload;
     bool torn;
+    unsigned stay_down; /* nodes that come back only after the others went on */
 };
 
 struct totals {
@@ -188,7 +191,10 @@ uint64_t sim_hash(uint64_t hash, const void *data, size_t size);
 
 void plan_draw(struct world *w);
 void faults_step(struct world *w);
+void faults_change_members(struct world *w, struct node *n);
+/* Ends all faults; `stay_down` random nodes are down until faults_heal_rest. */
 void faults_heal(struct world *w);
+void faults_heal_rest(struct world *w);
 /* After healing: true once a block proposed since then is applied by every member. */
 bool faults_converged(struct world *w);
 

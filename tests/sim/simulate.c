@@ -84,6 +84,12 @@ static void handle(struct world *w, struct event *e)
     case EVENT_APPLY:
         if (alive) node_apply(w, n);
         break;
+    case EVENT_CRASH:
+        if (alive && !w->healed) node_crash(w, n);
+        break;
+    case EVENT_MEMBERS:
+        if (alive) faults_change_members(w, n);
+        break;
     case EVENT_FAULT: cause_trouble(w); break;
     case EVENT_CLIENT: propose_somewhere(w); break;
     }
@@ -119,9 +125,18 @@ static uint64_t largest_lag(const struct world *w)
     for (unsigned id = 1; id <= w->plan.nodes; id++) {
         const struct node *n = &w->nodes[id];
         if (n->applied.position.index < least) least = n->applied.position.index;
-        if (raft_next_index(n->raft) > most) most = raft_next_index(n->raft);
+        if (n->raft && raft_next_index(n->raft) > most) most = raft_next_index(n->raft);
     }
     return most - least;
+}
+
+static void go_on(struct world *w)
+{
+    uint64_t deadline = w->now + HEAL_US + HEAL_ENTRY_US * largest_lag(w);
+    while (!faults_converged(w)) {
+        if (w->now > deadline) sim_fail(w, "the healed cluster does not go on");
+        run_until(w, w->now + 20000);
+    }
 }
 
 static uint64_t run_seed(uint64_t seed, bool verbose, struct totals *totals)
@@ -134,11 +149,10 @@ static uint64_t run_seed(uint64_t seed, bool verbose, struct totals *totals)
     start(w);
     run_until(w, w->plan.fault_phase_us);
     faults_heal(w);
-    uint64_t healed_at = w->now, deadline = healed_at + HEAL_US + HEAL_ENTRY_US * largest_lag(w);
-    while (!faults_converged(w)) {
-        if (w->now > deadline) sim_fail(w, "the healed cluster does not go on");
-        run_until(w, w->now + 20000);
-    }
+    uint64_t healed_at = w->now;
+    go_on(w);
+    faults_heal_rest(w);
+    go_on(w);
     uint64_t took = w->now - healed_at;
     sim_trace(w, "healed after %.3f ms, %llu entries committed", (double)took / 1000,
               (unsigned long long)w->oracle.last_committed);
