@@ -1,0 +1,245 @@
+/* Content comes back byte for byte, from any k honest holders; who lies is named. */
+#include "cli/content.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/output.h"
+#include "crypto/random.h"
+#include "crypto/secret.h"
+#include "ledger/arguments.h"
+#include "tests/lib/fake_cluster.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+#define RECORDS 3
+
+static struct fake_cluster fake;
+static struct cluster cluster;
+static struct output output;
+static struct signer signer;
+static struct collective key;
+static struct failure failure;
+static struct submission reading;
+static struct reader reader;
+static const char *const texts[RECORDS] = {"the first", "", "the third, with a zero: \0 inside"};
+static const size_t sizes[RECORDS] = {9, 0, 33};
+
+static void create_record(unsigned n)
+{
+    struct record_context context = {.cluster = fake.genesis.cluster, .patient = sample_id(9), .record = sample_id(20 + n),
+                                     .version = 1, .conf = CONF_NORMAL, .author = signer.user};
+    struct buffer content = {0}, args = {0};
+    struct submission s = {0};
+    assert_int_equal(content_close(&content, &key, &context, bytes_of(texts[n], sizes[n]), &failure), OK);
+    args_record_create_encode(&args, &(struct args_record_create){.record = context.record, .patient = context.patient,
+                                                                  .kind = bytes_text("Note"), .conf = CONF_NORMAL});
+    struct draft draft = {.action = ACTION_RECORD_CREATE, .args = buffer_bytes(&args), .attached = true, .attachment = buffer_bytes(&content)};
+    assert_int_equal(submit(&s, &cluster, &signer, &draft, 1, &failure), OK);
+    submission_free(&s);
+    buffer_free(&args);
+    buffer_free(&content);
+}
+
+static void read_chart(void)
+{
+    struct buffer args = {0};
+    seal_keypair_random(&reader.secret, &reader.public_key);
+    args_record_read_encode(&args, &(struct args_record_read){.patient = sample_id(9), .reader_key = reader.public_key, .limit = LIMIT_OPENED});
+    submission_free(&reading);
+    assert_int_equal(submit(&reading, &cluster, &signer, &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&args)}, 1, &failure), OK);
+    buffer_free(&args);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fake_cluster_start(&fake, 1);
+    setenv("XDG_CACHE_HOME", fake.folder, 1);
+    signer = (struct signer){.user = sample_id(5), .secrets = secret_alloc(sizeof *signer.secrets)};
+    sample_key(&signer.secrets->sign, &signer.public_key, 5);
+    signer.key_id = key_id_of(&signer.public_key);
+    assert_int_equal(cluster_open(&cluster, fake.genesis_file, NULL, 1000, NULL, &failure), OK);
+    cluster.started = 1;
+    assert_int_equal(collective_get(&key, &cluster, &failure), OK);
+    for (unsigned i = 0; i < RECORDS; i++)
+        create_record(i);
+    read_chart();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    submission_free(&reading);
+    signer_close(&signer);
+    cluster_close(&cluster);
+    fake_cluster_end(&fake);
+    return 0;
+}
+
+/* --- opening, with what is said on standard error --- */
+
+static char said[4096];
+static unsigned taken;
+
+static enum err take(void *data, uint32_t position, struct opened_content *item)
+{
+    (void)data;
+    struct id record = sample_id(20 + position);
+    assert_int_equal(position, taken);
+    assert_true(bytes_equal(buffer_bytes(&item->plain), bytes_of(texts[position], sizes[position])));
+    assert_true(id_equal(&item->context.record, &record));
+    taken++;
+    return OK;
+}
+
+static enum err open_all(void)
+{
+    FILE *file = tmpfile();
+    int kept = dup(2);
+    fflush(NULL);
+    dup2(fileno(file), 2);
+    cluster.output = &output;
+    taken = 0;
+    failure = (struct failure){0};
+    enum err e = content_open(&cluster, &key, &reader, &reading, 0, RECORDS, take, NULL, &failure);
+    cluster.output = NULL;
+    fflush(NULL);
+    dup2(kept, 2);
+    close(kept);
+    rewind(file);
+    said[fread(said, 1, sizeof said - 1, file)] = '\0';
+    fclose(file);
+    if (e == OK) assert_int_equal(taken, RECORDS);
+    return e;
+}
+
+static void serve_by(uint32_t member)
+{
+    cluster_drop(&cluster);
+    cluster.started = member;
+}
+
+static void test_opens(void **state)
+{
+    (void)state;
+    assert_int_equal(open_all(), OK);
+    assert_string_equal(said, "");
+    for (uint32_t m = 1; m <= FAKE_NODES; m++) { /* through each node: it learns first whose session it is */
+        serve_by(m);
+        assert_int_equal(open_all(), OK);
+        assert_int_equal(cluster.member, m);
+    }
+}
+
+static void test_one_holder_lies(void **state)
+{
+    (void)state;
+    static const struct {
+        enum fake_fault fault;
+        bool named; /* its lie is signed */
+    } cases[] = {{FAKE_BAD_SHARE, true}, {FAKE_OTHER_LABEL, true}, {FAKE_FOREIGN_BOX, true},
+                 {FAKE_UNSIGNED_SHARE, false}, {FAKE_NO_SHARE, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (uint32_t liar = 1; liar <= FAKE_NODES; liar++) {
+            fake_cluster_fault(&fake, 0, FAKE_FINE);
+            fake_cluster_fault(&fake, liar, cases[i].fault);
+            serve_by(1);
+            if (open_all() != OK) fail_msg("fault %d of %u: %s", cases[i].fault, liar, failure.text);
+            char name[20];
+            snprintf(name, sizeof name, "node-%u gave a wrong", liar);
+            bool asked = liar <= 3; /* node 1 asks itself, 2 and 3 first */
+            if ((strstr(said, name) != NULL) != (cases[i].named && asked)) fail_msg("fault %d of %u said: %s", cases[i].fault, liar, said);
+            /* Once is enough, and nobody else is blamed. */
+            char *first = strstr(said, "gave a wrong");
+            assert_true(!first || !strstr(first + 1, "gave a wrong"));
+        }
+}
+
+static void test_too_many_lie(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 1, FAKE_BAD_SHARE);
+    fake_cluster_fault(&fake, 3, FAKE_BAD_SHARE);
+    enum err e = open_all();
+    assert_int_equal(exit_code_of(e), EXIT_VERIFICATION);
+    assert_non_null(strstr(failure.text, "node-1"));
+    assert_non_null(strstr(failure.text, "node-3"));
+    assert_int_equal(taken, 0);
+    fake_cluster_fault(&fake, 0, FAKE_FINE);
+    fake_cluster_fault(&fake, 1, FAKE_NO_SHARE);
+    fake_cluster_fault(&fake, 3, FAKE_NO_SHARE);
+    assert_int_equal(open_all(), ERR_TOO_FEW_SHARES);
+    assert_int_equal(exit_code_of(ERR_TOO_FEW_SHARES), EXIT_NO_QUORUM);
+}
+
+/* A serving node that alters content can't frame honest holders: another one serves, nobody is called a liar. */
+static void test_serving_node_lies(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_ALTERED_CONTENT, FAKE_ALTERED_CAPSULE, FAKE_OTHER_CONTENT};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        fake_cluster_fault(&fake, 0, FAKE_FINE);
+        fake_cluster_fault(&fake, 2, faults[i]);
+        serve_by(2);
+        if (open_all() != OK) fail_msg("fault %d: %s", faults[i], failure.text);
+        assert_null(strstr(said, "gave a wrong"));
+        assert_non_null(strstr(said, "node-2"));
+        assert_non_null(strstr(said, "asking another node"));
+        assert_int_equal(cluster.member, 3);
+        /* Alone, it opens nothing. */
+        cluster_drop(&cluster);
+        cluster.via = 2;
+        assert_int_equal(exit_code_of(open_all()), EXIT_VERIFICATION);
+        cluster_drop(&cluster);
+        cluster.via = 0;
+    }
+}
+
+static enum err refuse(void *data, uint32_t position, struct opened_content *item)
+{
+    (void)data;
+    (void)position;
+    (void)item;
+    return ERR_IO;
+}
+
+static void test_taker_ends_it(void **state)
+{
+    (void)state;
+    assert_int_not_equal(content_open(&cluster, &key, &reader, &reading, 0, RECORDS, refuse, NULL, &failure), OK);
+}
+
+/* --- closing --- */
+
+static void test_closing(void **state)
+{
+    (void)state;
+    struct record_context context = {.cluster = fake.genesis.cluster, .patient = sample_id(9), .record = sample_id(1),
+                                     .version = 1, .conf = CONF_NORMAL, .author = signer.user};
+    struct buffer one = {0}, two = {0};
+    uint8_t *large = calloc(1, LIMIT_RECORD + 1);
+    assert_int_equal(content_close(&one, &key, &context, bytes_of(large, LIMIT_RECORD + 1), &failure), ERR_RECORD_TOO_LARGE);
+    assert_int_equal(content_close(&one, &key, &context, bytes_of(large, LIMIT_RECORD), &failure), OK);
+    assert_true(one.size <= LIMIT_ATTACHMENT - 64);
+    buffer_clear(&one);
+    assert_int_equal(content_close(&one, &key, &context, bytes_text("same"), &failure), OK);
+    assert_int_equal(content_close(&two, &key, &context, bytes_text("same"), &failure), OK);
+    assert_false(bytes_equal(buffer_bytes(&one), buffer_bytes(&two))); /* a fresh key each time */
+    buffer_free(&one);
+    buffer_free(&two);
+    free(large);
+}
+
+int main(void)
+{
+    crypto_init();
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
+        TEST(test_serving_node_lies), TEST(test_taker_ends_it),   TEST(test_closing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,347 @@
+/* "Done" only for what k members co-signed: against nodes that die and nodes that lie. */
+#include "cli/submit.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "cli/collective.h"
+#include "cli/files.h"
+#include "cli/output.h"
+#include "crypto/random.h"
+#include "crypto/secret.h"
+#include "ledger/arguments.h"
+#include "tests/lib/fake_cluster.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+static struct fake_cluster fake;
+static struct cluster cluster;
+static struct signer signer;
+static struct failure failure;
+static struct submission submission;
+
+static int setup(void **state)
+{
+    (void)state;
+    fake_cluster_start(&fake, 1);
+    setenv("XDG_CACHE_HOME", fake.folder, 1);
+    signer = (struct signer){.user = sample_id(5), .secrets = secret_alloc(sizeof *signer.secrets)};
+    sample_key(&signer.secrets->sign, &signer.public_key, 5);
+    signer.key_id = key_id_of(&signer.public_key);
+    assert_int_equal(cluster_open(&cluster, fake.genesis_file, NULL, 1000, NULL, &failure), OK);
+    cluster.started = 1; /* beginning with the first node */
+    failure = (struct failure){0};
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    submission_free(&submission);
+    signer_close(&signer);
+    cluster_close(&cluster);
+    fake_cluster_end(&fake);
+    return 0;
+}
+
+/* `count` events in one request. */
+static enum err submit_events(uint32_t count)
+{
+    struct buffer args = {0};
+    struct draft drafts[LIMIT_OPERATIONS];
+    args_event_add_encode(&args, &(struct args_event_add){sample_id(9), bytes_text("bill.print"), {0}});
+    for (uint32_t i = 0; i < count; i++)
+        drafts[i] = (struct draft){.action = ACTION_EVENT_ADD, .args = buffer_bytes(&args), .attached = i % 2,
+                                   .attachment = bytes_text("a note")};
+    submission_free(&submission);
+    failure = (struct failure){0};
+    enum err e = submit(&submission, &cluster, &signer, drafts, count, &failure);
+    buffer_free(&args);
+    return e;
+}
+
+static void only_node(uint32_t member)
+{
+    cluster_drop(&cluster);
+    cluster.via = member;
+}
+
+static uint32_t leaves_of_mine(void) { return fake.leaf_count - 3; } /* beside genesis, activation, close */
+
+static void test_done(void **state)
+{
+    (void)state;
+    assert_int_equal(submit_events(1), OK);
+    assert_int_equal(submission.outcomes[0].index, 3);
+    assert_int_equal(submission.outcomes[0].decision, DECISION_APPROVED);
+    assert_int_equal(submit_events(LIMIT_OPERATIONS / 4), OK);
+    for (uint32_t i = 0; i < submission.count; i++)
+        assert_int_equal(submission.outcomes[i].index, 4 + i);
+    fake.denies = REASON_SCOPE;
+    assert_int_equal(submit_events(1), OK); /* a denial is done, too */
+    assert_int_equal(submission.outcomes[0].decision, DECISION_DENIED);
+    assert_int_equal(submission.outcomes[0].reason, REASON_SCOPE);
+}
+
+/* --- nodes that fail: another one takes over, and nothing is recorded twice --- */
+
+static void test_failing_nodes(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_SILENT, FAKE_NO_QUORUM, FAKE_SWALLOWS, FAKE_DIES_BEFORE, FAKE_DIES_AFTER,
+                                             FAKE_DIES_APPLIED, FAKE_NOT_WITNESSED};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        uint32_t before = leaves_of_mine();
+        cluster_drop(&cluster);
+        cluster.started = 1;
+        fake_cluster_fault(&fake, 1, faults[i]);
+        if (submit_events(2) != OK) fail_msg("fault %d: %s", faults[i], failure.text);
+        assert_int_equal(submission.outcomes[1].decision, DECISION_APPROVED);
+        assert_int_equal(leaves_of_mine(), before + 2);
+        assert_int_equal(cluster.member, 2);
+    }
+}
+
+/* With no other node to go to, it says what is known. */
+static void test_what_became_of_it(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_NOT_WITNESSED);
+    assert_int_equal(submit_events(1), ERR_NOT_WITNESSED);
+    assert_non_null(strstr(failure.text, "recorded at 3, not yet co-signed"));
+    assert_non_null(strstr(failure.text, "consilium lookup "));
+    assert_int_equal(leaves_of_mine(), 1); /* through all nodes, once */
+
+    fake_cluster_fault(&fake, 0, FAKE_DIES_AFTER);
+    assert_int_equal(submit_events(1), ERR_NOT_WITNESSED); /* only LOOKUP says so */
+    assert_non_null(strstr(failure.text, "recorded at 4"));
+
+    fake_cluster_fault(&fake, 0, FAKE_NO_QUORUM);
+    assert_int_equal(submit_events(1), ERR_NO_QUORUM);
+    assert_non_null(strstr(failure.text, "not known"));
+
+    /* b + 1 nodes past the five minutes without it: it will never be. */
+    fake.witnessed_time_ms = clock_wall_ms() + LIMIT_SKEW_MS + 60000;
+    assert_int_equal(submit_events(1), ERR_NO_QUORUM);
+    assert_non_null(strstr(failure.text, "safe to do it again"));
+}
+
+static void test_lookup(void **state)
+{
+    (void)state;
+    struct found found;
+    char token[REQUEST_TOKEN_SIZE];
+    uint64_t issued;
+    struct id request;
+    assert_int_equal(submit_events(1), OK);
+    request_token_format(token, submission.issued_at_ms, &submission.request_ids[0]);
+    assert_int_equal(request_token_parse(&issued, &request, token), OK);
+    assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
+    assert_int_equal(found.fate, FATE_RECORDED);
+    assert_int_equal(found.index, 3);
+    fake.forgets = true;
+    assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
+    assert_int_equal(found.fate, FATE_UNKNOWN);
+    fake.witnessed_time_ms = issued + LIMIT_SKEW_MS; /* not yet past */
+    assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
+    assert_int_equal(found.fate, FATE_UNKNOWN);
+    fake.witnessed_time_ms = issued + LIMIT_SKEW_MS + 1;
+    cluster.via = 1; /* one node alone may lie */
+    assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
+    assert_int_equal(found.fate, FATE_UNKNOWN);
+    cluster.via = 0;
+    assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
+    assert_int_equal(found.fate, FATE_NOT_RECORDED);
+    static const char *const bad[] = {"", "-", "1", "1-", "x-aaaa", "-1-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                      "99999999999999999999-7mz3k2vq4t5yxw6lbjnfhsdg2e", "5-7mz3k2vq4t5yxw6lbjnfhsdg2"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_not_equal(request_token_parse(&issued, &request, bad[i]), OK);
+}
+
+/* --- nodes that lie --- */
+
+static const enum fake_fault lies[] = {FAKE_OTHER_LEAF,       FAKE_OTHER_INDEX,  FAKE_ALTERED_LEAF, FAKE_BAD_PROOF,
+                                       FAKE_FEW_COSIGNERS,    FAKE_SAME_COSIGNER, FAKE_FOREIGN_COSIGNERS,
+                                       FAKE_FOREIGN_ORIGIN,   FAKE_OTHER_ROOT,   FAKE_WRONG_COUNT};
+
+/* Alone, a lying node makes the client exit with 6. */
+static void test_lies_are_refused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        only_node(2);
+        fake_cluster_fault(&fake, 2, lies[i]);
+        enum err e = submit_events(1);
+        if (exit_code_of(e) != EXIT_VERIFICATION) fail_msg("lie %d: %s: %s", lies[i], err_name(e), failure.text);
+        assert_non_null(strstr(failure.text, "node-2"));
+    }
+}
+
+/* Beside honest ones it is passed by, and the operation is recorded once. */
+static void test_liars_are_passed_by(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        uint32_t before = leaves_of_mine();
+        cluster_drop(&cluster);
+        cluster.started = 1;
+        fake_cluster_fault(&fake, 1, lies[i]);
+        if (submit_events(1) != OK) fail_msg("lie %d: %s", lies[i], failure.text);
+        assert_int_equal(leaves_of_mine(), before + 1);
+    }
+}
+
+static void test_all_lie(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_FEW_COSIGNERS);
+    assert_int_equal(exit_code_of(submit_events(1)), EXIT_VERIFICATION);
+    fake_cluster_fault(&fake, 0, FAKE_FOREIGN_ORIGIN);
+    assert_int_equal(submit_events(1), ERR_OTHER_CLUSTER);
+}
+
+/* The decision comes from the leaf, whatever APPLIED says. */
+static void test_claims_count_for_nothing(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_DENIED_CLAIM);
+    assert_int_equal(submit_events(1), OK);
+    assert_int_equal(submission.outcomes[0].decision, DECISION_APPROVED);
+}
+
+/* --- connecting --- */
+
+static void test_greetings(void **state)
+{
+    (void)state;
+    static const struct {
+        enum fake_fault fault;
+        enum err code;
+    } cases[] = {{FAKE_OTHER_CLUSTER, ERR_OTHER_CLUSTER}, {FAKE_OTHER_NODE, ERR_WRONG_PEER}, {FAKE_OTHER_NUMBERS, ERR_OTHER_CLUSTER}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cluster_drop(&cluster);
+        fake_cluster_fault(&fake, 0, cases[i].fault);
+        assert_int_equal(cluster_connect(&cluster, &failure), cases[i].code);
+        assert_int_equal(exit_code_of(cases[i].code), EXIT_VERIFICATION);
+        fake_cluster_fault(&fake, 3, FAKE_FINE);
+        assert_int_equal(cluster_connect(&cluster, &failure), OK); /* the honest one */
+        assert_int_equal(cluster.member, 3);
+    }
+}
+
+/* Another key than the genesis file's: nothing is sent to it. */
+static void test_wrong_key(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_FINE);
+    for (uint32_t i = 0; i < FAKE_NODES; i++)
+        cluster.genesis.members[i].tls_pin.bytes[0] ^= 1;
+    assert_int_equal(submit_events(1), ERR_WRONG_PEER);
+    assert_int_equal(leaves_of_mine(), 0);
+}
+
+static void test_nobody_there(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < FAKE_NODES; i++)
+        snprintf(cluster.genesis.members[i].address, sizeof cluster.genesis.members[i].address, "127.0.0.1:1");
+    uint64_t start = clock_monotonic_ns();
+    assert_int_equal(submit_events(1), ERR_UNREACHABLE);
+    assert_true(clock_monotonic_ns() - start < 1000000000u); /* nothing was sent: no reason to wait */
+    assert_non_null(strstr(failure.text, "none of the 4 nodes"));
+}
+
+static void test_via(void **state)
+{
+    (void)state;
+    struct cluster other;
+    assert_int_equal(cluster_open(&other, fake.genesis_file, "node-3", 1500, NULL, &failure), OK);
+    assert_int_equal(cluster_connect(&other, &failure), OK);
+    assert_int_equal(other.member, 3);
+    cluster_close(&other);
+    assert_int_equal(cluster_open(&other, fake.genesis_file, "nod-3", 1500, NULL, &failure), ERR_USAGE);
+    assert_non_null(strstr(failure.text, "did you mean 'node-"));
+    assert_int_equal(cluster_open(&other, "/nonexistent", NULL, 1000, NULL, &failure), ERR_NOT_FOUND);
+}
+
+/* --- the collective key --- */
+
+static void test_collective_key(void **state)
+{
+    (void)state;
+    struct collective key;
+    assert_int_equal(collective_get(&key, &cluster, &failure), OK);
+    assert_int_equal(key.activation, fake.activation);
+    assert_memory_equal(key.key.bytes, fake.commitments.points[0].bytes, 32);
+    assert_int_equal(key.n, FAKE_NODES);
+    /* From the cache now, without anybody. */
+    cluster_drop(&cluster);
+    fake_cluster_fault(&fake, 0, FAKE_SILENT);
+    memset(&key, 0, sizeof key);
+    assert_int_equal(collective_get(&key, &cluster, &failure), OK);
+    assert_memory_equal(key.key.bytes, fake.commitments.points[0].bytes, 32);
+}
+
+static void test_false_collective_keys(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_OWN_KEY, FAKE_WRONG_LEAF_KEY, FAKE_FEW_COSIGNERS, FAKE_OTHER_ROOT,
+                                             FAKE_FOREIGN_COSIGNERS, FAKE_FOREIGN_ORIGIN};
+    struct collective key;
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        fake_cluster_fault(&fake, 0, faults[i]);
+        enum err e = collective_get(&key, &cluster, &failure);
+        if (exit_code_of(e) != EXIT_VERIFICATION) fail_msg("fault %d: %s", faults[i], err_name(e));
+    }
+    /* One of four: the others give the right one. */
+    cluster_drop(&cluster);
+    cluster.started = 1;
+    fake_cluster_fault(&fake, 0, FAKE_FINE);
+    fake_cluster_fault(&fake, 1, FAKE_OWN_KEY);
+    assert_int_equal(collective_get(&key, &cluster, &failure), OK);
+    assert_memory_equal(key.key.bytes, fake.commitments.points[0].bytes, 32);
+}
+
+/* A cache that somebody else wrote is proved, not believed. */
+static void test_damaged_cache(void **state)
+{
+    (void)state;
+    struct collective key;
+    assert_int_equal(collective_get(&key, &cluster, &failure), OK);
+    char *path = cluster_cache_path(&cluster, "records-key");
+    struct buffer body = {0};
+    assert_int_equal(file_read(&body, path, 1 << 20, &failure), OK);
+    fake_cluster_fault(&fake, 0, FAKE_OWN_KEY); /* nodes can't help either */
+    for (size_t i = 0; i < body.size; i += 7) {
+        body.data[i] ^= 1;
+        assert_int_equal(file_write(path, buffer_bytes(&body), 0600, false, &failure), OK);
+        assert_int_not_equal(collective_get(&key, &cluster, &failure), OK);
+        body.data[i] ^= 1;
+    }
+    free(path);
+    buffer_free(&body);
+}
+
+int main(void)
+{
+    crypto_init();
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_done),
+        TEST(test_failing_nodes),
+        TEST(test_what_became_of_it),
+        TEST(test_lookup),
+        TEST(test_lies_are_refused),
+        TEST(test_liars_are_passed_by),
+        TEST(test_all_lie),
+        TEST(test_claims_count_for_nothing),
+        TEST(test_greetings),
+        TEST(test_wrong_key),
+        TEST(test_nobody_there),
+        TEST(test_via),
+        TEST(test_collective_key),
+        TEST(test_false_collective_keys),
+        TEST(test_damaged_cache),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
