@@ -62,6 +62,7 @@ struct witness {
     struct checkpoint later_checkpoint;
     bool checking;       /* the own root at its size is being read */
     struct witness_wait *waits, *due; /* due: about to be called back */
+    uint64_t warned_ns[LIMIT_NODES + 1];
     uint32_t named; /* members whose different root was reported already, until they tell this node's again */
 };
 
@@ -420,6 +421,15 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
 
 /* --- messages --- */
 
+/* A member's messages can't fill the log. */
+static void warn(struct witness *w, unsigned from, const char *what)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (w->warned_ns[from] && now - w->warned_ns[from] < UINT64_C(1000) * 1000000) return;
+    w->warned_ns[from] = now;
+    log_warning("witness", "node %u (%s) %s", from, genesis_member(w->o.genesis, from)->name, what);
+}
+
 /* One member's different root, told under its signature: named once. */
 static void compare_roots(struct witness *w, unsigned from, const struct end *own, struct bytes body)
 {
@@ -466,14 +476,14 @@ static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes
     unpack_end(&end, &u);
     unpack_bin_exact(&u, signature.bytes, sizeof signature.bytes);
     if (unpack_done(&u) != OK) {
-        log_warning("witness", "node %u told its root in a message that is not well-formed", from);
+        warn(w, from, "told its root in a message that is not well-formed");
         return;
     }
     struct told *told = &w->told[from];
     if (!(told->end.raft_index && end_equal(&told->end, &end))) {
         tell_bytes(bytes, w, &end);
         if (sign_verify(&signature, &genesis_member(w->o.genesis, from)->keys.message, BYTES(bytes)) != OK) {
-            log_warning("witness", "node %u told its root with a signature that does not verify", from);
+            warn(w, from, "told its root with a signature that does not verify");
             return;
         }
         if (told->end.raft_index && told->end.size == end.size && !digest_equal(&told->end.root, &end.root)) {
@@ -507,13 +517,13 @@ static void take_cosignature(struct witness *w, unsigned from, struct bytes body
     c.cosignature.time_s = unpack_uint(&u);
     unpack_bin_exact(&u, c.cosignature.signature.bytes, sizeof c.cosignature.signature.bytes);
     if (unpack_done(&u) != OK) {
-        log_warning("witness", "node %u cosigned in a message that is not well-formed", from);
+        warn(w, from, "cosigned in a message that is not well-formed");
         return;
     }
     if (c.size <= w->size) return; /* k are there already */
     checkpoint_set(&checkpoint, w->o.genesis, c.size, &c.root);
     if (checkpoint_cosignature_verify(&c.cosignature, &checkpoint, &w->cosigners[from - 1].key) != OK) {
-        log_warning("witness", "node %u sent a cosignature that does not verify", from);
+        warn(w, from, "sent a cosignature that does not verify");
         return;
     }
     struct cosigned *known = &w->cosigned[from];
@@ -618,7 +628,7 @@ static void take_push(struct witness *w, unsigned from, struct bytes body)
     if (unpack_done(&u) == OK)
         witness_take_note(w, note);
     else
-        log_warning("witness", "node %u sent a note in a message that is not well-formed", from);
+        warn(w, from, "sent a note in a message that is not well-formed");
 }
 
 void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body)
