@@ -92,6 +92,8 @@ enum err ledger_open(struct ledger **out, struct table_txn *txn, struct failure 
     if (err == OK) err = load_genesis(ledger, txn, failure);
     if (err == OK) err = load_policy(ledger, txn, failure);
     if (err == OK) err = load_rest(ledger, txn, failure);
+    if (err == OK && names_load(&ledger->names, txn) != OK)
+        err = fail(failure, ERR_CORRUPT, "the users' tables cannot be read");
     if (err == OK)
         *out = ledger;
     else
@@ -248,9 +250,11 @@ static enum err authentic(struct step *step, struct request *request, uint32_t p
     return err;
 }
 
-static void put_answer(struct ledger_result *result, struct step *step, struct buffer *out, size_t budget)
+static void put_answer(struct ledger_result *result, struct step *step, struct buffer *out, uint32_t operations)
 {
-    struct answer answer = {.budget = budget, .rows.limit = LIMIT_ANSWER + LIMIT_ANSWER / 2};
+    struct answer answer = {.budget = LIMIT_ANSWER / operations, .rows.limit = LIMIT_ANSWER + LIMIT_ANSWER / 2};
+    answer.examined = LIMIT_EXAMINED / operations;
+    if (answer.examined < ANSWER_EXAMINED_LEAST) answer.examined = ANSWER_EXAMINED_LEAST;
     size_t start = out->size;
     step_answer(step, &answer);
     answer_finish(out, &answer);
@@ -281,7 +285,7 @@ static enum err apply_operation(struct step *step, struct ledger_results *result
     if (step->err == OK) step_change(step);
     if (step->err == OK) content_put(step);
     if (step->err == OK && wanted && step->reason == REASON_NONE)
-        put_answer(result, step, &results->bytes, LIMIT_ANSWER / request->count);
+        put_answer(result, step, &results->bytes, request->count);
     return step->err == OK && results->bytes.failed ? ERR_NOMEM : step->err;
 }
 

@@ -20,7 +20,7 @@ struct log_walk {
     struct answer *answer;
 
     uint64_t next; /* where to go on: as `from`; backward 0 and forward `end`: nothing is left */
-    unsigned examined;
+    uint32_t examined;
     struct buffer leaf, attachment;
 };
 
@@ -131,7 +131,7 @@ static enum err take(struct log_walk *walk, uint64_t index, bool *on)
 
 static bool may_go_on(struct log_walk *walk)
 {
-    return walk->examined < LIMIT_EXAMINED && !answer_full(walk->answer, walk->limit);
+    return walk->examined < walk->answer->examined && !answer_full(walk->answer, walk->limit);
 }
 
 static void went_past(struct log_walk *walk, uint64_t index) { walk->next = walk->forward ? index + 1 : index; }
@@ -322,7 +322,7 @@ static enum err actor_kind_of(enum actor_kind *out, struct table_txn *txn, const
 static enum err follow_rows(struct buffer *rows, uint64_t *next, struct table_txn *txn,
                             const struct args_log_query *args, uint64_t from)
 {
-    struct answer answer = {.budget = LIMIT_ANSWER, .rows.limit = LIMIT_ANSWER + LIMIT_ANSWER / 2};
+    struct answer answer = {.budget = LIMIT_ANSWER, .examined = LIMIT_EXAMINED, .rows.limit = LIMIT_ANSWER + LIMIT_ANSWER / 2};
     struct log_walk walk = {.txn = txn, .filter = args, .forward = true, .from = from, .limit = LIMIT_ROWS};
     enum actor_kind kind;
     walk.answer = &answer;

@@ -79,11 +79,11 @@ static void search_all(struct search *search)
     struct step *step = search->step;
     const struct args_user_search *args = &step->args.user_search;
     const struct names *names = &step->ledger->names;
-    unsigned examined = 0;
+    uint32_t examined = 0;
     for (size_t i = names_seek(names, cursor_position(args->cursor, 0)); i < names->count && step->err == OK; i++) {
         /* First administrators have 0, which no cursor tells apart: they are few, never a page's end. */
         bool may_end = names->items[i].created != 0;
-        if (may_end && (answer_full(search->answer, args->limit) || examined++ == LIMIT_EXAMINED)) {
+        if (may_end && (answer_full(search->answer, args->limit) || examined++ == search->answer->examined)) {
             answer_cursor(search->answer, names->items[i].created);
             return;
         }

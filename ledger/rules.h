@@ -33,6 +33,10 @@
  * up with any rate, and no single leaf pays for hours. Part of the rules. */
 #define SEEN_PRUNE_EVERY 64
 #define SEEN_PRUNE_ROWS 512
+/* Records that a chart looks at for one page: every node does it. Part of the rules. */
+#define CHART_EXAMINED (4 * LIMIT_OPENED)
+/* Operations of one request share what its answers may cost; each has at least this. */
+#define ANSWER_EXAMINED_LEAST 256
 
 struct user_slot {
     struct id id;
@@ -71,7 +75,8 @@ struct answer {
     uint8_t cursor[16];
     size_t cursor_size;
     uint64_t left_out;
-    size_t budget; /* bytes of rows */
+    size_t budget;     /* bytes of rows */
+    uint32_t examined; /* rows that may be looked at */
 };
 
 struct step {

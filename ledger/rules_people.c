@@ -18,14 +18,19 @@ static enum reason find_user(struct step *step, struct user *out, const struct i
     return err == OK ? REASON_NONE : step_failed(step, err);
 }
 
-/* Oneself, or a user whose role one may give. A role that the policy no longer
+/* May the actor give the role that this user has? A role that the policy no longer
  * has is given by nobody, so root may change those users. */
-static bool may_change(const struct step *step, const struct id *id, const struct user *user)
+static bool may_give_role_of(const struct step *step, const struct user *user)
 {
-    if (id_equal(id, &step->op->actor.id)) return true;
     int given = policy_role(&step->ledger->policy, bytes_text(user->role));
     if (given < 0) return strcmp(step->actor.role, ROLE_ROOT) == 0;
     return policy_may_grant(&step->ledger->policy, step->role, given);
+}
+
+/* Oneself, or a user whose role one may give. */
+static bool may_change(const struct step *step, const struct id *id, const struct user *user)
+{
+    return id_equal(id, &step->op->actor.id) || may_give_role_of(step, user);
 }
 
 /* What all changes of an existing user have in common. */
@@ -151,6 +156,7 @@ static enum reason decide_role(struct step *step)
     const struct args_role_assign *args = &step->args.role_assign;
     enum reason reason = decide_change(step, ACTION_ROLE_ASSIGN, &args->user);
     if (reason != REASON_NONE) return reason;
+    if (!may_give_role_of(step, &step->target)) return REASON_ROLE_NOT_GRANTABLE; /* nor leave one's own role */
     int role = policy_role(&step->ledger->policy, args->role);
     if (role < 0) return REASON_UNKNOWN_ROLE;
     if (!policy_may_grant(&step->ledger->policy, step->role, role)) return REASON_ROLE_NOT_GRANTABLE;

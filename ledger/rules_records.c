@@ -125,6 +125,7 @@ struct walk {
     struct step *step;
     const struct id *patient;
     uint64_t from;
+    uint32_t most; /* records to look at */
     uint64_t next; /* where the walk stopped; 0: the end */
     bool (*visit)(void *data, const struct id *id, const struct record *record);
     void *data;
@@ -148,7 +149,7 @@ static void walk_records(struct walk *walk)
 {
     uint8_t from[24];
     struct table_cursor *c;
-    unsigned examined = 0;
+    uint32_t examined = 0;
     bool on = true;
     memcpy(from, walk->patient->bytes, 16);
     put_be64(from + 16, walk->from);
@@ -162,7 +163,7 @@ static void walk_records(struct walk *walk)
         struct bytes key = table_cursor_key(c);
         if (key.size != sizeof from || memcmp(key.data, walk->patient->bytes, 16) != 0) break;
         walk->next = get_be64(key.data + 16);
-        if (!on || examined++ == LIMIT_EXAMINED) break;
+        if (!on || examined++ == walk->most) break;
         err = walk_step(walk, c, &on);
         walk->next = 0;
         if (err != OK) break;
@@ -200,7 +201,9 @@ static enum reason decide_chart(struct step *step)
     struct chart chart = {.step = step, .limit = args->limit};
     chart.highest = policy_highest(&step->ledger->policy, step->role, ACTION_RECORD_READ,
                                    step_reach(step, &args->patient, &patient));
-    struct walk walk = {step, &args->patient, cursor_position(args->cursor, 0), 0, visit_chart, &chart};
+    struct walk walk = {.step = step, .patient = &args->patient, .visit = visit_chart, .data = &chart};
+    walk.from = cursor_position(args->cursor, 0);
+    walk.most = CHART_EXAMINED;
     walk_records(&walk);
     step->opened_cursor = walk.next;
     return REASON_NONE;
@@ -408,7 +411,7 @@ static void answer_history(struct step *step, struct answer *answer)
     }
     int highest = policy_highest(&step->ledger->policy, step->role, ACTION_RECORD_HISTORY,
                                  step_reach(step, &record->patient, &patient));
-    uint32_t oldest = record->latest > LIMIT_EXAMINED ? record->latest - LIMIT_EXAMINED : 0;
+    uint32_t oldest = record->latest > answer->examined ? record->latest - answer->examined : 0;
     for (uint32_t n = record->latest; n > oldest && !answer_full(answer, LIMIT_EXAMINED); n--) {
         struct version version;
         err = state_version_get(&version, step->txn, id, n);
@@ -464,7 +467,9 @@ static void answer_list(struct step *step, struct answer *answer)
     struct list list = {.answer = answer, .limit = args->limit};
     list.highest = policy_highest(&step->ledger->policy, step->role, ACTION_RECORD_LIST,
                                   step_reach(step, &args->patient, &patient));
-    struct walk walk = {step, &args->patient, cursor_position(args->cursor, 0), 0, visit_list, &list};
+    struct walk walk = {.step = step, .patient = &args->patient, .visit = visit_list, .data = &list};
+    walk.from = cursor_position(args->cursor, 0);
+    walk.most = answer->examined;
     walk_records(&walk);
     if (walk.next) answer_cursor(answer, walk.next);
 }

@@ -460,7 +460,9 @@ static void test_role_assign(void **state)
     assert_int_equal(kit_do(&w.kit, &w.actors[ADMIN], &a, NONE)->reason, REASON_ROLE_NOT_GRANTABLE);
     a.role_assign.role = bytes_text("admin");
     assert_int_equal(kit_do(&w.kit, &w.actors[ROOT], &a, NONE)->reason, REASON_UNCHANGED);
-    a.role_assign.role = bytes_text("surgeon");
+    a.role_assign = (struct args_role_assign){w.actors[ADMIN].actor.id, bytes_text("doctor")}; /* itself */
+    assert_int_equal(kit_do(&w.kit, &w.actors[ADMIN], &a, NONE)->reason, REASON_ROLE_NOT_GRANTABLE);
+    a.role_assign = (struct args_role_assign){w.actors[DOCTOR].actor.id, bytes_text("surgeon")};
     assert_int_equal(kit_do(&w.kit, &w.actors[ROOT], &a, NONE)->reason, REASON_UNKNOWN_ROLE);
     a.role_assign.user = sample_id(999999);
     assert_int_equal(kit_do(&w.kit, &w.actors[ROOT], &a, NONE)->reason, REASON_UNKNOWN_USER);
