@@ -21,6 +21,25 @@ static void enter(struct connection *c, enum phase phase)
     c->since_ms = now_ms(c);
 }
 
+/* --- limits --- */
+
+static size_t queued(const struct connection *c)
+{
+    return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
+}
+
+/* Keeps the network's totals; of clients only, so that they cannot crowd out links between nodes. */
+static void charge(struct connection *c)
+{
+    struct network *n = c->network;
+    if (c->dialed) return;
+    size_t send = queued(c), receive = frame_memory(&c->reader);
+    n->sending += send - c->charged_send;
+    n->receiving += receive - c->charged_receive;
+    c->charged_send = send;
+    c->charged_receive = receive;
+}
+
 /* --- the end --- */
 
 static void say_why(struct connection *c, enum err code, const char *text)
@@ -108,29 +127,12 @@ static void on_shut(uv_shutdown_t *request, int status)
 static void linger(struct connection *c)
 {
     enter(c, PHASE_LINGERING);
+    frame_reader_free(&c->reader); /* its memory counts for others */
+    charge(c);
     if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut) != 0)
         connection_finish(c, c->close_code, NULL);
     else
         start_reading(c);
-}
-
-/* --- limits --- */
-
-static size_t queued(const struct connection *c)
-{
-    return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
-}
-
-/* Keeps the network's totals; of clients only, so that they cannot crowd out links between nodes. */
-static void charge(struct connection *c)
-{
-    struct network *n = c->network;
-    if (c->dialed) return;
-    size_t send = queued(c), receive = frame_memory(&c->reader);
-    n->sending += send - c->charged_send;
-    n->receiving += receive - c->charged_receive;
-    c->charged_send = send;
-    c->charged_receive = receive;
 }
 
 /* Bad input: the upper layer may say what was wrong, then the connection closes. */
@@ -154,7 +156,7 @@ static void check_unfinished(struct connection *c, bool finished_one)
     else if (!c->frame_ms || finished_one)
         c->frame_ms = now_ms(c);
     charge(c);
-    if (n->receiving > LIMIT_RECEIVE_TOTAL && c->charged_receive > INPUT_SIZE && delivers(c)) fault(c, ERR_BUSY);
+    if (n->receiving > n->options.receive_total && c->charged_receive > INPUT_SIZE && delivers(c)) fault(c, ERR_BUSY);
 }
 
 static void deliver_frames(struct connection *c, struct bytes in)
@@ -402,7 +404,7 @@ static void flush(struct connection *c)
     }
     drop_sent(c);
     charge(c);
-    if (c->full && queued(c) <= n->options.send_queue / 2 && (c->dialed || n->sending <= LIMIT_SEND_TOTAL / 2)) {
+    if (c->full && queued(c) <= n->options.send_queue / 2 && (c->dialed || n->sending <= n->options.send_total / 2)) {
         c->full = false;
         c->tell_writable = true;
     }
@@ -434,7 +436,7 @@ static enum err reserve(struct connection *c, size_t size)
     struct network *n = c->network;
     if (c->phase != PHASE_OPEN) return ERR_CLOSED;
     size_t before = queued(c); /* an empty queue takes any one frame */
-    if ((before && before + size > n->options.send_queue) || (!c->dialed && n->sending + size > LIMIT_SEND_TOTAL)) {
+    if ((before && before + size > n->options.send_queue) || (!c->dialed && n->sending + size > n->options.send_total)) {
         c->full = true;
         return ERR_BUSY;
     }
@@ -602,7 +604,7 @@ static void sweep_open(struct connection *c, uint64_t now)
 {
     if (stalled(c, now)) {
         connection_finish(c, ERR_SLOW_READER, NULL);
-    } else if (c->frame_ms && !c->paused && now - c->frame_ms >= LIMIT_FRAME_MS) {
+    } else if (c->frame_ms && !c->paused && now - c->frame_ms >= c->network->options.frame_ms) {
         fault(c, ERR_TIMEOUT);
     } else if (c->idle_ms && now - c->active_ms >= c->idle_ms) {
         connection_close(c, ERR_IDLE, NULL);

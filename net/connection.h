@@ -13,6 +13,8 @@
  *   - wrong key, wrong ALPN: ERR_WRONG_PEER, ERR_ALPN
  *   - nothing heard for the idle time: ERR_IDLE
  *   - a frame that is too long or not well-formed: its code; on_fault may answer first
+ *   - a frame unfinished after LIMIT_FRAME_MS: ERR_TIMEOUT; one of more than 64 KiB when all
+ *     unfinished ones hold LIMIT_RECEIVE_TOTAL: ERR_BUSY; both through on_fault
  *   - the other side does not read: connection_send answers ERR_BUSY above
  *     LIMIT_SEND_QUEUE, and the connection closes with ERR_SLOW_READER when nothing
  *     could be written for LIMIT_STALL_MS
@@ -37,8 +39,11 @@ struct network_options {
     uint32_t handshake_ms; /* 0: LIMIT_HANDSHAKE_MS */
     uint32_t idle_ms;      /* 0: LIMIT_IDLE_MS; of clients; links between peers have none (keepalive finds dead ones) */
     uint32_t stall_ms;     /* 0: LIMIT_STALL_MS */
+    uint32_t frame_ms;     /* 0: LIMIT_FRAME_MS */
     uint32_t handshakes;   /* 0: LIMIT_HANDSHAKES */
-    size_t send_queue;     /* 0: LIMIT_SEND_QUEUE */
+    size_t send_queue;     /* 0: LIMIT_SEND_QUEUE; an empty queue takes any one frame */
+    size_t send_total;     /* 0: LIMIT_SEND_TOTAL; this and the next: of accepted connections */
+    size_t receive_total;  /* 0: LIMIT_RECEIVE_TOTAL */
 };
 
 /* Counters since the start, for metrics. */

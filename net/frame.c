@@ -39,13 +39,13 @@ void frame_reader_free(struct frame_reader *r)
     *r = (struct frame_reader){.limit = r->limit};
 }
 
+static size_t kept_size(const struct frame_reader *r) { return r->kept.size - r->kept_at; }
+
 void frame_feed(struct frame_reader *r, struct bytes in)
 {
     CHECK(r->input.size == 0);
     r->input = in;
 }
-
-static size_t kept_size(const struct frame_reader *r) { return r->kept.size - r->kept_at; }
 
 /* What was lent is dropped; an empty buffer is given back whole, so that a
  * connection between two frames holds no memory. */
@@ -67,6 +67,9 @@ static enum err take_over(struct frame_reader *r, size_t size)
         r->kept.size -= r->kept_at;
         r->kept_at = 0;
     }
+    /* Doubling stops at a whole frame of the largest size. */
+    size_t most = FRAME_PREFIX + (r->limit ? r->limit : LIMIT_FRAME);
+    r->kept.limit = r->kept.size + n > most ? r->kept.size + n : most;
     buffer_append(&r->kept, r->input.data, n);
     if (r->kept.failed) return ERR_NOMEM;
     r->input.data += n;

@@ -145,6 +145,7 @@ static uint64_t sweep_interval(const struct network_options *o)
 {
     uint32_t least = o->handshake_ms < o->idle_ms ? o->handshake_ms : o->idle_ms;
     if (o->stall_ms < least) least = o->stall_ms;
+    if (o->frame_ms < least) least = o->frame_ms;
     return least / 8 > 500 ? 500 : least < 40 ? 5 : least / 8;
 }
 
@@ -173,7 +174,10 @@ static struct network_options with_defaults(const struct network_options *given)
     if (!o.idle_ms) o.idle_ms = LIMIT_IDLE_MS;
     if (!o.stall_ms) o.stall_ms = LIMIT_STALL_MS;
     if (!o.handshakes) o.handshakes = LIMIT_HANDSHAKES;
+    if (!o.frame_ms) o.frame_ms = LIMIT_FRAME_MS;
     if (!o.send_queue) o.send_queue = LIMIT_SEND_QUEUE;
+    if (!o.send_total) o.send_total = LIMIT_SEND_TOTAL;
+    if (!o.receive_total) o.receive_total = LIMIT_RECEIVE_TOTAL;
     return o;
 }
 

@@ -16,7 +16,7 @@ static enum err read_all(struct buffer *out, struct bytes in, const uint8_t *cut
     struct frame f;
     enum err err = ERR_NOT_FOUND;
     for (size_t at = 0, turn = 0; at < in.size && err == ERR_NOT_FOUND; turn++) {
-        size_t n = cut_count ? 1 + cuts[turn % cut_count] : in.size;
+        size_t n = cut_count ? (size_t)cuts[turn % cut_count] + 1 : in.size;
         if (n > in.size - at) n = in.size - at;
         uint8_t *piece = xmalloc(n);
         memcpy(piece, in.data + at, n);

@@ -25,11 +25,12 @@ struct world {
     struct listener *listener;
     unsigned closed_networks;
     /* of the server's side */
-    unsigned opened, closed, frames, faults;
+    unsigned opened, closed, frames, faults, writable;
     enum err closed_code, fault_code;
     char closed_text[200];
     struct connection *last;
-    bool pausing;
+    bool pausing, told[4];
+    struct connection *asked[4];
     struct buffer raw;
 };
 
@@ -48,6 +49,14 @@ static void server_frame(struct connection *c, const struct frame *f, void *data
     struct world *w = data;
     w->frames++;
     if (f->type == ASK) (void)connection_send(c, ANSWER, f->id, f->body);
+}
+
+static void server_writable(struct connection *c, void *data)
+{
+    struct world *w = data;
+    w->writable++;
+    for (unsigned i = 0; i < 4; i++)
+        if (c == w->asked[i]) w->told[i] = true;
 }
 
 static void server_raw(struct connection *c, struct bytes bytes, void *data)
@@ -84,6 +93,7 @@ static const struct connection_events server_events = {
     .on_open = server_open,
     .on_frame = server_frame,
     .on_raw = server_raw,
+    .on_writable = server_writable,
     .on_fault = server_fault,
     .on_close = server_close,
 };
@@ -238,7 +248,7 @@ static void body_of(struct buffer *out, size_t size)
 struct background {
     struct world *w;
     struct bytes bytes;
-    bool hang_up, http;
+    bool hang_up, http, waits;
     pthread_t thread;
     enum err answer; /* the code in the server's FAULT, or why none came */
     char text[400];
@@ -249,7 +259,7 @@ static void background_frames(struct background *b, struct client *c)
     struct frame f;
     if (client_write(c, b->bytes, 5000, NULL) != OK || b->hang_up) return;
     static const uint8_t more[200000];
-    (void)client_write(c, BYTES(more), 5000, NULL); /* sending on must not cost the answer */
+    if (!b->waits) (void)client_write(c, BYTES(more), 5000, NULL); /* sending on must not cost the answer */
     b->answer = client_receive(c, &f, 5000, NULL);
     if (b->answer != OK) return;
     struct unpack u = unpack_start(f.body);
@@ -463,7 +473,8 @@ static void test_not_tls(void **state)
     static const char *const garbage[] = {"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", "\x16\x02\x01\x02\x03garbage",
                                           "\x16\x03\x01\xff\xff", "\x16\x03\x01\x00\x05\xff\xff\xff\xff\xff", "\x80"};
     struct world w;
-    world_start(&w, NULL, NULL);
+    struct network_options options = {.handshake_ms = 2000}; /* 3.x waits for more of a message that claims 16 MiB */
+    world_start(&w, &options, NULL);
     for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++) {
         int fd = raw_socket(&w);
         size_t size = i == 4 ? 10 : strlen(garbage[i]);
@@ -780,6 +791,91 @@ static void test_http(void **state)
     world_end(&w);
 }
 
+/* A frame that never ends is not waited for, while others' long frames pass. */
+static void test_unfinished_frame(void **state)
+{
+    (void)state;
+    struct world w;
+    struct network_options options = {.frame_ms = 200};
+    world_start(&w, &options, NULL);
+    struct background b = {.w = &w, .bytes = bytes_of("\x00\x30\x00\x00\x93\x01", 6), .waits = true};
+    background_run(&b);
+    RUN_UNTIL(&w, w.closed == 1);
+    background_join(&b);
+    assert_int_equal(w.closed_code, ERR_TIMEOUT);
+    assert_int_equal(b.answer, ERR_TIMEOUT);
+    world_end(&w);
+}
+
+/* Unfinished frames of all together: who would go over the total is told "busy". */
+static void test_receive_total(void **state)
+{
+    (void)state;
+    enum { MANY = 8 };
+    struct world w;
+    struct network_options options = {.receive_total = 12u << 20};
+    struct caller callers[MANY] = {{0}};
+    struct buffer body = {0};
+    unsigned told_busy = 0;
+    world_start(&w, &options, NULL);
+    for (unsigned i = 0; i < MANY; i++)
+        call(&w, &callers[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(&w, w.opened == MANY && network_counters(w.client)->handshakes_full == MANY);
+    body_of(&body, 3u << 20);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(connection_send(callers[i].connection, ASK, i, buffer_bytes(&body)), OK);
+    RUN_UNTIL(&w, w.closed + w.frames >= MANY);
+    RUN_UNTIL(&w, network_counters(w.client)->open == MANY - w.closed);
+    for (unsigned i = 0; i < MANY; i++)
+        told_busy += callers[i].closed;
+    assert_int_equal(told_busy, w.faults);
+    assert_in_range(w.faults, 1, MANY - 1);
+    assert_int_equal(w.fault_code, ERR_BUSY);
+    assert_int_equal(w.frames, MANY - w.faults); /* the others were served */
+    world_end(&w);
+    buffer_free(&body);
+    for (unsigned i = 0; i < MANY; i++)
+        caller_end(&callers[i]);
+}
+
+/* Answers nobody reads, on many connections: bounded together, too; when one is gone the others hear it. */
+static void test_send_total(void **state)
+{
+    (void)state;
+    enum { MANY = 4 };
+    struct world w;
+    struct network_options options = {.send_total = 4u << 20};
+    struct caller callers[MANY] = {{0}};
+    struct buffer body = {0};
+    world_start(&w, &options, NULL);
+    for (unsigned i = 0; i < MANY; i++) {
+        call(&w, &callers[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, callers[i].opened == 1 && w.opened == i + 1);
+        w.asked[i] = w.last;
+        connection_pause(callers[i].connection);
+    }
+    body_of(&body, 1u << 20);
+    size_t most = 0;
+    for (unsigned turn_count = 0; turn_count < 100; turn_count++) {
+        size_t all = 0;
+        for (unsigned i = 0; i < MANY; i++) {
+            while (connection_send(w.asked[i], ANSWER, 1, buffer_bytes(&body)) == OK) {}
+            all += connection_queued(w.asked[i]);
+        }
+        if (all > most) most = all;
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    }
+    assert_in_range(most, 3u << 20, 4u << 20);
+    for (unsigned i = 0; i < MANY; i++)
+        connection_resume(callers[i].connection);
+    /* The first took all there was; the others, who have nothing queued, hear of the room too. */
+    RUN_UNTIL(&w, w.told[0] && w.told[1] && w.told[2] && w.told[3]);
+    world_end(&w);
+    buffer_free(&body);
+    for (unsigned i = 0; i < MANY; i++)
+        caller_end(&callers[i]);
+}
+
 static void test_listen_errors(void **state)
 {
     (void)state;
@@ -821,6 +917,9 @@ int main(void)
         cmocka_unit_test(test_connection_limits),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_http),
+        cmocka_unit_test(test_unfinished_frame),
+        cmocka_unit_test(test_receive_total),
+        cmocka_unit_test(test_send_total),
         cmocka_unit_test(test_listen_errors),
     };
     crypto_init();
