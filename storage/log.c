@@ -332,6 +332,13 @@ enum err log_set_recovered(struct log *log)
     return code;
 }
 
+enum err log_begin_segment(struct log *log)
+{
+    enum err code = enter_next(log);
+    if (code == OK) code = begin_batch(log);
+    return code == OK ? flush_batch(log) : code;
+}
+
 size_t log_staged(const struct log *log) { return log->batch.size; }
 
 /* --- syncing, and what is done ahead --- */

@@ -62,6 +62,8 @@ static inline struct log_segment *log_segment_find(const struct log *log, uint32
 
 void log_segments_push(struct log *log, struct log_segment *s);
 void log_ahead_reset(struct log *log); /* from the view */
+/* Goes over to another segment and writes its first record, durably. */
+enum err log_begin_segment(struct log *log);
 /* Writes, without a sync, a record that proves the last batch to be durable. */
 enum err log_note_durable(struct log *log);
 

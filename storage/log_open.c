@@ -150,19 +150,6 @@ static uint8_t *image_memory(const struct log *log)
     return malloc(size);
 }
 
-/* Makes the cut real: zeros up to the end, so that nothing of the torn batch is
- * found again, and synced, since what follows is written over these zeros. */
-static enum err cut_tail(struct log *log, struct log_segment *s, uint32_t from)
-{
-    static const uint8_t zeros[64 * KIB];
-    for (uint32_t at = from; at < s->size; at += sizeof zeros) {
-        uint32_t size = s->size - at < sizeof zeros ? s->size - at : sizeof zeros;
-        enum err code = disk_write(log->folder.disk, s->file, zeros, size, at);
-        if (code != OK) return code;
-    }
-    return log->folder.disk->fdatasync(log->folder.disk->context, s->file) == 0 ? OK : disk_error(errno);
-}
-
 struct ends {
     size_t active; /* the last segment that holds anything; none: the first */
     uint32_t end;
@@ -178,12 +165,33 @@ static enum err replay_all(struct log *log, struct log_replay *r, struct ends *e
     for (size_t i = 0; i < log->segment_count; i++) {
         struct log_image image = load(log, log->segments[i], data);
         enum err code = log_replay_segment(r, &image);
-        if (code == OK && r->cut) code = cut_tail(log, log->segments[i], r->end);
         if (code != OK) return code;
+        if (r->cut) log->segments[i]->cut = r->end;
         if (!r->empty) *ends = (struct ends){.active = i, .end = r->end};
     }
     log_view_finish(&log->view);
     return OK;
+}
+
+/* Zeros up to the end, so that nothing of the torn batch is found again, and synced,
+ * since what follows is written over these zeros. */
+static enum err cut_tail(const struct log_folder *f, const struct log_segment *s)
+{
+    static const uint8_t zeros[64 * KIB];
+    for (uint32_t at = s->cut; at < s->size; at += sizeof zeros) {
+        uint32_t size = s->size - at < sizeof zeros ? s->size - at : sizeof zeros;
+        enum err code = disk_write(f->disk, s->file, zeros, size, at);
+        if (code != OK) return code;
+    }
+    return f->disk->fdatasync(f->disk->context, s->file) == 0 ? OK : disk_error(errno);
+}
+
+static enum err cut_tails(struct log *log)
+{
+    enum err code = OK;
+    for (size_t i = 0; i < log->segment_count && code == OK; i++)
+        if (log->segments[i]->cut) code = cut_tail(&log->folder, log->segments[i]);
+    return code;
 }
 
 /* A segment after the active one is the prepared one; more than one cannot be ours. */
@@ -212,6 +220,28 @@ static enum err make_durable(struct log *log, size_t active)
     return disk_sync_directory(disk, log->folder.path);
 }
 
+/* The usual end: what is torn is cut, and writing goes on in its place. */
+static enum err settle(struct log *log, const struct ends *ends)
+{
+    enum err code = cut_tails(log);
+    if (code == OK) code = keep_next(log, ends->active);
+    if (code == OK) code = make_durable(log, ends->active);
+    const struct log_segment *active = log_active(log);
+    bool usable = active->file >= 0 && active->whole;
+    log->position = log->batch_start = usable ? ends->end : active->size;
+    return code;
+}
+
+/* With damage, the torn batch may be all that proves older records to have been
+ * durable, and so their loss to be damage. Before it is cut, the first record of a
+ * new segment has to prove the same. */
+static enum err settle_damage(struct log *log, const struct ends *ends)
+{
+    enum err code = make_durable(log, ends->active);
+    if (code == OK) code = log_begin_segment(log);
+    return code == OK ? cut_tails(log) : code;
+}
+
 static void report(const struct log *log)
 {
     const struct log_view *v = &log->view;
@@ -230,15 +260,11 @@ static enum err recover(struct log *log, struct failure *failure)
     uint8_t *data = image_memory(log);
     enum err code = data ? replay_all(log, &replay, &ends, data) : ERR_NOMEM;
     free(data);
-    if (code == OK) code = keep_next(log, ends.active);
-    if (code == OK) code = make_durable(log, ends.active);
-    if (code != OK) return fail(failure, code, "cannot open the log in %s: %s", log->folder.path, strerror(errno));
-    log->position = log->batch_start = ends.end;
-    if (log_active(log)->file < 0 || !log_active(log)->whole) log->position = log->batch_start = log_active(log)->size;
-    uint64_t newest = log->view.batch > replay.last_batch ? log->view.batch : replay.last_batch;
-    log->batch_number = newest + 1;
+    log->batch_number = 1 + (log->view.batch > replay.last_batch ? log->view.batch : replay.last_batch);
     log->torn = replay.torn;
     log_ahead_reset(log);
+    if (code == OK) code = replay.cut_any && replay.damage ? settle_damage(log, &ends) : settle(log, &ends);
+    if (code != OK) return fail(failure, code, "cannot open the log in %s: %s", log->folder.path, strerror(errno));
     report(log);
     return OK;
 }

@@ -131,6 +131,7 @@ static enum err replay_items(struct log_replay *r, const struct log_image *image
             return OK;
         }
         enter_segment(r, item.offset == LOG_DATA_START);
+        if (item.kind != ITEM_RECORD) r->damage = true;
         if (item.kind == ITEM_HOLE) {
             log_view_hole(r->view, item.offset == LOG_DATA_START);
             continue;
@@ -152,6 +153,7 @@ enum err log_replay_segment(struct log_replay *r, const struct log_image *image)
         code = replay_items(r, image);
     } else {
         enter_segment(r, true);
+        r->damage = true;
         log_view_hole(r->view, true);
     }
     r->empty = r->end == LOG_DATA_START;

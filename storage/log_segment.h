@@ -24,6 +24,7 @@ struct log_segment {
     int file;        /* -1: missing, or headers unreadable */
     bool exists;     /* a file of that name is there */
     bool whole;      /* has its full size, so that it can be used again */
+    uint32_t cut;    /* while opening: a torn tail begins here; 0: none */
     uint32_t live;   /* places in it that the view points to */
     unsigned users;  /* the log, and reads under way */
 };

@@ -540,6 +540,71 @@ static void test_damage_at_the_end_is_not_a_torn_tail(void **state)
     free_sample(&s);
 }
 
+/* Lost sectors in one batch, and the next one, of which only the end is there, is the
+ * sole proof that they are a loss. It is torn and cut; what it proved has to stay,
+ * over restarts and power cuts during the opening. */
+static struct sample damage_and_torn_tail(void)
+{
+    struct sample s = {0};
+    clear_folder();
+    struct log *log = open_log();
+    model_start(&s.model, log, 6);
+    s.model.largest = 2000;
+    assert_int_equal(model_append(&s.model, 3), OK);
+    assert_int_equal(model_sync(&s.model), OK);
+    assert_int_equal(model_append(&s.model, 4), OK); /* blocks 4 to 7: 5 gets lost */
+    assert_int_equal(model_sync(&s.model), OK);
+    struct search lost = find_record(LOG_BLOCK, 5);
+    s.truth = &s.model.steps[s.model.count - 1];
+    assert_int_equal(model_append(&s.model, 3), OK); /* blocks 8 to 10: torn, but for 10 */
+    assert_int_equal(model_sync(&s.model), OK);
+    struct search torn = find_record(LOG_STATE, 3), kept = find_record(LOG_BLOCK, 10);
+    log_close(log);
+    load_files(&s);
+    memset(s.files[0].data + lost.offset, 0, lost.size);
+    memset(s.files[0].data + torn.offset, 0, kept.offset - torn.offset);
+    memset(s.files[0].data + kept.offset + kept.size, 0, s.files[0].size - kept.offset - kept.size);
+    s.may_cut = true;
+    return s;
+}
+
+static bool block_5_is_named(const struct sample *s)
+{
+    struct log *log = open_log();
+    bool named = log && named_damaged(log, 5) && status(log).damaged == 1 && status(log).last == 7 &&
+                 !wrong(log, s) && !status(log).tail_damaged;
+    log_close(log);
+    return named;
+}
+
+static void test_a_cut_keeps_what_it_proved(void **state)
+{
+    struct sample s = damage_and_torn_tail();
+    char opened[FOLDER_PATH];
+    uint64_t seed = 1;
+    (void)state;
+    put_files(&s, -1);
+    for (int i = 0; i < 3; i++) assert_true(block_5_is_named(&s));
+    put_files(&s, -1);
+    strcpy(opened, folder);
+    struct trace *t = trace_start(opened);
+    struct log_options o = model_options(opened, trace_disk(t));
+    struct log *log;
+    assert_int_equal(log_open(&log, &o, NULL), OK);
+    assert_int_equal(status(log).torn > 0, 1);
+    log_close(log);
+    for (size_t length = 0; length <= trace_length(t); length++)
+        for (int i = 0; i < 8; i++) {
+            folder_make(folder, 1);
+            trace_crash(t, folder, length, i ? TRACE_LOSE_RANDOM : TRACE_LOSE_ALL, &seed);
+            assert_true(block_5_is_named(&s));
+            folder_remove(folder);
+        }
+    strcpy(folder, opened);
+    trace_free(t);
+    free_sample(&s);
+}
+
 /* The head of each segment repeats the last compaction. */
 static void test_compaction_survives_in_a_later_head(void **state)
 {
@@ -686,6 +751,7 @@ int main(void)
         TEST(test_a_lost_truncation_is_not_forgotten),
         TEST(test_doubt_stays_until_recovered),
         TEST(test_damage_at_the_end_is_not_a_torn_tail),
+        TEST(test_a_cut_keeps_what_it_proved),
         TEST(test_compaction_survives_in_a_later_head),
         TEST(test_bad_seal_is_found_when_read),
         TEST(test_flips_of_every_byte),

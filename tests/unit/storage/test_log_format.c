@@ -55,7 +55,9 @@ static void test_record_refuses_every_change(void **state)
     assert_int_equal(span, log_record_span(h.size));
     assert_int_equal(span % 8, 0);
     assert_true(log_header_decode(&back, at));
-    assert_memory_equal(&back, &h, sizeof h);
+    assert_true(back.type == h.type && back.kind == 3 && back.size == h.size && back.crc == h.crc);
+    assert_true(back.tag == h.tag && back.batch == 9 && back.index == 70 && back.term == 5 && back.low == 66);
+    assert_true(back.truncations == 2 && back.batch_start == 8192 && back.offset == 9000);
     for (size_t bit = 0; bit < 8 * span; bit++) {
         at[bit / 8] ^= (uint8_t)(1 << bit % 8);
         assert_false(log_header_decode(&back, at) && log_record_check(at, &back));
