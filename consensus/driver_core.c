@@ -157,8 +157,10 @@ static bool admit(struct driver *d, const struct raft_message *m)
         struct block_job *job = code == OK ? admit_block(d, m, e, &code) : NULL;
         if (!job) {
             driver_every(&d->counters.refused_blocks, "a block", m->from, code);
+            driver_refused(d, m->from, code);
             return false;
         }
+        driver_accepted(d, m->from);
         job_list_add(&d->admitted, &job->apply.job);
     }
     return true;
@@ -186,7 +188,7 @@ static void on_raft(struct driver *d, unsigned from, struct bytes body)
         driver_every(&d->counters.bad_messages, "a message", from, e);
         return;
     }
-    if (m.type != RAFT_APPEND || admit(d, &m)) step(d, &m);
+    if (driver_hears(d, &m) && (m.type != RAFT_APPEND || admit(d, &m))) step(d, &m);
     raft_message_clear(&m);
 }
 

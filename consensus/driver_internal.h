@@ -8,6 +8,7 @@
  * driver_repair.c    damaged log entries from peers
  * driver_trim.c      snapshots, compaction, catching up
  * driver_evidence.c  leaders that contradict themselves
+ * driver_distrust.c  leaders whose blocks can't be taken
  */
 #ifndef CONSENSUS_DRIVER_INTERNAL_H
 #define CONSENSUS_DRIVER_INTERNAL_H
@@ -93,6 +94,12 @@ struct size_mark { /* the log's entries before `index` make `bytes` */
     uint64_t bytes;
 };
 
+/* Of one node as leader, in ticks; 0: never. */
+struct distrust {
+    uint64_t first, last; /* refusals that belong together */
+    uint64_t until;       /* not heard as a leader or candidate before then */
+};
+
 struct driver {
     struct driver_options o;
     enum driver_phase phase;
@@ -159,6 +166,8 @@ struct driver {
     raft_term stated_term;
     struct buffer statement;
 
+    struct distrust distrust[LIMIT_NODES + 1]; /* by member index */
+
     /* stopping */
     void (*stopped)(void *data);
     void *stopped_data;
@@ -223,6 +232,11 @@ void driver_ask_state(struct driver *d); /* catching up that no leader asked for
 void driver_state_moved(struct driver *d);
 void driver_state_synced(struct driver *d);
 void driver_compacted(struct driver *d, struct log_compaction *c);
+
+/* driver_distrust.c */
+void driver_refused(struct driver *d, unsigned from, enum err code); /* a block of this leader */
+void driver_accepted(struct driver *d, unsigned from);
+bool driver_hears(const struct driver *d, const struct raft_message *m); /* false: drop it */
 
 /* driver_evidence.c */
 void driver_note_hash(struct driver *d, const struct block_job *job);

@@ -42,7 +42,7 @@ static void open_identity(struct bench_world *w, const struct testbed *t)
     char path[400];
     struct failure failure = {0};
     snprintf(path, sizeof path, "%s/doctor.key", t->dir);
-    if (identity_open(&w->doctor, path, NULL, &failure) != OK) testbed_fail(t, "%s", failure.text);
+    if (signer_open(&w->doctor, path, NULL, &failure) != OK) testbed_fail(t, "%s", failure.text);
     if (cluster_open(&w->cluster, t->genesis, NULL, 20000, NULL, &failure) != OK) testbed_fail(t, "%s", failure.text);
     if (cluster_connect(&w->cluster, &failure) != OK) testbed_fail(t, "%s", failure.text);
     if (collective_get(&w->collective, &w->cluster, &failure) != OK) testbed_fail(t, "%s", failure.text);
@@ -184,7 +184,7 @@ int main(int argc, char **argv)
     testbed_wait_ready(&t, 60);
     prepare(&w, &t);
     run_all(&s, &t, &w);
-    identity_close(&w.doctor);
+    signer_close(&w.doctor);
     cluster_close(&w.cluster);
     free(w.records);
     testbed_end(&t);

@@ -121,7 +121,7 @@ static void build(struct run *r, struct lane *lane)
     for (unsigned i = 0; i < r->job->operations; i++) {
         struct buffer args = {0}, attachment = {0};
         struct operation op = {.cluster = w->cluster.genesis.cluster, .request_id = random_id(),
-                               .issued_at_ms = clock_wall_ms(), .actor = identity_actor(&w->doctor),
+                               .issued_at_ms = clock_wall_ms(), .actor = signer_actor(&w->doctor),
                                .purpose = PURPOSE_TREATMENT};
         op.action = make_args(&args, &attachment, r, lane);
         op.args = buffer_bytes(&args);

@@ -6,7 +6,7 @@
 
 #include "cli/cluster.h"
 #include "cli/collective.h"
-#include "cli/identity.h"
+#include "cli/signer.h"
 #include "net/protocol.h"
 #include "tests/bench/measure.h"
 
@@ -31,7 +31,7 @@ struct job_result {
 struct bench_world {
     struct cluster cluster; /* genesis and TLS context; its own connection is not used by lanes */
     struct collective collective;
-    struct identity doctor;
+    struct signer doctor;
     struct id patient;
     struct id *records; /* to be shown */
     size_t record_count;

@@ -1,0 +1,56 @@
+/* Leaders whose blocks can't be taken: not followed for long.
+ *
+ * A follower refuses a block from the future, badly signed or not well-formed,
+ * and the leader tries again. If that were all, a leader that lies about the time
+ * could keep its term with heartbeats and freeze the ledger. So a node whose
+ * leader has offered nothing acceptable for DISTRUST_AFTER ticks stops hearing it:
+ * its own election time-out runs, others do the same, and a later term has
+ * another leader. For a while the node is given no vote either.
+ *
+ * The reasons that lie on our own side (no space, no memory, our own clock off the
+ * others') never count.
+ */
+#include "consensus/driver_internal.h"
+
+#define DISTRUST_AFTER (1500 / DRIVER_TICK_MS)
+#define DISTRUST_FOR (120000 / DRIVER_TICK_MS)
+#define FORGET_AFTER (1000 / DRIVER_TICK_MS) /* between two refusals that belong together */
+
+void driver_refused(struct driver *d, unsigned from, enum err code)
+{
+    struct distrust *t = &d->distrust[from];
+    if (code == ERR_FULL || code == ERR_NOMEM || code == ERR_BUSY || !d->clock_ok) return;
+    if (t->first == 0 || d->ticks - t->last > FORGET_AFTER) t->first = d->ticks ? d->ticks : 1;
+    t->last = d->ticks;
+    if (d->ticks - t->first < DISTRUST_AFTER || t->until > d->ticks) return;
+    t->until = d->ticks + DISTRUST_FOR;
+    const struct descriptor *named = genesis_member(d->o.genesis, from);
+    log_error("driver", "ALARM: node %u (%s) leads, but its blocks can't be taken: %s. It is not followed, and gets no "
+              "vote, for %d s", from, named ? named->name : "?",
+              code == ERR_CLOCK ? "their time is in the future" : err_text(code),
+              DISTRUST_FOR * DRIVER_TICK_MS / 1000);
+}
+
+void driver_accepted(struct driver *d, unsigned from)
+{
+    d->distrust[from].first = 0;
+}
+
+bool driver_hears(const struct driver *d, const struct raft_message *m)
+{
+    if (d->distrust[m->from].until <= d->ticks) return true;
+    switch (m->type) {
+    case RAFT_PREVOTE:
+    case RAFT_VOTE:
+    case RAFT_APPEND:
+    case RAFT_HEARTBEAT:
+    case RAFT_SNAPSHOT:
+    case RAFT_TIMEOUT_NOW: return false;
+    case RAFT_PREVOTE_ANSWER:
+    case RAFT_VOTE_ANSWER:
+    case RAFT_APPEND_ANSWER:
+    case RAFT_HEARTBEAT_ANSWER:
+    case RAFT_SNAPSHOT_ANSWER: return true;
+    }
+    return true;
+}
