@@ -246,6 +246,7 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     *out = NULL;
     d->o = *options;
     d->clock_ok = true;
+    d->ticks = 1; /* 0 is "never" */
     d->out.limit = 2 * LIMIT_FRAME;
     d->handles = handles_open(d, options->loop);
     enum err e = state_thread_start(&d->state, &d->position, options->store, options->genesis->text,

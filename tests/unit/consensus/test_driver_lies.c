@@ -1,0 +1,284 @@
+/* What a lying or broken leader sends: refused, not acknowledged, kept as evidence.
+ * Node 3 is played by the test. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/pack.h"
+#include "consensus/entry.h"
+#include "consensus/peer_messages.h"
+#include "consensus/raft.h"
+#include "tests/lib/driver_bed.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+#define LIAR 3
+
+static struct bed bed;
+static uint64_t term;
+static struct raft_message answer; /* the last answer to an append */
+
+/* Answers to the liar come here: it has no driver, so its place is kept open by hand. */
+static void up(void)
+{
+    bed_open(&bed, 3, 0);
+    bed_start(&bed, 1);
+    term = 5;
+    answer = (struct raft_message){0};
+}
+
+static void down(void)
+{
+    raft_message_clear(&answer);
+    bed_close(&bed);
+}
+
+static struct driver_status status_of_one(void)
+{
+    struct driver_status status;
+    driver_status(bed.nodes[1].driver, &status);
+    return status;
+}
+
+/* A block's entry by the liar; `signer` and key may be another's. */
+static struct raft_entry make_entry(uint64_t index, uint64_t time_ms, struct bytes request, unsigned signer,
+                                    const struct sign_secret *key)
+{
+    struct buffer b = {0};
+    struct block_place place = {.cluster = bed.kit.genesis.cluster, .term = term, .index = index};
+    assert_non_null(buffer_extend(&b, ENTRY_HEAD));
+    block_encode(&b, time_ms, &request, request.size ? 1 : 0);
+    entry_sign(&b, &place, signer, key);
+    struct raft_entry e = {.index = index, .term = term, .type = RAFT_ENTRY_BLOCK,
+                           .blob = raft_blob_copy(buffer_bytes(&b))};
+    buffer_free(&b);
+    return e;
+}
+
+static void step(struct raft_message *m)
+{
+    struct buffer out = {0};
+    m->from = LIAR;
+    m->to = 1;
+    m->term = term;
+    raft_message_encode(&out, m);
+    driver_message(bed.nodes[1].driver, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
+    buffer_free(&out);
+    bed_turn(&bed, 60);
+}
+
+/* One append of one entry after (previous, its term); releases the entry. */
+static void append(struct raft_entry e, uint64_t previous, uint64_t previous_term, uint64_t commit)
+{
+    struct raft_message m = {.type = RAFT_APPEND, .log = {previous, previous_term}, .commit = commit,
+                             .entries = &e, .entry_count = 1};
+    step(&m);
+    raft_blob_release(e.blob);
+}
+
+static const struct sign_secret *key_of(unsigned node) { return &bed.kit.nodes[node].message; }
+
+static void request_by_root(struct buffer *out)
+{
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+    bed.kit.now = clock_wall_ms();
+    kit_request(&bed.kit, out, &bed.kit.root, &args, (struct bytes){0});
+}
+
+static void blocks_that_admission_refuses(void **state)
+{
+    (void)state;
+    struct buffer request = {0};
+    up();
+    request_by_root(&request);
+    uint64_t now = clock_wall_ms();
+    struct bytes r = buffer_bytes(&request);
+    append(make_entry(1, now, r, LIAR, key_of(2)), 0, 0, 0); /* another's key */
+    assert_int_equal(status_of_one().refused_blocks, 1);
+    append(make_entry(1, now, r, 2, key_of(2)), 0, 0, 0); /* not this term's leader */
+    assert_int_equal(status_of_one().refused_blocks, 2);
+    append(make_entry(1, now, r, 9, key_of(2)), 0, 0, 0); /* nobody */
+    assert_int_equal(status_of_one().refused_blocks, 3);
+    append(make_entry(1, now + LIMIT_BLOCK_AHEAD_MS + 5000, r, LIAR, key_of(LIAR)), 0, 0, 0); /* the future */
+    assert_int_equal(status_of_one().refused_blocks, 4);
+    append(make_entry(1, now, bytes_text("no request"), LIAR, key_of(LIAR)), 0, 0, 0);
+    assert_int_equal(status_of_one().refused_blocks, 5);
+    struct raft_entry bare = {.index = 1, .term = term, .type = RAFT_ENTRY_BLOCK,
+                              .blob = raft_blob_copy(bytes_text("short"))};
+    append(bare, 0, 0, 0);
+    assert_int_equal(status_of_one().refused_blocks, 6);
+    assert_int_equal(status_of_one().last, 0);
+    /* And one that it takes. */
+    append(make_entry(1, now, r, LIAR, key_of(LIAR)), 0, 0, 1);
+    assert_int_equal(status_of_one().last, 1);
+    assert_int_equal(status_of_one().refused_blocks, 6);
+    buffer_free(&request);
+    down();
+}
+
+static void two_blocks_for_one_place(void **state)
+{
+    (void)state;
+    struct buffer request = {0};
+    up();
+    uint64_t now = clock_wall_ms();
+    append(make_entry(1, now, (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 0);
+    assert_int_equal(status_of_one().last, 1);
+    request_by_root(&request);
+    append(make_entry(1, now, buffer_bytes(&request), LIAR, key_of(LIAR)), 0, 0, 0);
+    assert_int_equal(status_of_one().evidence, 1);
+    assert_false(bed.nodes[1].fatal); /* one liar can't stop an honest node */
+    buffer_free(&request);
+    down();
+}
+
+static void a_block_against_what_is_applied(void **state)
+{
+    (void)state;
+    struct buffer request = {0};
+    up();
+    uint64_t now = clock_wall_ms();
+    request_by_root(&request);
+    append(make_entry(1, now, buffer_bytes(&request), LIAR, key_of(LIAR)), 0, 0, 1);
+    bed_turn(&bed, 200);
+    assert_int_equal(status_of_one().applied, 1);
+    uint64_t size = status_of_one().size;
+    term++; /* as leader of a new term it overwrites what it had committed */
+    append(make_entry(1, now, (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 1);
+    assert_int_equal(status_of_one().evidence, 1);
+    assert_int_equal(status_of_one().size, size);
+    assert_int_equal(status_of_one().last, 1);
+    assert_false(bed.nodes[1].fatal);
+    buffer_free(&request);
+    down();
+}
+
+static void heartbeat(uint64_t commit, struct bytes extra)
+{
+    struct raft_message m = {.type = RAFT_HEARTBEAT, .commit = commit, .extra = extra};
+    step(&m);
+}
+
+static void a_statement_of_another_block(void **state)
+{
+    (void)state;
+    struct buffer statement = {0};
+    up();
+    struct raft_entry e = make_entry(1, clock_wall_ms(), (struct bytes){0}, LIAR, key_of(LIAR));
+    struct block_place place = {.cluster = bed.kit.genesis.cluster, .term = term, .index = 1};
+    entry_hash(&place.hash, &e);
+    append(e, 0, 0, 1);
+    statement_sign(&statement, &place, key_of(LIAR));
+    heartbeat(1, buffer_bytes(&statement));
+    assert_int_equal(status_of_one().evidence, 0); /* the truth */
+    buffer_clear(&statement);
+    place.hash.bytes[0] ^= 1;
+    statement_sign(&statement, &place, key_of(2)); /* not its own signature: proves nothing */
+    heartbeat(1, buffer_bytes(&statement));
+    assert_int_equal(status_of_one().evidence, 0);
+    buffer_clear(&statement);
+    statement_sign(&statement, &place, key_of(LIAR));
+    heartbeat(1, buffer_bytes(&statement));
+    assert_int_equal(status_of_one().evidence, 1);
+    buffer_clear(&statement);
+    pack_text(&statement, "not a statement");
+    heartbeat(1, buffer_bytes(&statement));
+    assert_int_equal(status_of_one().evidence, 1);
+    buffer_free(&statement);
+    down();
+}
+
+static void messages_that_are_none(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    up();
+    struct driver *d = bed.nodes[1].driver;
+    driver_message(d, LIAR, PEER_RAFT, 0, bytes_text("x"));
+    driver_message(d, LIAR, PEER_FORWARD, 0, bytes_text("x"));
+    driver_message(d, LIAR, PEER_BLOCK_ASK, 0, bytes_text("x"));
+    driver_message(d, LIAR, PEER_BLOCK, 0, bytes_text("x"));
+    driver_message(d, LIAR, 4711, 0, bytes_text("x"));
+    assert_int_equal(status_of_one().bad_messages, 2);
+    struct raft_message m = {.type = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 9};
+    raft_message_encode(&out, &m); /* in another's name */
+    driver_message(d, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
+    assert_int_equal(status_of_one().bad_messages, 3);
+    bed_turn(&bed, 100);
+    assert_int_equal(status_of_one().leader, 0);
+    buffer_free(&out);
+    down();
+}
+
+/* A follower that forwards what followers' admission would refuse must not jam the log. */
+static void a_forwarded_request_that_does_not_decode(void **state)
+{
+    (void)state;
+    struct buffer body = {0};
+    bed_open(&bed, 3, 0);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
+    pack_array(&body, 1);
+    pack_bytes(&body, bytes_text("certainly not a request, but long enough to have a signature's place at its end"));
+    driver_message(bed.nodes[leader].driver, other, PEER_FORWARD, 0, buffer_bytes(&body));
+    struct driver_status status;
+    driver_status(bed.nodes[leader].driver, &status);
+    assert_int_equal(status.bad_messages, 1);
+    bed_add_user(&bed, other, 1, "doctor");
+    assert_true(bed_await_same(&bed, 2));
+    buffer_free(&body);
+    bed_close(&bed);
+}
+
+/* A forwarded request whose operation was changed on the way: same signature, other bytes. It
+ * isn't taken for the client's own, whose signature was checked, and leaves nothing. */
+static void a_changed_request_is_not_recognised(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    struct buffer body = {0};
+    bed_open(&bed, 3, 0);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
+    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
+    bed_add_user(&bed, leader, 2, "patient");
+    bed_event(&bed, &r, &doctor, 2);
+    r.s.verified = true;
+    r.s.verified_key = doctor.key;
+    struct buffer changed = {0};
+    buffer_append_bytes(&changed, buffer_bytes(&r.s.request));
+    uint8_t *object = NULL;
+    for (size_t i = 0; i + 7 < changed.size && !object; i++)
+        if (memcmp(changed.data + i, "bill-17", 7) == 0) object = changed.data + i;
+    assert_non_null(object);
+    object[6] = '8';
+    pack_array(&body, 1);
+    pack_bytes(&body, buffer_bytes(&changed));
+    /* The client's node is the leader; the altered copy is in its intake first. */
+    driver_message(bed.nodes[leader].driver, other, PEER_FORWARD, 0, buffer_bytes(&body));
+    assert_int_equal(bed_submit(&bed, &r, leader, 10000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.outcome.code, OK);
+    assert_true(bed_await_same(&bed, 4));
+    struct driver_status status;
+    driver_status(bed.nodes[other].driver, &status);
+    assert_int_equal(status.size, 4); /* genesis, two users, one event */
+    buffer_free(&changed);
+    buffer_free(&body);
+    bed_request_free(&r);
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_that_admission_refuses),
+        cmocka_unit_test(two_blocks_for_one_place),
+        cmocka_unit_test(a_block_against_what_is_applied),
+        cmocka_unit_test(a_statement_of_another_block),
+        cmocka_unit_test(messages_that_are_none),
+        cmocka_unit_test(a_forwarded_request_that_does_not_decode),
+        cmocka_unit_test(a_changed_request_is_not_recognised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

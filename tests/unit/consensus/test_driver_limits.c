@@ -1,0 +1,355 @@
+/* Bounds and settings: full intakes, a state that lags, reads and writes, marks,
+ * quarantine, clocks, stopping. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/table.h"
+#include "tests/lib/driver_bed.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+static struct bed bed;
+static struct kit_actor doctor;
+
+static void up(unsigned n, unsigned b)
+{
+    bed_open(&bed, n, b);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed);
+    doctor = bed_add_user(&bed, leader, 1, "doctor");
+    bed_add_user(&bed, leader, 2, "patient");
+}
+
+static struct driver *driver_of(unsigned node) { return bed.nodes[node].driver; }
+
+static struct driver_status status_of(unsigned node)
+{
+    struct driver_status status;
+    driver_status(driver_of(node), &status);
+    return status;
+}
+
+/* ---- many at once ---- */
+
+struct batch {
+    struct bed_request *requests;
+    unsigned count;
+};
+
+static bool all_done(struct bed *b, void *data)
+{
+    const struct batch *batch = data;
+    (void)b;
+    for (unsigned i = 0; i < batch->count; i++)
+        if (batch->requests[i].done == 0) return false;
+    return true;
+}
+
+static void more_than_the_intake_holds(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned node = round == 0 ? leader : leader % 3 + 1, refused = 0;
+        struct batch batch = {calloc(LIMIT_REQUESTS + 100, sizeof *batch.requests), 0};
+        uint64_t size = status_of(leader).size;
+        for (unsigned i = 0; i < LIMIT_REQUESTS + 100; i++) {
+            struct bed_request *r = &batch.requests[batch.count];
+            bed_event(&bed, r, &doctor, 2);
+            enum err e = bed_submit(&bed, r, node, 30000);
+            assert_true(e == OK || e == ERR_BUSY);
+            if (e == OK)
+                batch.count++;
+            else
+                bed_request_free(r);
+            refused += e == ERR_BUSY;
+        }
+        assert_int_equal(batch.count, LIMIT_REQUESTS);
+        assert_int_equal(refused, 100);
+        assert_true(bed_until(&bed, 60000, all_done, &batch));
+        for (unsigned i = 0; i < batch.count; i++) {
+            assert_int_equal(batch.requests[i].done, 1);
+            assert_int_equal(batch.requests[i].code, OK);
+            assert_int_equal(batch.requests[i].outcome.code, OK);
+            bed_request_free(&batch.requests[i]);
+        }
+        assert_true(bed_await_same(&bed, size + LIMIT_REQUESTS));
+        assert_int_equal(status_of(1).size, size + LIMIT_REQUESTS);
+        free(batch.requests);
+    }
+    bed_close(&bed);
+}
+
+static void too_large_and_empty_requests(void **state)
+{
+    (void)state;
+    struct bed_request r = {0};
+    up(3, 0);
+    assert_int_equal(bed_submit(&bed, &r, 1, 1000), ERR_TOO_LARGE);
+    assert_non_null(buffer_extend(&r.s.request, LIMIT_REQUEST + 1));
+    memset(r.s.request.data, 0, r.s.request.size);
+    assert_int_equal(bed_submit(&bed, &r, 1, 1000), ERR_TOO_LARGE);
+    bed_request_free(&r);
+    bed_close(&bed);
+}
+
+/* ---- a state that lags ---- */
+
+static enum err sleep_a_while(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    struct timespec time = {.tv_nsec = 700 * 1000000};
+    (void)w;
+    (void)txn;
+    (void)ledger;
+    nanosleep(&time, NULL);
+    return OK;
+}
+
+static void write_done(struct state_write *w, enum err code)
+{
+    assert_int_equal(code, OK);
+    ++*(unsigned *)w->data;
+}
+
+/* Large attachments, so that bytes count. */
+static void large_event(struct bed_request *r)
+{
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    static uint8_t note[LIMIT_NOTE];
+    memset(note, 'n', sizeof note);
+    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+    memset(r, 0, sizeof *r);
+    bed.kit.now = clock_wall_ms();
+    kit_request(&bed.kit, &r->s.request, &doctor, &args, BYTES(note));
+}
+
+static void a_lagging_state_holds_the_leader_back(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), slept = 0;
+    struct state_write slow = {.data = &slept, .run = sleep_a_while, .done = write_done};
+    struct batch batch = {calloc(3000, sizeof *batch.requests), 3000};
+    uint64_t size = status_of(leader).size;
+    for (unsigned i = 0; i < batch.count; i++)
+        large_event(&batch.requests[i]);
+    assert_int_equal(driver_write(driver_of(leader), &slow), OK);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < batch.count; i++) {
+        assert_int_equal(bed_submit(&bed, &batch.requests[i], leader, 30000), OK);
+        if (i % 8 == 0) uv_run(&bed.loop, UV_RUN_NOWAIT);
+        struct driver_status s = status_of(leader);
+        if (s.last - s.applied > most) most = s.last - s.applied;
+    }
+    assert_true(most <= LIMIT_PIPELINE / 2 + LIMIT_BLOCKS_IN_FLIGHT);
+    assert_true(bed_until(&bed, 60000, all_done, &batch));
+    assert_int_equal(slept, 1);
+    for (unsigned i = 0; i < batch.count; i++) {
+        assert_int_equal(batch.requests[i].code, OK);
+        bed_request_free(&batch.requests[i]);
+    }
+    assert_true(bed_await_same(&bed, size + 3000));
+    free(batch.requests);
+    bed_close(&bed);
+}
+
+/* ---- reads, writes, marks ---- */
+
+static enum err put_row(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    (void)w;
+    (void)ledger;
+    return table_put(txn, TABLE_BLOB, bytes_text("test"), bytes_text("here"));
+}
+
+static enum err get_row(struct state_read *r, struct table_txn *txn)
+{
+    struct buffer value = {0};
+    enum err e = table_get(txn, TABLE_BLOB, bytes_text("test"), &value);
+    (void)r;
+    buffer_free(&value);
+    return e;
+}
+
+struct read_once {
+    struct state_read read;
+    bool done;
+    enum err code;
+};
+
+static void read_done(struct state_read *r, enum err code)
+{
+    struct read_once *once = r->data;
+    once->done = true;
+    once->code = code;
+}
+
+static bool is_read(struct bed *b, void *data)
+{
+    (void)b;
+    return ((struct read_once *)data)->done;
+}
+
+static enum err read_row(unsigned node, bool fresh)
+{
+    struct read_once once = {.read = {.fresh = fresh, .run = get_row, .done = read_done}};
+    once.read.data = &once;
+    assert_int_equal(driver_read(driver_of(node), &once.read), OK);
+    assert_true(bed_until(&bed, 5000, is_read, &once));
+    return once.code;
+}
+
+static bool counted(struct bed *b, void *data)
+{
+    (void)b;
+    return *(unsigned *)data > 0;
+}
+
+static void reads_and_writes(void **state)
+{
+    (void)state;
+    unsigned written = 0;
+    up(3, 0);
+    struct state_write write = {.durable = true, .data = &written, .run = put_row, .done = write_done};
+    assert_int_equal(read_row(1, true), ERR_NOT_FOUND);
+    assert_int_equal(read_row(1, false), ERR_NOT_FOUND);
+    assert_int_equal(driver_write(driver_of(1), &write), OK);
+    assert_true(bed_until(&bed, 5000, counted, &written));
+    bed_crash(&bed, 1); /* durable was promised */
+    bed_start(&bed, 1);
+    assert_int_equal(read_row(1, true), OK);
+    assert_int_equal(read_row(1, false), OK);
+    assert_int_equal(read_row(2, true), ERR_NOT_FOUND); /* node-local */
+    bed_close(&bed);
+}
+
+static enum err last_code;
+static unsigned marks;
+static void mark_done(struct cosigned_mark *m, enum err code)
+{
+    (void)m;
+    last_code = code;
+    marks++;
+}
+
+static enum err log_mark(unsigned node, struct cosigned_mark *mark)
+{
+    marks = 0;
+    mark->done = mark_done;
+    assert_int_equal(driver_log_cosigned(driver_of(node), mark), OK);
+    assert_true(bed_until(&bed, 5000, counted, &marks));
+    return last_code;
+}
+
+static void marks_last_and_only_grow(void **state)
+{
+    (void)state;
+    struct cosigned_mark mark, read;
+    up(3, 0);
+    assert_true(bed_await_same(&bed, 3));
+    struct driver_status s = status_of(1);
+    assert_false(driver_cosigned(driver_of(1), &read));
+    mark = (struct cosigned_mark){.raft_index = s.applied, .size = s.size, .root = s.root};
+    assert_int_equal(log_mark(1, &mark), OK);
+    mark.root.bytes[0] ^= 1; /* another root for the same size */
+    assert_int_equal(log_mark(1, &mark), ERR_CONFLICT);
+    mark.size--;
+    assert_int_equal(log_mark(1, &mark), ERR_CONFLICT);
+    bed_crash(&bed, 1);
+    bed_start(&bed, 1);
+    assert_true(driver_cosigned(driver_of(1), &read));
+    assert_int_equal(read.size, s.size);
+    assert_int_equal(read.raft_index, s.applied);
+    assert_true(digest_equal(&read.root, &s.root));
+    bed_close(&bed);
+}
+
+/* ---- settings ---- */
+
+static bool others_lead(struct bed *b, void *data)
+{
+    unsigned leader = bed_leader(b);
+    return leader != 0 && leader != *(unsigned *)data;
+}
+
+static void a_node_with_a_wrong_clock_hands_over(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    driver_set_clock_ok(driver_of(leader), false);
+    assert_true(bed_until(&bed, 10000, others_lead, &leader));
+    /* It follows and serves as ever. */
+    struct bed_request r;
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, leader, 10000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    bed_close(&bed);
+}
+
+static void a_quarantined_node_serves_nothing(void **state)
+{
+    (void)state;
+    struct bed_request waiting, r;
+    up(4, 1);
+    unsigned leader = bed_await_leader(&bed);
+    bed_event(&bed, &waiting, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &waiting, leader, 10000), OK);
+    driver_quarantine(driver_of(leader), "a test says so");
+    assert_int_equal(waiting.done, 1);
+    assert_int_equal(waiting.code, ERR_QUARANTINED);
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, leader, 1000), ERR_QUARANTINED);
+    assert_true(bed_until(&bed, 10000, others_lead, &leader));
+    assert_true(status_of(leader).quarantined);
+    assert_false(status_of(leader).may_vote);
+    assert_int_equal(bed_submit(&bed, &r, leader % 4 + 1, 10000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    bed_request_free(&waiting);
+    bed_close(&bed);
+}
+
+static void stopping_answers_what_waits(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), alone = leader % 3 + 1, other = alone % 3 + 1;
+    bed_stop(&bed, leader); /* hands over: the others elect at once */
+    uint64_t start = clock_monotonic_ns();
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, alone, 10000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    assert_true(clock_monotonic_ns() - start < 900 * 1000000ull); /* no election time-out passed */
+    bed_request_free(&r);
+    bed_crash(&bed, other);
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, alone, 10000), OK);
+    bed_stop(&bed, alone);
+    assert_int_equal(r.done, 1);
+    assert_int_equal(r.code, ERR_STOPPED);
+    bed_request_free(&r);
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(more_than_the_intake_holds),
+        cmocka_unit_test(too_large_and_empty_requests),
+        cmocka_unit_test(a_lagging_state_holds_the_leader_back),
+        cmocka_unit_test(reads_and_writes),
+        cmocka_unit_test(marks_last_and_only_grow),
+        cmocka_unit_test(a_node_with_a_wrong_clock_hands_over),
+        cmocka_unit_test(a_quarantined_node_serves_nothing),
+        cmocka_unit_test(stopping_answers_what_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

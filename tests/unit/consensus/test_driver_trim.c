@@ -1,0 +1,407 @@
+/* Trimming the log, and catching up behind its beginning. The catching up itself
+ * (consensus/catchup.h) is played by the test: leaves read from one node's state
+ * are replayed into another's. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "ledger/proof.h"
+#include "tests/lib/driver_bed.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+#define KEEP (1u * MIB)
+#define HISTORY 8192
+
+static struct bed bed;
+static struct kit_actor doctor;
+
+/* What each node told it applied, so that it can name a position behind its synced state. */
+static struct driver_applied history[LIMIT_NODES + 1][HISTORY];
+static size_t known[LIMIT_NODES + 1];
+static unsigned installs[LIMIT_NODES + 1];
+static uint64_t install_index[LIMIT_NODES + 1];
+
+static void note_applied(struct bed_node *node, const struct driver_applied *a)
+{
+    if (known[node->index] == HISTORY) {
+        memmove(history[node->index], history[node->index] + HISTORY / 2, HISTORY / 2 * sizeof *a);
+        known[node->index] = HISTORY / 2;
+    }
+    history[node->index][known[node->index]++] = *a;
+}
+
+static bool name_snapshot(struct bed_node *node, uint64_t *index, uint64_t *term, struct buffer *manifest)
+{
+    struct driver_status status;
+    driver_status(node->driver, &status);
+    for (size_t i = known[node->index]; i-- > 0;) {
+        const struct driver_applied *a = &history[node->index][i];
+        if (a->raft_index > status.synced_index || a->replayed) continue;
+        *index = a->raft_index;
+        *term = a->raft_term;
+        buffer_append_text(manifest, "a manifest");
+        return true;
+    }
+    return false;
+}
+
+static void note_install(struct bed_node *node, uint64_t index, uint64_t term, struct bytes manifest)
+{
+    (void)term;
+    assert_true(index == 0 || bytes_equal(manifest, bytes_text("a manifest")));
+    installs[node->index]++;
+    install_index[node->index] = index;
+}
+
+static void up(unsigned n, unsigned b)
+{
+    bed_open(&bed, n, b);
+    memset(known, 0, sizeof known);
+    memset(installs, 0, sizeof installs);
+    for (unsigned i = 1; i <= n; i++) {
+        bed.nodes[i].keep_bytes = KEEP;
+        bed.nodes[i].on_applied = note_applied;
+        bed.nodes[i].snapshot = name_snapshot;
+        bed.nodes[i].on_install = note_install;
+    }
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed);
+    doctor = bed_add_user(&bed, leader, 1, "doctor");
+    bed_add_user(&bed, leader, 2, "patient");
+}
+
+static struct driver_status status_of(unsigned node)
+{
+    struct driver_status status;
+    driver_status(bed.nodes[node].driver, &status);
+    return status;
+}
+
+static bool all_done(struct bed *b, void *data)
+{
+    struct bed_request *r = data;
+    (void)b;
+    for (unsigned i = 0; i < 16; i++)
+        if (r[i].done == 0) return false;
+    return true;
+}
+
+/* So many bytes of events with notes, 16 at a time. */
+static void write_much(unsigned node, size_t bytes)
+{
+    static uint8_t note[LIMIT_NOTE];
+    memset(note, 'n', sizeof note);
+    for (size_t written = 0; written < bytes;) {
+        struct bed_request r[16] = {0};
+        for (unsigned i = 0; i < 16; i++) {
+            struct arguments args = {.action = ACTION_EVENT_ADD};
+            args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+            bed.kit.now = clock_wall_ms();
+            kit_request(&bed.kit, &r[i].s.request, &doctor, &args, BYTES(note));
+            written += r[i].s.request.size;
+            assert_int_equal(bed_submit(&bed, &r[i], node, 30000), OK);
+        }
+        assert_true(bed_until(&bed, 30000, all_done, r));
+        for (unsigned i = 0; i < 16; i++) {
+            assert_int_equal(r[i].outcome.code, OK);
+            bed_request_free(&r[i]);
+        }
+    }
+}
+
+static bool is_trimmed(struct bed *b, void *data)
+{
+    uint64_t more_than = *(uint64_t *)data;
+    for (unsigned i = 1; i <= b->n; i++)
+        if (b->nodes[i].driver && status_of(i).first <= more_than) return false;
+    return true;
+}
+
+static void await_trimmed(uint64_t more_than) { assert_true(bed_until(&bed, 15000, is_trimmed, &more_than)); }
+
+/* Bytes of entries that are still in the log. */
+static uint64_t log_bytes(unsigned node)
+{
+    struct driver_status s = status_of(node);
+    uint64_t bytes = 0;
+    for (uint64_t at = s.first; at <= s.last;) {
+        struct log_entry entries[64];
+        struct buffer out = {0};
+        size_t count;
+        assert_int_equal(log_read(bed.nodes[node].log, &out, entries, &count, 64, at, 1 * MIB), OK);
+        for (size_t i = 0; i < count; i++)
+            bytes += entries[i].payload.size;
+        at += count;
+        buffer_free(&out);
+    }
+    return bytes;
+}
+
+static void the_log_is_trimmed_and_keeps_a_trail(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), away = leader % 3 + 1;
+    write_much(leader, 3 * KEEP);
+    await_trimmed(1);
+    for (unsigned i = 1; i <= 3; i++)
+        assert_true(log_bytes(i) >= KEEP / 2);
+    /* Away for less than the trail: no state is pulled. */
+    uint64_t first = status_of(leader).first;
+    bed_crash(&bed, away);
+    write_much(leader, KEEP / 4);
+    bed_start(&bed, away);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    assert_int_equal(installs[away], 0);
+    assert_true(status_of(leader).first >= first);
+    /* All restart from trimmed logs. */
+    uint64_t size = status_of(leader).size;
+    for (unsigned i = 1; i <= 3; i++)
+        bed_crash(&bed, i);
+    bed_start_all(&bed);
+    leader = bed_await_leader(&bed);
+    assert_true(bed_await_same(&bed, size));
+    assert_true(status_of(leader).first > 1);
+    write_much(leader, 4096);
+    bed_close(&bed);
+}
+
+static void without_a_snapshot_nothing_is_trimmed(void **state)
+{
+    (void)state;
+    up(3, 0);
+    for (unsigned i = 1; i <= 3; i++)
+        bed.nodes[i].snapshot = NULL;
+    write_much(1, 2 * KEEP);
+    bed_turn(&bed, 2500);
+    for (unsigned i = 1; i <= 3; i++)
+        assert_int_equal(status_of(i).first, 1);
+    bed_close(&bed);
+}
+
+/* ---- catching up ---- */
+
+#define CHUNK 200
+
+struct pull {
+    struct state_read read;
+    struct state_write write;
+    uint64_t from, to;
+    uint64_t position_index, position_term; /* 0: none to be set */
+    struct buffer leaves[CHUNK], attachments[CHUNK];
+    unsigned done;
+};
+
+static enum err pull_run(struct state_read *r, struct table_txn *txn)
+{
+    struct pull *p = r->data;
+    for (uint64_t i = p->from; i < p->to; i++) {
+        enum err e = proof_leaf(&p->leaves[i - p->from], txn, i);
+        if (e != OK) return e;
+        e = ledger_attachment(&p->attachments[i - p->from], txn, i);
+        if (e != OK && e != ERR_NOT_FOUND) return e;
+    }
+    return OK;
+}
+
+static enum err replay_run(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    struct pull *p = w->data;
+    struct failure failure = {0};
+    for (uint64_t i = p->from; i < p->to; i++) {
+        enum err e = ledger_replay(ledger, txn, buffer_bytes(&p->leaves[i - p->from]), &failure);
+        if (e == OK && p->attachments[i - p->from].size)
+            e = ledger_attach(ledger, txn, i, buffer_bytes(&p->attachments[i - p->from]));
+        if (e != OK) return e;
+    }
+    return p->position_index ? ledger_set_applied(ledger, txn, p->position_index, p->position_term) : OK;
+}
+
+static void pull_done(struct state_read *r, enum err code)
+{
+    assert_int_equal(code, OK);
+    ((struct pull *)r->data)->done++;
+}
+
+static void replay_done(struct state_write *w, enum err code)
+{
+    assert_int_equal(code, OK);
+    ((struct pull *)w->data)->done++;
+}
+
+static bool twice(struct bed *b, void *data)
+{
+    (void)b;
+    return ((struct pull *)data)->done >= 1;
+}
+
+/* Leaves up to `to` from one node's state into another's; with the position of `to` when `position`. */
+static void pull(unsigned target, unsigned source, uint64_t to, const struct driver_applied *position)
+{
+    struct pull *p = calloc(1, sizeof *p);
+    for (uint64_t at = status_of(target).size; at < to; at = p->to) {
+        p->from = at;
+        p->to = to - at < CHUNK ? to : at + CHUNK;
+        p->position_index = p->to == to && position ? position->raft_index : 0;
+        p->position_term = position ? position->raft_term : 0;
+        p->read = (struct state_read){.fresh = true, .data = p, .run = pull_run, .done = pull_done};
+        p->write = (struct state_write){.data = p, .run = replay_run, .done = replay_done};
+        p->done = 0;
+        assert_int_equal(driver_read(bed.nodes[source].driver, &p->read), OK);
+        assert_true(bed_until(&bed, 10000, twice, p));
+        p->done = 0;
+        assert_int_equal(driver_write(bed.nodes[target].driver, &p->write), OK);
+        assert_true(bed_until(&bed, 10000, twice, p));
+        for (unsigned i = 0; i < CHUNK; i++) {
+            buffer_free(&p->leaves[i]);
+            buffer_free(&p->attachments[i]);
+        }
+    }
+    free(p);
+}
+
+static bool was_asked(struct bed *b, void *data)
+{
+    (void)b;
+    return installs[*(unsigned *)data] > 0;
+}
+
+static void await_install(unsigned node)
+{
+    installs[node] = 0;
+    assert_true(bed_until(&bed, 15000, was_asked, &node));
+}
+
+static const struct driver_applied *newest(unsigned node) { return &history[node][known[node] - 1]; }
+
+static void catch_up(unsigned node, unsigned source)
+{
+    struct driver_applied to = *newest(source);
+    pull(node, source, to.size, &to);
+    driver_caught_up(bed.nodes[node].driver, to.raft_index, to.raft_term, to.size, (struct bytes){0});
+}
+
+static bool is_caught_up(struct bed *b, void *data)
+{
+    (void)b;
+    return !status_of(*(unsigned *)data).catching_up;
+}
+
+static void an_emptied_follower_catches_up(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), empty = leader % 3 + 1;
+    write_much(leader, 3 * KEEP);
+    await_trimmed(1);
+    bed_crash(&bed, empty);
+    bed_wipe(&bed, empty);
+    write_much(leader, KEEP / 8);
+    bed_start(&bed, empty);
+    await_install(empty);
+    assert_true(install_index[empty] > 1);
+    assert_true(status_of(empty).catching_up);
+    write_much(leader, KEEP / 8); /* the cluster goes on meanwhile */
+    catch_up(empty, leader);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    assert_true(bed_until(&bed, 5000, is_caught_up, &empty));
+    write_much(empty, 4096);
+    /* Its log begins where the pulled state ends; both survive a crash. */
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    bed_crash(&bed, empty);
+    bed_start(&bed, empty);
+    write_much(empty, 4096);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    bed_close(&bed);
+}
+
+static bool is_synced(struct bed *b, void *data)
+{
+    unsigned node = *(unsigned *)data;
+    (void)b;
+    return status_of(node).synced_size == status_of(node).size;
+}
+
+static void a_crash_amid_catching_up(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), empty = leader % 3 + 1;
+    write_much(leader, 3 * KEEP);
+    await_trimmed(1);
+    bed_crash(&bed, empty);
+    bed_wipe(&bed, empty);
+    bed_start(&bed, empty);
+    await_install(empty);
+    pull(empty, leader, newest(leader)->size / 2, NULL); /* leaves that belong to no position yet */
+    driver_catch_up_failed(bed.nodes[empty].driver, install_index[empty]);
+    assert_true(bed_until(&bed, 5000, is_synced, &empty));
+    bed_crash(&bed, empty);
+    bed_start(&bed, empty);
+    assert_true(status_of(empty).size > 1);
+    await_install(empty); /* the state is ahead of its position: nothing is applied on top */
+    assert_true(status_of(empty).catching_up);
+    catch_up(empty, leader);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    write_much(empty, 4096);
+    bed_close(&bed);
+}
+
+static void a_lost_log_goes_on_from_the_state(void **state)
+{
+    (void)state;
+    char path[FOLDER_PATH];
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), node = leader % 3 + 1;
+    write_much(leader, KEEP / 4);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    bed_stop(&bed, node);
+    folder_join(path, bed.nodes[node].folder, "log");
+    folder_remove(path);
+    bed_start(&bed, node);
+    assert_false(status_of(node).may_vote); /* it may have voted, and acknowledged, what it forgot */
+    write_much(node, 4096);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    assert_int_equal(installs[node], 0);
+    bed_turn(&bed, 7000);
+    assert_true(status_of(node).may_vote);
+    bed_close(&bed);
+}
+
+static void a_lost_state_is_replayed_from_the_log(void **state)
+{
+    (void)state;
+    char path[FOLDER_PATH];
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), node = leader % 3 + 1;
+    write_much(leader, KEEP / 4);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    bed_stop(&bed, node);
+    folder_join(path, bed.nodes[node].folder, "store");
+    folder_remove(path);
+    bed_start(&bed, node);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    /* But not when the log begins later: then it is pulled. */
+    write_much(leader, 3 * KEEP);
+    await_trimmed(1);
+    bed_stop(&bed, node);
+    folder_remove(path);
+    bed_start(&bed, node);
+    await_install(node);
+    catch_up(node, bed_await_leader(&bed));
+    assert_true(bed_await_same(&bed, status_of(bed_await_leader(&bed)).size));
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_log_is_trimmed_and_keeps_a_trail),
+        cmocka_unit_test(without_a_snapshot_nothing_is_trimmed),
+        cmocka_unit_test(an_emptied_follower_catches_up),
+        cmocka_unit_test(a_crash_amid_catching_up),
+        cmocka_unit_test(a_lost_log_goes_on_from_the_state),
+        cmocka_unit_test(a_lost_state_is_replayed_from_the_log),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
