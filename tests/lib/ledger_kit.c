@@ -26,10 +26,11 @@ struct bytes kit_default_policy(void)
     return bytes_of(text, size);
 }
 
-static void open_store(struct kit *kit)
+static void open_store(struct kit *kit, uint64_t map_size)
 {
     struct store_options options = {.directory = kit->folder, .tables = ledger_tables, .scratch = true};
     options.table_count = ledger_tables_count;
+    options.map_size = map_size;
     crypto_init();
     folder_make(kit->folder, 1);
     CHECK(store_open(&kit->store, &options, NULL) == OK);
@@ -80,24 +81,28 @@ static void set_genesis(struct kit *kit, uint32_t n, uint32_t b, struct bytes po
     set_root(kit);
 }
 
-void kit_open(struct kit *kit, uint32_t n, uint32_t b, struct bytes policy)
+static void open_kit(struct kit *kit, uint32_t n, uint32_t b, struct bytes policy, uint64_t map_size)
 {
     struct failure failure = {0};
     memset(kit, 0, sizeof *kit);
     kit->now = SAMPLE_TIME;
     set_genesis(kit, n, b, policy);
-    open_store(kit);
+    open_store(kit, map_size);
     enum err err = ledger_create(&kit->ledger, kit->txn, buffer_bytes(&kit->genesis_text), &failure);
     if (err != OK) fprintf(stderr, "ledger_create: %s\n", failure.text);
     CHECK(err == OK);
 }
+
+void kit_open(struct kit *kit, uint32_t n, uint32_t b, struct bytes policy) { open_kit(kit, n, b, policy, 0); }
+
+void kit_open_small(struct kit *kit, uint64_t map_size) { open_kit(kit, 4, 1, (struct bytes){0}, map_size); }
 
 void kit_open_empty(struct kit *kit, const struct kit *like)
 {
     memset(kit, 0, sizeof *kit);
     kit->now = like->now;
     set_genesis(kit, like->genesis.member_count, like->genesis.faulty, like->genesis.policy);
-    open_store(kit);
+    open_store(kit, 0);
 }
 
 void kit_close(struct kit *kit)

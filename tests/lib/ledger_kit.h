@@ -44,6 +44,8 @@ struct kit {
 struct bytes kit_default_policy(void);
 /* policy empty: the default one. */
 void kit_open(struct kit *kit, uint32_t n, uint32_t b, struct bytes policy);
+/* In a store of at most that many bytes, to run full. */
+void kit_open_small(struct kit *kit, uint64_t map_size);
 /* The same genesis in an empty store with no ledger: for replaying into. */
 void kit_open_empty(struct kit *kit, const struct kit *like);
 void kit_close(struct kit *kit);

@@ -575,6 +575,36 @@ static void test_empty_block(void **state)
     kit_close(&w.kit);
 }
 
+/* A store that runs full in the middle of a block: its error comes back, whatever
+ * table it hit, and nothing is freed twice or lost. */
+static void test_store_full(void **state)
+{
+    (void)state;
+    for (uint64_t size = 300 * KIB; size <= 420 * KIB; size += 20 * KIB) {
+        struct kit kit;
+        enum err err = OK;
+        struct buffer request = {0}, encoded = {0};
+        kit_open_small(&kit, size);
+        struct kit_actor doctor = kit_add_user(&kit, 1, "doctor", "Mercy", "Dr. House");
+        kit_add_user(&kit, 5, "patient", "Mercy", "Jane Doe");
+        struct arguments a = event_args(5);
+        for (unsigned i = 0; i < 2000 && err == OK; i++) {
+            struct block block;
+            kit_request(&kit, &request, &doctor, &a, bytes_text("a note"));
+            struct bytes one = buffer_bytes(&request);
+            buffer_clear(&encoded);
+            block_encode(&encoded, kit.now, &one, 1);
+            assert_int_equal(block_decode(&block, buffer_bytes(&encoded)), OK);
+            err = ledger_apply(kit.ledger, kit.txn, &kit.results, &block, NULL, ++kit.raft_index, 1);
+            block_free(&block);
+        }
+        assert_int_equal(err, ERR_FULL);
+        buffer_free(&request);
+        buffer_free(&encoded);
+        kit_close(&kit);
+    }
+}
+
 /* What is open may be closed after any block: the tables hold it all. */
 static void test_reopen_each_time(void **state)
 {
@@ -620,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_not_active),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_empty_block),
+        cmocka_unit_test(test_store_full),
         cmocka_unit_test(test_reopen_each_time),
     };
     return cmocka_run_group_tests_name("ledger/apply", tests, NULL, NULL);
