@@ -66,7 +66,7 @@ static enum err take_policy(struct tool *t, struct genesis *g, struct buffer *te
 
 static enum err take_numbers(struct tool *t, struct genesis *g)
 {
-    uint64_t faulty, approvals;
+    uint64_t faulty = 0, approvals = 1;
     uint32_t usual = g->member_count >= 3 ? genesis_default_faulty(g->member_count) : 0;
     enum err e = option_number(&faulty, t->line, "faulty", usual, 0, LIMIT_NODES, &t->failure);
     if (e == OK) e = option_number(&approvals, t->line, "approvals", 1, 1, LIMIT_ADMINS, &t->failure);

@@ -4,6 +4,10 @@
 #include "base/pack.h"
 #include "crypto/hash.h"
 
+/* The highest numbers of ledger/action.h, which is above this layer. */
+#define DECISION_MAX 2
+#define ACTOR_KIND_MAX 2
+
 /* A number that has to fit into 32 bits. */
 static uint32_t unpack_u32(struct unpack *u) { return (uint32_t)unpack_uint_max(u, UINT32_MAX); }
 
@@ -105,7 +109,7 @@ static void unpack_result(struct unpack *u, struct message_result *r)
     unpack_array_of(u, 5);
     r->code = unpack_code(u);
     r->leaf_index = unpack_uint(u);
-    r->decision = (uint32_t)unpack_uint_max(u, DECISION_DENIED);
+    r->decision = (uint32_t)unpack_uint_max(u, DECISION_MAX);
     r->reason = (uint32_t)unpack_uint_max(u, 0xffff);
     r->answer = unpack_bin(u, LIMIT_ANSWER);
 }
@@ -206,8 +210,8 @@ enum err message_lookup_decode(struct message_lookup *m, struct bytes body)
 {
     struct unpack u = unpack_start(body);
     unpack_array_of(&u, 4);
-    m->kind = (enum actor_kind)unpack_uint_max(&u, ACTOR_NODE);
-    if (m->kind == ACTOR_NONE) unpack_fail(&u, ERR_MALFORMED);
+    m->kind = (uint32_t)unpack_uint_max(&u, ACTOR_KIND_MAX);
+    if (m->kind == 0) unpack_fail(&u, ERR_MALFORMED);
     m->actor = unpack_id(&u);
     m->issued_at_ms = unpack_uint(&u);
     m->request = unpack_id(&u);
@@ -231,7 +235,7 @@ enum err message_found_decode(struct message_found *m, struct bytes body)
     unpack_array_of(&u, 6);
     m->found = unpack_bool(&u);
     m->leaf_index = unpack_uint(&u);
-    m->decision = (uint32_t)unpack_uint_max(&u, DECISION_DENIED);
+    m->decision = (uint32_t)unpack_uint_max(&u, DECISION_MAX);
     m->reason = (uint32_t)unpack_uint_max(&u, 0xffff);
     m->witnessed_time_ms = unpack_uint(&u);
     m->leader_known = unpack_bool(&u);

@@ -42,7 +42,6 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/limits.h"
-#include "ledger/action.h"
 
 #define PROTOCOL_VERSION 1
 
@@ -118,7 +117,7 @@ enum err message_submit_decode(struct message_submit *m, struct bytes body);
 struct message_result {
     enum err code;       /* may be a number this program doesn't know */
     uint64_t leaf_index; /* 0 where nothing was recorded */
-    uint32_t decision;   /* enum decision; 0 where nothing was decided */
+    uint32_t decision;   /* enum decision of ledger/action.h; 0 where nothing was decided */
     uint32_t reason;     /* enum reason, or a newer number */
     struct bytes answer; /* at most LIMIT_ANSWER: [rows, cursor, left_out], or empty */
 };
@@ -153,7 +152,7 @@ void message_failed_encode(struct buffer *out, const struct message_failed *m);
 enum err message_failed_decode(struct message_failed *m, struct bytes body);
 
 struct message_lookup {
-    enum actor_kind kind; /* ACTOR_USER or ACTOR_NODE */
+    uint32_t kind; /* enum actor_kind of ledger/action.h: 1 user, 2 node */
     struct id actor;
     uint64_t issued_at_ms;
     struct id request;
