@@ -397,7 +397,7 @@ enum err request_token_parse(uint64_t *issued_at_ms, struct id *request, const c
 static enum err lookup_at(struct message_found *out, struct cluster *cluster, uint32_t member, struct bytes question)
 {
     uint64_t id;
-    struct frame frame;
+    struct frame frame = {0};
     enum err e = cluster_connect_to(cluster, member, NULL);
     if (e == OK) e = cluster_send(cluster, &id, MESSAGE_LOOKUP, question, NULL);
     if (e == OK) e = cluster_receive(cluster, &frame, id, LOOKUP_MS, NULL, NULL);
