@@ -10,7 +10,7 @@
 
 static struct point unpack_group_element(struct unpack *u)
 {
-    struct point p;
+    struct point p = {{0}};
     unpack_bin_exact(u, p.bytes, sizeof p.bytes); /* valid when it was put */
     return p;
 }
