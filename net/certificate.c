@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
@@ -22,7 +23,8 @@ static enum err failed(struct failure *failure, int code, const char *what)
 /* mbedTLS writes DER at the end of the space it is given. */
 static enum err append_tail(struct buffer *out, const uint8_t *space, int size)
 {
-    buffer_append(out, space + DER_MAX - size, (size_t)size);
+    CHECK(size > 0 && size <= DER_MAX);
+    buffer_append(out, &space[DER_MAX - size], (size_t)size);
     return out->failed ? ERR_NOMEM : OK;
 }
 

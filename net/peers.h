@@ -60,7 +60,8 @@ size_t peers_queued(const struct peers *p, uint32_t index); /* bytes not yet giv
 bool peers_up(const struct peers *p, uint32_t index);
 void peers_status(const struct peers *p, uint32_t index, struct peers_status *out);
 
-/* Stops and goes on with reading from a member (the driver is behind). */
+/* Stops and goes on with reading from a member (the driver is behind). When that lasts, its queue fills,
+ * and after LIMIT_PEER_DEAD_MS without a byte taken it dials anew; what was queued is lost. */
 void peers_pause(struct peers *p, uint32_t index);
 void peers_resume(struct peers *p, uint32_t index);
 
