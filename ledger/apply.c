@@ -184,19 +184,6 @@ enum err ledger_set_applied(struct ledger *ledger, struct table_txn *txn, uint64
     return state_applied_put(txn, &ledger->applied);
 }
 
-enum err ledger_lookup(uint64_t *leaf_index, uint8_t *decision, uint16_t *reason, struct table_txn *txn,
-                       enum actor_kind kind, const struct id *actor, uint64_t issued_at_ms,
-                       const struct id *request_id)
-{
-    struct seen seen;
-    enum err err = state_seen_get(&seen, txn, issued_at_ms, (uint8_t)kind, actor, request_id);
-    if (err != OK) return err;
-    *leaf_index = seen.index;
-    *decision = seen.decision;
-    *reason = seen.reason;
-    return OK;
-}
-
 /* --- applying --- */
 
 /* Views into results->bytes are offsets until the block is done: it still grows. */

@@ -77,8 +77,10 @@ void ledger_results_free(struct ledger_results *results);
 enum err ledger_apply(struct ledger *ledger, struct table_txn *txn, struct ledger_results *results,
                       struct block *block, const bool *wanted, uint64_t raft_index, uint64_t raft_term);
 
-/* What became of an operation, within 5 minutes of issued_at (ledger time).
- * ERR_NOT_FOUND: not recorded so far, or longer ago. Any transaction and thread. */
+/* What became of an operation, however long ago (ledger/lookup.c). ERR_NOT_FOUND:
+ * not recorded so far; and it never will be once the ledger's time is past
+ * issued_at + 5 minutes. ERR_TOO_LARGE: too many of the actor's entries came
+ * after it to look through. Any transaction and thread. */
 enum err ledger_lookup(uint64_t *leaf_index, uint8_t *decision, uint16_t *reason, struct table_txn *txn,
                        enum actor_kind kind, const struct id *actor, uint64_t issued_at_ms,
                        const struct id *request_id);
