@@ -90,7 +90,6 @@ SEEDS     ?= 2000
 FIXED     ?= 1000
 replays    = $(foreach r,$(REPLAY),"$(r) tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $(r)))")
 sims       = $(if $(sim_src),"$(BUILD)/simulate --seeds $(FIXED) --first 1" "$(BUILD)/simulate --seeds $(SEEDS)")
-export VECTORS
 
 deps:
 	@sh configs/install-dependencies.sh build

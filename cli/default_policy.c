@@ -15,6 +15,7 @@ extern const uint8_t default_policy_end[] __attribute__((visibility("hidden")));
 
 struct bytes default_policy(void)
 {
-    /* Two labels of one section: one object to the linker. cppcheck-suppress comparePointers */
+    /* Two labels of one section: one object to the linker. */
+    /* cppcheck-suppress comparePointers */
     return bytes_of(default_policy_start, (size_t)(default_policy_end - default_policy_start));
 }
