@@ -11,7 +11,7 @@
 #include "crypto/random.h"
 #include "net/address.h"
 
-#define CONNECT_MS 3000      /* to one of several nodes, before the next is tried */
+#define CONNECT_MS 3000      /* to one of several nodes, before the next is tried; at most a third of the time-out */
 #define CLOCK_WARN_MS 120000 /* of the five minutes that are allowed */
 
 /* --- the genesis file --- */
@@ -137,6 +137,13 @@ static void warn_clock(struct cluster *c, uint64_t now_ms)
                    (long long)(off / 1000), ahead > 0 ? "behind" : "ahead of", cluster_member_name(c, c->member));
 }
 
+/* How long connecting and greeting may take, each. */
+static uint32_t connect_ms(const struct cluster *c)
+{
+    if (c->via) return c->timeout_ms;
+    return c->timeout_ms / 3 < CONNECT_MS ? c->timeout_ms / 3 : CONNECT_MS;
+}
+
 static enum err greet(struct cluster *c, struct failure *failure)
 {
     struct buffer body = {0};
@@ -147,7 +154,7 @@ static enum err greet(struct cluster *c, struct failure *failure)
     struct message_welcome welcome;
     enum err e = cluster_send(c, &id, MESSAGE_HELLO, buffer_bytes(&body), failure);
     buffer_free(&body);
-    if (e == OK) e = cluster_receive(c, &frame, id, c->timeout_ms, NULL, failure);
+    if (e == OK) e = cluster_receive(c, &frame, id, connect_ms(c), NULL, failure);
     if (e != OK) return e;
     if (frame.type != MESSAGE_WELCOME || message_welcome_decode(&welcome, frame.body) != OK)
         return fail(failure, ERR_MALFORMED, "%s does not speak this protocol", cluster_member_name(c, c->member));
@@ -170,9 +177,8 @@ enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *
     struct address address;
     enum err e = address_parse(&address, d->address, false, failure);
     if (e != OK) return e;
-    uint32_t most = c->via || c->timeout_ms < CONNECT_MS ? c->timeout_ms : CONNECT_MS;
     if (c->output) output_progress(c->output, "connecting to %s ...", d->name);
-    e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = most}, failure);
+    e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = connect_ms(c)}, failure);
     if (e == OK) e = greet(c, failure);
     if (e != OK) {
         client_close(c->client);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/profile.h"
 #include "cli/receipt.h"
 #include "cli/tool.h"
 #include "ledger/checkpoint.h"
@@ -24,7 +25,7 @@ static json_t *member_json(const struct message_member *m, uint64_t ledger_end)
                           (json_int_t)m->term, "last", (json_int_t)m->last, "applied", (json_int_t)m->applied,
                           "cosigned", (json_int_t)m->cosigned_size, "witnessed", (json_int_t)m->witnessed_size, "size",
                           (json_int_t)m->ledger_size, "lag", (json_int_t)lag, "root", json_digest(&m->root),
-                          "root_start", root, "version", json_text(m->version), "leads", m->leads, "time",
+                          "root_start", root, "version", json_text(m->version), "leads", m->reachable && m->leads, "time",
                           json_time(m->time_ms));
     CHECK(o != NULL);
     return o;
@@ -59,7 +60,9 @@ static void say_what_is_possible(struct tool *t, const json_t *status)
     uint32_t reachable = (uint32_t)json_integer_value(json_object_get(status, "reachable"));
     printf("\n%s: opening needs %u nodes, %u reachable%s.\n", g->origin, g->quorum, reachable,
            reachable >= g->quorum ? "" : ": NOTHING can be opened or recorded as done now");
-    if (reachable >= g->quorum && reachable < g->member_count)
+    if (reachable == g->quorum && g->member_count > g->quorum)
+        puts("No further node may fail before work stops.");
+    else if (reachable > g->quorum && reachable < g->member_count)
         printf("%u more may fail before work stops.\n", reachable - g->quorum);
     if (g->faulty == 0) puts("Crash-safe only (b = 0): a single node that lies is not caught; see 'consilium genesis show'.");
     if (strcmp(t->cluster.state, "ready") != 0)
@@ -71,6 +74,7 @@ int command_status(struct tool *t)
 {
     static const struct column columns[] = {
         {"name", "NODE", COLUMN_TEXT},        {"hospital", "HOSPITAL", COLUMN_TEXT}, {"state", "STATE", COLUMN_VERDICT},
+        {"leads", "LEADS", COLUMN_YES},
         {"term", "TERM", COLUMN_NUMBER},      {"last", "LAST", COLUMN_NUMBER},       {"applied", "APPLIED", COLUMN_NUMBER},
         {"witnessed", "WITNESSED", COLUMN_NUMBER}, {"size", "LEDGER", COLUMN_NUMBER}, {"lag", "LAG", COLUMN_NUMBER},
         {"root_start", "ROOT", COLUMN_TEXT},  {"version", "VERSION", COLUMN_TEXT}};
@@ -153,15 +157,29 @@ static enum err prove_found(struct tool *t, struct leaf *leaf, const struct fram
     return mine ? OK : fail(&t->failure, ERR_BAD_PROOF, "entry %" PRIu64 " is not this request", leaf->index);
 }
 
-static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const struct id *request)
+/* A node proves entries to their actor only, and knows whose session this is by a
+ * request of theirs: asking for one's own row is one. */
+static enum err ask_as_myself(struct tool *t, struct frame *answer, uint64_t index)
 {
     struct buffer question = {0};
+    struct submission s = {0};
+    struct user_row row;
+    message_prove_encode(&question, &(struct message_prove){.count = 1, .leaves = {index}});
+    enum err e = profile_ask(t, &s, &row);
+    if (e == OK)
+        e = cluster_ask(&t->cluster, answer, MESSAGE_PROVE, buffer_bytes(&question), MESSAGE_COSIGNED, &t->failure);
+    submission_free(&s);
+    buffer_free(&question);
+    return e;
+}
+
+static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const struct id *request)
+{
     struct frame answer;
     struct leaf leaf;
     struct message_cosigned *m = xcalloc(1, sizeof *m);
     struct digest *hashes = xcalloc(LIMIT_PROOFS, sizeof *hashes);
-    message_prove_encode(&question, &(struct message_prove){.count = 1, .leaves = {index}});
-    enum err e = cluster_ask(&t->cluster, &answer, MESSAGE_PROVE, buffer_bytes(&question), MESSAGE_COSIGNED, &t->failure);
+    enum err e = ask_as_myself(t, &answer, index);
     if (e == OK) e = prove_found(t, &leaf, &answer, m, hashes, request);
     if (e == OK) {
         json_object_set_new(result, "decision", json_string(leaf.decision == DECISION_APPROVED ? "approved" : "denied"));
@@ -173,7 +191,6 @@ static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const 
     }
     free(hashes);
     free(m);
-    buffer_free(&question);
     return e;
 }
 

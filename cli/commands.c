@@ -79,7 +79,8 @@ const struct command COMMANDS[] = {
      .details = "A C2SP signed note (tlog-checkpoint, cosignature/v1), verified before it is printed.",
      .example = "checkpoint"},
     {.name = "lookup", .operands = "TOKEN", .least = 1, .most = 1, .summary = "Find out what became of a request",
-     .run = command_lookup, .details = "After a time-out, the message names the token.",
+     .run = command_lookup, .details = "After a time-out, the message names the token. Where it was recorded, the proof is\n"
+                "fetched, too; for that you are made known to the node by an entry of your own.",
      .example = "lookup 1767225600000-7mz3k2vq4t5yxw6lbjnfhsdg2e"},
 
     {.name = "node keys", .operands = "", .summary = "Print the nodes' verifier keys for checkpoints", .run = command_node_keys,

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +56,6 @@ int main(int argc, char **argv)
     struct tool tool = {.line = &line};
     use_utf8();
     crypto_init();
-    signal(SIGPIPE, SIG_IGN);
     enum err e = command_line_parse(&line, COMMANDS, COMMON_OPTIONS, argc, argv, &tool.failure);
     output_setup(&tool.output, e == OK && option_given(&line, "json"));
     int code;

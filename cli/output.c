@@ -65,6 +65,7 @@ enum err err_of_reason(unsigned reason)
     case REASON_UNKNOWN_RECORD:
     case REASON_UNKNOWN_VERSION:
     case REASON_UNKNOWN_ROLE:
+    case REASON_RECORD_DELETED:
     case REASON_KEY_UNKNOWN: return ERR_NOT_FOUND;
     case REASON_USER_EXISTS:
     case REASON_LOGIN_TAKEN:
@@ -73,7 +74,6 @@ enum err err_of_reason(unsigned reason)
     case REASON_CONFLICT: return ERR_CONFLICT;
     case REASON_KEY_NOT_ACTIVE: return ERR_NOT_READY;
     case REASON_TOO_MANY_KEYS: return ERR_TOO_LARGE;
-    case REASON_RECORD_DELETED:
     case REASON_NOT_A_PATIENT:
     case REASON_UNCHANGED:
     case REASON_POLICY_INVALID:

@@ -329,8 +329,9 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
     }
     if (e == OK && found.fate == FATE_NOT_RECORDED)
         return fail(failure, ERR_NO_QUORUM, "not recorded, and it will not be (%s); it is safe to do it again", last->text);
-    return fail(failure, ERR_NO_QUORUM, "%s. It is not known whether the request was recorded; "
-                "before doing it again, ask: consilium lookup %s", last->text, token);
+    return fail(failure, ERR_NO_QUORUM, "no answer that %u nodes back within %u s (%s). It is not known whether the request "
+                "was recorded; before doing it again, ask: consilium lookup %s", s->cluster->genesis.quorum,
+                s->cluster->timeout_ms / 1000, last->text, token);
 }
 
 static bool is_transient(const struct sending *s, enum err e) { return s->sent && after(s, e) == NEXT_NODE; }

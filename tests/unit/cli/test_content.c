@@ -60,7 +60,7 @@ static int setup(void **state)
     signer = (struct signer){.user = sample_id(5), .secrets = secret_alloc(sizeof *signer.secrets)};
     sample_key(&signer.secrets->sign, &signer.public_key, 5);
     signer.key_id = key_id_of(&signer.public_key);
-    assert_int_equal(cluster_open(&cluster, fake.genesis_file, NULL, 1000, NULL, &failure), OK);
+    assert_int_equal(cluster_open(&cluster, fake.genesis_file, NULL, 1500, NULL, &failure), OK);
     cluster.started = 1;
     assert_int_equal(collective_get(&key, &cluster, &failure), OK);
     for (unsigned i = 0; i < RECORDS; i++)

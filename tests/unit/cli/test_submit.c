@@ -28,7 +28,7 @@ static int setup(void **state)
     signer = (struct signer){.user = sample_id(5), .secrets = secret_alloc(sizeof *signer.secrets)};
     sample_key(&signer.secrets->sign, &signer.public_key, 5);
     signer.key_id = key_id_of(&signer.public_key);
-    assert_int_equal(cluster_open(&cluster, fake.genesis_file, NULL, 1000, NULL, &failure), OK);
+    assert_int_equal(cluster_open(&cluster, fake.genesis_file, NULL, 1500, NULL, &failure), OK);
     cluster.started = 1; /* beginning with the first node */
     failure = (struct failure){0};
     return 0;
@@ -261,7 +261,7 @@ static void test_via(void **state)
     cluster_close(&other);
     assert_int_equal(cluster_open(&other, fake.genesis_file, "nod-3", 1500, NULL, &failure), ERR_USAGE);
     assert_non_null(strstr(failure.text, "did you mean 'node-"));
-    assert_int_equal(cluster_open(&other, "/nonexistent", NULL, 1000, NULL, &failure), ERR_NOT_FOUND);
+    assert_int_equal(cluster_open(&other, "/nonexistent", NULL, 1500, NULL, &failure), ERR_NOT_FOUND);
 }
 
 /* --- the collective key --- */
