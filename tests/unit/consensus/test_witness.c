@@ -50,6 +50,7 @@ struct driver {
     uint64_t raft_index, raft_term, time_ms;
     struct cosigned_mark durable;
     bool any_mark;
+    enum err read_refused;
     enum err mark_error, mark_refused; /* what the next mark ends with; driver_log_cosigned returns */
     bool hold_marks;
     struct pending pending[256];
@@ -66,6 +67,7 @@ struct node {
     char kind[64];
     struct buffer last_evidence;
     uint64_t cosigned_most; /* largest size in a COSIGN it sent */
+    uint64_t told_most;     /* largest raft index that it told */
 };
 
 static uv_loop_t loop;
@@ -77,6 +79,8 @@ static size_t queued;
 static uint64_t seed, sent[128];
 static unsigned lose_percent, double_percent, delay_most;
 static bool reorder;
+static uint32_t drop_type;  /* messages of this type, and ... */
+static unsigned drop_to;    /* ... to this node (0: all) are lost */
 
 /* --- the doubles --- */
 
@@ -92,6 +96,16 @@ enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
         assert_true(size >= nodes[p->self].cosigned_most);
         nodes[p->self].cosigned_most = size;
     }
+    if (type == PEER_TELL || type == PEER_PACE) {
+        struct unpack u = unpack_start(body);
+        unpack_array_of(&u, 5);
+        unpack_uint(&u);
+        unpack_digest(&u);
+        uint64_t raft_index = unpack_uint(&u);
+        assert_true(raft_index >= nodes[p->self].told_most);
+        nodes[p->self].told_most = raft_index;
+    }
+    if (type == drop_type && (drop_to == 0 || drop_to == index)) return OK;
     for (int copies = 1 + (trace_random(&seed) % 100 < double_percent); copies > 0; copies--) {
         if (trace_random(&seed) % 100 < lose_percent || nodes[p->self].cut || nodes[index].cut) continue;
         CHECK(queued < sizeof queue / sizeof queue[0]);
@@ -111,6 +125,7 @@ static void later(struct driver *d, struct pending what)
 
 enum err driver_read(struct driver *d, struct state_read *r)
 {
+    if (d->read_refused != OK) return d->read_refused;
     later(d, (struct pending){.read = r});
     return OK;
 }
@@ -286,7 +301,7 @@ static void drop_messages(void)
 static int setup(void **state)
 {
     (void)state;
-    lose_percent = double_percent = delay_most = 0;
+    lose_percent = double_percent = delay_most = drop_type = drop_to = 0;
     reorder = false;
     memset(sent, 0, sizeof sent);
     for (unsigned i = 1; i <= N; i++) {
@@ -530,6 +545,28 @@ static void it_is_kept_on_disk_with_the_position_that_k_told(void **state)
     assert_null(witness_before(nodes[3].witness, 0));
 }
 
+/* Blocks without leaves come while the round for the one before is under way. */
+static void of_several_positions_the_one_that_k_told_is_kept(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    for (unsigned i = 1; i <= N; i++)
+        nodes[i].driver.hold_marks = true;
+    apply_all(4);
+    settle();
+    apply_all(0);
+    apply_all(0);
+    for (unsigned i = 1; i <= N; i++)
+        nodes[i].driver.hold_marks = false;
+    settle();
+    assert_true(all_at(4));
+    for (unsigned i = 1; i <= N; i++) {
+        const struct witnessed *w = witness_before(nodes[i].witness, UINT64_MAX);
+        assert_non_null(w);
+        assert_int_equal(w->raft_index, 1);
+    }
+}
+
 static void only_so_many_rows_are_kept(void **state)
 {
     (void)state;
@@ -716,6 +753,58 @@ static void lost_messages_are_made_good_by_pacing(void **state)
     assert_true(all_at(0));
     lose_percent = 0;
     assert_true(wait_all_at(3, 3000));
+}
+
+static void who_missed_cosignatures_gets_the_note(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    drop_type = PEER_COSIGN;
+    drop_to = 4;
+    apply_all(3);
+    settle();
+    assert_int_equal(witness_size(nodes[1].witness), 3);
+    assert_int_equal(witness_size(nodes[4].witness), 0);
+    sleep_ms(1200);
+    assert_int_equal(witness_size(nodes[4].witness), 3);
+    assert_true(sent[PEER_NOTE_PUSH] >= 1);
+}
+
+static void an_older_pace_gets_no_older_root(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= N; i++)
+        nodes[i].cut = true;
+    apply(2, 2);
+    struct claim old = own_claim(2);
+    apply(2, 2);
+    struct claim now = own_claim(2);
+    send_tell(3, 2, PEER_PACE, &now);
+    assert_int_equal(nodes[2].told_most, 2);
+    uint64_t tells = sent[PEER_TELL];
+    send_tell(4, 2, PEER_PACE, &old);
+    assert_int_equal(sent[PEER_TELL], tells);
+    send_tell(4, 2, PEER_PACE, &now); /* the same again: it may have been lost */
+    assert_int_equal(sent[PEER_TELL], tells + N - 1);
+}
+
+static void an_older_cosignature_displaces_none(void **state)
+{
+    (void)state;
+    for (unsigned i = 2; i <= N; i++)
+        nodes[i].cut = true;
+    apply(1, 4);
+    struct claim four = own_claim(1);
+    apply(1, 2);
+    struct claim six = own_claim(1);
+    send_cosign(2, 1, 6, &six.root);
+    send_cosign(2, 1, 4, &four.root);
+    send_cosign(3, 1, 6, &six.root);
+    assert_int_equal(witness_size(nodes[1].witness), 0);
+    send_cosign(4, 1, 6, &six.root);
+    assert_int_equal(witness_size(nodes[1].witness), 6);
+    send_cosign(4, 1, 4, &four.root);
+    assert_int_equal(witness_size(nodes[1].witness), 6);
 }
 
 static void without_a_leader_any_node_paces(void **state)
@@ -981,6 +1070,22 @@ static void a_note_is_judged_without_another_block(void **state)
     buffer_free(&note);
 }
 
+static void a_note_is_judged_later_when_the_state_is_busy(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(7, false, K);
+    apply(1, 5);
+    apply(1, 5);
+    nodes[1].driver.read_refused = ERR_BUSY;
+    witness_take_note(nodes[1].witness, buffer_bytes(&note));
+    settle();
+    assert_int_equal(witness_size(nodes[1].witness), 0);
+    nodes[1].driver.read_refused = OK;
+    sleep_ms(120);
+    assert_int_equal(witness_size(nodes[1].witness), 7);
+    buffer_free(&note);
+}
+
 static void a_note_that_contradicts_quarantines(void **state)
 {
     (void)state;
@@ -1122,6 +1227,7 @@ int main(void)
         T(a_block_is_told_cosigned_and_witnessed),
         T(blocks_while_a_round_runs_wait_for_the_next),
         T(it_is_kept_on_disk_with_the_position_that_k_told),
+        T(of_several_positions_the_one_that_k_told_is_kept),
         T(only_so_many_rows_are_kept),
         T(a_block_without_leaves_needs_no_checkpoint),
         T(a_node_that_has_not_applied_it_yet_tells_later),
@@ -1131,6 +1237,9 @@ int main(void)
         T(two_roots_under_one_signature_are_evidence),
         T(tells_that_differ_anywhere_are_not_equal),
         T(lost_messages_are_made_good_by_pacing),
+        T(who_missed_cosignatures_gets_the_note),
+        T(an_older_pace_gets_no_older_root),
+        T(an_older_cosignature_displaces_none),
         T(without_a_leader_any_node_paces),
         T(a_new_leader_paces_at_once),
         T(any_network_ends_well),
@@ -1141,6 +1250,7 @@ int main(void)
         T(what_is_not_well_formed_is_ignored),
         T(a_note_waits_until_its_size_is_applied),
         T(a_note_is_judged_without_another_block),
+        T(a_note_is_judged_later_when_the_state_is_busy),
         T(a_note_that_contradicts_quarantines),
         T(a_replayed_state_takes_the_note_but_states_no_position),
         T(waiters_hear_once),
