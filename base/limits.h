@@ -85,6 +85,11 @@
 #define LIMIT_EVIDENCE 16                 /* contradictions of leaders kept by one run */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 
+/* importing */
+#define LIMIT_BUNDLE (64 * MIB)       /* one file */
+#define LIMIT_BUNDLE_ENTRIES 100000u
+#define LIMIT_JSON_DEPTH 64u          /* arrays and objects in one another */
+
 /* catching up */
 #define LIMIT_PULL_LEAVES 512         /* in one chunk, which also ends at LIMIT_PULL_BYTES */
 #define LIMIT_PULL_BYTES (1 * MIB)    /* of leaves, or attachments, in one answer, if it is more than one */

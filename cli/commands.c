@@ -187,6 +187,24 @@ const struct command COMMANDS[] = {
      .run = command_record_list, .details = LOOKED_UP, .example = "record list jmiller",
      .options = {OPTION_LIMIT("records of one page (100)"), OPTION_CURSOR, OPTION_PURPOSE}},
 
+    {.name = "import", .operands = "FILE...", .least = 1, .most = UINT_MAX, .summary = "Import patients from FHIR R4 bundles",
+     .run = command_import,
+     .details = "Each file is a Bundle (transaction, batch or collection) of one patient. The Patient\n"
+                "becomes a user of your hospital, and every resource, the Patient too, a record of\n"
+                "its kind, as it stands in the file but for white space between tokens. A security\n"
+                "label R or V makes the record restricted or very restricted.\n"
+                "\n"
+                "Import again as often as you like: what is there with the same content stays, new\n"
+                "content makes a new version, and an import that was cut off goes on. Nothing is\n"
+                "opened for that: ids and tags come from your key, so use the same one. Records that\n"
+                "others changed or deleted here are kept as they are. Names and addresses of patients\n"
+                "who are registered already don't change, either: 'user update' does that.\n"
+                "\n"
+                "Bundles without a Patient (Practitioners, Organizations) are passed by. Resources\n"
+                "over 1 MiB, or about somebody else, are named and not stored; exit code 1 then, or\n"
+                "when a file can't be read, or when no bundle could be imported.",
+     .example = "import patients/*.json",
+     .options = {{.name = "replace", .help = "also write over what others changed here (not what they deleted)"}, OPTION_PURPOSE}},
     {.name = "event add", .operands = "PATIENT WHAT [OBJECT]", .least = 2, .most = 3,
      .summary = "Record an access that happened in another system", .run = command_event_add,
      .details = "WHAT and OBJECT are codes (printable ASCII, no spaces); free text is for --note,\n"

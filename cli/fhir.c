@@ -110,6 +110,23 @@ static bool add_entry(struct fhir_bundle *b, struct json_scan *s, const struct f
     return true;
 }
 
+/* HL7 v3 Confidentiality, among the resource's security labels; the highest counts.
+ * Unrestricted, low and moderate are within what everybody who treats may see. */
+static enum confidentiality confidentiality_of(const json_t *resource)
+{
+    const json_t *labels = member(resource, "meta", "security");
+    enum confidentiality highest = CONF_NORMAL;
+    for (size_t i = 0; i < json_array_size(labels); i++) {
+        const json_t *label = json_array_get(labels, i);
+        const char *system = json_string_value(json_object_get(label, "system"));
+        const char *code = json_string_value(json_object_get(label, "code"));
+        if (!system || !code || !strstr(system, "Confidentiality")) continue;
+        if (strcmp(code, "V") == 0) return CONF_VERY_RESTRICTED;
+        if (strcmp(code, "R") == 0) highest = CONF_RESTRICTED;
+    }
+    return highest;
+}
+
 /* The resource, which the scan stands behind. */
 static void read_resource(struct fhir_entry *e, struct json_scan *s)
 {
@@ -122,6 +139,7 @@ static void read_resource(struct fhir_entry *e, struct json_scan *s)
     if (s->error == OK) {
         memcpy(e->type, type, strlen(type) + 1);
         e->id = copy_string(json_object_get(resource, "id"));
+        e->conf = confidentiality_of(resource);
         e->subject = copy_string(member(resource, "subject", "reference"));
         if (!e->subject) e->subject = copy_string(member(resource, "patient", "reference"));
     }
@@ -208,30 +226,50 @@ static bool names_patient(const char *reference, size_t size)
     return false;
 }
 
-static bool names_entry(const struct fhir_bundle *b, const char *url)
+/* Full URLs in order. */
+struct urls {
+    uint32_t count;
+    const char **items;
+};
+
+static int compare_texts(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static enum err urls_collect(struct urls *out, const struct fhir_bundle *b)
 {
+    *out = (struct urls){.items = calloc(b->count, sizeof *out->items)};
+    if (!out->items) return ERR_NOMEM;
     for (uint32_t i = 0; i < b->count; i++)
-        if (b->entries[i].full_url && strcmp(b->entries[i].full_url, url) == 0) return true;
-    return false;
+        if (b->entries[i].full_url) out->items[out->count++] = b->entries[i].full_url;
+    qsort(out->items, out->count, sizeof *out->items, compare_texts);
+    return OK;
+}
+
+static bool urls_have(const struct urls *urls, const char *url)
+{
+    return bsearch(&url, urls->items, urls->count, sizeof *urls->items, compare_texts) != NULL;
 }
 
 /* What is about somebody else must not get into this patient's chart. A search
  * ("Patient?identifier=...") can't be compared and is taken. */
-static bool is_foreign(const struct fhir_bundle *b, const char *reference)
+static bool is_foreign(const struct fhir_bundle *b, const struct urls *urls, const char *reference)
 {
     const struct fhir_entry *patient = &b->entries[b->patient];
     size_t size = reference_size(reference);
     if (patient->full_url && strlen(patient->full_url) == size && memcmp(reference, patient->full_url, size) == 0)
         return false;
     if (names_patient(reference, size)) return !patient->id || !ends_with_id(reference, size, patient->id);
-    return starts_with(reference, "urn:") && !names_entry(b, reference);
+    return starts_with(reference, "urn:") && !urls_have(urls, reference);
 }
 
-static void mark_foreign(struct fhir_bundle *b)
+static enum err mark_foreign(struct fhir_bundle *b)
 {
-    if (b->patients != 1) return;
-    for (uint32_t i = 0; i < b->count; i++)
-        b->entries[i].foreign = b->entries[i].subject && is_foreign(b, b->entries[i].subject);
+    struct urls urls;
+    if (b->patients != 1) return OK;
+    enum err e = urls_collect(&urls, b);
+    for (uint32_t i = 0; e == OK && i < b->count; i++)
+        b->entries[i].foreign = b->entries[i].subject && is_foreign(b, &urls, b->entries[i].subject);
+    free(urls.items);
+    return e;
 }
 
 /* --- twice the same --- */
@@ -248,14 +286,16 @@ static int compare_sources(const void *a, const void *b)
     return order ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-static enum err mark_repeated(struct fhir_bundle *b)
+static enum err find_repeated(struct fhir_bundle *b)
 {
     struct sourced *all = calloc(b->count ? b->count : 1, sizeof *all);
     if (!all) return ERR_NOMEM;
     for (uint32_t i = 0; i < b->count; i++) all[i] = (struct sourced){b->entries[i].source, i};
     qsort(all, b->count, sizeof *all, compare_sources);
-    for (uint32_t i = 1; i < b->count; i++)
-        b->entries[all[i].place].repeated = strcmp(all[i].source, all[i - 1].source) == 0;
+    for (uint32_t i = 0, first = 0; i < b->count; i++) {
+        if (strcmp(all[i].source, all[first].source) != 0) first = i;
+        b->entries[all[i].place].first = all[first].place;
+    }
     free(all);
     return OK;
 }
@@ -267,38 +307,30 @@ static bool is_importable(const char *type)
     return strcmp(type, "transaction") == 0 || strcmp(type, "batch") == 0 || strcmp(type, "collection") == 0;
 }
 
-static void check_text(struct json_scan *s, const char *name, bool resource_type)
+/* What the file says of itself; members stand in any order. */
+struct heading {
+    bool seen_kind, seen_type, seen_entry;
+    char kind[LIMIT_NAME + 1], type[LIMIT_NAME + 1]; /* empty: not said, or no short text */
+};
+
+static void read_text(struct json_scan *s, char out[static LIMIT_NAME + 1])
 {
-    const char *start = s->at;
     json_t *value = json_scan_parse(s, json_scan_value(s));
     const char *text = json_string_value(value);
-    if (s->error == OK && !text) {
-        s->at = start;
-        json_scan_fail(s, ERR_INVALID, "\"%s\" is no text", name);
-    } else if (text && resource_type && strcmp(text, "Bundle") != 0) {
-        json_scan_fail(s, ERR_INVALID, "this is a resource of type %.64s, not a Bundle", text);
-    } else if (text && !resource_type && !is_importable(text)) {
-        json_scan_fail(s, ERR_INVALID, "a Bundle of type %.64s; only transaction, batch and collection can be imported", text);
-    }
+    if (text && strlen(text) <= LIMIT_NAME) memcpy(out, text, strlen(text) + 1);
     json_decref(value);
 }
 
-enum { SEEN_KIND, SEEN_TYPE, SEEN_ENTRY, SEEN_COUNT };
-
-static void read_member(struct fhir_bundle *b, struct json_scan *s, struct bytes key, bool seen[static SEEN_COUNT])
+static void read_member(struct fhir_bundle *b, struct heading *h, struct json_scan *s, struct bytes key)
 {
     if (is_named(s, key, "resourceType")) {
-        once(s, &seen[SEEN_KIND], "resourceType");
-        check_text(s, "resourceType", true);
+        once(s, &h->seen_kind, "resourceType");
+        read_text(s, h->kind);
     } else if (is_named(s, key, "type")) {
-        once(s, &seen[SEEN_TYPE], "type");
-        /* Another resource's "type" may be anything; what it is is said by the resourceType. */
-        if (seen[SEEN_KIND])
-            check_text(s, "type", false);
-        else
-            skip_value(s);
+        once(s, &h->seen_type, "type");
+        read_text(s, h->type);
     } else if (is_named(s, key, "entry")) {
-        once(s, &seen[SEEN_ENTRY], "entry");
+        once(s, &h->seen_entry, "entry");
         if (json_scan_open(s, '['))
             while (json_scan_element(s)) read_entry(b, s);
     } else {
@@ -306,24 +338,28 @@ static void read_member(struct fhir_bundle *b, struct json_scan *s, struct bytes
     }
 }
 
-static void read_bundle(struct fhir_bundle *b, struct json_scan *s)
+static enum err check_heading(const struct heading *h, struct failure *failure)
 {
-    bool seen[SEEN_COUNT] = {false};
+    if (!*h->kind) return fail(failure, ERR_INVALID, "it has no resourceType: this is no FHIR resource");
+    if (strcmp(h->kind, "Bundle") != 0) return fail(failure, ERR_INVALID, "it is a %s, not a Bundle", h->kind);
+    if (is_importable(h->type)) return OK;
+    return fail(failure, ERR_INVALID, "a Bundle of type '%s'; only transaction, batch and collection can be imported", h->type);
+}
+
+static enum err read_bundle(struct fhir_bundle *b, struct json_scan *s, struct failure *failure)
+{
+    struct heading heading = {0};
     struct bytes key;
-    if (json_scan_peek(s) != '{') {
-        json_scan_fail(s, ERR_SYNTAX, "this is no JSON object");
-        return;
-    }
-    json_scan_open(s, '{');
-    while (json_scan_member(s, &key)) read_member(b, s, key, seen);
+    if (json_scan_open(s, '{'))
+        while (json_scan_member(s, &key)) read_member(b, &heading, s, key);
     json_scan_finish(s);
-    if (!seen[SEEN_KIND]) json_scan_fail(s, ERR_INVALID, "no resourceType: this is no FHIR resource");
-    if (!seen[SEEN_TYPE]) json_scan_fail(s, ERR_INVALID, "the Bundle has no type");
+    if (s->error != OK) return fail(failure, s->error, "%s", s->text);
     for (uint32_t i = b->count; i-- > 0;) {
         if (strcmp(b->entries[i].type, "Patient") != 0) continue;
         b->patients++;
         b->patient = i;
     }
+    return check_heading(&heading, failure);
 }
 
 enum err fhir_bundle_read(struct fhir_bundle *out, struct bytes text, struct failure *failure)
@@ -331,10 +367,11 @@ enum err fhir_bundle_read(struct fhir_bundle *out, struct bytes text, struct fai
     *out = (struct fhir_bundle){0};
     if (text.size > LIMIT_BUNDLE) return fail(failure, ERR_TOO_LARGE, "longer than %u MiB; split it", LIMIT_BUNDLE / MIB);
     struct json_scan s = json_scan_start(text);
-    read_bundle(out, &s);
-    if (s.error != OK) return fail(failure, s.error, "%s", s.text);
-    mark_foreign(out);
-    return mark_repeated(out) == OK ? OK : fail(failure, ERR_NOMEM, "no memory for so many entries");
+    enum err e = read_bundle(out, &s, failure);
+    if (e != OK) return e;
+    e = mark_foreign(out);
+    if (e == OK) e = find_repeated(out);
+    return e == OK ? OK : fail(failure, e, "no memory for so many entries");
 }
 
 void fhir_bundle_free(struct fhir_bundle *bundle)

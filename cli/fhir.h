@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "ledger/record.h"
 
 struct fhir_entry {
     struct bytes resource;     /* as it stands in the file: a view */
@@ -24,9 +25,10 @@ struct fhir_entry {
     char type[LIMIT_NAME + 1]; /* resourceType */
     /* Owned; NULL where it says none. */
     char *full_url, *id, *subject; /* subject: the reference to whom it is about */
-    char *source;  /* never NULL: names this resource in the next import, too */
-    bool foreign;  /* it is about somebody else than the bundle's patient */
-    bool repeated; /* an earlier entry has the same source */
+    char *source;   /* never NULL: names this resource in the next import, too */
+    enum confidentiality conf; /* by its meta.security; normal where it says nothing */
+    bool foreign;   /* it is about somebody else than the bundle's patient */
+    uint32_t first; /* the first entry with the same source: itself, unless it repeats one */
 };
 
 struct fhir_bundle {

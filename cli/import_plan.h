@@ -42,7 +42,7 @@ struct import_item {
     enum import_fate fate;
     struct id record;
     uint64_t version;          /* that is to be made: 1 for IMPORT_CREATE */
-    enum confidentiality conf; /* as it is, or normal */
+    enum confidentiality conf; /* the resource's, or the record's when that is higher */
 };
 
 struct import_plan {
