@@ -50,8 +50,10 @@ struct log_options {
 };
 
 /* Makes the log if the folder has none. ERR_IN_USE: another process has it;
- * ERR_DECRYPT: not this storage key or name; ERR_VERSION; ERR_IO, ERR_FULL,
- * ERR_NOMEM. Damage is no error here: see log_status. */
+ * ERR_DECRYPT: not this storage key or name; ERR_VERSION; ERR_CORRUPT: files, but no
+ * readable header in any; ERR_IO, ERR_FULL, ERR_NOMEM. Other damage is no error here:
+ * see log_status. An empty folder gives an empty log: whether there should be one is
+ * for the caller to know. */
 enum err log_open(struct log **out, const struct log_options *options, struct failure *failure);
 void log_close(struct log *log); /* what was not synced is not written; NULL is nothing */
 

@@ -23,7 +23,7 @@
 #include "tests/lib/unit.h"
 
 enum { USERS = 1, RECORDS = 2, ROWS = 40 };
-static const struct table_name tables[] = {{USERS, "users"}, {RECORDS, "records"}, {ROWS, "rows"}};
+static const struct table_name tables[] = {{USERS, "users"}, {RECORDS, "notes"}, {ROWS, "rows"}};
 static const struct seal_key key = {.bytes = "storage key of these tests......"};
 #define MAP (UINT64_C(256) << 20)
 
@@ -399,7 +399,7 @@ static void behind_the_back(void (*change)(MDB_txn *, MDB_dbi users, MDB_dbi rec
     assert_int_equal(mdb_env_open(env, folder, 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &t), 0);
     assert_int_equal(mdb_dbi_open(t, "users", 0, &users), 0);
-    assert_int_equal(mdb_dbi_open(t, "records", 0, &records), 0);
+    assert_int_equal(mdb_dbi_open(t, "notes", 0, &records), 0);
     change(t, users, records);
     assert_int_equal(mdb_txn_commit(t), 0);
     mdb_env_close(env);
