@@ -170,14 +170,20 @@ static void name_liars(struct opening *o, member_set liars)
                            cluster_member_name(o->cluster, i));
 }
 
+static void list_names(const struct opening *o, char out[static 200], member_set members)
+{
+    out[0] = '\0';
+    for (uint32_t i = 1; i <= o->key->n; i++) {
+        size_t used = strlen(out);
+        if (members & MEMBER(i))
+            snprintf(out + used, 200 - used, "%s%s", used ? ", " : "", cluster_member_name(o->cluster, i));
+    }
+}
+
 static enum err blame(const struct opening *o, member_set suspects, struct failure *failure)
 {
-    char names[200] = "";
-    for (uint32_t i = 1; i <= o->key->n; i++) {
-        size_t used = strlen(names);
-        if (suspects & MEMBER(i))
-            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", cluster_member_name(o->cluster, i));
-    }
+    char names[200];
+    list_names(o, names, suspects);
     return fail(failure, ERR_BAD_SHARE, "no %u shares open the content as %s serves it; not fitting: %s",
                 o->cluster->genesis.quorum, serving_node(o), names[0] ? names : "none");
 }
@@ -189,10 +195,12 @@ static bool wait_for_more(struct opening *o)
     return true;
 }
 
-static enum err too_few(const struct opening *o, uint32_t got, struct failure *failure)
+static enum err too_few(const struct opening *o, uint32_t got, member_set suspects, struct failure *failure)
 {
-    return fail(failure, ERR_TOO_FEW_SHARES, "opening needs shares of %u nodes, and %u gave one",
-                o->cluster->genesis.quorum, got);
+    char names[200];
+    list_names(o, names, suspects);
+    return fail(failure, ERR_TOO_FEW_SHARES, "opening needs shares of %u nodes, and %u gave one that fits%s%s",
+                o->cluster->genesis.quorum, got, names[0] ? "; not fitting: " : "", names);
 }
 
 /* Opens one item with proofs, leaving out whoever's share does not hold. */
@@ -221,7 +229,7 @@ static enum err open_with_proofs(struct opening *o, uint32_t absolute, const str
         bool news = (bad & ~suspects) || (unusable & ~silent);
         suspects |= bad, silent |= unusable;
         if (o->key->n - member_count(o->avoid | suspects | silent) < k) return blame(o, suspects | silent, failure);
-        if (!news && !wait_for_more(o)) return too_few(o, got, failure);
+        if (!news && !wait_for_more(o)) return too_few(o, got, suspects, failure);
     }
 }
 

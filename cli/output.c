@@ -246,11 +246,28 @@ static const char *verdict_color(const char *text)
     return *text && strcmp(text, "-") != 0 ? "red" : NULL;
 }
 
+/* Columns that a text takes. */
+static size_t text_width(const char *text)
+{
+    size_t width = 0;
+    utf8proc_int32_t c;
+    for (utf8proc_ssize_t n; *text && (n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &c)) > 0; text += n)
+        width += (size_t)utf8proc_charwidth(c);
+    return width;
+}
+
+static void widen(size_t *width, const char *text)
+{
+    size_t needed = text_width(text);
+    if (needed > *width) *width = needed;
+}
+
 static void fill_line(struct output *o, struct libscols_line *line, const struct column *columns, size_t count,
                       const json_t *row)
 {
     for (size_t i = 0; i < count; i++) {
         char *text = cell_text(&columns[i], json_object_get(row, columns[i].key));
+        widen(&o->widths[i], text);
         if (o->colors && columns[i].kind == COLUMN_VERDICT)
             scols_cell_set_color(scols_line_get_cell(line, i), verdict_color(text));
         CHECK(scols_line_refer_data(line, i, text) == 0); /* takes the text over */
@@ -279,8 +296,13 @@ static void print_table(struct output *o, const struct column *columns, size_t c
     scols_table_enable_noheadings(table, !headings);
     scols_table_enable_noencoding(table, 1); /* text_clean has done it, and shows more */
     scols_table_enable_colors(table, o->colors);
-    for (size_t i = 0; i < count; i++)
-        CHECK(scols_table_new_column(table, columns[i].heading, 0, column_flags(columns[i].kind)) != NULL);
+    CHECK(count <= OUTPUT_COLUMNS);
+    for (size_t i = 0; i < count; i++) {
+        if (headings) o->widths[i] = text_width(columns[i].heading);
+        /* A width of 1 and more is the least in characters; the last column needs none. */
+        double least = headings || i + 1 == count ? 0 : (double)o->widths[i];
+        CHECK(scols_table_new_column(table, columns[i].heading, least, column_flags(columns[i].kind)) != NULL);
+    }
     for (size_t i = 0; i < json_array_size(rows); i++) {
         struct libscols_line *line = scols_table_new_line(table, NULL);
         CHECK(line != NULL);

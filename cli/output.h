@@ -30,10 +30,13 @@ int exit_code_of(enum err code);
  * forbids it, else ERR_CONFLICT, ERR_NOT_FOUND, ERR_EXISTS ... */
 enum err err_of_reason(unsigned reason);
 
+#define OUTPUT_COLUMNS 24
+
 struct output {
     bool json;
     bool colors; /* standard output is a terminal that wants them */
     bool progress_shown;
+    size_t widths[OUTPUT_COLUMNS]; /* of the last table, so that rows that follow stand below it */
 };
 /* Looks at the terminal, NO_COLOR (https://no-color.org) and TERM. */
 void output_setup(struct output *o, bool json);

@@ -296,6 +296,7 @@ static enum err attempts(struct sending *s, struct failure *failure)
         struct failure why = {0};
         enum err e = attempt(s, &why);
         if (e == OK) return OK;
+        if (why.code != e) fail(&why, e, "%s", why.text[0] ? why.text : err_text(e)); /* never an error that reads as done */
         enum next next = after(s, e);
         if (next == NEXT_LIE && !note_lie(s, &why)) next = NEXT_END;
         if (next == NEXT_END || left_ms(s) == 0) {
@@ -349,6 +350,7 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
     struct failure why = {0};
     enum err e = build(s, drafts, count, &why);
     if (e == OK) e = attempts(s, &why);
+    CHECK((e == OK) == (why.code == OK));
     if (e != OK) e = is_transient(s, e) ? resolve(s, &why, failure) : fail(failure, why.code, "%s", why.text);
     request_builder_free(&s->builder);
     buffer_free(&s->applied_body);

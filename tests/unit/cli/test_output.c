@@ -117,6 +117,23 @@ static void test_tables(void **state)
     assert_string_equal(printed[0], "NAME     x\nCOUNT    3\nYES      -\n");
 }
 
+static void print_followed(struct output *o)
+{
+    static const struct column two[] = {{"a", "A", COLUMN_TEXT}, {"b", "B", COLUMN_LONG}};
+    output_rows(o, two, 2, json_pack("[{s:s, s:s}]", "a", "a longer one", "b", "x"), NULL);
+    output_more_rows(o, two, 2, json_pack("[{s:s, s:s}]", "a", "short", "b", "y"));
+    output_more_rows(o, two, 2, json_array());
+}
+
+static void test_rows_that_follow(void **state)
+{
+    (void)state;
+    capture(print_followed, false);
+    assert_string_equal(printed[0], "A            B\na longer one x\nshort        y\n");
+    capture(print_followed, true);
+    assert_non_null(strstr(printed[0], "{\"a\":\"short\",\"b\":\"y\"}\n"));
+}
+
 static int exit_code;
 static void print_failure(struct output *o)
 {
@@ -166,7 +183,7 @@ int main(void)
     setenv("TZ", "UTC", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),    cmocka_unit_test(test_json_text), cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_failures), cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_rows_that_follow), cmocka_unit_test(test_failures), cmocka_unit_test(test_exit_codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
