@@ -13,13 +13,17 @@ static struct raft_message sample(enum raft_message_type type)
 {
     struct raft_message m = {.type = type, .from = 3, .to = 300, .term = 70000, .extra = bytes_text("signed")};
     switch (type) {
-    case RAFT_PREVOTE: m.proposed = 70001; /* fall through */
+    case RAFT_PREVOTE:
     case RAFT_VOTE:
+        m.proposed = type == RAFT_PREVOTE ? 70001 : 0;
         m.log = (struct raft_position){5, 4};
         m.transfer = type == RAFT_VOTE;
         break;
-    case RAFT_PREVOTE_ANSWER: m.proposed = 7; /* fall through */
-    case RAFT_VOTE_ANSWER: m.granted = true; break;
+    case RAFT_PREVOTE_ANSWER:
+    case RAFT_VOTE_ANSWER:
+        m.proposed = 7;
+        m.granted = true;
+        break;
     case RAFT_APPEND:
         m.log = (struct raft_position){5, 4};
         m.commit = 77;
