@@ -280,7 +280,8 @@ static enum err open_storage(struct node *node, struct failure *failure)
     if (e == OK) e = log_open(&node->log, &log, failure);
     struct store_options store = {.directory = id->state_directory, .tables = ledger_tables,
                                   .table_count = ledger_tables_count, .key = id->storage_key,
-                                  .map_size = node->config->map_gib.number << 30};
+                                  .map_size = node->config->map_gib.number << 30,
+                                  .watermark = node->config->free_mib.number << 20};
     return e == OK ? store_open(&node->store, &store, failure) : e;
 }
 
@@ -424,6 +425,7 @@ int node_run(struct node *node)
     struct failure failure = {0};
     the = (struct daemon){.node = node};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error like a full disk, not an end */
     start_handles(node);
     say_what_is_not_promised(node);
     enum err e = start(node, &failure);

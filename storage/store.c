@@ -36,6 +36,7 @@ struct store {
     struct seal_key *key; /* in secret memory */
     const struct table_name *tables;
     size_t table_count;
+    uint64_t watermark;
     MDB_dbi meta, handles[TABLE_COUNT_MAX]; /* NO_TABLE: no such table */
     const char *names[TABLE_COUNT_MAX];
     bool scratch, read_only;
@@ -190,6 +191,7 @@ static enum err open_environment(struct store *s, const struct store_options *op
     if (s->scratch) flags |= MDB_NOSYNC | MDB_NOMETASYNC;
     int code = mdb_env_create(&s->env);
     if (code == 0) code = mdb_env_set_maxdbs(s->env, TABLE_COUNT_MAX + 1);
+    s->watermark = options->watermark ? options->watermark : STORE_WATERMARK;
     if (code == 0) code = mdb_env_set_mapsize(s->env, options->map_size ? options->map_size : STORE_MAP_SIZE);
     if (code == 0)
         code = mdb_env_set_maxreaders(s->env, options->readers ? options->readers : LIMIT_STORE_READERS);
@@ -600,7 +602,7 @@ enum err store_space(struct store *s, struct store_space *out)
     out->map_size = info.me_mapsize;
     out->map_used = (info.me_last_pgno + 1) * stat.ms_psize;
     out->file_size = (uint64_t)file.st_blocks * 512;
-    out->low = out->device_free < STORE_WATERMARK || out->map_size - out->map_used < STORE_WATERMARK;
+    out->low = out->device_free < s->watermark || out->map_size - out->map_used < s->watermark;
     return OK;
 }
 

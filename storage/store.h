@@ -34,6 +34,7 @@ struct store_options {
     size_t table_count;
     const struct seal_key *key; /* the storage key; copied into secret memory; scratch: NULL, a random one */
     uint64_t map_size;          /* 0: STORE_MAP_SIZE; address space, not disk */
+    uint64_t watermark;         /* 0: STORE_WATERMARK; see store_space */
     unsigned readers;           /* 0: LIMIT_STORE_READERS */
     bool scratch;               /* for a verification that is thrown away: commits are not synced */
     bool read_only;             /* beside a running owner, for dumps: takes no folder lock */
@@ -65,7 +66,7 @@ struct store_space {
     uint64_t device_free; /* bytes that this user may still write on the device */
     uint64_t map_size, map_used;
     uint64_t file_size; /* what the data file takes on the device */
-    bool low;           /* device or map has less left than STORE_WATERMARK: refuse new blocks */
+    bool low;           /* device or map has less left than the watermark: refuse new blocks */
 };
 enum err store_space(struct store *store, struct store_space *out); /* any thread */
 
