@@ -66,7 +66,7 @@ quiet() {
     out=$(as "$who" "$@" 2>"$RUN/stderr"); got=$?
     [ "$got" -eq "$code" ] || die "expected exit code $code, got $got from: consilium $*" "$out $(cat "$RUN/stderr")"
 }
-show() { printf '%s\n' "$out" | sed 's/^/   | /' | head -n "${1:-14}"; }
+show() { printf '%s\n' "$out" | head -n "${1:-14}" | cut -c 1-150 | sed 's/^/   | /'; }
 field() { printf '%s' "$out" | jq -er "$1" || die "no $1 in the answer" "$out"; }
 contains() { printf '%s' "$out" | grep -qF -- "$1" || die "expected to find \"$1\"" "$out"; }
 
@@ -187,7 +187,7 @@ show 6
 expect 0 doctor record create --patient "$patient" --set temperature=38.5 --set blood_pressure=120/80
 quiet 0 doctor --json record create --patient "$patient" --kind note --confidentiality R "$0"
 restricted=$(field .record)
-quiet 0 doctor --json record create --patient "$patient" --kind note "$BUILD/../LICENSE"
+quiet 0 doctor --json record create --patient "$patient" --kind note LICENSE
 mine=$(field .record)
 quiet 0 doctor record show "$mine"
 [ "$(as doctor record show "$mine" | sha256sum)" = "$(sha256sum <LICENSE)" ] || die "the record did not come back byte for byte"
@@ -216,7 +216,8 @@ for word in "$family" "amended by the doctor" "Dana Doctor"; do
     if grep -rqaF -- "$word" "$RUN/stolen" "$RUN"/mercy "$RUN"/st-anna "$RUN"/northside; then die "\"$word\" stands on a disk in the clear"; fi
 done
 ok "neither the name $name nor the doctor's text is on any disk"
-if out=$("$BUILD/consiliumd" dump attachment --dir "$RUN/stolen" --storage-key-file /dev/null 2>&1); then
+head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$RUN/guess.key" && echo >>"$RUN/guess.key" && chmod 600 "$RUN/guess.key"
+if out=$("$BUILD/consiliumd" dump attachment --dir "$RUN/stolen" --storage-key-file "$RUN/guess.key" 2>&1); then
     die "a stolen disk opened without its storage key" "$out"
 fi
 show 2
