@@ -12,7 +12,7 @@
 
 #define FIRST_PAUSE_MS 250
 #define LONGEST_PAUSE_MS 10000
-#define PHASE_NS (UINT64_C(10000) * 1000000)     /* for choosing, and for confirming */
+#define PHASE_NS (UINT64_C(5000) * 1000000)      /* for choosing, and for confirming */
 #define ASK_AGAIN_NS (UINT64_C(1000) * 1000000)  /* for manifests that have not come */
 #define SLOW_BYTES (64 * KIB)
 #define CHOOSE_NS (UINT64_C(500) * 1000000)      /* the newest one of those that came by then */
@@ -54,7 +54,7 @@ bool ask_was_slow(const struct ask *ask, size_t bytes)
 
 void catchup_update_ready(struct catchup *c)
 {
-    bool ready = c->phase == CATCHUP_IDLE && fill_done(c);
+    bool ready = c->phase == CATCHUP_IDLE && !c->contradicted && fill_done(c);
     if (ready == c->ready || c->stopped) return;
     c->ready = ready;
     c->o.on_ready(c->o.data, ready);
@@ -111,14 +111,20 @@ void catchup_fail(struct catchup *c, const char *format, ...)
     driver_catch_up_failed(c->o.driver, c->offered.raft_index);
 }
 
+/* Offers go on coming, until the node is rebuilt. */
+static void end_contradicted(struct catchup *c)
+{
+    c->resume_ns = clock_monotonic_ns() + LONGEST_PAUSE_MS * UINT64_C(1000000);
+    end_run(c);
+    driver_catch_up_failed(c->o.driver, c->offered.raft_index);
+}
+
 void catchup_contradicted(struct catchup *c, const char *why)
 {
     log_error("catchup", "%s: nothing more is replayed", why);
-    c->pause_ms = LONGEST_PAUSE_MS;
-    c->resume_ns = clock_monotonic_ns() + c->pause_ms * 1000000;
-    end_run(c);
+    c->contradicted = true;
     driver_quarantine(c->o.driver, why);
-    driver_catch_up_failed(c->o.driver, c->offered.raft_index);
+    end_contradicted(c);
 }
 
 static void run_succeeded(struct catchup *c)
@@ -438,7 +444,9 @@ static void begin_run(struct catchup *c)
     c->liars = 0;
     c->least_size = 0;
     c->least_index = 0;
-    if (!c->offer_good) {
+    if (c->contradicted) {
+        end_contradicted(c);
+    } else if (!c->offer_good) {
         catchup_fail(c, "what the leader offers is not valid");
     } else if (c->offered.size) {
         target_copy(&c->target, &c->offered);

@@ -57,6 +57,7 @@ struct catchup {
     uv_timer_t timer;
     unsigned n;
     bool stopped, ready;
+    bool contradicted;  /* the own state contradicts the cluster's: for good */
     uint64_t next_id;   /* of asks */
     unsigned in_flight; /* reads and writes of the state under way */
 
