@@ -70,6 +70,7 @@
     X(ERR_QUARANTINED, 65, "this node's ledger contradicts the cluster's", "rebuild the node")     \
     X(ERR_CONFLICT, 66, "changed by somebody else meanwhile", "show the latest version, then try again") \
     X(ERR_DENIED, 67, "denied by policy", "ask an administrator")                                  \
+    X(ERR_UNCHANGED, 68, "nothing would change", "it is so already")                               \
     /* keys and proofs */                                                                          \
     X(ERR_DECRYPT, 80, "decryption failed", "the data or the key is wrong")                        \
     X(ERR_PASSPHRASE, 81, "wrong passphrase", "try again")                                         \

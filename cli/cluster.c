@@ -117,8 +117,9 @@ static enum err check_welcome(struct cluster *c, const struct message_welcome *w
     if (!id_equal(&w->node, &d->id) || w->member != c->member)
         return fail(failure, ERR_WRONG_PEER, "the node at %s says it is another one than %s", d->address, d->name);
     if (w->nodes != g->member_count || w->faulty != g->faulty || w->quorum != g->quorum)
-        return fail(failure, ERR_OTHER_CLUSTER, "%s states n = %u, b = %u, k = %u, not %u, %u, %u as the genesis file does",
-                    d->name, w->nodes, w->faulty, w->quorum, g->member_count, g->faulty, g->quorum);
+        return fail(failure, ERR_OTHER_CLUSTER,
+                    "%s states n = %u, b = %u, k = %u, not %u, %u, %u as the genesis file does", d->name, w->nodes,
+                    w->faulty, w->quorum, g->member_count, g->faulty, g->quorum);
     return OK;
 }
 
@@ -133,7 +134,8 @@ static void warn_clock(struct cluster *c, uint64_t now_ms)
     int64_t off = ahead < 0 ? -ahead : ahead;
     if (off < CLOCK_WARN_MS || c->warned_clock || !c->output) return;
     c->warned_clock = true;
-    output_message(c->output, "this machine's clock is %lld s %s that of %s; what is more than 5 minutes off is refused",
+    output_message(c->output,
+                   "this machine's clock is %lld s %s that of %s; what is more than 5 minutes off is refused",
                    (long long)(off / 1000), ahead > 0 ? "behind" : "ahead of", cluster_member_name(c, c->member));
 }
 
@@ -178,7 +180,8 @@ enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *
     enum err e = address_parse(&address, d->address, false, failure);
     if (e != OK) return e;
     if (c->output) output_progress(c->output, "connecting to %s ...", d->name);
-    e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = connect_ms(c)}, failure);
+    e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = connect_ms(c)},
+                       failure);
     if (e == OK) e = greet(c, failure);
     if (e != OK) {
         client_close(c->client);

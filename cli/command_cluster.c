@@ -19,14 +19,14 @@ static json_t *member_json(const struct message_member *m, uint64_t ledger_end)
     char root[17];
     hex_format(root, m->root.bytes, 8);
     uint64_t lag = ledger_end > m->ledger_size ? ledger_end - m->ledger_size : 0;
-    json_t *o = json_pack("{s:i, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:b, s:o}", "node",
-                          (int)m->member, "name", json_text(m->name), "hospital", json_text(m->hospital), "reachable",
-                          m->reachable, "state", json_text(m->reachable ? m->state : bytes_text("unreachable")), "term",
-                          (json_int_t)m->term, "last", (json_int_t)m->last, "applied", (json_int_t)m->applied,
-                          "cosigned", (json_int_t)m->cosigned_size, "witnessed", (json_int_t)m->witnessed_size, "size",
-                          (json_int_t)m->ledger_size, "lag", (json_int_t)lag, "root", json_digest(&m->root),
-                          "root_start", root, "version", json_text(m->version), "leads", m->reachable && m->leads, "time",
-                          json_time(m->time_ms));
+    json_t *o =
+        json_pack("{s:i, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:b, s:o}", "node",
+                  (int)m->member, "name", json_text(m->name), "hospital", json_text(m->hospital), "reachable",
+                  m->reachable, "state", json_text(m->reachable ? m->state : bytes_text("unreachable")), "term",
+                  (json_int_t)m->term, "last", (json_int_t)m->last, "applied", (json_int_t)m->applied, "cosigned",
+                  (json_int_t)m->cosigned_size, "witnessed", (json_int_t)m->witnessed_size, "size",
+                  (json_int_t)m->ledger_size, "lag", (json_int_t)lag, "root", json_digest(&m->root), "root_start", root,
+                  "version", json_text(m->version), "leads", m->reachable && m->leads, "time", json_time(m->time_ms));
     CHECK(o != NULL);
     return o;
 }
@@ -47,11 +47,11 @@ static json_t *status_json(const struct cluster *c, const struct message_status_
         snprintf(name, sizeof name, "%.*s", (int)m->counters[i].name.size, (const char *)m->counters[i].name.data);
         json_object_set_new(counters, name, json_integer((json_int_t)m->counters[i].value));
     }
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:s, s:s}", "asked", cluster_member_name(c, c->member),
-                     "origin", c->genesis.origin, "nodes", (int)c->genesis.member_count, "faulty", (int)c->genesis.faulty,
-                     "quorum", (int)c->genesis.quorum, "reachable", reachable, "opening_possible",
-                     reachable >= (int)c->genesis.quorum, "members", rows, "counters", counters, "state", c->state,
-                     "warning", c->warning);
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:s, s:s}", "asked",
+                     cluster_member_name(c, c->member), "origin", c->genesis.origin, "nodes",
+                     (int)c->genesis.member_count, "faulty", (int)c->genesis.faulty, "quorum", (int)c->genesis.quorum,
+                     "reachable", reachable, "opening_possible", reachable >= (int)c->genesis.quorum, "members", rows,
+                     "counters", counters, "state", c->state, "warning", c->warning);
 }
 
 static void say_what_is_possible(struct tool *t, const json_t *status)
@@ -64,26 +64,30 @@ static void say_what_is_possible(struct tool *t, const json_t *status)
         puts("No further node may fail before work stops.");
     else if (reachable > g->quorum && reachable < g->member_count)
         printf("%u more may fail before work stops.\n", reachable - g->quorum);
-    if (g->faulty == 0) puts("Crash-safe only (b = 0): a single node that lies is not caught; see 'consilium genesis show'.");
+    if (g->faulty == 0)
+        puts("Crash-safe only (b = 0): a single node that lies is not caught; see 'consilium genesis show'.");
     if (strcmp(t->cluster.state, "ready") != 0)
-        output_message(&t->output, "%s is not ready: %s", cluster_member_name(&t->cluster, t->cluster.member), t->cluster.state);
+        output_message(&t->output, "%s is not ready: %s", cluster_member_name(&t->cluster, t->cluster.member),
+                       t->cluster.state);
     if (t->cluster.warning[0]) output_message(&t->output, "%s", t->cluster.warning);
 }
 
 int command_status(struct tool *t)
 {
     static const struct column columns[] = {
-        {"name", "NODE", COLUMN_TEXT},        {"hospital", "HOSPITAL", COLUMN_TEXT}, {"state", "STATE", COLUMN_VERDICT},
-        {"leads", "LEADS", COLUMN_YES},
-        {"term", "TERM", COLUMN_NUMBER},      {"last", "LAST", COLUMN_NUMBER},       {"applied", "APPLIED", COLUMN_NUMBER},
-        {"witnessed", "WITNESSED", COLUMN_NUMBER}, {"size", "LEDGER", COLUMN_NUMBER}, {"lag", "LAG", COLUMN_NUMBER},
-        {"root_start", "ROOT", COLUMN_TEXT},  {"version", "VERSION", COLUMN_TEXT}};
+        {"name", "NODE", COLUMN_TEXT},         {"hospital", "HOSPITAL", COLUMN_TEXT},
+        {"state", "STATE", COLUMN_VERDICT},    {"leads", "LEADS", COLUMN_YES},
+        {"term", "TERM", COLUMN_NUMBER},       {"last", "LAST", COLUMN_NUMBER},
+        {"applied", "APPLIED", COLUMN_NUMBER}, {"witnessed", "WITNESSED", COLUMN_NUMBER},
+        {"size", "LEDGER", COLUMN_NUMBER},     {"lag", "LAG", COLUMN_NUMBER},
+        {"root_start", "ROOT", COLUMN_TEXT},   {"version", "VERSION", COLUMN_TEXT}};
     struct frame answer;
     struct buffer question = {0};
     message_empty_encode(&question);
     struct message_status_ok *m = xcalloc(1, sizeof *m);
     enum err e = tool_cluster(t);
-    if (e == OK) e = cluster_ask(&t->cluster, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, &t->failure);
+    if (e == OK)
+        e = cluster_ask(&t->cluster, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, &t->failure);
     if (e == OK) {
         e = message_status_ok_decode(m, answer.body);
         if (e != OK) fail(&t->failure, e, "the node's status can't be read: %s", err_text(e));
@@ -115,7 +119,8 @@ int command_checkpoint(struct tool *t)
     struct buffer question = {0};
     message_empty_encode(&question);
     enum err e = tool_cluster(t);
-    if (e == OK) e = cluster_ask(&t->cluster, &answer, MESSAGE_CHECKPOINT, buffer_bytes(&question), MESSAGE_NOTE, &t->failure);
+    if (e == OK)
+        e = cluster_ask(&t->cluster, &answer, MESSAGE_CHECKPOINT, buffer_bytes(&question), MESSAGE_NOTE, &t->failure);
     buffer_free(&question);
     if (e != OK) return tool_failed(t);
     output_progress_end(&t->output);
@@ -182,7 +187,8 @@ static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const 
     enum err e = ask_as_myself(t, &answer, index);
     if (e == OK) e = prove_found(t, &leaf, &answer, m, hashes, request);
     if (e == OK) {
-        json_object_set_new(result, "decision", json_string(leaf.decision == DECISION_APPROVED ? "approved" : "denied"));
+        json_object_set_new(result, "decision",
+                            json_string(leaf.decision == DECISION_APPROVED ? "approved" : "denied"));
         json_object_set_new(result, "reason", json_string(reason_text((enum reason)leaf.reason)));
         json_object_set_new(result, "action", json_string(action_name((enum action)leaf.operation.action)));
         json_object_set_new(result, "time", json_time(leaf.time_ms));
@@ -212,7 +218,8 @@ static enum err lookup(struct tool *t, json_t *result)
         json_object_set_new(result, "fate", json_string("not recorded, and never will be: it is safe to do it again"));
         return OK;
     case FATE_UNKNOWN:
-        return fail(&t->failure, ERR_NO_QUORUM, "not recorded so far, and not sure yet that it won't be; ask again later");
+        return fail(&t->failure, ERR_NO_QUORUM,
+                    "not recorded so far, and not sure yet that it won't be; ask again later");
     }
     json_object_set_new(result, "fate", json_string("recorded"));
     json_object_set_new(result, "entry", json_integer((json_int_t)found.index));

@@ -80,14 +80,19 @@ static void explain_numbers(struct buffer *out, const struct genesis *g)
 {
     uint32_t n = g->member_count, b = g->faulty, k = g->quorum;
     buffer_printf(out, "%u nodes, of which %u may lie; %u must agree (n = %u, b = %u, k = %u).\n", n, b, k, n, b, k);
-    buffer_printf(out, "- Nothing is acknowledged or opened without %u of the %u nodes. Up to %u may be down.\n", k, n, n - k);
-    buffer_printf(out, "- Fewer than %u nodes together decrypt nothing. %u that conspire decrypt everything, silently.\n", k, k);
+    buffer_printf(out, "- Nothing is acknowledged or opened without %u of the %u nodes. Up to %u may be down.\n", k, n,
+                  n - k);
+    buffer_printf(
+        out, "- Fewer than %u nodes together decrypt nothing. %u that conspire decrypt everything, silently.\n", k, k);
     if (b == 0)
-        buffer_append_text(out, "- WARNING: this protects against crashes only. A single node that lies can have two halves\n"
-                                "  of the cluster agree on different histories. Four nodes protect against one liar.\n");
+        buffer_append_text(
+            out, "- WARNING: this protects against crashes only. A single node that lies can have two halves\n"
+                 "  of the cluster agree on different histories. Four nodes protect against one liar.\n");
     else
-        buffer_printf(out, "- Up to %u node%s may lie in any way without forging an operation or opening a record, and\n"
-                           "  a history that forks is found, with the node that did it.\n", b, b == 1 ? "" : "s");
+        buffer_printf(out,
+                      "- Up to %u node%s may lie in any way without forging an operation or opening a record, and\n"
+                      "  a history that forks is found, with the node that did it.\n",
+                      b, b == 1 ? "" : "s");
     if (!genesis_live(n, b))
         buffer_printf(out, "- WARNING: when %u node%s silent or lying, nothing is released until they are back.\n", b,
                       b == 1 ? " is" : "s are");
@@ -146,7 +151,8 @@ static enum err write_genesis(struct tool *t, const struct genesis *g)
     if (e == OK) e = genesis_parse(&parsed, buffer_bytes(&text), &t->failure);
     if (e == OK) {
         print_genesis(t, &parsed);
-        output_message(&t->output, "every operator compares the cluster id with the others', by another way than this file came");
+        output_message(&t->output,
+                       "every operator compares the cluster id with the others', by another way than this file came");
     }
     buffer_free(&text);
     return e;
@@ -158,7 +164,8 @@ int command_genesis(struct tool *t)
     struct buffer policy = {0};
     const char *origin = option_text(t->line, "origin");
     enum err e = OK;
-    if (strlen(origin) > LIMIT_ORIGIN) e = fail(&t->failure, ERR_USAGE, "an origin has at most %d characters", LIMIT_ORIGIN);
+    if (strlen(origin) > LIMIT_ORIGIN)
+        e = fail(&t->failure, ERR_USAGE, "an origin has at most %d characters", LIMIT_ORIGIN);
     if (e == OK) snprintf(g->origin, sizeof g->origin, "%s", origin);
     if (e == OK) e = take_members(t, g);
     if (e == OK) e = take_admins(t, g);

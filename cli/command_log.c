@@ -21,8 +21,11 @@ static enum err check_code(struct tool *t, const char *what, const char *text, s
     bool good = size >= least && size <= most;
     for (size_t i = 0; i < size; i++)
         good = good && text[i] > 0x20 && text[i] < 0x7f;
-    return good ? OK : fail(&t->failure, ERR_USAGE, "%s is a code of %zu to %zu printable ASCII characters without spaces "
-                            "(names and free text go into --note), not '%s'", what, least, most, text);
+    return good ? OK
+                : fail(&t->failure, ERR_USAGE,
+                       "%s is a code of %zu to %zu printable ASCII characters without spaces "
+                       "(names and free text go into --note), not '%s'",
+                       what, least, most, text);
 }
 
 int command_event_add(struct tool *t)
@@ -37,13 +40,18 @@ int command_event_add(struct tool *t)
     enum err e = tool_purpose(t, &purpose, PURPOSE_OPERATIONS);
     if (e == OK) e = check_code(t, "WHAT", what, 1, 64);
     if (e == OK) e = check_code(t, "OBJECT", object, 0, 128);
-    if (e == OK && note && strlen(note) > LIMIT_NOTE) e = fail(&t->failure, ERR_USAGE, "a note has at most %u bytes", LIMIT_NOTE);
+    if (e == OK && note && strlen(note) > LIMIT_NOTE)
+        e = fail(&t->failure, ERR_USAGE, "a note has at most %u bytes", LIMIT_NOTE);
     if (e == OK) e = people_resolve(t, &args.patient, tool_operand(t, 0));
     if (e == OK) {
         args.what = bytes_text(what), args.object = bytes_text(object);
         args_event_add_encode(&encoded, &args);
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_EVENT_ADD, .args = buffer_bytes(&encoded), .purpose = purpose,
-                                               .attached = note != NULL, .attachment = note ? bytes_text(note) : (struct bytes){0}});
+        e = tool_submit(t, &s,
+                        &(struct draft){.action = ACTION_EVENT_ADD,
+                                        .args = buffer_bytes(&encoded),
+                                        .purpose = purpose,
+                                        .attached = note != NULL,
+                                        .attachment = note ? bytes_text(note) : (struct bytes){0}});
     }
     if (e == OK) tool_done(t, &s, columns, 1, json_pack("{s:o}", "patient", json_id(&args.patient)));
     buffer_free(&encoded);
@@ -138,7 +146,7 @@ static const struct column LOG_COLUMNS[] = {
     {"index", "ENTRY", COLUMN_NUMBER},       {"time", "TIME", COLUMN_TIME},       {"actor", "ACTOR", COLUMN_TEXT},
     {"role", "ROLE", COLUMN_TEXT},           {"patient", "PATIENT", COLUMN_TEXT}, {"action", "ACTION", COLUMN_TEXT},
     {"object", "OBJECT", COLUMN_TEXT},       {"decision", "DECISION", COLUMN_VERDICT},
-    {"reason", "REASON", COLUMN_LONG},       {"note", "NOTE", COLUMN_LONG}};
+    {"reason", "REASON", COLUMN_TEXT},       {"note", "NOTE", COLUMN_TEXT}};
 #define LOG_COLUMN_COUNT (sizeof LOG_COLUMNS / sizeof LOG_COLUMNS[0])
 
 static enum err read_rows(json_t *out, struct unpack *u, uint32_t count, bool backwards)
@@ -174,7 +182,8 @@ static enum err print_page(struct tool *t, struct bytes bytes, bool follow)
         output_more_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows);
         return OK;
     }
-    output_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows, follow ? NULL : "nothing recorded that fits and that you may see");
+    output_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows,
+                follow ? NULL : "nothing recorded that fits and that you may see");
     if (!follow) tool_page_end(t, answer.cursor, answer.left_out);
     return OK;
 }
@@ -240,7 +249,8 @@ int command_log(struct tool *t)
     if (e == OK) e = take_filter(t, &args, &cursor);
     if (e == OK) {
         args_log_query_encode(&encoded, &args);
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_LOG_QUERY, .args = buffer_bytes(&encoded), .purpose = purpose});
+        e = tool_submit(
+            t, &s, &(struct draft){.action = ACTION_LOG_QUERY, .args = buffer_bytes(&encoded), .purpose = purpose});
         if (e == ERR_DENIED) profile_forget(t);
     }
     if (e == OK) e = print_page(t, buffer_bytes(&s.outcomes[0].answer), args.follow);

@@ -37,7 +37,9 @@ int command_policy_show(struct tool *t)
     struct submission s = {0};
     struct buffer args = {0};
     pack_array(&args, 0);
-    enum err e = tool_submit(t, &s, &(struct draft){.action = ACTION_POLICY_SHOW, .args = buffer_bytes(&args), .purpose = PURPOSE_OPERATIONS});
+    enum err e = tool_submit(
+        t, &s,
+        &(struct draft){.action = ACTION_POLICY_SHOW, .args = buffer_bytes(&args), .purpose = PURPOSE_OPERATIONS});
     if (e == OK) e = print_policy(t, buffer_bytes(&s.outcomes[0].answer));
     buffer_free(&args);
     submission_free(&s);
@@ -64,7 +66,10 @@ int command_policy_set(struct tool *t)
     if (e == OK) e = tool_confirm(t, "Set this policy for the whole cluster?");
     if (e == OK) {
         args_policy_set_encode(&args, &(struct args_policy_set){buffer_bytes(&text)});
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_POLICY_SET, .args = buffer_bytes(&args), .purpose = PURPOSE_ADMINISTRATION});
+        e = tool_submit(t, &s,
+                        &(struct draft){.action = ACTION_POLICY_SET,
+                                        .args = buffer_bytes(&args),
+                                        .purpose = PURPOSE_ADMINISTRATION});
     }
     if (e == OK) tool_done(t, &s, NULL, 0, NULL);
     buffer_free(&args);

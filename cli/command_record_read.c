@@ -61,7 +61,8 @@ static int show_one(struct tool *t)
     const char *text = tool_operand(t, 0), *output = option_text(t->line, "output");
     enum err e = option_number(&version, t->line, "version", 0, 1, RECORD_VERSION_MAX, &t->failure);
     if (e == OK && (id_parse(&record, text) != OK || id_is_zero(&record)))
-        e = fail(&t->failure, ERR_USAGE, "'%s' is no record's id (26 characters, as 'record list PATIENT' shows)", text);
+        e = fail(&t->failure, ERR_USAGE, "'%s' is no record's id (26 characters, as 'record list PATIENT' shows)",
+                 text);
     if (e == OK) e = reading_ask_record(t, &reading, &record, version);
     if (e == OK) e = reading_open_one(t, &reading, &content);
     output_progress_end(&t->output);
@@ -127,7 +128,8 @@ static int show_chart(struct tool *t)
     struct chart chart = {.tool = t, .reading = &reading, .folder = option_text(t->line, "output")};
     enum err e = tool_page(t, &args.limit, LIMIT_OPENED, LIMIT_OPENED, &cursor);
     args.cursor = buffer_bytes(&cursor);
-    if (e == OK && option_given(t->line, "version")) e = fail(&t->failure, ERR_USAGE, "a chart has each record's latest version; --version is for one record");
+    if (e == OK && option_given(t->line, "version"))
+        e = fail(&t->failure, ERR_USAGE, "a chart has each record's latest version; --version is for one record");
     if (e == OK && chart.folder) e = folder_create(chart.folder, &t->failure);
     if (e == OK) e = people_resolve(t, &args.patient, option_text(t->line, "patient"));
     if (e == OK) e = reading_ask(t, &reading, &args);
@@ -189,7 +191,9 @@ int command_record_history(struct tool *t)
         e = fail(&t->failure, ERR_USAGE, "'%s' is no record's id", text);
     if (e == OK) {
         args_record_history_encode(&encoded, &args);
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_RECORD_HISTORY, .args = buffer_bytes(&encoded), .purpose = purpose});
+        e = tool_submit(
+            t, &s,
+            &(struct draft){.action = ACTION_RECORD_HISTORY, .args = buffer_bytes(&encoded), .purpose = purpose});
     }
     if (e == OK) e = print_history(t, buffer_bytes(&s.outcomes[0].answer));
     buffer_free(&encoded);
@@ -201,10 +205,10 @@ int command_record_history(struct tool *t)
 
 static enum err print_list(struct tool *t, struct bytes bytes)
 {
-    static const struct column columns[] = {{"record", "RECORD", COLUMN_TEXT}, {"kind", "KIND", COLUMN_TEXT},
-                                            {"confidentiality", "CONF", COLUMN_TEXT}, {"version", "VERSION", COLUMN_NUMBER},
-                                            {"time", "TIME", COLUMN_TIME}, {"author", "AUTHOR", COLUMN_TEXT},
-                                            {"deleted", "DELETED", COLUMN_YES}};
+    static const struct column columns[] = {
+        {"record", "RECORD", COLUMN_TEXT},     {"kind", "KIND", COLUMN_TEXT}, {"confidentiality", "CONF", COLUMN_TEXT},
+        {"version", "VERSION", COLUMN_NUMBER}, {"time", "TIME", COLUMN_TIME}, {"author", "AUTHOR", COLUMN_TEXT},
+        {"deleted", "DELETED", COLUMN_YES}};
     struct answer answer;
     json_t *rows = json_array();
     enum err e = answer_open(&answer, bytes, LIMIT_ROWS);
@@ -235,7 +239,8 @@ int command_record_list(struct tool *t)
     if (e == OK) {
         args.cursor = buffer_bytes(&cursor);
         args_record_list_encode(&encoded, &args);
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_RECORD_LIST, .args = buffer_bytes(&encoded), .purpose = purpose});
+        e = tool_submit(
+            t, &s, &(struct draft){.action = ACTION_RECORD_LIST, .args = buffer_bytes(&encoded), .purpose = purpose});
     }
     if (e == OK) e = print_list(t, buffer_bytes(&s.outcomes[0].answer));
     buffer_free(&encoded);

@@ -53,9 +53,12 @@ static enum err read_content(struct tool *t, struct buffer *out, char kind[stati
         return content_of_settings(t, out, kind, patient);
     }
     if (!file && isatty(STDIN_FILENO))
-        return fail(&t->failure, ERR_USAGE, "what is the content? Name a file, '-' for standard input, or --set name=value");
+        return fail(&t->failure, ERR_USAGE,
+                    "what is the content? Name a file, '-' for standard input, or --set name=value");
     enum err e = file_read(out, file ? file : "-", LIMIT_RECORD, &t->failure);
-    if (e == ERR_TOO_LARGE) e = fail(&t->failure, ERR_RECORD_TOO_LARGE, "the content is larger than a record holds (%u bytes)", LIMIT_RECORD);
+    if (e == ERR_TOO_LARGE)
+        e = fail(&t->failure, ERR_RECORD_TOO_LARGE, "the content is larger than a record holds (%u bytes)",
+                 LIMIT_RECORD);
     if (e == OK) detect_kind(kind, buffer_bytes(out));
     return e;
 }
@@ -64,7 +67,8 @@ static enum err take_confidentiality(struct tool *t, enum confidentiality *conf)
 {
     const char *text = option_text(t->line, "confidentiality");
     if (!text || confidentiality_parse(conf, text) == OK) return OK;
-    return fail(&t->failure, ERR_USAGE, "--confidentiality is N (normal), R (restricted) or V (very restricted), not '%s'", text);
+    return fail(&t->failure, ERR_USAGE,
+                "--confidentiality is N (normal), R (restricted) or V (very restricted), not '%s'", text);
 }
 
 static enum err take_kind(struct tool *t, const char **kind, const char *detected)
@@ -87,8 +91,8 @@ struct placing {
     enum confidentiality conf;
 };
 
-static enum err close_content(struct tool *t, struct buffer *attachment, struct digest *tag, const struct placing *place,
-                              struct bytes content)
+static enum err close_content(struct tool *t, struct buffer *attachment, struct digest *tag,
+                              const struct placing *place, struct bytes content)
 {
     enum err e = tool_signer(t);
     if (e == OK) e = tool_collective(t);
@@ -108,9 +112,12 @@ static int submit_record(struct tool *t, enum action action, struct buffer *args
     enum purpose purpose;
     enum err e = tool_purpose(t, &purpose, PURPOSE_TREATMENT);
     if (e == OK)
-        e = tool_submit(t, &s, &(struct draft){.action = action, .args = buffer_bytes(args), .purpose = purpose,
-                                               .attached = attachment != NULL,
-                                               .attachment = attachment ? buffer_bytes(attachment) : (struct bytes){0}});
+        e = tool_submit(t, &s,
+                        &(struct draft){.action = action,
+                                        .args = buffer_bytes(args),
+                                        .purpose = purpose,
+                                        .attached = attachment != NULL,
+                                        .attachment = attachment ? buffer_bytes(attachment) : (struct bytes){0}});
     if (e == OK)
         tool_done(t, &s, columns, 2, json_pack("{s:o, s:I}", "record", json_id(&place->record), "version",
                                                (json_int_t)place->version));
@@ -134,8 +141,10 @@ int command_record_create(struct tool *t)
     if (e == OK) e = take_kind(t, &kind, detected);
     if (e == OK) e = close_content(t, &attachment, &tag, &place, buffer_bytes(&content));
     if (e == OK) {
-        args_record_create_encode(&encoded, &(struct args_record_create){.record = place.record, .patient = place.patient,
-                                                                         .kind = bytes_text(kind), .conf = place.conf,
+        args_record_create_encode(&encoded, &(struct args_record_create){.record = place.record,
+                                                                         .patient = place.patient,
+                                                                         .kind = bytes_text(kind),
+                                                                         .conf = place.conf,
                                                                          .content_tag = tag});
         exit_code = submit_record(t, ACTION_RECORD_CREATE, &encoded, &attachment, &place);
     } else {
@@ -163,7 +172,8 @@ static enum err take_base(struct tool *t, uint64_t *base)
 /* The roles that may write but not read (registrars) say themselves what they replace. */
 static bool says_all(const struct tool *t)
 {
-    return option_given(t->line, "base") && option_given(t->line, "patient") && option_given(t->line, "confidentiality");
+    return option_given(t->line, "base") && option_given(t->line, "patient") &&
+           option_given(t->line, "confidentiality");
 }
 
 static enum err conflict(struct tool *t, const struct record_row *row, uint64_t base)
@@ -171,15 +181,16 @@ static enum err conflict(struct tool *t, const struct record_row *row, uint64_t 
     char author[ID_TEXT_SIZE], time[CLOCK_TEXT_SIZE];
     id_format(author, &row->author);
     clock_format(time, row->time_ms);
-    return fail(&t->failure, ERR_CONFLICT, "version %llu is the latest (by %s at %s), not %llu", (unsigned long long)row->version,
-                author, time, (unsigned long long)base);
+    return fail(&t->failure, ERR_CONFLICT, "version %llu is the latest (by %s at %s), not %llu",
+                (unsigned long long)row->version, author, time, (unsigned long long)base);
 }
 
 static enum err show_change(struct tool *t, const struct record_row *row, struct bytes before, struct bytes after)
 {
     struct buffer lines = {0};
     output_progress_end(&t->output);
-    buffer_printf(&lines, "version %llu -> %llu:\n", (unsigned long long)row->version, (unsigned long long)row->version + 1);
+    buffer_printf(&lines, "version %llu -> %llu:\n", (unsigned long long)row->version,
+                  (unsigned long long)row->version + 1);
     difference_format(&lines, before, after);
     fwrite(lines.data, 1, lines.size, stderr);
     secret_wipe_buffer(&lines);
@@ -203,7 +214,8 @@ static enum err prepare_update(struct tool *t, struct placing *place, struct buf
     }
     if (e == OK) e = read_content(t, content, kind, 1, &place->patient);
     if (e == OK) e = reading_open_one(t, &reading, &before);
-    if (e == OK) *same = bytes_equal(buffer_bytes(&before), buffer_bytes(content)) && place->conf == reading.rows[0].conf;
+    if (e == OK)
+        *same = bytes_equal(buffer_bytes(&before), buffer_bytes(content)) && place->conf == reading.rows[0].conf;
     if (e == OK && !*same && !base) e = show_change(t, &reading.rows[0], buffer_bytes(&before), buffer_bytes(content));
     secret_wipe_buffer(&before);
     reading_end(&reading);
@@ -239,16 +251,20 @@ int command_record_update(struct tool *t)
     int exit_code = EXIT_DONE;
     enum err e = parse_record(t, &place.record, tool_operand(t, 0));
     if (e == OK) e = take_base(t, &base);
-    if (e == OK) e = says_all(t) ? prepare_blind_update(t, &place, &content, base) : prepare_update(t, &place, &content, base, &same);
+    if (e == OK)
+        e = says_all(t) ? prepare_blind_update(t, &place, &content, base)
+                        : prepare_update(t, &place, &content, base, &same);
     if (e == OK && !same) e = close_content(t, &attachment, &tag, &place, buffer_bytes(&content));
     if (e != OK) {
         exit_code = tool_failed(t);
     } else if (same) {
         exit_code = print_unchanged(t, &place);
     } else {
-        args_record_update_encode(&encoded, &(struct args_record_update){.record = place.record, .patient = place.patient,
+        args_record_update_encode(&encoded, &(struct args_record_update){.record = place.record,
+                                                                         .patient = place.patient,
                                                                          .base_version = place.version - 1,
-                                                                         .conf = place.conf, .content_tag = tag});
+                                                                         .conf = place.conf,
+                                                                         .content_tag = tag});
         exit_code = submit_record(t, ACTION_RECORD_UPDATE, &encoded, &attachment, &place);
     }
     secret_wipe_buffer(&content);
@@ -279,8 +295,9 @@ int command_record_delete(struct tool *t)
     if (e == OK) e = tool_confirm(t, "Delete this record? Its versions stay for those who may see its history.");
     if (e == OK) {
         place.version = base + 1;
-        args_record_delete_encode(&encoded, &(struct args_record_delete){.record = place.record, .patient = place.patient,
-                                                                         .base_version = base});
+        args_record_delete_encode(
+            &encoded,
+            &(struct args_record_delete){.record = place.record, .patient = place.patient, .base_version = base});
         exit_code = submit_record(t, ACTION_RECORD_DELETE, &encoded, NULL, &place);
     } else {
         exit_code = tool_failed(t);

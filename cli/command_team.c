@@ -17,10 +17,12 @@ static int assign(struct tool *t, bool remove)
     if (e == OK) e = people_resolve(t, &args.user, tool_operand(t, 1));
     if (e == OK) {
         args_team_assign_encode(&encoded, &args);
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_TEAM_ASSIGN, .args = buffer_bytes(&encoded), .purpose = purpose});
+        e = tool_submit(
+            t, &s, &(struct draft){.action = ACTION_TEAM_ASSIGN, .args = buffer_bytes(&encoded), .purpose = purpose});
     }
     if (e == OK)
-        tool_done(t, &s, columns, 2, json_pack("{s:o, s:o}", "patient", json_id(&args.patient), "user", json_id(&args.user)));
+        tool_done(t, &s, columns, 2,
+                  json_pack("{s:o, s:o}", "patient", json_id(&args.patient), "user", json_id(&args.user)));
     buffer_free(&encoded);
     submission_free(&s);
     return e == OK ? EXIT_DONE : tool_failed(t);
@@ -58,7 +60,9 @@ int command_team_list(struct tool *t)
     enum err e = people_resolve(t, &args.patient, tool_operand(t, 0));
     if (e == OK) {
         args_team_list_encode(&encoded, &args);
-        e = tool_submit(t, &s, &(struct draft){.action = ACTION_TEAM_LIST, .args = buffer_bytes(&encoded), .purpose = PURPOSE_TREATMENT});
+        e = tool_submit(
+            t, &s,
+            &(struct draft){.action = ACTION_TEAM_LIST, .args = buffer_bytes(&encoded), .purpose = PURPOSE_TREATMENT});
     }
     if (e == OK) e = print_team(t, buffer_bytes(&s.outcomes[0].answer));
     buffer_free(&encoded);

@@ -143,10 +143,11 @@ int command_user_show(struct tool *t)
 
 static enum err print_users(struct tool *t, struct bytes bytes)
 {
-    static const struct column columns[] = {{"id", "USER", COLUMN_TEXT},         {"name", "NAME", COLUMN_TEXT},
-                                            {"login", "LOGIN", COLUMN_TEXT},     {"role", "ROLE", COLUMN_TEXT},
-                                            {"hospital", "HOSPITAL", COLUMN_TEXT}, {"designation", "DESIGNATION", COLUMN_LONG},
-                                            {"status", "STATUS", COLUMN_VERDICT}};
+    static const struct column columns[] = {
+        {"id", "USER", COLUMN_TEXT},           {"name", "NAME", COLUMN_TEXT},
+        {"login", "LOGIN", COLUMN_TEXT},       {"role", "ROLE", COLUMN_TEXT},
+        {"hospital", "HOSPITAL", COLUMN_TEXT}, {"designation", "DESIGNATION", COLUMN_TEXT},
+        {"status", "STATUS", COLUMN_VERDICT}};
     struct answer answer;
     enum err e = answer_open(&answer, bytes, LIMIT_ROWS);
     json_t *rows = json_array();
@@ -263,9 +264,12 @@ int command_user_disable(struct tool *t)
     struct submission s = {0};
     struct buffer encoded = {0}, note = {0};
     const char *text = option_text(t->line, "note");
-    enum err e = text && strlen(text) > LIMIT_NOTE ? fail(&t->failure, ERR_USAGE, "a note has at most %u bytes", LIMIT_NOTE) : OK;
+    enum err e = text && strlen(text) > LIMIT_NOTE
+                     ? fail(&t->failure, ERR_USAGE, "a note has at most %u bytes", LIMIT_NOTE)
+                     : OK;
     if (e == OK) e = people_resolve(t, &args.user, tool_operand(t, 0));
-    if (e == OK) e = tool_confirm(t, args.disabled ? "Disable this user? They can do nothing then." : "Enable this user again?");
+    if (e == OK)
+        e = tool_confirm(t, args.disabled ? "Disable this user? They can do nothing then." : "Enable this user again?");
     if (e == OK) {
         args_user_disable_encode(&encoded, &args);
         if (text) buffer_append_text(&note, text);

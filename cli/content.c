@@ -120,7 +120,8 @@ static enum err fetch_shares(struct opening *o, struct share_set *set, uint32_t 
     message_shares_encode(&question, &m);
     enum err e = ask(o, &body, MESSAGE_SHARES, buffer_bytes(&question), MESSAGE_SHARED, failure);
     *set = (struct share_set){0};
-    if (e == OK) e = share_set_read(set, &o->cluster->genesis, o->reader, leaf_of(o), first, count, buffer_bytes(&body));
+    if (e == OK)
+        e = share_set_read(set, &o->cluster->genesis, o->reader, leaf_of(o), first, count, buffer_bytes(&body));
     if (e != OK && failure->code == OK) fail(failure, e, "%s sent shares that can't be read", serving_node(o));
     buffer_free(&question);
     secret_wipe_buffer(&body);

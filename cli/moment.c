@@ -50,7 +50,8 @@ static bool is_real_day(const struct tm *tm)
 
 static bool parse_date(uint64_t *out, const char *text)
 {
-    static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"};
+    static const char *const formats[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M",
+                                          "%Y-%m-%d"};
     if (strlen(text) < 10 || !isdigit((unsigned char)text[3])) return false; /* four digits of a year */
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         struct tm tm = {.tm_isdst = -1};
@@ -69,7 +70,8 @@ static bool parse_date(uint64_t *out, const char *text)
 enum err moment_parse_at(uint64_t *out, const char *text, uint64_t now_ms, struct failure *failure)
 {
     if (parse_ago(out, text, now_ms) || parse_day(out, text, now_ms) || parse_date(out, text)) return OK;
-    return fail(failure, ERR_USAGE, "'%s' is no time; write 2026-01-31, '2026-01-31 14:00', 12h, 7d, today or yesterday", text);
+    return fail(failure, ERR_USAGE,
+                "'%s' is no time; write 2026-01-31, '2026-01-31 14:00', 12h, 7d, today or yesterday", text);
 }
 
 enum err moment_parse(uint64_t *out, const char *text, struct failure *failure)

@@ -74,8 +74,8 @@ enum err err_of_reason(unsigned reason)
     case REASON_CONFLICT: return ERR_CONFLICT;
     case REASON_KEY_NOT_ACTIVE: return ERR_NOT_READY;
     case REASON_TOO_MANY_KEYS: return ERR_TOO_LARGE;
+    case REASON_UNCHANGED: return ERR_UNCHANGED;
     case REASON_NOT_A_PATIENT:
-    case REASON_UNCHANGED:
     case REASON_POLICY_INVALID:
     case REASON_FIELDS: return ERR_INVALID;
     case REASON_NOT_A_MEMBER:
@@ -278,7 +278,6 @@ static int column_flags(enum column_kind kind)
 {
     switch (kind) {
     case COLUMN_NUMBER: return SCOLS_FL_RIGHT;
-    case COLUMN_LONG: return SCOLS_FL_WRAP;
     case COLUMN_TEXT:
     case COLUMN_TIME:
     case COLUMN_YES:
@@ -296,6 +295,8 @@ static void print_table(struct output *o, const struct column *columns, size_t c
     scols_table_enable_noheadings(table, !headings);
     scols_table_enable_noencoding(table, 1); /* text_clean has done it, and shows more */
     scols_table_enable_colors(table, o->colors);
+    /* Ids must stay whole to be copied: a narrow terminal breaks lines itself. */
+    scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
     CHECK(count <= OUTPUT_COLUMNS);
     for (size_t i = 0; i < count; i++) {
         if (headings) o->widths[i] = text_width(columns[i].heading);
@@ -380,8 +381,9 @@ int output_failure(struct output *o, const struct failure *failure)
 {
     output_progress_end(o);
     const char *text = failure->text[0] ? failure->text : err_text(failure->code);
-    /* What is said about a missing key or identity says what to do already. */
-    const char *next = failure->code == ERR_NO_KEY && failure->text[0] ? "" : err_hint(failure->code);
+    /* What is said about a missing key says what to do already; who said no needs no advice. */
+    bool told = failure->text[0] && (failure->code == ERR_NO_KEY || failure->code == ERR_CANCELED);
+    const char *next = told ? "" : err_hint(failure->code);
     if (o->json) {
         json_t *text_value = json_text(bytes_text(text));
         json_t *value = json_pack("{s:s, s:i, s:o, s:s}", "error", err_name(failure->code), "code",

@@ -48,7 +48,6 @@ enum column_kind {
     COLUMN_TIME,    /* an RFC 3339 string, shown in local time */
     COLUMN_YES,     /* a boolean: "yes" or "-" */
     COLUMN_VERDICT, /* a string; green "approved", "ready" ..., red "denied", "unreachable" */
-    COLUMN_LONG,    /* a string that may be cut where the terminal is too narrow */
 };
 struct column {
     const char *key, *heading;

@@ -60,7 +60,8 @@ enum err people_resolve(struct tool *t, struct id *out, const char *text)
     if (e != OK) goto free_submission;
     e = answer_open(&answer, buffer_bytes(&s.outcomes[0].answer), 1);
     if (e == OK && answer.count == 0)
-        e = fail(&t->failure, ERR_NOT_FOUND, "there is no user with the login name '%s' (or you may not see them)", text);
+        e = fail(&t->failure, ERR_NOT_FOUND, "there is no user with the login name '%s' (or you may not see them)",
+                 text);
     if (e == OK && answer.count == 1) {
         user_row_read(&row, &answer.rows);
         e = answer.rows.error;

@@ -31,7 +31,8 @@ enum err reading_ask(struct tool *t, struct reading *r, struct args_record_read 
     seal_keypair_random(&r->reader.secret, &r->reader.public_key);
     args->reader_key = r->reader.public_key;
     args_record_read_encode(&encoded, args);
-    e = tool_submit(t, &r->submission, &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&encoded), .purpose = purpose});
+    e = tool_submit(t, &r->submission,
+                    &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&encoded), .purpose = purpose});
     buffer_free(&encoded);
     return e == OK ? take_rows(t, r) : e;
 }
@@ -68,7 +69,8 @@ static enum err take_checked(void *data, uint32_t position, struct opened_conten
     bool fits = id_equal(&row->record, &c->record) && id_equal(&row->patient, &c->patient) &&
                 id_equal(&row->author, &c->author) && row->version == c->version && row->conf == c->conf;
     if (!fits)
-        return fail(&o->failure, ERR_BAD_PROOF, "%s says another record, version, patient or author than the content itself",
+        return fail(&o->failure, ERR_BAD_PROOF,
+                    "%s says another record, version, patient or author than the content itself",
                     cluster_member_name(&o->tool->cluster, o->tool->cluster.member));
     enum err e = o->take(o->data, position, item);
     return e == OK ? OK : fail(&o->failure, e, "%s", o->tool->failure.text);
@@ -81,7 +83,8 @@ enum err reading_open(struct tool *t, struct reading *r,
     if (r->count == 0) return OK;
     enum err e = tool_collective(t);
     if (e == OK)
-        e = content_open(&t->cluster, &t->collective, &r->reader, &r->submission, 0, r->count, take_checked, &o, &t->failure);
+        e = content_open(&t->cluster, &t->collective, &r->reader, &r->submission, 0, r->count, take_checked, &o,
+                         &t->failure);
     if (e != OK && o.failure.code != OK) return fail(&t->failure, o.failure.code, "%s", o.failure.text);
     return e;
 }

@@ -31,7 +31,8 @@ enum err receipt_check_leaf(struct leaf *out, const struct genesis *genesis, str
     struct digest hash;
     leaf_hash(&hash, leaf);
     if (tree_inclusion_verify(&hash, out->index, checkpoint.size, hashes, count, &checkpoint.root) != OK)
-        return fail(failure, ERR_BAD_PROOF, "the leaf at %llu is not in the tree of %llu leaves that %u nodes co-signed",
+        return fail(failure, ERR_BAD_PROOF,
+                    "the leaf at %llu is not in the tree of %llu leaves that %u nodes co-signed",
                     (unsigned long long)out->index, (unsigned long long)checkpoint.size, genesis->quorum);
     return OK;
 }

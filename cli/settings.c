@@ -80,7 +80,8 @@ static enum err read_file(struct settings *s, const char *file, struct failure *
     for (int i = 0; i < SETTINGS; i++)
         names[i] = rows[i].name;
     const char *near = r.wrong[0] ? nearest(r.wrong, names, SETTINGS) : NULL;
-    if (near) return fail(failure, ERR_SYNTAX, "%s, line %d: no setting '%s'; did you mean '%s'?", file, line, r.wrong, near);
+    if (near)
+        return fail(failure, ERR_SYNTAX, "%s, line %d: no setting '%s'; did you mean '%s'?", file, line, r.wrong, near);
     if (r.wrong[0]) return fail(failure, ERR_SYNTAX, "%s, line %d: no setting '%s'", file, line, r.wrong);
     return fail(failure, ERR_SYNTAX, "%s, line %d: expected 'name = value'", file, line);
 }

@@ -51,7 +51,8 @@ enum err signer_read(struct signer *out, const char *path, struct failure *failu
     struct buffer text = {0};
     enum err e = file_read(&text, path, LIMIT_IDENTITY, failure);
     if (e == ERR_NOT_FOUND)
-        e = fail(failure, ERR_NO_KEY, "there is no identity file %s; make one with 'consilium key new -o %s'", path, path);
+        e = fail(failure, ERR_NO_KEY, "there is no identity file %s; make one with 'consilium key new -o %s'", path,
+                 path);
     if (e == OK) e = parse_identity(out, buffer_bytes(&text), path, failure);
     buffer_free(&text);
     return e;

@@ -111,7 +111,8 @@ static enum err receive_applied(struct sending *s, uint64_t id, struct failure *
     buffer_clear(&s->applied_body);
     buffer_append_bytes(&s->applied_body, frame.body);
     if (s->applied_body.failed) return fail(failure, ERR_NOMEM, "no memory for the answer");
-    e = frame.type == MESSAGE_APPLIED ? message_applied_decode(s->applied, buffer_bytes(&s->applied_body)) : ERR_UNEXPECTED;
+    e = frame.type == MESSAGE_APPLIED ? message_applied_decode(s->applied, buffer_bytes(&s->applied_body))
+                                      : ERR_UNEXPECTED;
     if (e == OK && s->applied->count != s->out->count) e = ERR_MALFORMED;
     return e == OK ? OK : fail(failure, ERR_BAD_PROOF, "%s sent an answer that does not fit the request: %s",
                                cluster_member_name(s->cluster, s->cluster->member), err_text(e));
@@ -141,7 +142,8 @@ static void take_applied(struct sending *s)
     }
 }
 
-static enum err decode_cosigned(struct sending *s, const struct frame *frame, uint32_t expected, struct failure *failure)
+static enum err decode_cosigned(struct sending *s, const struct frame *frame, uint32_t expected,
+                                struct failure *failure)
 {
     enum err e = ERR_UNEXPECTED;
     if (frame->type == MESSAGE_COSIGNED)
@@ -296,7 +298,8 @@ static enum err attempts(struct sending *s, struct failure *failure)
         struct failure why = {0};
         enum err e = attempt(s, &why);
         if (e == OK) return OK;
-        if (why.code != e) fail(&why, e, "%s", why.text[0] ? why.text : err_text(e)); /* never an error that reads as done */
+        if (why.text[0] == '\0') fail(&why, e, "%s", err_text(e));
+        why.code = e; /* never an error that reads as done */
         enum next next = after(s, e);
         if (next == NEXT_LIE && !note_lie(s, &why)) next = NEXT_END;
         if (next == NEXT_END || left_ms(s) == 0) {
@@ -320,19 +323,22 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
     request_token_format(token, s->out->issued_at_ms, request);
     if (s->lies > 0) return fail(failure, s->lie.code, "%s", s->lie.text);
     if (s->claimed)
-        return fail(failure, ERR_NOT_WITNESSED, "recorded at %" PRIu64 ", not yet co-signed (%s); ask later: consilium lookup %s",
+        return fail(failure, ERR_NOT_WITNESSED,
+                    "recorded at %" PRIu64 ", not yet co-signed (%s); ask later: consilium lookup %s",
                     s->out->outcomes[0].index, last->text, token);
     enum err e = submit_lookup(&found, s->cluster, s->signer, s->out->issued_at_ms, request, NULL);
     if (e == OK && found.fate == FATE_RECORDED) {
         s->out->outcomes[0].index = found.index;
-        return fail(failure, ERR_NOT_WITNESSED, "recorded at %" PRIu64 ", not yet co-signed; ask later: consilium lookup %s",
-                    found.index, token);
+        return fail(failure, ERR_NOT_WITNESSED,
+                    "recorded at %" PRIu64 ", not yet co-signed; ask later: consilium lookup %s", found.index, token);
     }
     if (e == OK && found.fate == FATE_NOT_RECORDED)
-        return fail(failure, ERR_NO_QUORUM, "not recorded, and it will not be (%s); it is safe to do it again", last->text);
-    return fail(failure, ERR_NO_QUORUM, "no answer that %u nodes back within %u s (%s). It is not known whether the request "
-                "was recorded; before doing it again, ask: consilium lookup %s", s->cluster->genesis.quorum,
-                s->cluster->timeout_ms / 1000, last->text, token);
+        return fail(failure, ERR_NO_QUORUM, "not recorded, and it will not be (%s); it is safe to do it again",
+                    last->text);
+    return fail(failure, ERR_NO_QUORUM,
+                "no answer that %u nodes back within %u s (%s). It is not known whether the request "
+                "was recorded; before doing it again, ask: consilium lookup %s",
+                s->cluster->genesis.quorum, s->cluster->timeout_ms / 1000, last->text, token);
 }
 
 static bool is_transient(const struct sending *s, enum err e) { return s->sent && after(s, e) == NEXT_NODE; }
@@ -418,10 +424,12 @@ enum err submit_lookup(struct found *out, struct cluster *cluster, const struct 
     uint32_t answers = 0, past = 0;
     for (uint32_t m = 1; m <= cluster->genesis.member_count && out->fate != FATE_RECORDED; m++) {
         struct message_found found;
-        if ((cluster->via && cluster->via != m) || lookup_at(&found, cluster, m, buffer_bytes(&question)) != OK) continue;
+        if ((cluster->via && cluster->via != m) || lookup_at(&found, cluster, m, buffer_bytes(&question)) != OK)
+            continue;
         answers++;
         if (found.found)
-            *out = (struct found){FATE_RECORDED, found.leaf_index, found.decision, found.reason, found.witnessed_time_ms, m};
+            *out = (struct found){FATE_RECORDED, found.leaf_index,        found.decision,
+                                  found.reason,  found.witnessed_time_ms, m};
         else if (found.witnessed_time_ms > issued_at_ms + LIMIT_SKEW_MS)
             past++;
     }

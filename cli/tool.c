@@ -13,8 +13,9 @@ enum err tool_cluster(struct tool *t)
     const struct settings *s = &t->settings;
     if (t->cluster_opened) return OK;
     if (!s->values[SETTING_CLUSTER])
-        return fail(&t->failure, ERR_USAGE, "which cluster? Give --cluster FILE (its genesis file), set "
-                                            "CONSILIUM_CLUSTER, or write 'cluster = FILE' into ~/.config/consilium/config");
+        return fail(&t->failure, ERR_USAGE,
+                    "which cluster? Give --cluster FILE (its genesis file), set "
+                    "CONSILIUM_CLUSTER, or write 'cluster = FILE' into ~/.config/consilium/config");
     enum err e = cluster_open(&t->cluster, s->values[SETTING_CLUSTER], s->values[SETTING_VIA], settings_timeout_ms(s),
                               &t->output, &t->failure);
     t->cluster_opened = e == OK;
@@ -86,8 +87,11 @@ enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise)
         return OK;
     }
     const char *near = nearest(code, codes + 1, sizeof codes / sizeof codes[0] - 1);
-    return fail(&t->failure, ERR_USAGE, "there is no purpose '%s'%s%s%s", code, near ? "; did you mean '" : " (TREAT, ETREAT, "
-                "HPAYMT, HOPERAT, PATRQT, PUBHLTH, HRESCH, HLEGAL, HSYSADMIN, HCOMPL)", near ? near : "", near ? "'?" : "");
+    return fail(&t->failure, ERR_USAGE, "there is no purpose '%s'%s%s%s", code,
+                near ? "; did you mean '"
+                     : " (TREAT, ETREAT, "
+                       "HPAYMT, HOPERAT, PATRQT, PUBHLTH, HRESCH, HLEGAL, HSYSADMIN, HCOMPL)",
+                near ? near : "", near ? "'?" : "");
 }
 
 /* --- submitting --- */

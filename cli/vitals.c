@@ -141,9 +141,9 @@ struct place {
 
 static void write_code(struct buffer *out, const char *indent, const struct quantity *q)
 {
-    buffer_printf(out,
-                  "%s\"code\": {\"coding\": [{\"system\": \"http://loinc.org\", \"code\": \"%s\", \"display\": \"%s\"}]}",
-                  indent, q->loinc, q->display);
+    buffer_printf(
+        out, "%s\"code\": {\"coding\": [{\"system\": \"http://loinc.org\", \"code\": \"%s\", \"display\": \"%s\"}]}",
+        indent, q->loinc, q->display);
 }
 
 static void write_quantity(struct buffer *out, const char *indent, const struct quantity *q, const char *value)

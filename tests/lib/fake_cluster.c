@@ -91,8 +91,8 @@ static void make_note(struct fake_cluster *c, struct buffer *out, enum fake_faul
     checkpoint_format(out, &checkpoint, cosigners, signatures, n);
 }
 
-static void fill_proof(struct fake_cluster *c, struct message_proof *out, struct tree_proof *proof, struct buffer *bytes,
-                       uint32_t index, enum fake_fault fault)
+static void fill_proof(struct fake_cluster *c, struct message_proof *out, struct tree_proof *proof,
+                       struct buffer *bytes, uint32_t index, enum fake_fault fault)
 {
     struct digest hashes[FAKE_HASHES];
     if (fault == FAKE_OTHER_LEAF) index = index > 1 ? index - 1 : index + 1;
@@ -165,7 +165,8 @@ static void send_cosigned(struct fake_node *n, struct connection *connection, ui
 }
 
 /* The create entries of a patient, or the one of a record: what a read opens, in order. */
-static uint32_t opened_by(const struct fake_cluster *c, uint32_t out[static FAKE_LEAVES], const struct args_record_read *read)
+static uint32_t opened_by(const struct fake_cluster *c, uint32_t out[static FAKE_LEAVES],
+                          const struct args_record_read *read)
 {
     uint32_t count = 0;
     for (uint32_t i = 1; i < c->leaf_count; i++) {
@@ -277,7 +278,8 @@ static void answer_lookup(struct fake_node *n, struct connection *connection, ui
     CHECK(message_lookup_decode(&m, body) == OK);
     uint32_t index = n->cluster->forgets ? 0 : find_request(n->cluster, &m.request);
     uint64_t time_ms = n->cluster->witnessed_time_ms ? n->cluster->witnessed_time_ms : clock_wall_ms();
-    message_found_encode(&out, &(struct message_found){index != 0, index, index ? DECISION_APPROVED : 0, 0, time_ms, true});
+    message_found_encode(&out,
+                         &(struct message_found){index != 0, index, index ? DECISION_APPROVED : 0, 0, time_ms, true});
     reply(connection, id, MESSAGE_FOUND, &out);
 }
 
@@ -336,8 +338,8 @@ static struct fake_item item_of(const struct fake_cluster *c, uint32_t entry)
 }
 
 /* The read's arguments and what it opens. */
-static uint32_t load_read(const struct fake_cluster *c, struct args_record_read *read, uint32_t entries[static FAKE_LEAVES],
-                          uint64_t index)
+static uint32_t load_read(const struct fake_cluster *c, struct args_record_read *read,
+                          uint32_t entries[static FAKE_LEAVES], uint64_t index)
 {
     struct leaf leaf;
     CHECK(index < c->leaf_count && leaf_decode(&leaf, buffer_bytes(&c->leaves[index].bytes)) == OK);
@@ -375,8 +377,8 @@ static void answer_content(struct fake_node *n, struct connection *connection, u
     buffer_free(&ciphertext);
 }
 
-static void make_share(struct fake_cluster *c, struct share_item *out, uint32_t holder, uint32_t entry, uint64_t leaf_index,
-                       bool proof)
+static void make_share(struct fake_cluster *c, struct share_item *out, uint32_t holder, uint32_t entry,
+                       uint64_t leaf_index, bool proof)
 {
     struct fake_item item = item_of(c, entry);
     struct tdh2_share share = {.leaf_index = leaf_index, .label = item.label, .epoch = 1, .node = holder};
@@ -508,8 +510,9 @@ static void listen_on(struct fake_cluster *c, uint32_t member, char address[stat
     void (*const on_frames[])(struct connection *, const struct frame *, void *) = {on_frame_1, on_frame_2, on_frame_3,
                                                                                     on_frame_4};
     struct fake_node *n = &c->nodes[member];
-    struct listener_handler handler = {.alpn = TLS_ALPN_CLIENT,
-                                       .events = {.on_open = on_open, .on_frame = on_frames[member - 1], .on_close = on_close}};
+    struct listener_handler handler = {
+        .alpn = TLS_ALPN_CLIENT,
+        .events = {.on_open = on_open, .on_frame = on_frames[member - 1], .on_close = on_close}};
     struct address any;
     struct failure failure;
     *n = (struct fake_node){.cluster = c, .member = member, .tls = identity_context(member - 1, 0)};
@@ -554,9 +557,13 @@ static void activate_key(struct fake_cluster *c)
     args.key = c->commitments.points[0];
     memcpy(args.verification, verification, sizeof verification);
     args_key_activate_encode(&encoded, &args);
-    struct operation op = {.cluster = c->genesis.cluster, .request_id = random_id(), .issued_at_ms = SAMPLE_TIME,
-                           .actor = {ACTOR_NODE, c->genesis.members[0].id, key_id_of(&c->genesis.members[0].keys.message)},
-                           .action = ACTION_KEY_ACTIVATE, .args = buffer_bytes(&encoded)};
+    struct operation op = {
+        .cluster = c->genesis.cluster,
+        .request_id = random_id(),
+        .issued_at_ms = SAMPLE_TIME,
+        .actor = {ACTOR_NODE, c->genesis.members[0].id, key_id_of(&c->genesis.members[0].keys.message)},
+        .action = ACTION_KEY_ACTIVATE,
+        .args = buffer_bytes(&encoded)};
     CHECK(request_builder_add(&builder, &op, (struct bytes){0}) == OK);
     CHECK(request_builder_sign(&signed_request, &builder, &c->secrets[1].message) == OK);
     CHECK(request_decode(&request, buffer_bytes(&signed_request)) == OK);

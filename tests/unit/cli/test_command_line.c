@@ -8,9 +8,11 @@
 #include "tests/lib/dies.h"
 #include "tests/lib/unit.h"
 
-static const struct option_row common[] = {
-    {.name = "json", .help = "j"}, {.name = "cluster", .value = "FILE", .help = "c"}, {.name = "help", .letter = 'h', .help = "h"},
-    {.name = "version", .help = "v"}, {0}};
+static const struct option_row common[] = {{.name = "json", .help = "j"},
+                                           {.name = "cluster", .value = "FILE", .help = "c"},
+                                           {.name = "help", .letter = 'h', .help = "h"},
+                                           {.name = "version", .help = "v"},
+                                           {0}};
 
 static const struct command commands[] = {
     {.name = "status", .operands = "", .summary = "s", .example = "status"},

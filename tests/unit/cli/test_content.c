@@ -28,14 +28,21 @@ static const size_t sizes[RECORDS] = {9, 0, 33};
 
 static void create_record(unsigned n)
 {
-    struct record_context context = {.cluster = fake.genesis.cluster, .patient = sample_id(9), .record = sample_id(20 + n),
-                                     .version = 1, .conf = CONF_NORMAL, .author = signer.user};
+    struct record_context context = {.cluster = fake.genesis.cluster,
+                                     .patient = sample_id(9),
+                                     .record = sample_id(20 + n),
+                                     .version = 1,
+                                     .conf = CONF_NORMAL,
+                                     .author = signer.user};
     struct buffer content = {0}, args = {0};
     struct submission s = {0};
     assert_int_equal(content_close(&content, &key, &context, bytes_of(texts[n], sizes[n]), &failure), OK);
     args_record_create_encode(&args, &(struct args_record_create){.record = context.record, .patient = context.patient,
                                                                   .kind = bytes_text("Note"), .conf = CONF_NORMAL});
-    struct draft draft = {.action = ACTION_RECORD_CREATE, .args = buffer_bytes(&args), .attached = true, .attachment = buffer_bytes(&content)};
+    struct draft draft = {.action = ACTION_RECORD_CREATE,
+                          .args = buffer_bytes(&args),
+                          .attached = true,
+                          .attachment = buffer_bytes(&content)};
     assert_int_equal(submit(&s, &cluster, &signer, &draft, 1, &failure), OK);
     submission_free(&s);
     buffer_free(&args);
@@ -46,9 +53,13 @@ static void read_chart(void)
 {
     struct buffer args = {0};
     seal_keypair_random(&reader.secret, &reader.public_key);
-    args_record_read_encode(&args, &(struct args_record_read){.patient = sample_id(9), .reader_key = reader.public_key, .limit = LIMIT_OPENED});
+    args_record_read_encode(
+        &args,
+        &(struct args_record_read){.patient = sample_id(9), .reader_key = reader.public_key, .limit = LIMIT_OPENED});
     submission_free(&reading);
-    assert_int_equal(submit(&reading, &cluster, &signer, &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&args)}, 1, &failure), OK);
+    assert_int_equal(submit(&reading, &cluster, &signer,
+                            &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&args)}, 1, &failure),
+                     OK);
     buffer_free(&args);
 }
 
@@ -151,7 +162,8 @@ static void test_one_holder_lies(void **state)
             char name[20];
             snprintf(name, sizeof name, "node-%u gave a wrong", liar);
             bool asked = liar <= 3; /* node 1 asks itself, 2 and 3 first */
-            if ((strstr(said, name) != NULL) != (cases[i].named && asked)) fail_msg("fault %d of %u said: %s", cases[i].fault, liar, said);
+            if ((strstr(said, name) != NULL) != (cases[i].named && asked))
+                fail_msg("fault %d of %u said: %s", cases[i].fault, liar, said);
             /* Once is enough, and nobody else is blamed. */
             char *first = strstr(said, "gave a wrong");
             assert_true(!first || !strstr(first + 1, "gave a wrong"));
@@ -221,7 +233,8 @@ static void test_closing(void **state)
                                      .version = 1, .conf = CONF_NORMAL, .author = signer.user};
     struct buffer one = {0}, two = {0};
     uint8_t *large = calloc(1, LIMIT_RECORD + 1);
-    assert_int_equal(content_close(&one, &key, &context, bytes_of(large, LIMIT_RECORD + 1), &failure), ERR_RECORD_TOO_LARGE);
+    assert_int_equal(content_close(&one, &key, &context, bytes_of(large, LIMIT_RECORD + 1), &failure),
+                     ERR_RECORD_TOO_LARGE);
     assert_int_equal(content_close(&one, &key, &context, bytes_of(large, LIMIT_RECORD), &failure), OK);
     assert_true(one.size <= LIMIT_ATTACHMENT - 64);
     buffer_clear(&one);

@@ -82,8 +82,8 @@ static void capture(void (*call)(struct output *o), bool json)
 
 static json_t *two_rows(void)
 {
-    return json_pack("[{s:s, s:i, s:b}, {s:s, s:i, s:b, s:s}]", "name", "\x1b[31mevil", "count", 5, "yes", 1, "name", "b",
-                     "count", 12345, "yes", 0, "other", "x");
+    return json_pack("[{s:s, s:i, s:b}, {s:s, s:i, s:b, s:s}]", "name", "\x1b[31mevil", "count", 5, "yes", 1, "name",
+                     "b", "count", 12345, "yes", 0, "other", "x");
 }
 
 static const struct column columns[] = {{"name", "NAME", COLUMN_TEXT}, {"count", "COUNT", COLUMN_NUMBER},
@@ -91,7 +91,10 @@ static const struct column columns[] = {{"name", "NAME", COLUMN_TEXT}, {"count",
 
 static void print_rows(struct output *o) { output_rows(o, columns, 4, two_rows(), "nothing"); }
 static void print_none(struct output *o) { output_rows(o, columns, 4, json_array(), "nothing at all"); }
-static void print_fields(struct output *o) { output_fields(o, columns, 4, json_pack("{s:s, s:i}", "name", "x", "count", 3)); }
+static void print_fields(struct output *o)
+{
+    output_fields(o, columns, 4, json_pack("{s:s, s:i}", "name", "x", "count", 3));
+}
 
 static void test_tables(void **state)
 {
@@ -119,7 +122,7 @@ static void test_tables(void **state)
 
 static void print_followed(struct output *o)
 {
-    static const struct column two[] = {{"a", "A", COLUMN_TEXT}, {"b", "B", COLUMN_LONG}};
+    static const struct column two[] = {{"a", "A", COLUMN_TEXT}, {"b", "B", COLUMN_TEXT}};
     output_rows(o, two, 2, json_pack("[{s:s, s:s}]", "a", "a longer one", "b", "x"), NULL);
     output_more_rows(o, two, 2, json_pack("[{s:s, s:s}]", "a", "short", "b", "y"));
     output_more_rows(o, two, 2, json_array());
@@ -148,7 +151,8 @@ static void test_failures(void **state)
     capture(print_failure, false);
     assert_int_equal(exit_code, EXIT_CONFLICT);
     assert_string_equal(printed[0], "");
-    assert_string_equal(printed[1], "consilium: it \\x1b[2J changed\n  next: show the latest version, then try again\n");
+    assert_string_equal(printed[1],
+                        "consilium: it \\x1b[2J changed\n  next: show the latest version, then try again\n");
     capture(print_failure, true);
     json_t *back = json_loads(printed[1], 0, NULL);
     assert_string_equal(json_string_value(json_object_get(back, "error")), "ERR_CONFLICT");

@@ -88,8 +88,8 @@ static void test_done(void **state)
 static void test_failing_nodes(void **state)
 {
     (void)state;
-    static const enum fake_fault faults[] = {FAKE_SILENT, FAKE_NO_QUORUM, FAKE_SWALLOWS, FAKE_DIES_BEFORE, FAKE_DIES_AFTER,
-                                             FAKE_DIES_APPLIED, FAKE_NOT_WITNESSED};
+    static const enum fake_fault faults[] = {FAKE_SILENT,     FAKE_NO_QUORUM,    FAKE_SWALLOWS,     FAKE_DIES_BEFORE,
+                                             FAKE_DIES_AFTER, FAKE_DIES_APPLIED, FAKE_NOT_WITNESSED};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         uint32_t before = leaves_of_mine();
         cluster_drop(&cluster);
@@ -217,7 +217,9 @@ static void test_greetings(void **state)
     static const struct {
         enum fake_fault fault;
         enum err code;
-    } cases[] = {{FAKE_OTHER_CLUSTER, ERR_OTHER_CLUSTER}, {FAKE_OTHER_NODE, ERR_WRONG_PEER}, {FAKE_OTHER_NUMBERS, ERR_OTHER_CLUSTER}};
+    } cases[] = {{FAKE_OTHER_CLUSTER, ERR_OTHER_CLUSTER},
+                 {FAKE_OTHER_NODE, ERR_WRONG_PEER},
+                 {FAKE_OTHER_NUMBERS, ERR_OTHER_CLUSTER}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         cluster_drop(&cluster);
         fake_cluster_fault(&fake, 0, cases[i].fault);

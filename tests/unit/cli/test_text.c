@@ -47,9 +47,24 @@ static void test_moments_elsewhere(void **state)
 static void test_no_moments(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "x", "12", "h", "12x", "12hh", "-12h", "1234567s", "2026", "26-01-31", "2026-13-01",
-                                      "2026-02-29", "2026-04-31", "2026-01-31 25:00", "2026-01-31x", "2026-01-31 14:00ZZ",
-                                      "tomorrow", "999999w"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "12",
+                                      "h",
+                                      "12x",
+                                      "12hh",
+                                      "-12h",
+                                      "1234567s",
+                                      "2026",
+                                      "26-01-31",
+                                      "2026-13-01",
+                                      "2026-02-29",
+                                      "2026-04-31",
+                                      "2026-01-31 25:00",
+                                      "2026-01-31x",
+                                      "2026-01-31 14:00ZZ",
+                                      "tomorrow",
+                                      "999999w"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (moment(bad[i]) != 0) fail_msg("'%s' was taken", bad[i]);
 }
@@ -108,8 +123,9 @@ int main(void)
     setenv("TZ", "UTC", 1);
     tzset();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moments),     cmocka_unit_test(test_moments_elsewhere), cmocka_unit_test(test_no_moments),
-        cmocka_unit_test(test_differences), cmocka_unit_test(test_large_differences), cmocka_unit_test(test_what_is_text),
+        cmocka_unit_test(test_moments),           cmocka_unit_test(test_moments_elsewhere),
+        cmocka_unit_test(test_no_moments),        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_large_differences), cmocka_unit_test(test_what_is_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

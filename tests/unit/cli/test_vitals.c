@@ -159,8 +159,9 @@ static void test_refused(void **state)
 static void test_bounds(void **state)
 {
     (void)state;
-    static const char *const good[] = {"temperature=20", "temperature=46", "oxygen_saturation=100", "weight=0.2", "weight=700",
-                                       "respiratory_rate=1", "height=280", "bmi=22.5", "head_circumference=34.5"};
+    static const char *const good[] = {"temperature=20", "temperature=46", "oxygen_saturation=100",
+                                       "weight=0.2",     "weight=700",     "respiratory_rate=1",
+                                       "height=280",     "bmi=22.5",       "head_circumference=34.5"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct buffer text = {0};
         const char *kind;

@@ -62,8 +62,9 @@ static void fill_shared(struct buffer *out)
 
 static void fill_share_box(struct buffer *out)
 {
-    struct share_item items[2] = {{.label = sample_digest(1), .epoch = 1, .share = {9}},
-                                  {.label = sample_digest(2), .epoch = 300, .share = {8}, .has_proof = true, .proof = {7}}};
+    struct share_item items[2] = {
+        {.label = sample_digest(1), .epoch = 1, .share = {9}},
+        {.label = sample_digest(2), .epoch = 300, .share = {8}, .has_proof = true, .proof = {7}}};
     share_box_encode(out, &(struct share_box){.leaf_index = 40, .first = 2, .member = 3, .count = 2, .items = items});
 }
 
@@ -72,9 +73,15 @@ static bool sample_small(struct buffer *out, uint32_t type)
     struct id id = sample_id(7);
     switch (type) {
     case MESSAGE_HELLO: message_hello_encode(out, &(struct message_hello){1, bytes_text("test")}); return true;
-    case MESSAGE_SUBMIT: message_submit_encode(out, &(struct message_submit){bytes_text("request"), WAIT_COSIGNED}); return true;
-    case MESSAGE_FAILED: message_failed_encode(out, &(struct message_failed){ERR_BUSY, bytes_text("busy"), 250}); return true;
-    case MESSAGE_LOOKUP: message_lookup_encode(out, &(struct message_lookup){ACTOR_USER, id, SAMPLE_TIME, id}); return true;
+    case MESSAGE_SUBMIT:
+        message_submit_encode(out, &(struct message_submit){bytes_text("request"), WAIT_COSIGNED});
+        return true;
+    case MESSAGE_FAILED:
+        message_failed_encode(out, &(struct message_failed){ERR_BUSY, bytes_text("busy"), 250});
+        return true;
+    case MESSAGE_LOOKUP:
+        message_lookup_encode(out, &(struct message_lookup){ACTOR_USER, id, SAMPLE_TIME, id});
+        return true;
     case MESSAGE_FOUND:
         message_found_encode(out, &(struct message_found){true, 5, DECISION_DENIED, REASON_SCOPE, SAMPLE_TIME, true});
         return true;
@@ -111,7 +118,8 @@ static bool sample_message(struct buffer *out, uint32_t type)
         message_consistent_encode(out, &(struct message_consistent){2, {sample_digest(1), sample_digest(2)}});
         return true;
     case MESSAGE_KEY:
-        message_key_encode(out, &(struct message_key){bytes_text("leaf"), 30, 1, {sample_digest(5)}, bytes_text("note")});
+        message_key_encode(out,
+                           &(struct message_key){bytes_text("leaf"), 30, 1, {sample_digest(5)}, bytes_text("note")});
         return true;
     case MESSAGE_WELCOME:
         message_welcome_encode(out, &(struct message_welcome){sample_id(1), 2, sample_digest(1), SAMPLE_TIME, 4, 1, 3,
