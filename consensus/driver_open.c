@@ -308,7 +308,11 @@ void driver_recovered(struct driver *d)
         d->recover_to = 0;
     }
     if (d->ticks - d->recover_since < 80) return;
-    if (d->recover_to == 0) d->recover_to = status.checked > status.commit ? status.checked : status.commit;
+    /* Also what the leader committed beyond our log: by copies that we had, and lost. */
+    if (d->recover_to == 0) {
+        d->recover_to = status.checked > status.commit ? status.checked : status.commit;
+        if (status.leader_commit > d->recover_to) d->recover_to = status.leader_commit;
+    }
     if (raft_term_of(d->raft, status.commit) != status.term || status.persisted < d->recover_to) return;
     struct job *job = xcalloc(1, sizeof *job);
     job->kind = LOG_JOB_RECOVERED;

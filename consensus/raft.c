@@ -302,6 +302,7 @@ void raft_status_get(const struct raft *r, struct raft_status *out)
         .last = raft_log_position(&r->log, r->log.last),
         .persisted = r->persisted,
         .checked = r->role == RAFT_LEADER ? r->log.last : r->checked,
+        .leader_commit = r->role == RAFT_LEADER ? r->commit : r->leader_commit,
         .floor = r->floor,
         .compacted = r->log.compacted,
         .snapshot = r->snapshot,

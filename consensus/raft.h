@@ -66,8 +66,15 @@
  *
  * A DAMAGED log (a hole that is no torn tail): start the core with the intact
  * prefix and raft_set_may_vote(false); the leader sees that the node lost what
- * it once acknowledged and sends it again; may_vote(true) once persisted >= the
- * last index that the log ever held.
+ * it once acknowledged and sends it again. It may vote again as soon as either
+ *   - persisted >= the last index that the log ever held, or
+ *   - it follows a leader of a higher term than its own at the damage, and the
+ *     commit index is of that term and durable here: that leader was elected
+ *     without its vote, so it has all that could have been committed by the lost copies.
+ * (Only the first would leave a node voteless for long if what it lost was never
+ * committed. A leader of the same term may still count the lost copies until it
+ * has heard of the loss, so with nothing but that to go by, wait until persisted
+ * reaches the leader_commit heard after a while of following it.)
  */
 #ifndef CONSENSUS_RAFT_H
 #define CONSENSUS_RAFT_H
@@ -408,6 +415,7 @@ struct raft_status {
     struct raft_position last;
     raft_index persisted; /* durable in the own log */
     raft_index checked;   /* checked against this term's leader (a leader: last) */
+    raft_index leader_commit; /* the highest commit index that this term's leader told, perhaps beyond our log */
     raft_index floor;     /* as set */
     struct raft_position compacted;
     raft_index snapshot;   /* offered */

@@ -14,6 +14,7 @@ static enum err note_leader(struct raft *r, const struct raft_message *m)
     if (r->role == RAFT_LEADER || (r->leader && r->leader != m->from)) return ERR_UNEXPECTED;
     if (r->role != RAFT_FOLLOWER) raft_become_follower(r, r->term, m->from);
     r->leader = m->from;
+    r->leader_commit = index_max(r->leader_commit, m->commit);
     r->election_elapsed = 0;
     return OK;
 }

@@ -177,6 +177,7 @@ struct raft {
     /* follower */
     raft_index checked; /* agrees with this term's leader up to here */
     raft_index acknowledged; /* the match last told to it */
+    raft_index leader_commit; /* as told in this term, not clamped */
     bool installing;
     struct raft_install install;
     raft_term install_term; /* when offered */

@@ -86,6 +86,8 @@ void disk_write(struct world *w, struct disk *d, const struct write *write, size
     for (size_t i = 0; i < write->entry_count && i + 3 < parts; i++) append(w, d, &write->entries[i]);
 }
 
+void disk_damage(struct disk *d, size_t count) { cut_log(d, d->log_count - count); }
+
 void disk_compact(struct disk *d, raft_index index, const struct raft_config *config)
 {
     CHECK(index >= d->base.index && index <= disk_last(d) && index <= d->state.position.index);

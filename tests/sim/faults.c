@@ -90,12 +90,14 @@ void plan_draw(struct world *w)
     p->batch = 1 + (unsigned)sim_below(w, 8);
     p->payload = sim_chance(w, 500) ? 1 : 1 + (unsigned)sim_below(w, 300);
     p->torn = sim_chance(w, 800);
+    p->damage = some(w, 150, 300);
     p->members = some(w, 300, 300);
     if (sim_chance(w, 250)) draw_churn(w);
     if (sim_chance(w, 150)) draw_members(w);
     if (sim_chance(w, 200)) draw_laggards(w);
     p->nodes = p->members ? SIM_NODES : p->voters;
-    if (!p->members) p->stay_down = (unsigned)sim_below(w, (p->voters - 1) / 2 + 1);
+    if (p->members) p->damage = 0; /* two voters, one of them without a vote: nobody could go on */
+    if (!p->members && !p->damage) p->stay_down = (unsigned)sim_below(w, (p->voters - 1) / 2 + 1);
 }
 
 /* ---- picking ---- */
@@ -187,7 +189,7 @@ static void change_settings(struct world *w)
     if (sim_chance(w, 500))
         raft_set_may_lead(n->raft, on);
     else
-        raft_set_may_vote(n->raft, on);
+        raft_set_may_vote(n->raft, on && !n->recover_to);
     node_handle_ready(w, n);
 }
 
@@ -281,8 +283,7 @@ void faults_heal(struct world *w)
         n->disk_stalled_until = 0;
         if (!n->raft && down++ < p->stay_down) continue;
         if (!n->raft) node_start(w, n);
-        raft_set_may_lead(n->raft, true);
-        raft_set_may_vote(n->raft, true);
+        node_settle(n);
         node_handle_ready(w, n);
     }
 }

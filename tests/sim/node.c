@@ -39,6 +39,7 @@ void node_start(struct world *w, struct node *n)
     raft_blob_release(manifest);
     free((void *)(uintptr_t)state.runs);
     free((void *)(uintptr_t)state.configs);
+    if (n->recover_to) raft_set_may_vote(n->raft, false);
     n->applied = n->disk.state;
     n->apply_to = state.applied;
     n->apply_scheduled = n->installing = false;
@@ -63,11 +64,47 @@ static void tear(struct world *w, struct node *n)
     n->write_count = 0;
 }
 
+/* The log's end is lost, and the node knows that it is. One disk at a time: a lost
+ * disk counts like a node that is down. */
+static void damage(struct world *w, struct node *n)
+{
+    for (unsigned id = 1; id <= w->plan.nodes; id++)
+        if (w->nodes[id].recover_to) return;
+    size_t lost = sim_below(w, n->disk.log_count + 1);
+    if (!lost) return;
+    n->recover_to = disk_last(&n->disk);
+    n->recover_term = n->disk.term;
+    disk_damage(&n->disk, lost);
+    w->totals->damages++;
+    sim_trace(w, "disk %u loses %zu entries up to %llu", n->id, lost, (unsigned long long)n->recover_to);
+}
+
+/* As consensus/raft.h says of a damaged log. */
+static void recover(struct world *w, struct node *n)
+{
+    struct raft_status s;
+    if (!n->recover_to) return;
+    raft_status_get(n->raft, &s);
+    bool refilled = s.persisted >= n->recover_to;
+    bool followed = s.term > n->recover_term && raft_term_of(n->raft, s.commit) == s.term && s.persisted >= s.commit;
+    if (!refilled && !followed) return;
+    sim_trace(w, "node %u has made up for its damage", n->id);
+    n->recover_to = 0;
+    raft_set_may_vote(n->raft, true);
+}
+
+void node_settle(struct node *n)
+{
+    raft_set_may_lead(n->raft, true);
+    raft_set_may_vote(n->raft, n->recover_to == 0);
+}
+
 void node_crash(struct world *w, struct node *n)
 {
     CHECK(n->raft);
     sim_trace(w, "node %u crashes with %zu writes under way", n->id, n->write_count);
     tear(w, n);
+    if (!w->healed && sim_chance(w, w->plan.damage)) damage(w, n);
     raft_free(n->raft);
     n->raft = NULL;
     n->incarnation++;
@@ -182,6 +219,7 @@ void node_handle_ready(struct world *w, struct node *n)
 /* Mostly takes the ready at once; sometimes several events come before it is taken. */
 static void after_call(struct world *w, struct node *n)
 {
+    recover(w, n);
     oracle_step(w, n);
     if (!sim_chance(w, 150)) node_handle_ready(w, n);
 }

@@ -107,6 +107,7 @@ static void check_leader(struct world *w, struct node *n, const struct raft_stat
 
 static bool durable_on(const struct node *n, raft_index index, raft_term term)
 {
+    if (n->recover_to >= index) return true; /* said so truly, and lost it since */
     return disk_term_at(&n->disk, index) == term || n->disk.state.position.index >= index;
 }
 

@@ -64,6 +64,8 @@ void write_free(struct write *write);
 raft_index disk_last(const struct disk *d);
 raft_term disk_term_at(const struct disk *d, raft_index index); /* 0: not there */
 const struct raft_entry *disk_entry(const struct disk *d, raft_index index); /* NULL: not there */
+/* Loses up to `count` durable entries at the end. */
+void disk_damage(struct disk *d, size_t count);
 void disk_compact(struct disk *d, raft_index index, const struct raft_config *config);
 /* What a start finds; brings log and state together as raft.h says. The arrays are the caller's to free. */
 void disk_recover(struct disk *d, struct raft_state *out, const struct raft_config *genesis);
@@ -84,6 +86,8 @@ struct node {
     uint64_t tick_us;
     bool installing;
     struct state install;
+    raft_index recover_to; /* the log lost durable entries up to here, 0: none: no vote yet */
+    raft_term recover_term; /* when that happened */
     /* for the oracle */
     struct raft_status before;
     raft_index commit_seen;
@@ -99,6 +103,7 @@ void node_apply(struct world *w, struct node *n);
 void node_install_done(struct world *w, struct node *n);
 void node_handle_ready(struct world *w, struct node *n); /* after any call into the core */
 void node_sync_state(struct world *w, struct node *n, bool compact);
+void node_settle(struct node *n); /* may vote and lead as it should */
 void node_propose(struct world *w, struct node *n, unsigned count);
 
 /* ---- world.c ---- */
@@ -135,11 +140,12 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     unsigned crash, crash_leader, crash_new_leader, lonely_leader, restart, partition, heal_links, stall, sync, transfer, members, settings, peer_lost;
     unsigned batch, payload;
     bool torn;
+    unsigned damage; /* a crash that loses durable entries, of one node at a time */
     unsigned stay_down; /* nodes that come back only after the others went on */
 };
 
 struct totals {
-    uint64_t seeds, events, messages, elections, leaders, committed, crashes, installs, configs, transfers,
+    uint64_t seeds, events, messages, elections, leaders, committed, crashes, installs, configs, transfers, damages,
         conflicts, truncations, reads;
 };
 

@@ -168,10 +168,11 @@ static void print_totals(const struct totals *t, uint64_t longest, double second
            (unsigned long long)t->seeds, seconds, (double)t->seeds / (seconds > 0 ? seconds : 1),
            (unsigned long long)t->events, (unsigned long long)t->messages, (unsigned long long)t->committed);
     printf("  %llu elections, %llu leaders, %llu crashes, %llu truncations, %llu log reads, %llu snapshots "
-           "installed, %llu member changes, %llu transfers; slowest healing %.0f ms\n",
+           "installed, %llu member changes, %llu transfers, %llu damaged disks; slowest healing %.0f ms\n",
            (unsigned long long)t->elections, (unsigned long long)t->leaders, (unsigned long long)t->crashes,
            (unsigned long long)t->truncations, (unsigned long long)t->reads, (unsigned long long)t->installs,
-           (unsigned long long)t->configs, (unsigned long long)t->transfers, (double)longest / 1000);
+           (unsigned long long)t->configs, (unsigned long long)t->transfers,
+           (unsigned long long)t->damages, (double)longest / 1000);
 }
 
 static int usage(void)
