@@ -44,6 +44,7 @@ static void check_failed_disk(unsigned node, enum fault_call call, int number, e
 {
     struct bed_request lost, more;
     struct bed_node *failing = &bed.nodes[node];
+    assert_true(bed_await_same(&bed, 3));
     uint64_t size = failing->applied.size;
     bed_event(&bed, &lost, &doctor, 2);
     fault_arm(&failing->fault, call, 1, number);
