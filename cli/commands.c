@@ -250,6 +250,15 @@ const struct command COMMANDS[] = {
                  {.name = "follow", .letter = 'f', .help = "then go on with new entries as they come"},
                  OPTION_LIMIT("entries of one page (50)"), OPTION_CURSOR, OPTION_PURPOSE}},
 
+    {.name = "verify", .operands = "", .summary = "Check the whole ledger, of one node or of all", .run = command_verify,
+     .details = "Pulls the ledger and recomputes every hash, signature and decision from genesis, in\n"
+                "a private copy in $TMPDIR that is thrown away; then compares the root with the\n"
+                "checkpoint that k nodes co-signed, and with the one of your last verification,\n"
+                "which is kept in ~/.cache/consilium. With --all every node's entries are compared,\n"
+                "too: who holds something else is named, with the first entry that is wrong.\n"
+                "For auditors; the export is an entry of its own. Exit code 6: something is wrong.",
+     .example = "verify\nverify --all --json",
+     .options = {{.name = "all", .help = "ask every node, not one"}, OPTION_PURPOSE}},
     {.name = "policy show", .operands = "", .summary = "Show the policy in force", .run = command_policy_show,
      .example = "policy show"},
     {.name = "policy set", .operands = "FILE", .least = 1, .most = 1,

@@ -37,6 +37,7 @@ int command_record_list(struct tool *t);
 int command_event_add(struct tool *t);
 int command_import(struct tool *t);
 int command_log(struct tool *t);
+int command_verify(struct tool *t);
 int command_policy_show(struct tool *t);
 int command_policy_set(struct tool *t);
 

@@ -1,0 +1,231 @@
+#include "cli/ledger_node.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "ledger/arguments.h"
+
+#define TRIES 4            /* of one question, with new connections */
+#define PASS_MS 240000     /* a duplicate is known for 5 minutes */
+#define BUSY_TRIES 50      /* a busy node is asked again for that often */
+#define PAUSE_MS 200
+
+static void sleep_ms(uint32_t ms)
+{
+    nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
+}
+
+void export_pass_free(struct export_pass *pass)
+{
+    submission_free(&pass->submission);
+    pass->made = false;
+}
+
+/* --- being let in --- */
+
+enum err export_pass_make(struct export_pass *pass, struct failure *failure)
+{
+    struct tool *t = pass->tool;
+    struct buffer args = {0};
+    export_pass_free(pass);
+    args_ledger_export_encode(&args, &(struct args_ledger_export){0});
+    struct draft draft = {.action = ACTION_LEDGER_EXPORT, .args = buffer_bytes(&args), .purpose = pass->purpose};
+    enum err e = tool_submit(t, &pass->submission, &draft);
+    buffer_free(&args);
+    if (e != OK && failure != &t->failure) fail(failure, e, "%s", t->failure.text);
+    if (e != OK) return e;
+    pass->made = true;
+    pass->index = pass->submission.outcomes[0].index;
+    return OK;
+}
+
+static bool pass_holds(const struct export_pass *pass)
+{
+    return pass->made && clock_wall_ms() < pass->submission.issued_at_ms + PASS_MS;
+}
+
+enum err ledger_node_reach(struct ledger_node *n, struct failure *failure)
+{
+    if (!n->cluster.client) n->admitted = n->ahead = false;
+    return cluster_connect_to(&n->cluster, n->member, failure);
+}
+
+enum err ledger_node_admit(struct ledger_node *n, struct failure *failure)
+{
+    enum err e = ledger_node_reach(n, failure);
+    if (e != OK || n->admitted) return e;
+    if (!pass_holds(n->pass)) e = export_pass_make(n->pass, failure);
+    if (e == OK) e = submit_again(&n->cluster, &n->pass->submission, failure);
+    n->admitted = e == OK && n->cluster.client != NULL;
+    n->ahead = false;
+    return e;
+}
+
+/* --- asking --- */
+
+/* One answer. The body is a view until the next call. */
+static enum err receive(struct ledger_node *n, struct frame *out, uint64_t id, enum message_type expected,
+                        struct failure *failure)
+{
+    enum err e = cluster_receive(&n->cluster, out, id, n->cluster.timeout_ms, NULL, failure);
+    if (e == ERR_TIMEOUT) cluster_drop(&n->cluster); /* what comes later is nobody's */
+    if (e != OK || out->type == expected) return e;
+    return fail(failure, ERR_UNEXPECTED, "%s answered with a message of type %u", n->source.name, out->type);
+}
+
+static enum err ask_once(struct ledger_node *n, struct frame *out, bool admitted, enum message_type type,
+                         struct bytes body, enum message_type expected, struct failure *failure)
+{
+    uint64_t id;
+    enum err e = admitted ? ledger_node_admit(n, failure) : ledger_node_reach(n, failure);
+    if (e == OK) e = cluster_send(&n->cluster, &id, type, body, failure);
+    return e == OK ? receive(n, out, id, expected, failure) : e;
+}
+
+/* Whether the question is to be asked once more, after a pause. */
+static bool try_again(struct ledger_node *n, enum err e, uint32_t *tries, uint32_t *busy)
+{
+    if (e == ERR_UNAUTHORIZED && *tries == 0) { /* the pass came too late to be known */
+        n->admitted = false;
+        n->pass->made = false;
+        return ++*tries < TRIES;
+    }
+    if (!source_silent(e)) return false;
+    bool connected = n->cluster.client != NULL;
+    if (connected ? ++*busy >= BUSY_TRIES : ++*tries >= TRIES) return false;
+    sleep_ms(connected ? PAUSE_MS / 2 : PAUSE_MS);
+    return true;
+}
+
+static enum err ask(struct ledger_node *n, struct frame *out, bool admitted, enum message_type type,
+                    struct bytes body, enum message_type expected, struct failure *failure)
+{
+    uint32_t tries = 0, busy = 0;
+    enum err e;
+    do e = ask_once(n, out, admitted, type, body, expected, failure);
+    while (e != OK && try_again(n, e, &tries, &busy));
+    return e;
+}
+
+/* --- leaves --- */
+
+static void encode_leaves(struct buffer *out, uint64_t from, uint32_t most)
+{
+    message_leaves_encode(out, &(struct message_leaves){from, most});
+    CHECK(!out->failed);
+}
+
+/* The answer to what was asked ahead, if it was this. */
+static bool receive_ahead(struct ledger_node *n, struct frame *out, uint64_t from, uint32_t most)
+{
+    bool same = n->ahead && n->cluster.client && n->ahead_from == from && n->ahead_most == most;
+    n->ahead = false;
+    return same && receive(n, out, n->ahead_id, MESSAGE_LEAVES_OK, NULL) == OK;
+}
+
+static void ask_ahead(struct ledger_node *n, uint64_t from, uint64_t size, uint32_t most)
+{
+    struct buffer body = {0};
+    if (from >= size || !n->cluster.client) return;
+    encode_leaves(&body, from, most);
+    n->ahead = cluster_send(&n->cluster, &n->ahead_id, MESSAGE_LEAVES, buffer_bytes(&body), NULL) == OK;
+    n->ahead_from = from;
+    n->ahead_most = most;
+    buffer_free(&body);
+}
+
+static enum err take_answer(struct ledger_node *n, struct leaf_page *out, const struct frame *answer, uint64_t from,
+                            struct failure *failure)
+{
+    struct message_leaves_ok m;
+    buffer_clear(&n->page);
+    buffer_append_bytes(&n->page, answer->body);
+    if (n->page.failed) return fail(failure, ERR_NOMEM, "no memory for a page of the ledger");
+    enum err e = message_leaves_ok_decode(&m, n->leaves, LIMIT_LEAVES, buffer_bytes(&n->page));
+    if (e == OK && m.from != from) e = ERR_UNEXPECTED;
+    if (e != OK) return fail(failure, e, "%s sent a page of the ledger that can't be read: %s", n->source.name, err_text(e));
+    *out = (struct leaf_page){.count = m.count, .leaves = n->leaves, .ledger_size = m.ledger_size};
+    return OK;
+}
+
+static enum err node_leaves(void *data, struct leaf_page *out, uint64_t from, uint32_t most, struct failure *failure)
+{
+    struct ledger_node *n = data;
+    struct frame answer;
+    struct buffer body = {0};
+    enum err e = OK;
+    if (!receive_ahead(n, &answer, from, most)) {
+        encode_leaves(&body, from, most);
+        e = ask(n, &answer, true, MESSAGE_LEAVES, buffer_bytes(&body), MESSAGE_LEAVES_OK, failure);
+        buffer_free(&body);
+    }
+    if (e == OK) e = take_answer(n, out, &answer, from, failure);
+    if (e == OK && out->count > 0) ask_ahead(n, from + out->count, out->ledger_size, most);
+    return e;
+}
+
+/* --- the rest --- */
+
+static enum err node_checkpoint(void *data, struct buffer *note, struct failure *failure)
+{
+    struct ledger_node *n = data;
+    struct frame answer;
+    struct message_note m;
+    struct buffer question = {0};
+    message_empty_encode(&question);
+    enum err e = ask(n, &answer, false, MESSAGE_CHECKPOINT, buffer_bytes(&question), MESSAGE_NOTE, failure);
+    buffer_free(&question);
+    if (e != OK) return e;
+    e = message_note_decode(&m, answer.body);
+    if (e == OK) buffer_append_bytes(note, m.note);
+    return e == OK ? OK : fail(failure, e, "%s sent a checkpoint that can't be read: %s", n->source.name, err_text(e));
+}
+
+static enum err node_consistency(void *data, struct tree_proof *out, uint64_t old_size, uint64_t new_size,
+                                 struct failure *failure)
+{
+    struct ledger_node *n = data;
+    struct frame answer;
+    struct message_consistent m;
+    struct buffer question = {0};
+    message_consistency_encode(&question, &(struct message_consistency){old_size, new_size});
+    enum err e = ask(n, &answer, false, MESSAGE_CONSISTENCY, buffer_bytes(&question), MESSAGE_CONSISTENT, failure);
+    buffer_free(&question);
+    if (e != OK) return e;
+    e = message_consistent_decode(&m, answer.body);
+    if (e == OK && m.count > sizeof out->hashes / sizeof out->hashes[0]) e = ERR_BAD_PROOF;
+    out->count = 0;
+    for (uint32_t i = 0; e == OK && i < m.count; i++) out->hashes[out->count++] = m.hashes[i];
+    return e == OK ? OK : fail(failure, e, "%s sent a proof that can't be read: %s", n->source.name, err_text(e));
+}
+
+static bool node_wait(void *data, uint32_t waited_ms)
+{
+    const struct ledger_node *n = data;
+    if (waited_ms >= n->cluster.timeout_ms) return false;
+    sleep_ms(SOURCE_WAIT_MS);
+    return true;
+}
+
+/* --- opening --- */
+
+enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint32_t member, struct failure *failure)
+{
+    struct tool *t = pass->tool;
+    const char *name = cluster_member_name(&t->cluster, member);
+    *n = (struct ledger_node){.pass = pass, .member = member};
+    n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_wait};
+    n->leaves = calloc(LIMIT_LEAVES, sizeof *n->leaves);
+    if (!n->leaves) return fail(failure, ERR_NOMEM, "no memory for the verification");
+    return cluster_open(&n->cluster, t->settings.values[SETTING_CLUSTER], name, t->cluster.timeout_ms, &t->output, failure);
+}
+
+void ledger_node_close(struct ledger_node *n)
+{
+    cluster_close(&n->cluster);
+    buffer_free(&n->page);
+    free(n->leaves);
+    *n = (struct ledger_node){0};
+}

@@ -1,0 +1,47 @@
+/* One node as a source of a ledger (cli/ledger_source.h).
+ *
+ * A node gives leaves only to a connection on which an approved ledger.export came.
+ * One such operation serves all nodes of an audit: the others are sent the same
+ * signed bytes, which they know as a duplicate, and who asked by them. */
+#ifndef CLI_LEDGER_NODE_H
+#define CLI_LEDGER_NODE_H
+
+#include "cli/ledger_source.h"
+#include "cli/tool.h"
+
+/* The ledger.export operation that the nodes are shown. Zero-initialise. */
+struct export_pass {
+    struct tool *tool;
+    enum purpose purpose;
+    bool made;
+    uint64_t index; /* its entry */
+    struct submission submission;
+};
+/* Makes it, through whichever node answers: an operation, with its entry.
+ * ERR_DENIED: this identity may not export. */
+enum err export_pass_make(struct export_pass *pass, struct failure *failure);
+void export_pass_free(struct export_pass *pass);
+
+struct ledger_node {
+    struct ledger_source source; /* its data is this struct */
+    struct cluster cluster;      /* connects to this node only */
+    struct export_pass *pass;
+    uint32_t member;
+    bool admitted; /* this connection has shown the pass */
+    struct buffer page; /* the answer that the last page's views point into */
+    struct bytes *leaves;
+    /* The next page, asked for while the last one is worked on. */
+    bool ahead;
+    uint64_t ahead_id, ahead_from;
+    uint32_t ahead_most;
+};
+
+/* No connection yet. Close in every case. */
+enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint32_t member, struct failure *failure);
+void ledger_node_close(struct ledger_node *n);
+/* Connects. */
+enum err ledger_node_reach(struct ledger_node *n, struct failure *failure);
+/* Connects and shows the pass; a new one when it is too old. */
+enum err ledger_node_admit(struct ledger_node *n, struct failure *failure);
+
+#endif
