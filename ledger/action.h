@@ -42,6 +42,7 @@
  *                one record, or with an empty record the latest versions of all of a patient's records (a chart),
  *                at most `limit` (1..LIMIT_OPENED) from `cursor`. Versions above the allowed conf are left out.
  *                row: [record, version, patient, kind, conf, author, time_ms, leaf_index, content_size]
+ *                content_size: bytes of the plaintext; 0 when it was erased
  *                What this leaf opens is fixed by apply; content and shares are asked for by leaf index.
  * record.history [record]        row: [version, author, time_ms, conf, leaf_index, deleted (bool), content_tag]
  * record.copy    [source, source_version, record, patient, kind, conf, content_tag]  attachment: content (encrypted anew)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "crypto/aead.h"
 #include "ledger/fields.h"
 #include "ledger/rules.h"
 
@@ -372,7 +373,7 @@ static void row_of_read(struct step *step, struct answer *answer, const struct o
     pack_id(rows, &version.author);
     pack_uint(rows, version.time_ms);
     pack_uint(rows, version.index);
-    pack_uint(rows, here ? info.ciphertext_size : 0);
+    pack_uint(rows, here && info.ciphertext_size >= AEAD_TAG_SIZE ? info.ciphertext_size - AEAD_TAG_SIZE : 0);
     answer->count++;
 }
 
