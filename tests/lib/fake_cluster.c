@@ -490,7 +490,8 @@ static void take_frame(struct fake_node *n, struct connection *connection, const
     static struct fake_node *node_##i;                                                             \
     static void on_frame_##i(struct connection *connection, const struct frame *frame, void *data) \
     {                                                                                              \
-        if (node_##i->fault != FAKE_SILENT) take_frame(node_##i, connection, frame, data != NULL); \
+        FAKE_LOCKED(node_##i->cluster, if (node_##i->fault != FAKE_SILENT)                         \
+                                           take_frame(node_##i, connection, frame, data != NULL)); \
     }
 NODE_CALLBACKS(1)
 NODE_CALLBACKS(2)
@@ -608,6 +609,7 @@ void fake_cluster_start(struct fake_cluster *c, uint32_t faulty)
 {
     struct buffer leaf = {0};
     *c = (struct fake_cluster){0};
+    CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
     CHECK(uv_loop_init(&c->loop) == 0 && uv_async_init(&c->loop, &c->stop, on_stop) == 0);
     c->stop.data = c;
     make_genesis(c, faulty);
@@ -632,11 +634,14 @@ void fake_cluster_end(struct fake_cluster *c)
         buffer_free(&c->leaves[i].attachment);
     }
     buffer_free(&c->genesis_text);
+    pthread_mutex_destroy(&c->lock);
     folder_remove(c->folder);
 }
 
 void fake_cluster_fault(struct fake_cluster *c, uint32_t member, enum fake_fault fault)
 {
+    pthread_mutex_lock(&c->lock);
     for (uint32_t i = 1; i <= FAKE_NODES; i++)
         if (member == 0 || member == i) c->nodes[i].fault = fault;
+    pthread_mutex_unlock(&c->lock);
 }

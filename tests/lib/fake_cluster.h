@@ -1,7 +1,7 @@
 /* Four nodes that are none: real TLS and messages on loopback ports, one ledger
  * between them that approves everything, a collective key whose shares they
  * hold. Each can be told to lie or to fail in one way, for tests of the client's
- * checks. They run on a thread of their own; change a fault only between calls. */
+ * checks. They run on a thread of their own: look at them and change them under the lock. */
 #ifndef TESTS_LIB_FAKE_CLUSTER_H
 #define TESTS_LIB_FAKE_CLUSTER_H
 
@@ -86,6 +86,7 @@ struct fake_cluster {
     bool forgets;               /* LOOKUP finds nothing */
     uint32_t denies;            /* an enum reason: what is submitted is recorded as denied for it */
 
+    pthread_mutex_t lock; /* of all above but the genesis and the keys, which stay as they are */
     uv_loop_t loop;
     uv_async_t stop;
     unsigned closed;
@@ -94,6 +95,12 @@ struct fake_cluster {
 
 void fake_cluster_start(struct fake_cluster *c, uint32_t faulty);
 void fake_cluster_end(struct fake_cluster *c);
+#define FAKE_LOCKED(c, statement)                                                                  \
+    do {                                                                                           \
+        pthread_mutex_lock(&(c)->lock);                                                            \
+        statement;                                                                                 \
+        pthread_mutex_unlock(&(c)->lock);                                                          \
+    } while (0)
 void fake_cluster_fault(struct fake_cluster *c, uint32_t member, enum fake_fault fault); /* member 0: all */
 
 #endif

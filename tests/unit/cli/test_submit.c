@@ -66,7 +66,12 @@ static void only_node(uint32_t member)
     cluster.via = member;
 }
 
-static uint32_t leaves_of_mine(void) { return fake.leaf_count - 3; } /* beside genesis, activation, close */
+static uint32_t leaves_of_mine(void)
+{
+    uint32_t count;
+    FAKE_LOCKED(&fake, count = fake.leaf_count);
+    return count - 3; /* beside genesis, activation, close */
+}
 
 static void test_done(void **state)
 {
@@ -77,7 +82,7 @@ static void test_done(void **state)
     assert_int_equal(submit_events(LIMIT_OPERATIONS / 4), OK);
     for (uint32_t i = 0; i < submission.count; i++)
         assert_int_equal(submission.outcomes[i].index, 4 + i);
-    fake.denies = REASON_SCOPE;
+    FAKE_LOCKED(&fake, fake.denies = REASON_SCOPE);
     assert_int_equal(submit_events(1), OK); /* a denial is done, too */
     assert_int_equal(submission.outcomes[0].decision, DECISION_DENIED);
     assert_int_equal(submission.outcomes[0].reason, REASON_SCOPE);
@@ -121,7 +126,7 @@ static void test_what_became_of_it(void **state)
     assert_non_null(strstr(failure.text, "not known"));
 
     /* b + 1 nodes past the five minutes without it: it will never be. */
-    fake.witnessed_time_ms = clock_wall_ms() + LIMIT_SKEW_MS + 60000;
+    FAKE_LOCKED(&fake, fake.witnessed_time_ms = clock_wall_ms() + LIMIT_SKEW_MS + 60000);
     assert_int_equal(submit_events(1), ERR_NO_QUORUM);
     assert_non_null(strstr(failure.text, "safe to do it again"));
 }
@@ -139,13 +144,13 @@ static void test_lookup(void **state)
     assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
     assert_int_equal(found.fate, FATE_RECORDED);
     assert_int_equal(found.index, 3);
-    fake.forgets = true;
+    FAKE_LOCKED(&fake, fake.forgets = true);
     assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
     assert_int_equal(found.fate, FATE_UNKNOWN);
-    fake.witnessed_time_ms = issued + LIMIT_SKEW_MS; /* not yet past */
+    FAKE_LOCKED(&fake, fake.witnessed_time_ms = issued + LIMIT_SKEW_MS); /* not yet past */
     assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
     assert_int_equal(found.fate, FATE_UNKNOWN);
-    fake.witnessed_time_ms = issued + LIMIT_SKEW_MS + 1;
+    FAKE_LOCKED(&fake, fake.witnessed_time_ms = issued + LIMIT_SKEW_MS + 1);
     cluster.via = 1; /* one node alone may lie */
     assert_int_equal(submit_lookup(&found, &cluster, &signer, issued, &request, &failure), OK);
     assert_int_equal(found.fate, FATE_UNKNOWN);
