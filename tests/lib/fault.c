@@ -1,17 +1,30 @@
 #include "tests/lib/fault.h"
 
 #include <errno.h>
+#include <pthread.h>
 
-/* Whether this call is the one to fail; sets errno. */
-static bool strikes(struct fault *f, enum fault_call call)
+/* Armed by a test while a thread of the program under test uses the disk. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool count_down(struct fault *f, enum fault_call call)
 {
     f->calls[call]++;
     if (f->which != call && !(f->which == FAULT_CALLS && call != FAULT_PREAD)) return false;
     if (f->countdown == 0 || --f->countdown > 0) return false;
     if (f->lasting) f->countdown = 1;
     f->failed++;
-    errno = f->number;
     return true;
+}
+
+/* Whether this call is the one to fail; sets errno. */
+static bool strikes(struct fault *f, enum fault_call call)
+{
+    pthread_mutex_lock(&lock);
+    bool now = count_down(f, call);
+    int number = f->number;
+    pthread_mutex_unlock(&lock);
+    if (now) errno = number;
+    return now;
 }
 
 static int fault_open(void *context, const char *path, int flags, mode_t mode)
@@ -81,9 +94,11 @@ void fault_setup(struct fault *f)
 
 void fault_arm(struct fault *f, enum fault_call which, unsigned nth, int number)
 {
+    pthread_mutex_lock(&lock);
     f->which = which;
     f->countdown = nth;
     f->number = number;
+    pthread_mutex_unlock(&lock);
 }
 
 unsigned fault_total(const struct fault *f)

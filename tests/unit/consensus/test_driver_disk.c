@@ -47,8 +47,8 @@ static void check_failed_disk(unsigned node, enum fault_call call, int number, e
     assert_true(bed_await_same(&bed, 3));
     uint64_t size = failing->applied.size;
     bed_event(&bed, &lost, &doctor, 2);
-    fault_arm(&failing->fault, call, 1, number);
     failing->fault.lasting = true;
+    fault_arm(&failing->fault, call, 1, number);
     assert_int_equal(bed_submit(&bed, &lost, node, 10000), OK);
     assert_true(bed_until(&bed, 10000, is_fatal, failing));
     assert_int_equal(failing->fatal_code, expected);
