@@ -1,7 +1,9 @@
 #include "crypto/seal.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <sodium.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "crypto/random.h"
@@ -48,10 +50,34 @@ enum err seal_box_open(struct buffer *out, const struct seal_public *public_key,
     return ERR_DECRYPT;
 }
 
+/* Nonces are drawn many at once: a system call for each costs as much as sealing a small value.
+ * They are no secrets, so they may lie here; a child of fork must not use its parent's. */
+#define NONCES_DRAWN 64
+static _Thread_local struct {
+    uint8_t bytes[NONCES_DRAWN * SEAL_NONCE];
+    size_t left;
+} nonces;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* In the child, on the one thread that lives on there. */
+static void forget_nonces(void) { nonces.left = 0; }
+
+static void guard_fork(void) { CHECK(pthread_atfork(NULL, NULL, forget_nonces) == 0); }
+
+static void next_nonce(uint8_t out[static SEAL_NONCE])
+{
+    if (nonces.left == 0) {
+        CHECK(pthread_once(&once, guard_fork) == 0);
+        random_bytes(nonces.bytes, sizeof nonces.bytes);
+        nonces.left = NONCES_DRAWN;
+    }
+    memcpy(out, nonces.bytes + --nonces.left * SEAL_NONCE, SEAL_NONCE);
+}
+
 void seal_rest(uint8_t *out, const struct seal_key *key, struct bytes plain, struct bytes additional)
 {
     uint8_t *cipher = out + SEAL_NONCE;
-    random_bytes(out, SEAL_NONCE);
+    next_nonce(out);
     CHECK(crypto_aead_xchacha20poly1305_ietf_encrypt_detached(cipher, cipher + plain.size, NULL, plain.data,
                                                               plain.size, additional.data, additional.size, NULL,
                                                               out, key->bytes) == 0);

@@ -1,4 +1,9 @@
 /* Vector: draft-irtf-cfrg-xchacha-03 appendix A.3.1. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "crypto/random.h"
 #include "crypto/seal.h"
 #include "tests/lib/unhex.h"
@@ -129,12 +134,66 @@ static void test_box_limits(void **state)
     buffer_free(&plain);
 }
 
+#define NONCES 300 /* more than are drawn at once, several times */
+
+static void collect_nonces(uint8_t out[static NONCES * SEAL_NONCE])
+{
+    static const struct seal_key key;
+    uint8_t sealed[SEAL_OVERHEAD];
+    for (size_t i = 0; i < NONCES; i++) {
+        seal_rest(sealed, &key, (struct bytes){0}, (struct bytes){0});
+        memcpy(out + i * SEAL_NONCE, sealed, SEAL_NONCE);
+    }
+}
+
+static void *collect_on_thread(void *out)
+{
+    collect_nonces(out);
+    return NULL;
+}
+
+static void collect_in_child(uint8_t out[static NONCES * SEAL_NONCE])
+{
+    int ends[2], status;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        collect_nonces(out);
+        _exit(write(ends[1], out, NONCES * SEAL_NONCE) == NONCES * SEAL_NONCE ? 0 : 1);
+    }
+    assert_int_equal(read(ends[0], out, NONCES * SEAL_NONCE), NONCES * SEAL_NONCE);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static int compare_nonces(const void *a, const void *b) { return memcmp(a, b, SEAL_NONCE); }
+
+/* Also between threads, and between a process and its child. */
+static void test_nonces_never_twice(void **state)
+{
+    static uint8_t all[4][NONCES * SEAL_NONCE];
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, collect_on_thread, all[0]), 0);
+    collect_nonces(all[1]);
+    collect_in_child(all[2]);
+    collect_nonces(all[3]);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    qsort(all, 4 * NONCES, SEAL_NONCE, compare_nonces);
+    for (size_t i = 1; i < 4 * NONCES; i++)
+        assert_true(compare_nonces(all[0] + (i - 1) * SEAL_NONCE, all[0] + i * SEAL_NONCE) != 0);
+}
+
 int main(void)
 {
     crypto_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_xchacha_vector), cmocka_unit_test(test_rest_sizes_and_places),
         cmocka_unit_test(test_rest_refuses),   cmocka_unit_test(test_nonces_differ),
+        cmocka_unit_test(test_nonces_never_twice),
         cmocka_unit_test(test_box),            cmocka_unit_test(test_box_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
