@@ -293,11 +293,12 @@ void raft_tick(struct raft *raft);
  * raft_next_index and the status' term, in the same turn of the loop. */
 enum err raft_propose(struct raft *raft, raft_index *first, struct raft_blob *const *blocks, size_t count);
 raft_index raft_next_index(const struct raft *raft);
-/* Leader: a change of members by one step: add a learner, promote a learner, demote or remove a member. In
- * force as soon as it is appended. *index as above. ERR_NOT_READY (no entry of our own term committed yet, or
- * the learner to be promoted is far behind), ERR_BUSY (the last change is not committed), ERR_INVALID (no such
- * step, or no voter left), ERR_NOT_LEADER, ERR_TOO_LARGE (context), ERR_STOPPED. A leader that takes itself out leads until it
- * is committed, without counting itself, then hands over. */
+/* Leader: a change of members by one step: add a learner, promote a learner, demote or
+ * remove a member. In force as soon as it is appended. *index as above. ERR_NOT_READY (no
+ * entry of our own term committed yet, or the learner to be promoted is far behind),
+ * ERR_BUSY (the last change is not committed), ERR_INVALID (no such step, or no voter left),
+ * ERR_NOT_LEADER, ERR_TOO_LARGE (context), ERR_NOMEM, ERR_STOPPED. A leader that takes itself
+ * out leads until that is committed, without counting itself, then hands over. */
 enum err raft_propose_config(struct raft *raft, raft_index *index, const struct raft_config *config,
                              struct bytes context);
 /* All writes up to this number are durable. Misuse: a number not given out, or not higher than the last. */
@@ -305,9 +306,10 @@ void raft_persisted(struct raft *raft, uint64_t write);
 /* Applied up to `index` (for compaction and status). */
 void raft_applied(struct raft *raft, raft_index index);
 
-/* Leader: hands over to `target` (0: the best), once it has all entries; proposals are refused meanwhile, at
- * most an election time-out; the outcome is a change of role, or none. ERR_NOT_LEADER, ERR_INVALID (not another voter),
- * ERR_BUSY (handing over already), ERR_UNREACHABLE (no other voter was heard lately). */
+/* Leader: hands over to `target` (0: the best), once it has all entries; proposals are
+ * refused meanwhile, at most an election time-out; the outcome is a change of role, or none.
+ * ERR_NOT_LEADER, ERR_INVALID (not another voter), ERR_BUSY (handing over already),
+ * ERR_UNREACHABLE (no other voter was heard lately), ERR_STOPPED. */
 enum err raft_transfer(struct raft *raft, raft_id target);
 /* The connection to a peer broke: what is in flight to it may be lost; probes anew. Optional (speed only). */
 void raft_peer_lost(struct raft *raft, raft_id peer);

@@ -97,8 +97,9 @@ void rig_start_node(struct rig *rig, raft_id id)
         if (!state.run_count || runs[state.run_count - 1].term != e->term)
             runs[state.run_count++] = (struct raft_run){e->index, e->term};
         if (e->type != RAFT_ENTRY_CONFIG) continue;
-        configs[state.config_count].index = e->index;
-        assert_int_equal(raft_config_decode(&configs[state.config_count++].config, NULL, raft_blob_bytes(e->blob)), OK);
+        struct raft_config_at *at = &configs[state.config_count++];
+        at->index = e->index;
+        assert_int_equal(raft_config_decode(&at->config, NULL, raft_blob_bytes(e->blob)), OK);
     }
     struct raft_options options = rig->options;
     options.id = id;

@@ -92,7 +92,7 @@ void plan_draw(struct world *w)
     p->torn = sim_chance(w, 800);
     p->damage = some(w, 150, 300);
     p->members = some(w, 300, 300);
-    if (sim_chance(w, 250)) draw_churn(w);
+    if (sim_chance(w, 350)) draw_churn(w);
     if (sim_chance(w, 150)) draw_members(w);
     if (sim_chance(w, 200)) draw_laggards(w);
     p->nodes = p->members ? SIM_NODES : p->voters;

@@ -262,7 +262,8 @@ void node_read_done(struct world *w, struct node *n, const struct raft_read *rea
     size_t count = 0, bytes = 0;
     for (raft_index i = read->first; i <= read->last && count < 256; i++) {
         const struct raft_entry *e = disk_entry(&n->disk, i);
-        if (!e && i > n->disk.base.index) sim_fail(w, "node %u: entry %llu is neither cached nor durable", n->id, (unsigned long long)i);
+        if (!e && i > n->disk.base.index)
+            sim_fail(w, "node %u: entry %llu is neither cached nor durable", n->id, (unsigned long long)i);
         size_t size = e ? raft_blob_bytes(e->blob).size : 0;
         if (!e || (count && bytes + size > read->max_bytes)) break;
         bytes += size;

@@ -8,6 +8,7 @@
  *   state machine safety   one entry committed and applied at an index  check_commit, oracle_applied
  *   durability             committed: on a majority of disks; said: durable before
  *                                                                 check_majority, oracle_message
+ *   own term (5.4.2)       a leader counts copies of its own term's entries only  check_commit
  *   monotony               term, vote, commit index               oracle_step, disk_write
  */
 #include <string.h>
@@ -138,7 +139,11 @@ static void check_commit(struct world *w, struct node *n, const struct raft_stat
         o->committed[i] = term;
         if (i > o->last_committed) o->last_committed = i;
     }
-    if (s->role == RAFT_LEADER || n->before.role == RAFT_LEADER) check_majority(w, n, s->commit);
+    if (s->role == RAFT_LEADER || n->before.role == RAFT_LEADER) {
+        if (raft_term_of(n->raft, s->commit) != n->before.term)
+            sim_fail(w, "leader %u commits %llu by counting copies of another term's entry", n->id, ULL(s->commit));
+        check_majority(w, n, s->commit);
+    }
     n->commit_seen = s->commit;
     for (unsigned id = 1; id <= SIM_NODES && fresh <= o->last_committed; id++) {
         struct node *other = &w->nodes[id];

@@ -137,7 +137,9 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     unsigned delay_us, loss, duplicate;
     bool fifo, codec;
     unsigned write_us, read_fail, install_fail;
-    unsigned crash, crash_leader, crash_new_leader, lonely_leader, restart, partition, heal_links, stall, sync, transfer, members, settings, peer_lost;
+    unsigned crash, crash_leader, crash_new_leader, restart, stall, sync;
+    unsigned partition, lonely_leader, heal_links, peer_lost;
+    unsigned transfer, members, settings;
     unsigned batch, payload;
     bool torn;
     unsigned damage; /* a crash that loses durable entries, of one node at a time */
@@ -145,8 +147,9 @@ struct plan { /* drawn from the seed; chances are per 1000 */
 };
 
 struct totals {
-    uint64_t seeds, events, messages, elections, leaders, committed, crashes, installs, configs, transfers, damages,
-        conflicts, truncations, reads;
+    uint64_t seeds, events, messages, committed;
+    uint64_t elections, leaders, crashes, truncations, conflicts;
+    uint64_t reads, installs, configs, transfers, damages;
 };
 
 struct term_entry { /* of one index */

@@ -48,7 +48,9 @@ static void propose_somewhere(struct world *w)
         raft_status_get(n->raft, &s);
         if (s.role == RAFT_LEADER) node_propose(w, n, 1 + (unsigned)sim_below(w, w->plan.batch));
     }
-    if (!w->healed) sim_schedule(w, 1 + sim_below(w, 2 * w->plan.client_every_us), (struct event){.kind = EVENT_CLIENT});
+    if (w->healed) return;
+    uint64_t delay = 1 + sim_below(w, 2 * w->plan.client_every_us);
+    sim_schedule(w, delay, (struct event){.kind = EVENT_CLIENT});
 }
 
 static void cause_trouble(struct world *w)

@@ -137,14 +137,19 @@ static void send_once(struct world *w, const struct raft_message *m)
     sim_schedule(w, delay, (struct event){.kind = EVENT_DELIVER, .node = m->to, .message = copy_message(w, m)});
 }
 
+static void trace_message(struct world *w, const struct raft_message *m)
+{
+    sim_trace(w, "%u -> %u: %s, term %llu, at %llu, %zu entries, commit %llu, match %llu, checked %llu%s%s",
+              m->from, m->to, raft_message_name(m->type), (unsigned long long)m->term,
+              (unsigned long long)m->log.index, m->entry_count, (unsigned long long)m->commit,
+              (unsigned long long)m->match, (unsigned long long)m->checked, m->rejected ? ", rejected" : "",
+              m->granted ? ", granted" : "");
+}
+
 void sim_send(struct world *w, const struct raft_message *m)
 {
     w->totals->messages++;
-    if (w->verbose)
-        sim_trace(w, "%u -> %u: %s, term %llu, at %llu, %zu entries, commit %llu, match %llu, checked %llu%s%s", m->from,
-                  m->to, raft_message_name(m->type), (unsigned long long)m->term, (unsigned long long)m->log.index,
-                  m->entry_count, (unsigned long long)m->commit, (unsigned long long)m->match,
-                  (unsigned long long)m->checked, m->rejected ? ", rejected" : "", m->granted ? ", granted" : "");
+    trace_message(w, m);
     if (!m->to || m->to > SIM_NODES) sim_fail(w, "message to nobody");
     if (w->cut[m->from][m->to] || sim_chance(w, w->plan.loss)) return;
     send_once(w, m);

@@ -180,8 +180,8 @@ static void who_may_not_lead_and_finds_no_heir_steps_down(void **state)
 
 /* ---- the floor ---- */
 
-static struct raft_message append(raft_id from, raft_term term, struct raft_position after, struct raft_entry *entries,
-                                  size_t count)
+static struct raft_message append(raft_id from, raft_term term, struct raft_position after,
+                                  struct raft_entry *entries, size_t count)
 {
     return (struct raft_message){
         .type = RAFT_APPEND, .from = from, .term = term, .log = after, .entries = entries, .entry_count = count};

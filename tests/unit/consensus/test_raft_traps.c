@@ -4,6 +4,12 @@
 #include "tests/lib/raft_rig.h"
 #include "tests/lib/unit.h"
 
+static struct raft_message acknowledgement(raft_id from, raft_term term, raft_index match)
+{
+    return (struct raft_message){
+        .type = RAFT_APPEND_ANSWER, .from = from, .term = term, .match = match, .checked = match};
+}
+
 /* 1. The paper's Figure 8: an entry of an older term on a majority is not committed by that. */
 static void trap_1_old_term_is_not_committed_by_counting(void **state)
 {
@@ -36,15 +42,13 @@ static void trap_1_old_term_is_not_committed_by_counting(void **state)
     raft_term term = rig_status(rig, 1).term;
     rig_drop(rig);
     for (unsigned id = 2; id <= 4; id++) {
-        struct raft_message ack = {.type = RAFT_APPEND_ANSWER, .from = (raft_id)id, .term = term, .match = old, .checked = old};
-        assert_int_equal(rig_step(rig, 1, ack), OK);
+        assert_int_equal(rig_step(rig, 1, acknowledgement((raft_id)id, term, old)), OK);
     }
     assert_true(rig_status(rig, 1).commit < old);
     /* Its own entry commits both. */
     raft_index own = rig_status(rig, 1).last.index;
     for (unsigned id = 2; id <= 3; id++) {
-        struct raft_message ack = {.type = RAFT_APPEND_ANSWER, .from = (raft_id)id, .term = term, .match = own, .checked = own};
-        rig_step(rig, 1, ack);
+        rig_step(rig, 1, acknowledgement((raft_id)id, term, own));
     }
     assert_int_equal(rig_status(rig, 1).commit, own);
     rig_free(rig);
@@ -114,8 +118,7 @@ static void trap_3_results_of_an_earlier_term(void **state)
     rig_isolate(rig, 1);
     rig_run(rig);
     for (raft_id id = 2; id <= 3; id++) {
-        struct raft_message old = {.type = RAFT_APPEND_ANSWER, .from = id, .term = term - 1, .match = end, .checked = end};
-        assert_int_equal(rig_step(rig, 1, old), OK);
+        assert_int_equal(rig_step(rig, 1, acknowledgement(id, term - 1, end)), OK);
     }
     assert_true(rig_status(rig, 1).commit < end);
     rig_free(rig);
@@ -166,7 +169,8 @@ static void trap_7_commit_index_only_grows(void **state)
     rig_step(rig, 3, append);
     assert_int_equal(rig_status(rig, 3).commit, commit);
     /* An offer that is older than what is applied changes nothing. */
-    struct raft_message offer = {.type = RAFT_SNAPSHOT, .from = 1, .term = term, .log = {2, term}, .config = rig->genesis};
+    struct raft_message offer = {
+        .type = RAFT_SNAPSHOT, .from = 1, .term = term, .log = {2, term}, .config = rig->genesis};
     assert_int_equal(rig_step(rig, 3, offer), OK);
     assert_int_equal(rig->nodes[3].installs, 0);
     assert_int_equal(rig_status(rig, 3).commit, commit);
@@ -220,10 +224,12 @@ static void trap_9_stale_messages_are_answered(void **state)
     rig_isolate(rig, 1);
     rig_elect(rig, 2);
     raft_term term = rig_status(rig, 2).term;
-    static const enum raft_message_type requests[] = {RAFT_APPEND, RAFT_HEARTBEAT, RAFT_SNAPSHOT, RAFT_VOTE, RAFT_PREVOTE};
+    static const enum raft_message_type requests[] = {RAFT_APPEND, RAFT_HEARTBEAT, RAFT_SNAPSHOT, RAFT_VOTE,
+                                                      RAFT_PREVOTE};
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
         rig_forget(rig);
-        struct raft_message m = {.type = requests[i], .from = 1, .term = term - 1, .config = rig->genesis, .log = {1, 1}};
+        struct raft_message m = {
+            .type = requests[i], .from = 1, .term = term - 1, .config = rig->genesis, .log = {1, 1}};
         if (m.type == RAFT_PREVOTE) m.proposed = term;
         assert_int_equal(rig_step(rig, 3, m), OK);
         assert_int_equal(rig->seen_count, 1);
