@@ -229,6 +229,7 @@ static void uncommitted_removal_is_finished_by_the_removed(void **state)
     rig_isolate(rig, 1);
     assert_int_equal(rig_change(rig, 1, 1, -1), OK);
     raft_index index = rig_status(rig, 1).last.index;
+    rig_drop(rig);
     rig_sync(rig, 1);
     rig_crash(rig, 1);
     rig_heal(rig);
