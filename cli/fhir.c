@@ -162,22 +162,24 @@ static void skip_value(struct json_scan *s)
     json_decref(json_scan_parse(s, value));
 }
 
-static void once(struct json_scan *s, bool *seen, const char *name)
+/* False: a member of this name was there before. */
+static bool once(struct json_scan *s, bool *seen, const char *name)
 {
     if (*seen) json_scan_fail(s, ERR_SYNTAX, "\"%s\" stands there twice", name);
     *seen = true;
+    return s->error == OK;
 }
 
 static void read_entry_member(struct fhir_entry *e, struct json_scan *s, struct bytes key, bool seen[static 2])
 {
     if (is_named(s, key, "fullUrl")) {
-        once(s, &seen[0], "fullUrl");
+        if (!once(s, &seen[0], "fullUrl")) return;
         json_t *url = json_scan_parse(s, json_scan_value(s));
         if (url && !json_is_string(url)) json_scan_fail(s, ERR_INVALID, "a fullUrl that is no text");
         e->full_url = copy_string(url);
         json_decref(url);
     } else if (is_named(s, key, "resource")) {
-        once(s, &seen[1], "resource");
+        if (!once(s, &seen[1], "resource")) return;
         json_scan_peek(s);
         e->line = json_scan_line(s, s->at);
         e->resource = json_scan_value(s);
@@ -324,14 +326,11 @@ static void read_text(struct json_scan *s, char out[static LIMIT_NAME + 1])
 static void read_member(struct fhir_bundle *b, struct heading *h, struct json_scan *s, struct bytes key)
 {
     if (is_named(s, key, "resourceType")) {
-        once(s, &h->seen_kind, "resourceType");
-        read_text(s, h->kind);
+        if (once(s, &h->seen_kind, "resourceType")) read_text(s, h->kind);
     } else if (is_named(s, key, "type")) {
-        once(s, &h->seen_type, "type");
-        read_text(s, h->type);
+        if (once(s, &h->seen_type, "type")) read_text(s, h->type);
     } else if (is_named(s, key, "entry")) {
-        once(s, &h->seen_entry, "entry");
-        if (json_scan_open(s, '['))
+        if (once(s, &h->seen_entry, "entry") && json_scan_open(s, '['))
             while (json_scan_element(s)) read_entry(b, s);
     } else {
         skip_value(s);

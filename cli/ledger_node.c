@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "ledger/arguments.h"
 
-#define TRIES 4            /* of one question, with new connections */
+#define TRIES 3            /* of one question to a node that has answered before, with new connections */
 #define PASS_MS 240000     /* a duplicate is known for 5 minutes */
 #define BUSY_TRIES 50      /* a busy node is asked again for that often */
 #define PAUSE_MS 200
@@ -49,7 +49,9 @@ static bool pass_holds(const struct export_pass *pass)
 enum err ledger_node_reach(struct ledger_node *n, struct failure *failure)
 {
     if (!n->cluster.client) n->admitted = n->ahead = false;
-    return cluster_connect_to(&n->cluster, n->member, failure);
+    enum err e = cluster_connect_to(&n->cluster, n->member, failure);
+    if (e == OK) n->reached = true;
+    return e;
 }
 
 enum err ledger_node_admit(struct ledger_node *n, struct failure *failure)
@@ -92,7 +94,7 @@ static bool try_again(struct ledger_node *n, enum err e, uint32_t *tries, uint32
         n->pass->made = false;
         return ++*tries < TRIES;
     }
-    if (!source_silent(e)) return false;
+    if (!source_silent(e) || !n->reached) return false;
     bool connected = n->cluster.client != NULL;
     if (connected ? ++*busy >= BUSY_TRIES : ++*tries >= TRIES) return false;
     sleep_ms(connected ? PAUSE_MS / 2 : PAUSE_MS);

@@ -27,6 +27,7 @@ struct ledger_node {
     struct cluster cluster;      /* connects to this node only */
     struct export_pass *pass;
     uint32_t member;
+    bool reached;  /* it has answered before: worth connecting again */
     bool admitted; /* this connection has shown the pass */
     struct buffer page; /* the answer that the last page's views point into */
     struct bytes *leaves;

@@ -1,0 +1,224 @@
+/* verify against real nodes: one whole ledger, one altered in each way that its
+ * administrator could think of, nodes that are away, frozen, or all gone. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static struct buffer out, errors;
+
+static const char *text(void) { return out.data ? (const char *)out.data : ""; }
+static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
+
+static int setup(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 4, 1);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    for (int i = 0; i < 12; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print B-%d", bed.dir, patient, i);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testbed_end(&bed);
+    buffer_free(&out);
+    buffer_free(&errors);
+    return 0;
+}
+
+/* Exit code, with both outputs kept. */
+static int verify(const char *options) { return testbed_cli(&bed, &out, &errors, "-i %s/auditor.key %s", bed.dir, options); }
+
+static void expect_verify(int code, const char *options, const char *words)
+{
+    int got = verify(options);
+    if (got != code || (words && !strstr(text(), words)))
+        testbed_fail(&bed, "%s: exit %d, expected %d with \"%s\"\n%s%s", options, got, code, words ? words : "", text(), said());
+}
+
+static void json_is(const char *path, const char *expected)
+{
+    char value[200];
+    testbed_json(&out, path, value, sizeof value);
+    if (strcmp(value, expected) != 0) testbed_fail(&bed, "%s is %s, expected %s\n%s", path, value, expected, text());
+}
+
+/* What an administrator does to a node that is down. */
+static void tamper(const char *how, unsigned index)
+{
+    char command[600];
+    const char *build = getenv("BUILD");
+    testbed_signal(&bed, 4, SIGTERM);
+    snprintf(command, sizeof command, "%s/tamper --dir %s/node-4 %s %u", build && *build ? build : "build", bed.dir, how, index);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 30);
+}
+
+/* The entry of an approved event. */
+static unsigned event_entry(void)
+{
+    char index[20];
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action event.add --limit 5", bed.dir);
+    testbed_json(&out, "4.index", index, sizeof index);
+    return (unsigned)atoi(index);
+}
+
+static void expect_named(unsigned index)
+{
+    char words[100], number[20];
+    snprintf(number, sizeof number, "%u", index);
+    snprintf(words, sizeof words, "wrong from entry %u on", index);
+    expect_verify(6, "verify --all", words);
+    assert_non_null(strstr(text(), "node-4: checked"));
+    assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is wrong"));
+    assert_non_null(strstr(text(), "3 of 4 hold"));
+    expect_verify(6, "--json verify --all", NULL);
+    json_is("verdict", "failed");
+    json_is("nodes.0.verdict", "fine");
+    json_is("nodes.3.name", "node-4");
+    json_is("nodes.3.verdict", "wrong");
+    json_is("nodes.3.first_wrong", number);
+    expect_verify(6, "--via node-4 verify", words); /* also by itself */
+    expect_verify(0, "--via node-1 verify", "verdict: fine");
+}
+
+static void a_whole_ledger_is_fine(void **state)
+{
+    (void)state;
+    expect_verify(0, "verify", "verdict: fine");
+    assert_non_null(strstr(text(), ": checked "));
+    expect_verify(0, "verify --all", "4 of 4 nodes hold exactly them");
+    assert_non_null(strstr(text(), "verified here before"));
+    expect_verify(0, "--json verify --all", NULL);
+    char size[20], checked[20];
+    testbed_json(&out, "nodes.2.size", size, sizeof size);
+    testbed_json(&out, "nodes.2.checked", checked, sizeof checked);
+    assert_string_equal(size, checked);
+    json_is("verdict", "fine");
+    json_is("nodes.2.first_wrong", "null");
+}
+
+static void only_auditors_may(void **state)
+{
+    (void)state;
+    testbed_expect(&bed, 3, &out, "-i %s/doctor.key verify", bed.dir);
+    testbed_expect(&bed, 4, &out, "verify");
+    testbed_expect(&bed, 2, &out, "-i %s/auditor.key --via node-1 verify --all", bed.dir);
+}
+
+static void altered_entries_are_named(void **state)
+{
+    (void)state;
+    unsigned index = event_entry();
+    tamper("leaf", index);
+    expect_named(index);
+    tamper("leaf", index); /* back again */
+    expect_verify(0, "verify --all", "4 of 4");
+    tamper("swap", index - 1);
+    expect_named(index - 1);
+    tamper("swap", index - 1);
+    expect_verify(0, "verify --all", "4 of 4");
+}
+
+static struct buffer cached(void)
+{
+    char command[600];
+    struct buffer content = {0};
+    snprintf(command, sizeof command, "cat %s/.cache/consilium/*/checkpoint", bed.dir);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    for (int c; (c = fgetc(f)) != EOF;) buffer_append(&content, &(char){(char)c}, 1);
+    assert_int_equal(pclose(f), 0);
+    return content;
+}
+
+static void a_removed_entry_is_named(void **state)
+{
+    (void)state;
+    char command[400];
+    unsigned index = event_entry();
+    tamper("remove", index + 2);
+    struct buffer before = cached();
+    char words[60];
+    snprintf(words, sizeof words, "wrong from entry %u on", index + 2);
+    expect_verify(6, "--via node-4 verify", words);
+    struct buffer after = cached(); /* kept from the last good one */
+    assert_int_equal(before.size, after.size);
+    assert_memory_equal(before.data, after.data, after.size);
+    buffer_free(&before);
+    buffer_free(&after);
+    expect_named(index + 2);
+    /* It throws the state away, and derives it anew. */
+    testbed_signal(&bed, 4, SIGTERM);
+    snprintf(command, sizeof command, "rm -rf '%s/node-4/state'", bed.dir);
+    assert_int_equal(system(command), 0);
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 60);
+    expect_verify(0, "verify --all", "4 of 4");
+}
+
+static void a_damaged_note_of_last_time_is_said(void **state)
+{
+    (void)state;
+    char command[600];
+    snprintf(command, sizeof command, "for f in %s/.cache/consilium/*/checkpoint; do echo nonsense >$f; done", bed.dir);
+    assert_int_equal(system(command), 0);
+    expect_verify(0, "verify", "verdict: fine");
+    assert_non_null(strstr(said(), "is damaged and is not used"));
+    expect_verify(0, "verify", "verified here before");
+}
+
+static void nodes_that_are_away_are_said(void **state)
+{
+    (void)state;
+    testbed_signal(&bed, 3, SIGTERM);
+    expect_verify(0, "verify --all", "node-3: unreachable");
+    assert_non_null(strstr(text(), "3 of 4 nodes hold"));
+    assert_non_null(strstr(said(), "1 of 4 nodes could not be verified"));
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 30);
+    testbed_signal(&bed, 3, SIGSTOP); /* takes connections, and says nothing */
+    expect_verify(0, "--timeout 3 verify --all", "node-3: unreachable");
+    testbed_signal(&bed, 3, SIGCONT);
+}
+
+static void nobody_can_be_asked(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= 4; i++) testbed_signal(&bed, i, SIGKILL);
+    assert_int_equal(verify("--timeout 2 verify --all"), 5);
+    assert_non_null(strstr(said(), "none of the 4 nodes"));
+    testbed_start(&bed, 1); /* one alone records no export */
+    usleep(500000);
+    assert_int_equal(verify("--timeout 2 verify"), 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_ledger_is_fine),
+        cmocka_unit_test(only_auditors_may),
+        cmocka_unit_test(altered_entries_are_named),
+        cmocka_unit_test(a_removed_entry_is_named),
+        cmocka_unit_test(a_damaged_note_of_last_time_is_said),
+        cmocka_unit_test(nodes_that_are_away_are_said),
+        cmocka_unit_test(nobody_can_be_asked),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
