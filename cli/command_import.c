@@ -338,6 +338,7 @@ int command_import(struct tool *t)
     int code = im.failed || im.left_out || im.imported == 0 ? EXIT_FAILED : EXIT_DONE;
     if (e == OK) return code;
     code = tool_failed(t);
-    if (began) output_message(&t->output, "the import stopped in %s; the same command goes on where it stopped", im.file);
+    if (began && code != EXIT_DENIED)
+        output_message(&t->output, "the import stopped in %s; the same command goes on where it stopped", im.file);
     return code;
 }
