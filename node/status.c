@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "consensus/peer_messages.h"
 
-#define STATE_MS 300
+#define STATE_MS 200
 #define SILENT_MS 2000 /* a peer that said nothing for so long is shown as not reachable */
 #define CLOCK_OFF_MS 30000
 

@@ -72,7 +72,7 @@ contains() { printf '%s' "$out" | grep -qF -- "$1" || die "expected to find \"$1
 
 start_node() { # number
     local name=${NODES[$1]}
-    "$BUILD/consiliumd" run --dir "$RUN/$name" --genesis "$RUN/genesis" --map-gib 64 2>>"$RUN/$name.log" </dev/null &
+    "$BUILD/consiliumd" run --dir "$RUN/$name" --genesis "$RUN/genesis" --map-gib 64 >>"$RUN/$name.log" 2>&1 </dev/null &
     echo $! >"$RUN/$name.pid"
     disown
 }
@@ -249,6 +249,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 [ "$a" = "$b" ] || die "$leader has $a, another node $b"
+sleep 0.5 # nodes tell each other how they are several times a second
 expect 0 auditor status
 show 12
 ok "same size and root everywhere"
@@ -280,7 +281,7 @@ trap - EXIT
 cat <<TEXT
 
 ${bold}Done in $(($(date +%s) - started)) s. The cluster goes on running; type next:${off}
-  export CONSILIUM_CLUSTER=$RUN/genesis CONSILIUM_IDENTITY=$RUN/doctor.key PATH=$PWD/$BUILD:\$PATH
+  export CONSILIUM_CLUSTER=$RUN/genesis CONSILIUM_IDENTITY=$RUN/doctor.key PATH=$(realpath "$BUILD"):\$PATH
   consilium status
   consilium record list $patient
   consilium record show $mine
