@@ -191,6 +191,17 @@ static void on_tick(uv_timer_t *handle)
     flush_when_idle(d);
 }
 
+static void on_pace(uv_timer_t *handle)
+{
+    struct driver *d = ((struct driver_handles *)handle->data)->d;
+    if (d) d->dirty = true; /* the turn follows before the loop waits */
+}
+
+void driver_wake_in(struct driver *d, uint64_t ms)
+{
+    CHECK(uv_timer_start(&d->handles->pace, on_pace, ms, 0) == 0);
+}
+
 static void on_prepare(uv_prepare_t *handle)
 {
     struct driver *d = ((struct driver_handles *)handle->data)->d;
@@ -217,10 +228,10 @@ static struct driver_handles *handles_open(struct driver *d, uv_loop_t *loop)
 {
     struct driver_handles *h = xcalloc(1, sizeof *h);
     h->d = d;
-    h->open = 4;
-    h->wake.data = h->tick.data = h->before_poll.data = h->after_poll.data = h;
+    h->open = 5;
+    h->wake.data = h->tick.data = h->pace.data = h->before_poll.data = h->after_poll.data = h;
     CHECK(uv_async_init(loop, &h->wake, on_wake) == 0);
-    CHECK(uv_timer_init(loop, &h->tick) == 0);
+    CHECK(uv_timer_init(loop, &h->tick) == 0 && uv_timer_init(loop, &h->pace) == 0);
     CHECK(uv_prepare_init(loop, &h->before_poll) == 0);
     CHECK(uv_check_init(loop, &h->after_poll) == 0);
     CHECK(uv_timer_start(&h->tick, on_tick, DRIVER_TICK_MS, DRIVER_TICK_MS) == 0);
@@ -233,6 +244,7 @@ static void handles_close(struct driver_handles *h)
 {
     uv_close((uv_handle_t *)&h->wake, handles_closed);
     uv_close((uv_handle_t *)&h->tick, handles_closed);
+    uv_close((uv_handle_t *)&h->pace, handles_closed);
     uv_close((uv_handle_t *)&h->before_poll, handles_closed);
     uv_close((uv_handle_t *)&h->after_poll, handles_closed);
 }

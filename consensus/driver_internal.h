@@ -83,7 +83,7 @@ struct fetch {
 struct driver_handles {
     struct driver *d; /* NULL: gone */
     uv_async_t wake;
-    uv_timer_t tick;
+    uv_timer_t tick, pace;
     uv_prepare_t before_poll;
     uv_check_t after_poll;
     unsigned open;
@@ -130,6 +130,7 @@ struct driver {
     /* submissions */
     struct intake intake;
     uint64_t last_time_ms; /* of the newest block in the log */
+    uint64_t proposed_ns;  /* when the last block was proposed here */
 
     /* pipeline */
     struct job_list admitted; /* block_jobs of messages stepped, and blocks proposed, since the last ready */
@@ -181,6 +182,7 @@ struct driver {
 void driver_fail(struct driver *d, enum err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool driver_alive(const struct driver *d); /* takes part: has a core, not failed or stopped */
 void driver_state_done(struct driver *d, struct job *job);
+void driver_wake_in(struct driver *d, uint64_t ms); /* a turn, then */
 
 /* driver_core.c */
 void driver_turn(struct driver *d);
