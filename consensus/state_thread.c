@@ -7,8 +7,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consensus/driver.h"
+#include "crypto/hash.h"
 #include "ledger/apply.h"
 #include "ledger/block.h"
+#include "ledger/genesis.h"
 #include "ledger/tables.h"
 #include "storage/store.h"
 
@@ -269,11 +271,23 @@ static enum err read_ahead(struct state_thread *t)
     return e == ERR_NOT_FOUND ? OK : e;
 }
 
+/* Whoever names another genesis file must not go on with this cluster's state. */
+static enum err check_genesis(struct state_thread *t)
+{
+    struct digest stored = ledger_genesis(t->ledger)->cluster, given;
+    hash_sha256(&given, t->genesis_text.data, t->genesis_text.size);
+    if (digest_equal(&stored, &given)) return OK;
+    return fail(t->failure, ERR_OTHER_CLUSTER, "the state in this node's folder is of cluster %02x%02x%02x%02x..., the "
+                "genesis file makes %02x%02x%02x%02x...", stored.bytes[0], stored.bytes[1], stored.bytes[2],
+                stored.bytes[3], given.bytes[0], given.bytes[1], given.bytes[2], given.bytes[3]);
+}
+
 static enum err open_ledger(struct state_thread *t)
 {
     enum err e = begin(t);
     if (e != OK) return fail(t->failure, e, "cannot begin to write to the store: %s", err_text(e));
     e = ledger_open(&t->ledger, t->txn, t->failure);
+    if (e == OK) e = check_genesis(t);
     if (e == ERR_NOT_FOUND) {
         e = ledger_create(&t->ledger, t->txn, t->genesis_text, t->failure);
         if (e == OK) touched(t);
