@@ -39,7 +39,8 @@ static enum err set_number(union setting_value *v, const struct setting *s, cons
     char *end;
     errno = 0;
     unsigned long long n = strtoull(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-' || n < s->least || n > s->most)
+    bool digits = isdigit((unsigned char)text[0]); /* strtoull also takes spaces and signs */
+    if (!digits || errno || *end || n < s->least || n > s->most)
         return fail(failure, ERR_INVALID, "%s: %s = \"%s\" is not a number from %llu to %llu", from, s->name, text,
                     (unsigned long long)s->least, (unsigned long long)s->most);
     v->number = n;
@@ -115,7 +116,9 @@ enum err config_read_file(struct config *c, const char *path, struct failure *fa
         return fail(failure, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
                     errno ? strerror(errno) : "not a text file");
     if (r.error != OK) return r.error;
-    if (line != 0) return fail(failure, ERR_SYNTAX, "%s:%d: expected \"name = value\"", path, line);
+    if (line != 0)
+        return fail(failure, ERR_SYNTAX, "%s:%d: expected \"name = value\" in less than %d characters", path, line,
+                    INI_MAX_LINE - 1);
     *c = read;
     return OK;
 }

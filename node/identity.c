@@ -21,6 +21,9 @@ static enum err check_options(const struct identity_options *o, struct failure *
     struct address a;
     enum err e = address_parse(&a, o->listen, false, failure);
     if (e != OK) return e;
+    if (a.kind == ADDRESS_NAME)
+        return fail(failure, ERR_INVALID, "cannot listen on %s: give a numeric address, and the name with --advertise",
+                    o->listen);
     bool wildcard = address_is_wildcard(&a);
     if (o->advertise) {
         e = address_parse(&a, o->advertise, false, failure);
@@ -34,7 +37,7 @@ static enum err check_options(const struct identity_options *o, struct failure *
     return OK;
 }
 
-/* ERR_IN_USE when anything is in the folder; a folder that isn't there is empty. */
+/* ERR_EXISTS when anything is in the folder; a folder that isn't there is empty. */
 static enum err check_empty(const char *directory, struct failure *failure)
 {
     DIR *d = opendir(directory);
@@ -43,7 +46,7 @@ static enum err check_empty(const char *directory, struct failure *failure)
     enum err e = OK;
     for (struct dirent *entry; e == OK && (entry = readdir(d));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            e = fail(failure, ERR_IN_USE, "the folder %s is in use (it has %s in it): choose an empty one", directory,
+            e = fail(failure, ERR_EXISTS, "the folder %s is in use (it has %s in it): choose an empty one", directory,
                      entry->d_name);
     closedir(d);
     return e;
@@ -100,6 +103,18 @@ static enum err write_secrets(struct making *m, struct failure *failure)
     return e;
 }
 
+/* What `run` will read must be what was given: a line of the file is short, and " ;" starts a comment. */
+static enum err check_config(const char *path, const char *listen, const char *key_file, struct failure *failure)
+{
+    struct config back;
+    config_defaults(&back);
+    if (config_read_file(&back, path, NULL) == OK && strcmp(back.listen.text, listen) == 0 &&
+        strcmp(back.storage_key_file.text, key_file) == 0)
+        return OK;
+    return fail(failure, ERR_INVALID, "the path %s can't stand in a settings file: give a shorter one, without ';'",
+                key_file);
+}
+
 static enum err write_config(struct making *m, struct failure *failure)
 {
     char path[FILES_PATH], absolute[PATH_MAX];
@@ -107,10 +122,11 @@ static enum err write_config(struct making *m, struct failure *failure)
     buffer_printf(&text, "# Settings of this node; configs/consiliumd.conf documents all there are.\nlisten = %s\n",
                   m->options->listen);
     const char *given = m->options->storage_key_file;
-    if (given && given[0])
-        buffer_printf(&text, "storage-key-file = %s\n", realpath(given, absolute) ? absolute : given);
+    const char *key_file = !given || !given[0] ? "" : realpath(given, absolute) ? absolute : given;
+    if (key_file[0]) buffer_printf(&text, "storage-key-file = %s\n", key_file);
     enum err e = in_folder(path, m, "consiliumd.conf", failure);
     if (e == OK) e = files_write(path, buffer_bytes(&text), 0644, NULL, failure);
+    if (e == OK) e = check_config(path, m->options->listen, key_file, failure);
     buffer_free(&text);
     return e;
 }
@@ -181,10 +197,22 @@ enum err identity_create(struct buffer *line, const struct identity_options *opt
     return e;
 }
 
+/* Whether the file lies in the folder or below, however both are written. */
+static bool is_below(const char *file, const char *folder)
+{
+    char inner[PATH_MAX], outer[PATH_MAX];
+    if (!realpath(file, inner) || !realpath(folder, outer)) return false;
+    size_t n = strlen(outer);
+    return strncmp(inner, outer, n) == 0 && inner[n] == '/';
+}
+
 static enum err load_storage_key(struct node_identity *id, const struct config *config, struct failure *failure)
 {
     const char *file = config->storage_key_file.text;
-    if (file[0]) return storage_key_load(id->storage_key, file, failure);
+    if (file[0]) {
+        id->key_beside_data = is_below(file, id->directory);
+        return storage_key_load(id->storage_key, file, failure);
+    }
     enum err e = storage_key_load_credential(id->storage_key, "storage.key", failure);
     if (e != ERR_NOT_FOUND) return e;
     char path[FILES_PATH];

@@ -37,7 +37,7 @@ struct identity_options {
 };
 
 /* Makes folder, keys, configuration and descriptor; appends the descriptor's
- * line to `line`. ERR_IN_USE when the folder has anything in it; ERR_INVALID for
+ * line to `line`. ERR_EXISTS when the folder has anything in it; ERR_INVALID for
  * names and addresses that can't be. On failure nothing is left behind. */
 enum err identity_create(struct buffer *line, const struct identity_options *options, struct failure *failure);
 

@@ -50,8 +50,8 @@ static int wrong_usage(const char *what, const char *word)
     return 2;
 }
 
-/* Options that belong to commands, not to the configuration. */
-static const char **own_option(struct options *o, const char *name)
+/* Options that belong to commands, not to the configuration. `word` may be "--dir=DIR". */
+static const char **own_option(struct options *o, const char *word)
 {
     const struct {
         const char *name;
@@ -59,8 +59,9 @@ static const char **own_option(struct options *o, const char *name)
     } own[] = {{"--dir", &o->dir},         {"--name", &o->name},       {"--hospital", &o->hospital},
                {"--advertise", &o->advertise}, {"--genesis", &o->genesis}, {"--config", &o->config_file},
                {"--limit", &o->limit}};
+    size_t size = strcspn(word, "=");
     for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (strcmp(own[i].name, name) == 0) return own[i].value;
+        if (strlen(own[i].name) == size && memcmp(own[i].name, word, size) == 0) return own[i].value;
     return NULL;
 }
 
@@ -72,9 +73,10 @@ static int parse(struct options *o, int argc, char **argv)
         int used;
         const char **value = own_option(o, argv[i]);
         if (value) {
-            if (i + 1 >= argc) return wrong_usage("this option needs a value", argv[i]);
-            *value = argv[i + 1];
-            i += 2;
+            const char *equals = strchr(argv[i], '=');
+            if (!equals && i + 1 >= argc) return wrong_usage("this option needs a value", argv[i]);
+            *value = equals ? equals + 1 : argv[i + 1];
+            i += equals ? 1 : 2;
             continue;
         }
         if (config_take_argument(&o->config, argc - i, argv + i, &used, &failure) != OK) return complain(&failure, 2);
