@@ -81,7 +81,7 @@ static void on_out_open(struct connection *c, void *data)
     }
     p->status.up = true;
     p->status.up_since_ns = clock_monotonic_ns();
-    log_info("peer", "link to node %u is up%s", (unsigned)p->index, connection_resumed(c) ? " (resumed)" : "");
+    log_debug("peer", "link to node %u is up%s", (unsigned)p->index, connection_resumed(c) ? " (resumed)" : "");
     if (p->peers->events.on_up && !p->peers->closing) p->peers->events.on_up(p->index, p->peers->data);
 }
 
