@@ -591,8 +591,9 @@ static void a_restart_goes_on_in_the_middle(void **state)
     struct state_position p = position();
     assert_int_equal(p.size, 1 + 2 * LIMIT_PULL_LEAVES);
     assert_true(p.ahead);
-    wait_for(never, 100);
-    assert_false(nodes[TARGET].ready); /* attachments are missing, and it asks for them by itself */
+    assert_false(nodes[TARGET].ready);
+    assert_true(wait_for(ready, 5000)); /* the attachments of what it has, by itself; the rest is the driver's to ask */
+    assert_true(answers_of[1][PEER_ATTACHED] > 0);
     install(&marks[2]);
     assert_true(wait_for(caught_up, 20000));
     assert_int_equal(pulls_from_least, 1 + 2 * LIMIT_PULL_LEAVES);
@@ -728,19 +729,40 @@ static void a_boast_about_the_newest_is_passed_over(void **state)
 {
     (void)state;
     tamper = boast;
-    down[1] = down[3] = true; /* it answers first */
+    nodes[1].driver.synced_index = nodes[3].driver.synced_index = marks[1].raft_index; /* the others offer less */
     catchup_install(nodes[TARGET].catchup, 0, 0, (struct bytes){0});
-    wait_for(never, 200);
-    down[1] = down[3] = false;
-    for (int i = 0; i < 4 && !caught_up(); i++) {
-        if (wait_for(has_failed, 3000) && !caught_up()) {
-            nodes[TARGET].driver.failed = 0;
-            catchup_install(nodes[TARGET].catchup, 0, 0, (struct bytes){0});
-        }
-        wait_for(caught_up, 3000);
-    }
-    assert_true(caught_up());
-    assert_at(&marks[2]);
+    assert_true(wait_for(has_failed, 3000));
+    assert_int_equal(nodes[TARGET].driver.caught_up, 0);
+    catchup_install(nodes[TARGET].catchup, 0, 0, (struct bytes){0});
+    assert_true(wait_for(caught_up, 5000));
+    assert_at(&marks[1]);
+}
+
+static bool one_earlier(struct message *m)
+{
+    struct manifest mf;
+    if (m->type != PEER_MANIFEST || manifest_decode(&mf, buffer_bytes(&m->body)) != OK) return true;
+    struct buffer body = {0};
+    mf.raft_index--;
+    manifest_encode(&body, &mf);
+    buffer_free(&m->body);
+    m->body = body;
+    return true;
+}
+
+/* Of two positions with one size (a block between made no leaf) the state keeps the later. */
+static void a_position_never_goes_back(void **state)
+{
+    (void)state;
+    install(&marks[0]);
+    assert_true(wait_for(caught_up, 20000));
+    nodes[TARGET].driver.caught_up = 0;
+    tamper = one_earlier;
+    struct mark earlier = marks[0];
+    earlier.raft_index--;
+    install(&earlier);
+    assert_true(wait_for(caught_up, 5000));
+    assert_at(&marks[0]);
 }
 
 /* --- liars about leaves --- */
@@ -856,6 +878,7 @@ static void lies_about_leaves_are_refused(void **state)
         if (!done) print_message("%s\n", lies[i].name);
         assert_true(done);
         assert_at(&marks[i % 2]);
+        assert_int_equal(answers_of[1][PEER_PULLED], 1); /* found out at once */
         assert_int_equal(nodes[TARGET].driver.failed + nodes[TARGET].driver.quarantined, 0);
         teardown(NULL);
         setup(NULL);
@@ -889,6 +912,8 @@ static void when_all_lie_it_fails_and_tries_again(void **state)
     install(&marks[2]);
     assert_true(wait_for(has_failed, 10000));
     assert_int_equal(position().size, 1);
+    for (unsigned i = 1; i < N; i++)
+        assert_int_equal(answers_of[i][PEER_PULLED], 1);
     tamper = NULL;
     install(&marks[2]);
     assert_true(wait_for(caught_up, 20000));
@@ -1026,6 +1051,15 @@ static void a_longer_fork_is_quarantined(void **state)
     assert_true(size > marks[0].size);
     install(&marks[0]);
     assert_quarantined(size);
+}
+
+static void a_fork_of_the_same_size_is_quarantined(void **state)
+{
+    (void)state;
+    fork_target((unsigned)marks[0].size - 1);
+    assert_int_equal(position().size, marks[0].size);
+    install(&marks[0]);
+    assert_quarantined(marks[0].size);
 }
 
 /* k nodes co-signed a leaf that the rules refuse: this node does not follow them. */
@@ -1219,11 +1253,15 @@ static void what_is_erased_is_done_without(void **state)
 
 static unsigned seen_type;
 static enum err seen_code;
+static enum attachment_state seen_state;
 
 static bool spy(struct message *m)
 {
     if (m->to != TARGET) return true;
+    struct attached *a = xcalloc(1, sizeof *a);
     seen_type = m->type;
+    if (m->type == PEER_ATTACHED && attached_decode(a, buffer_bytes(&m->body)) == OK) seen_state = a->states[0];
+    free(a);
     struct refusal r;
     if (m->type == PEER_FAILED) seen_code = refusal_decode(&r, buffer_bytes(&m->body)) == OK ? r.code : OK;
     return true;
@@ -1272,7 +1310,12 @@ static void malformed_asks_are_refused(void **state)
     buffer_clear(&body);
     attachments_ask_encode(&body, &(struct attachments_ask){1, {UINT64_MAX}});
     ask(PEER_ATTACHMENTS, buffer_bytes(&body));
-    assert_int_equal(seen_type, PEER_ATTACHED); /* not here yet */
+    assert_int_equal(seen_type, PEER_ATTACHED);
+    assert_int_equal(seen_state, ATTACHMENT_NOT_YET);
+    buffer_clear(&body);
+    attachments_ask_encode(&body, &(struct attachments_ask){1, {marks[2].size - 1}});
+    ask(PEER_ATTACHMENTS, buffer_bytes(&body));
+    assert_int_equal(seen_state, ATTACHMENT_HERE);
     buffer_free(&body);
 }
 
@@ -1379,6 +1422,7 @@ int main(void)
         T(the_leader_alone_is_not_enough),
         T(nobody_who_states_it_ends_the_run),
         T(a_boast_about_the_newest_is_passed_over),
+        T(a_position_never_goes_back),
         T(lies_about_leaves_are_refused),
         T(a_liar_is_not_asked_again),
         T(when_all_lie_it_fails_and_tries_again),
@@ -1388,6 +1432,7 @@ int main(void)
         T(a_fork_is_quarantined),
         T(a_fork_of_a_power_of_two_is_quarantined),
         T(a_longer_fork_is_quarantined),
+        T(a_fork_of_the_same_size_is_quarantined),
         T(a_leaf_against_the_rules_is_not_replayed),
         T(lies_about_attachments_are_refused),
         T(one_that_says_erased_is_not_believed),
