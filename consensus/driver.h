@@ -48,6 +48,7 @@ struct driver_applied {
     uint64_t time_ms;     /* of the last leaf */
     bool keygen_changed;  /* the key generation's state moved */
     bool policy_changed;
+    bool awaited;  /* a node that we know of waits for a checkpoint that covers this block */
     bool replayed; /* came from catching up, not from a block */
 };
 
@@ -98,6 +99,7 @@ struct submission {
     uint64_t deadline_ns;  /* clock_monotonic_ns; at most LIMIT_REQUEST_MS away */
     bool verified;         /* signature, attachments and capsules were checked here already ... */
     struct sign_public verified_key; /* ... with this key; all zero: not told, so apply checks once more */
+    bool awaited;          /* somebody waits until it is witnessed: the leader is told */
     void *data;
     /* Exactly once. code OK: outcomes are those of each operation, applied at this node.
      * ERR_NO_QUORUM: deadline without knowing; ERR_BUSY: not taken; ERR_STOPPED. */
@@ -109,6 +111,7 @@ struct submission {
         struct bytes request;
         uint64_t key, sent_ns;
         uint8_t place, from;
+        bool awaited;
     } driver;
 };
 /* Takes it, or returns ERR_BUSY (intake full), ERR_TOO_LARGE, ERR_FULL (no space left on this node's disk),

@@ -401,21 +401,36 @@ static void answer(struct driver *d, const struct matched *m, const struct ledge
     driver_finish(d, &s->driver, OK, outcomes, m->count);
 }
 
-/* Forwarded requests that this block brought are done with. */
-static void release_forwarded(struct driver *d, const struct block_job *job)
+/* True: somebody waits for a checkpoint. */
+static bool answer_all(struct driver *d, const struct block_job *job)
 {
-    if (d->intake.forwarded_count == 0) return;
+    bool awaited = false;
+    for (size_t i = 0; i < job->matched_count; i++) {
+        if (!job->matched[i].submission || job->apply.skipped) continue;
+        awaited |= job->matched[i].submission->awaited;
+        answer(d, &job->matched[i], job->apply.results);
+    }
+    return awaited;
+}
+
+/* Forwarded requests that this block brought are done with. True: somebody waits for a checkpoint. */
+static bool release_forwarded(struct driver *d, const struct block_job *job)
+{
+    bool awaited = false;
+    if (d->intake.forwarded_count == 0) return false;
     for (uint32_t i = 0; i < job->block.count; i++) {
         struct intake_item *item = intake_find(&d->intake, job->block.requests[i].raw);
         while (item) {
             struct intake_item *next = intake_find_next(item);
+            awaited |= item->awaited;
             if (!item->submission) intake_remove(&d->intake, item);
             item = next;
         }
     }
+    return awaited;
 }
 
-static void tell_applied(struct driver *d, const struct block_job *job)
+static void tell_applied(struct driver *d, const struct block_job *job, bool awaited)
 {
     const struct state_apply *a = &job->apply;
     struct driver_applied told = {.raft_index = a->position.raft_index,
@@ -424,7 +439,8 @@ static void tell_applied(struct driver *d, const struct block_job *job)
                                   .root = a->position.root,
                                   .time_ms = a->position.time_ms,
                                   .keygen_changed = a->keygen_changed,
-                                  .policy_changed = a->policy_changed};
+                                  .policy_changed = a->policy_changed,
+                                  .awaited = awaited};
     if (d->o.on_applied) d->o.on_applied(d->o.data, &told);
 }
 
@@ -441,13 +457,12 @@ void driver_applied(struct driver *d, struct block_job *job)
         d->position = a->position;
         d->counters.applied_operations += a->leaves;
         raft_applied(d->raft, a->raft_index);
-        for (size_t i = 0; i < job->matched_count; i++)
-            if (job->matched[i].submission && !a->skipped) answer(d, &job->matched[i], a->results);
+        bool awaited = answer_all(d, job);
         if (job->decoded) {
-            release_forwarded(d, job);
+            awaited |= release_forwarded(d, job);
             preverify_learn(d->preverify, &job->block);
         }
-        if (!a->skipped) tell_applied(d, job);
+        if (!a->skipped) tell_applied(d, job, awaited);
         d->dirty = true;
     }
     results_put(d, a->results);

@@ -49,12 +49,13 @@ void driver_finish_all(struct driver *d, enum err code)
     finish_list(d, &d->intake.aside, code, UINT64_MAX);
 }
 
-/* body: [request (bin)] */
+/* body: [request (bin), awaited] */
 static bool forward(struct driver *d, const struct intake_item *item)
 {
     buffer_clear(&d->out);
-    pack_array(&d->out, 1);
+    pack_array(&d->out, 2);
     pack_bytes(&d->out, item->request);
+    pack_bool(&d->out, item->awaited);
     if (d->out.failed) return false;
     return peers_send(d->o.peers, d->leader, PEER_FORWARD, 0, buffer_bytes(&d->out)) == OK;
 }
@@ -114,15 +115,16 @@ enum err driver_submit(struct driver *d, struct submission *s)
 void driver_forwarded(struct driver *d, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 1);
+    unpack_array_of(&u, 2);
     struct bytes request = unpack_bin(&u, LIMIT_REQUEST);
+    bool awaited = unpack_bool(&u);
     enum err e = unpack_done(&u);
     if (e != OK) {
         driver_every(&d->counters.bad_messages, "a forwarded request", from, e);
         return;
     }
     if (!d->leads || d->space_low || d->quarantined) return; /* it is sent again, to the leader of then */
-    e = intake_add_forwarded(&d->intake, from, request);
+    e = intake_add_forwarded(&d->intake, from, request, awaited);
     if (e == ERR_BUSY)
         d->counters.busy++;
     else if (e != OK && e != ERR_EXISTS)

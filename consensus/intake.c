@@ -114,7 +114,7 @@ enum err intake_add_own(struct intake *in, struct submission *s)
     size_t size = s->request.size;
     if (size == 0 || size > LIMIT_REQUEST) return ERR_TOO_LARGE;
     if (in->own_count >= LIMIT_REQUESTS || in->own_bytes + size > LIMIT_REQUEST_BYTES) return ERR_BUSY;
-    s->driver = (struct intake_item){.submission = s, .request = buffer_bytes(&s->request)};
+    s->driver = (struct intake_item){.submission = s, .request = buffer_bytes(&s->request), .awaited = s->awaited};
     insert(in, &s->driver, INTAKE_ASIDE);
     in->own_count++;
     in->own_bytes += size;
@@ -128,7 +128,7 @@ static bool peer_may_add(const struct intake *in, unsigned peer, size_t size)
            in->forwarded_count < LIMIT_REQUESTS && in->forwarded_bytes + size <= LIMIT_REQUEST_BYTES;
 }
 
-enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes request)
+enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes request, bool awaited)
 {
     CHECK(peer >= 1 && peer <= LIMIT_NODES);
     if (request.size > LIMIT_REQUEST) return ERR_TOO_LARGE;
@@ -141,7 +141,7 @@ enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes req
     struct forwarded *f = malloc(sizeof *f + request.size);
     if (!f) return ERR_NOMEM;
     memcpy(f->bytes, request.data, request.size);
-    f->item = (struct intake_item){.from = (uint8_t)peer, .request = {f->bytes, request.size}};
+    f->item = (struct intake_item){.from = (uint8_t)peer, .request = {f->bytes, request.size}, .awaited = awaited};
     insert(in, &f->item, INTAKE_WAITING);
     in->peers[peer].count++;
     in->peers[peer].bytes += request.size;

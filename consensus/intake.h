@@ -47,7 +47,7 @@ enum err intake_add_own(struct intake *in, struct submission *s);
 /* A forwarded one, WAITING, its bytes copied. ERR_EXISTS: the same request waits or is
  * proposed already; ERR_BUSY: that peer, or all, have too many; else what
  * request_decode says: a request that followers' admission would refuse never gets into a block. */
-enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes request);
+enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes request, bool awaited);
 /* ASIDE to WAITING, unless the same request waits or is proposed already (then false). */
 bool intake_wait(struct intake *in, struct intake_item *item);
 /* Takes the oldest waiting requests that fit into one block: they are PROPOSED. Views

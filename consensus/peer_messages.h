@@ -6,7 +6,8 @@
  * node's message key over a domain tag and the fields.
  *
  * RAFT          one encoded raft message (consensus/raft.h), whole body
- * FORWARD       [request (bin)]        a follower hands a client's request to the leader; no answer, the block is the answer
+ * FORWARD       [request (bin), awaited]   a follower hands a client's request to the leader; no answer, the block is
+ *               the answer. awaited: somebody waits until it is witnessed, so the leader paces at once
  * TELL          [size, root(32), raft index, raft term, signature]   "having applied up to `size`, my root is `root`"
  *               over "consilium/tell/v1\n" || cluster || size || root || index || term (integers be64)
  * PACE          TELL's body from the node that asks all others to tell for this size now

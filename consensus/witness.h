@@ -2,8 +2,9 @@
  * size, each cosigns it; k cosignatures make a checkpoint witnessed.
  * DESIGN: tell, cosign, pace; C2SP tlog-checkpoint and cosignature/v1.
  *
- * Happy path: driver applied a block -> the leader picks its size when none is
- * in flight and sends PACE -> every node that has applied that size sends TELL ->
+ * Happy path: driver applied a block -> the leader picks its size when no round is
+ * in flight and one is due (at once when somebody waits and blocks come one by one, a little
+ * later when many come, so that they share it) and sends PACE -> every node that has applied that size sends TELL ->
  * at k equal tells the mark is logged durably -> COSIGN to all -> at k
  * cosignatures the note is complete, kept (node-local table), and waiters run.
  * Any node paces after a second with applied leaves unwitnessed, or in a new term.

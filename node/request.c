@@ -346,6 +346,14 @@ static void applied(struct submission *s, enum err code, const struct outcome *o
         job_free(j);
 }
 
+/* Shares leave a node only under a checkpoint that covers the read. */
+static bool reads_records(const struct request_job *j)
+{
+    for (size_t i = 0; i < j->count; i++)
+        if (j->results[i].action == ACTION_RECORD_READ) return true;
+    return false;
+}
+
 static void submit_checked(struct request_job *j)
 {
     j->session->known = true;
@@ -354,6 +362,7 @@ static void submit_checked(struct request_job *j)
     j->submission.verified = true;
     j->submission.verified_key = j->key;
     j->submission.deadline_ns = j->deadline_ns;
+    j->submission.awaited = j->wait == WAIT_COSIGNED || reads_records(j);
     j->submission.data = j;
     j->submission.done = applied;
     enum err e = driver_submit(j->node->driver, &j->submission);

@@ -218,8 +218,9 @@ static void a_forwarded_request_that_does_not_decode(void **state)
     bed_open(&bed, 3, 0);
     bed_start_all(&bed);
     unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
-    pack_array(&body, 1);
+    pack_array(&body, 2);
     pack_bytes(&body, bytes_text("certainly not a request, but long enough to have a signature's place at its end"));
+    pack_bool(&body, false);
     driver_message(bed.nodes[leader].driver, other, PEER_FORWARD, 0, buffer_bytes(&body));
     struct driver_status status;
     driver_status(bed.nodes[leader].driver, &status);
@@ -252,8 +253,9 @@ static void a_changed_request_is_not_recognised(void **state)
         if (memcmp(changed.data + i, "bill-17", 7) == 0) object = changed.data + i;
     assert_non_null(object);
     object[6] = '8';
-    pack_array(&body, 1);
+    pack_array(&body, 2);
     pack_bytes(&body, buffer_bytes(&changed));
+    pack_bool(&body, false);
     /* The client's node is the leader; the altered copy is in its intake first. */
     driver_message(bed.nodes[leader].driver, other, PEER_FORWARD, 0, buffer_bytes(&body));
     assert_int_equal(bed_submit(&bed, &r, leader, 10000), OK);

@@ -223,7 +223,7 @@ static struct driver_applied grow(struct driver *d, unsigned leaves, bool forked
     d->raft_index++;
     d->time_ms = SAMPLE_TIME + d->raft_index;
     struct driver_applied a = {.raft_index = d->raft_index, .raft_term = d->raft_term, .size = d->tree.size,
-                               .time_ms = d->time_ms};
+                               .time_ms = d->time_ms, .awaited = true};
     tree_root(&a.root, &d->tree);
     return a;
 }
@@ -514,8 +514,7 @@ static void blocks_while_a_round_runs_wait_for_the_next(void **state)
     lead(2, 1);
     for (int i = 0; i < 20; i++)
         apply_all(2);
-    settle();
-    assert_true(all_at(40));
+    assert_true(wait_all_at(40, 3000)); /* many blocks in a round: the next one waits for more */
     assert_true(nodes[2].witnessed_calls >= 2 && nodes[2].witnessed_calls < 20);
     assert_true(sent[PEER_PACE] <= 3 * (N - 1)); /* one in flight: sizes between are skipped */
     assert_note(4, 40);
@@ -1213,6 +1212,61 @@ static void a_callback_may_cancel_others_that_are_due(void **state)
     if (w[4].calls) assert_int_equal(w[4].calls, 2);
 }
 
+/* --- rounds that nobody waits for --- */
+
+static void apply_unawaited(void)
+{
+    for (unsigned i = 1; i <= N; i++) {
+        struct driver_applied a = grow(&nodes[i].driver, 1, false);
+        a.awaited = false;
+        witness_applied(nodes[i].witness, &a);
+    }
+}
+
+/* A round, then a block that nobody waits for. False: the machine was so slow that its round was due. */
+static bool leave_one_unawaited(void)
+{
+    uint64_t begun = clock_monotonic_ns();
+    lead(1, 1);
+    apply_all(1);
+    settle();
+    assert_true(all_at(1));
+    apply_unawaited();
+    settle();
+    if (clock_monotonic_ns() - begun >= UINT64_C(45) * 1000000) return false;
+    assert_true(all_at(1));
+    return true;
+}
+
+static void a_round_that_nobody_waits_for_comes_later(void **state)
+{
+    (void)state;
+    leave_one_unawaited();
+    assert_true(wait_all_at(2, 3000));
+}
+
+static void a_block_that_is_awaited_begins_the_round(void **state)
+{
+    (void)state;
+    leave_one_unawaited();
+    apply_all(1);
+    assert_true(wait_all_at(3, 3000));
+    assert_true(sent[PEER_PACE] <= 3 * (N - 1));
+}
+
+static void a_wait_at_the_leader_begins_the_round(void **state)
+{
+    struct waiter w = {0};
+    (void)state;
+    bool early = leave_one_unawaited();
+    begin_wait(&w, 1, 3000);
+    settle();
+    assert_true(!early || all_at(2));
+    assert_true(wait_all_at(2, 3000));
+    assert_int_equal(w.calls, 1);
+    assert_int_equal(w.code, OK);
+}
+
 int main(void)
 {
     crypto_init();
@@ -1226,6 +1280,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_block_is_told_cosigned_and_witnessed),
         T(blocks_while_a_round_runs_wait_for_the_next),
+        T(a_round_that_nobody_waits_for_comes_later),
+        T(a_block_that_is_awaited_begins_the_round),
+        T(a_wait_at_the_leader_begins_the_round),
         T(it_is_kept_on_disk_with_the_position_that_k_told),
         T(of_several_positions_the_one_that_k_told_is_kept),
         T(only_so_many_rows_are_kept),
