@@ -142,8 +142,11 @@ static void warn_clock(struct cluster *c, uint64_t now_ms)
 /* How long connecting and greeting may take, each. */
 static uint32_t connect_ms(const struct cluster *c)
 {
-    if (c->via) return c->timeout_ms;
-    return c->timeout_ms / 3 < CONNECT_MS ? c->timeout_ms / 3 : CONNECT_MS;
+    uint32_t ms = c->via ? c->timeout_ms : c->timeout_ms / 3 < CONNECT_MS ? c->timeout_ms / 3 : CONNECT_MS;
+    if (c->give_up_ns == 0) return ms;
+    uint64_t now = clock_monotonic_ns();
+    uint64_t left = now < c->give_up_ns ? (c->give_up_ns - now) / 1000000 + 1 : 1;
+    return left < ms ? (uint32_t)left : ms;
 }
 
 static enum err greet(struct cluster *c, struct failure *failure)

@@ -18,6 +18,7 @@ struct cluster {
     struct genesis genesis;
     struct output *output; /* for progress and warnings; may be NULL */
     uint32_t timeout_ms;   /* of one answer */
+    uint64_t give_up_ns;   /* monotonic: connecting and greeting wait no longer; 0: no such bound */
 
     struct tls_context *tls;
     struct client *client; /* NULL: not connected */

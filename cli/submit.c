@@ -22,14 +22,15 @@
 
 #define PAUSE_MS 150       /* before the next attempt, when a node gave no advice */
 #define PAUSE_MOST_MS 1000 /* of a node's advice */
-#define LOOKUP_MS 3000     /* for one node's answer to LOOKUP */
+#define LOOKUP_PART 5      /* a fifth of the time-out is kept for finding out what became of a request */
 
 struct sending {
     struct cluster *cluster;
     const struct signer *signer;
     struct request_builder builder;
     struct submission *out;
-    uint64_t end_ns;
+    uint64_t end_ns;         /* of the attempts */
+    uint64_t give_up_ns;     /* of all, with looking up */
     bool sent;               /* a node may have it */
     bool claimed;            /* a node said that it is recorded */
     uint32_t lies;           /* receipts that did not verify */
@@ -326,6 +327,7 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
         return fail(failure, ERR_NOT_WITNESSED,
                     "recorded at %" PRIu64 ", not yet co-signed (%s); ask later: consilium lookup %s",
                     s->out->outcomes[0].index, last->text, token);
+    s->cluster->give_up_ns = s->give_up_ns;
     enum err e = submit_lookup(&found, s->cluster, s->signer, s->out->issued_at_ms, request, NULL);
     if (e == OK && found.fate == FATE_RECORDED) {
         s->out->outcomes[0].index = found.index;
@@ -349,7 +351,10 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
     CHECK(signer->secrets != NULL);
     struct sending *s = xcalloc(1, sizeof *s);
     *s = (struct sending){.cluster = cluster, .signer = signer, .out = out};
-    s->end_ns = clock_monotonic_ns() + (uint64_t)cluster->timeout_ms * 1000000;
+    uint64_t timeout_ns = (uint64_t)cluster->timeout_ms * 1000000;
+    s->give_up_ns = clock_monotonic_ns() + timeout_ns;
+    s->end_ns = s->give_up_ns - timeout_ns / LOOKUP_PART;
+    cluster->give_up_ns = s->end_ns;
     s->applied = xcalloc(1, sizeof *s->applied);
     s->cosigned = xcalloc(1, sizeof *s->cosigned);
     s->hashes = xcalloc(LIMIT_PROOFS, sizeof *s->hashes);
@@ -358,6 +363,7 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
     if (e == OK) e = attempts(s, &why);
     CHECK((e == OK) == (why.code == OK));
     if (e != OK) e = is_transient(s, e) ? resolve(s, &why, failure) : fail(failure, why.code, "%s", why.text);
+    cluster->give_up_ns = 0;
     request_builder_free(&s->builder);
     buffer_free(&s->applied_body);
     free(s->hashes);
@@ -403,13 +409,17 @@ enum err request_token_parse(uint64_t *issued_at_ms, struct id *request, const c
     return id_parse(request, end + 1);
 }
 
-static enum err lookup_at(struct message_found *out, struct cluster *cluster, uint32_t member, struct bytes question)
+/* One node, by `end_ns`; at least long enough for a node that is awake. */
+static enum err lookup_at(struct message_found *out, struct cluster *cluster, uint32_t member, uint64_t end_ns,
+                          struct bytes question)
 {
-    uint64_t id;
+    uint64_t id, now = clock_monotonic_ns();
+    uint32_t most = now < end_ns ? (uint32_t)((end_ns - now) / 1000000) : 0;
     struct frame frame = {0};
+    cluster->give_up_ns = end_ns;
     enum err e = cluster_connect_to(cluster, member, NULL);
     if (e == OK) e = cluster_send(cluster, &id, MESSAGE_LOOKUP, question, NULL);
-    if (e == OK) e = cluster_receive(cluster, &frame, id, LOOKUP_MS, NULL, NULL);
+    if (e == OK) e = cluster_receive(cluster, &frame, id, most > 50 ? most : 50, NULL, NULL);
     if (e == OK && frame.type != MESSAGE_FOUND) e = ERR_UNEXPECTED;
     return e == OK ? message_found_decode(out, frame.body) : e;
 }
@@ -421,10 +431,15 @@ enum err submit_lookup(struct found *out, struct cluster *cluster, const struct 
     message_lookup_encode(&question, &(struct message_lookup){ACTOR_USER, signer->user, issued_at_ms, *request});
     CHECK(!question.failed);
     *out = (struct found){.fate = FATE_UNKNOWN};
-    uint32_t answers = 0, past = 0;
-    for (uint32_t m = 1; m <= cluster->genesis.member_count && out->fate != FATE_RECORDED; m++) {
+    uint32_t answers = 0, past = 0, members = cluster->genesis.member_count;
+    uint64_t before = cluster->give_up_ns, start = clock_monotonic_ns();
+    uint64_t end = before ? before : start + (uint64_t)cluster->timeout_ms * 1000000;
+    for (uint32_t m = 1; m <= members && out->fate != FATE_RECORDED; m++) {
         struct message_found found;
-        if ((cluster->via && cluster->via != m) || lookup_at(&found, cluster, m, buffer_bytes(&question)) != OK)
+        uint64_t now = clock_monotonic_ns(), left = now < end ? end - now : 0;
+        uint64_t turn = now + left / (cluster->via ? 1 : members - m + 1); /* a silent node leaves time for the others */
+        if ((cluster->via && cluster->via != m) ||
+            lookup_at(&found, cluster, m, turn, buffer_bytes(&question)) != OK)
             continue;
         answers++;
         if (found.found)
@@ -433,6 +448,7 @@ enum err submit_lookup(struct found *out, struct cluster *cluster, const struct 
         else if (found.witnessed_time_ms > issued_at_ms + LIMIT_SKEW_MS)
             past++;
     }
+    cluster->give_up_ns = before;
     buffer_free(&question);
     if (answers == 0) return fail(failure, ERR_UNREACHABLE, "no node answers");
     /* b of them may lie, or lag behind: one more than that must say so. */
