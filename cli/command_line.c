@@ -267,6 +267,19 @@ static enum err check_complete(const struct command_line *a, struct failure *fai
     return OK;
 }
 
+/* With a mistyped option in front, its value may stand where the command is looked for:
+ * then the option is what is wrong. OK when all of them are known. */
+static enum err check_leading_options(const struct command_line *a, int argc, char **argv, struct failure *failure)
+{
+    const char *inside;
+    for (int i = 1; i < argc && is_option(argv[i]) && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], "--", 2) == 0 && !option_of(a, argv[i], &inside))
+            return unknown_option(a, argv[i] + 2, strcspn(argv[i] + 2, "="), failure);
+        if (takes_next(a, argv[i])) i++;
+    }
+    return OK;
+}
+
 enum err command_line_parse(struct command_line *out, const struct command *commands, const struct option_row *common,
                          int argc, char **argv, struct failure *failure)
 {
@@ -275,6 +288,7 @@ enum err command_line_parse(struct command_line *out, const struct command *comm
     out->operands = out->words = xcalloc(room, sizeof *out->words);
     collect_words(out, commands, argc, argv);
     enum err e = find_command(out, commands, failure);
+    if (e != OK && check_leading_options(out, argc, argv, failure) != OK) return ERR_USAGE;
     for (int i = 1; e == OK && i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (!is_option(argv[i])) continue;
         bool next = takes_next(out, argv[i]);

@@ -384,6 +384,11 @@ int output_failure(struct output *o, const struct failure *failure)
     /* What is said about a missing key says what to do already; who said no needs no advice. */
     bool told = failure->text[0] && (failure->code == ERR_NO_KEY || failure->code == ERR_CANCELED);
     const char *next = told ? "" : err_hint(failure->code);
+    char help[64];
+    if (failure->code == ERR_USAGE && o->command) {
+        snprintf(help, sizeof help, "see 'consilium %s --help'", o->command);
+        next = help;
+    }
     if (o->json) {
         json_t *text_value = json_text(bytes_text(text));
         json_t *value = json_pack("{s:s, s:i, s:o, s:s}", "error", err_name(failure->code), "code",

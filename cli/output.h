@@ -36,6 +36,7 @@ struct output {
     bool json;
     bool colors; /* standard output is a terminal that wants them */
     bool progress_shown;
+    const char *command; /* whose --help to point at; NULL: none in particular */
     size_t widths[OUTPUT_COLUMNS]; /* of the last table, so that rows that follow stand below it */
 };
 /* Looks at the terminal, NO_COLOR (https://no-color.org) and TERM. */

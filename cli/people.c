@@ -57,6 +57,9 @@ enum err people_resolve(struct tool *t, struct id *out, const char *text)
     enum err e = tool_cluster(t);
     if (e == OK) e = login_tag(&tag, &t->cluster.genesis.cluster, text, &t->failure);
     if (e == OK) e = search_login(t, &s, &tag);
+    if (e == ERR_DENIED)
+        output_message(&t->output, "your role may not look up the login name '%s'; the person's id works everywhere",
+                       text);
     if (e != OK) goto free_submission;
     e = answer_open(&answer, buffer_bytes(&s.outcomes[0].answer), 1);
     if (e == OK && answer.count == 0)

@@ -26,7 +26,7 @@ static enum err take_user_line(struct signer *out, struct bytes *text, const cha
     if (end && (size_t)(end - text->data) == prefix + ID_TEXT_SIZE - 1)
         memcpy(id, text->data + prefix, ID_TEXT_SIZE - 1);
     if (id_parse(&out->user, id) != OK || id_is_zero(&out->user))
-        return fail(failure, ERR_SYNTAX, "%s: the first line is not '" USER_PREFIX "ID'", path);
+        return fail(failure, ERR_NO_KEY, "%s: the first line is not '" USER_PREFIX "ID'", path);
     out->user_written = true;
     *text = bytes_of(end + 1, text->size - (size_t)(end + 1 - text->data));
     return OK;
@@ -39,7 +39,7 @@ static enum err parse_identity(struct signer *out, struct bytes text, const char
     if (e != OK) return e;
     struct failure why = {0};
     e = key_file_parse(&out->file, text, &why);
-    if (e != OK) return fail(failure, e, "%s is not an identity file: %s", path, why.text);
+    if (e != OK) return fail(failure, ERR_NO_KEY, "%s is not an identity file: %s", path, why.text);
     out->public_key = out->file.public_key;
     out->key_id = key_id_of(&out->public_key);
     if (!out->user_written) out->user = id_of_key(&out->public_key);
@@ -90,8 +90,9 @@ static bool may_have_no_passphrase(const struct signer *signer)
 
 enum err passphrase_read(struct buffer *out, const char *path, struct failure *failure)
 {
-    enum err e = file_read(out, path, 4 * KIB, failure);
-    if (e != OK) return e;
+    struct failure why = {0};
+    enum err e = file_read(out, path, 4 * KIB, &why);
+    if (e != OK) return fail(failure, ERR_NO_KEY, "the passphrase file: %s", why.text);
     const uint8_t *end = out->size ? memchr(out->data, '\n', out->size) : NULL;
     if (end) out->size = (size_t)(end - out->data);
     if (out->size > 0 && out->data[out->size - 1] == '\r') out->size--;

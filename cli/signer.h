@@ -31,7 +31,7 @@ struct signer {
     struct signer_secrets *secrets; /* secret memory; NULL while locked */
 };
 
-/* Reads the file, which stays locked. ERR_NO_KEY: no such file (exit 4); ERR_SYNTAX. */
+/* Reads the file, which stays locked. ERR_NO_KEY: there is none, or not of this kind (exit 4). */
 enum err signer_read(struct signer *out, const char *path, struct failure *failure);
 /* ERR_PASSPHRASE. */
 enum err signer_unlock(struct signer *signer, struct bytes passphrase, struct failure *failure);
@@ -39,7 +39,7 @@ enum err signer_unlock(struct signer *signer, struct bytes passphrase, struct fa
  * `passphrase_file` (its first line), the terminal. ERR_NO_KEY where none can be had. */
 enum err signer_open(struct signer *signer, const char *path, const char *passphrase_file,
                      struct failure *failure);
-/* The first line of a passphrase file; wiped by the caller. ERR_NO_KEY: it is empty. */
+/* The first line of a passphrase file; wiped by the caller. ERR_NO_KEY: it can't be read, or is empty. */
 enum err passphrase_read(struct buffer *out, const char *path, struct failure *failure);
 void signer_close(struct signer *signer); /* wipes */
 

@@ -131,6 +131,8 @@ static void test_what_is_wrong(void **state)
         const char *words[5], *says;
     } cases[] = {
         {{"staus"}, "did you mean 'status'"},
+        {{"--clustr", "x", "status"}, "did you mean '--cluster'"},
+        {{"--json", "--clustr", "x"}, "did you mean '--cluster'"},
         {{"usr", "add"}, "did you mean 'user'"},
         {{"user", "shwo"}, "did you mean 'user show'"},
         {{"user", "frobnicate"}, "consilium user --help"},

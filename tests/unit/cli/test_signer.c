@@ -113,7 +113,7 @@ static void test_damaged_files(void **state)
         buffer_append_text(&bad, starts[i]);
         buffer_append_bytes(&bad, buffer_bytes(&text));
         folder_store(folder, "me.key", buffer_bytes(&bad));
-        assert_int_equal(signer_read(&me, path, &failure), ERR_SYNTAX);
+        assert_int_equal(signer_read(&me, path, &failure), ERR_NO_KEY);
         buffer_free(&bad);
     }
     for (size_t size = 0; size < text.size; size++) { /* cut anywhere */
