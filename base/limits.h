@@ -63,6 +63,7 @@
 #define LIMIT_PROOFS (LIMIT_OPERATIONS * LIMIT_PROOF) /* of all proofs of one answer */
 #define LIMIT_CONSISTENCY (2 * LIMIT_PROOF)     /* hashes of a consistency proof */
 #define LIMIT_CHECKPOINT_NOTE (8 * KIB)         /* a checkpoint with all its signature lines */
+#define LIMIT_RECEIPT (384 * KIB)               /* a leaf (base64), its proof and the checkpoint, as a file */
 #define LIMIT_LEAVES 4096                       /* in one answer, which also ends at LIMIT_ANSWER */
 #define LIMIT_COUNTERS 128                      /* of a node's status */
 #define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
