@@ -174,17 +174,18 @@ static int compare_nonces(const void *a, const void *b) { return memcmp(a, b, SE
 /* Also between threads, and between a process and its child. */
 static void test_nonces_never_twice(void **state)
 {
-    static uint8_t all[4][NONCES * SEAL_NONCE];
+    enum { PART = NONCES * SEAL_NONCE };
+    static uint8_t all[4 * PART];
     pthread_t thread;
     (void)state;
-    assert_int_equal(pthread_create(&thread, NULL, collect_on_thread, all[0]), 0);
-    collect_nonces(all[1]);
-    collect_in_child(all[2]);
-    collect_nonces(all[3]);
+    assert_int_equal(pthread_create(&thread, NULL, collect_on_thread, all), 0);
+    collect_nonces(all + PART);
+    collect_in_child(all + 2 * PART);
+    collect_nonces(all + 3 * PART);
     assert_int_equal(pthread_join(thread, NULL), 0);
     qsort(all, 4 * NONCES, SEAL_NONCE, compare_nonces);
     for (size_t i = 1; i < 4 * NONCES; i++)
-        assert_true(compare_nonces(all[0] + (i - 1) * SEAL_NONCE, all[0] + i * SEAL_NONCE) != 0);
+        assert_true(compare_nonces(all + (i - 1) * SEAL_NONCE, all + i * SEAL_NONCE) != 0);
 }
 
 int main(void)
