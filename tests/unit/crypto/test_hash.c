@@ -48,6 +48,25 @@ static void test_sha256_million(void **state)
     assert_hex(&d, sizeof d, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+/* HMAC hashes with libsodium whatever CPU this is, so it checks hash_sha256 for every length. */
+static void test_sha256_against_hmac(void **state)
+{
+    uint8_t message[400], inner[64 + sizeof message], outer[64 + 32];
+    struct digest expected, digest;
+    (void)state;
+    random_bytes(message, sizeof message);
+    for (size_t size = 0; size <= sizeof message; size++) {
+        hmac_sha256(&expected, (struct bytes){0}, bytes_of(message, size));
+        memset(inner, 0x36, 64); /* RFC 2104 with an empty key */
+        memset(outer, 0x5c, 64);
+        memcpy(inner + 64, message, size);
+        hash_sha256(&digest, inner, 64 + size);
+        memcpy(outer + 64, digest.bytes, 32);
+        hash_sha256(&digest, outer, sizeof outer);
+        assert_memory_equal(digest.bytes, expected.bytes, 32);
+    }
+}
+
 /* Any way of cutting a message into parts, empty ones too, hashes the same. */
 static void test_parts(void **state)
 {
@@ -162,7 +181,8 @@ int main(void)
 {
     crypto_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_million), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_million),
+        cmocka_unit_test(test_sha256_against_hmac), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_sha512), cmocka_unit_test(test_hmac),           cmocka_unit_test(test_hmac_empty),
         cmocka_unit_test(test_hkdf),   cmocka_unit_test(test_hkdf_limits),
     };
