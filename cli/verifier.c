@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "cli/files.h"
 #include "cli/leaf_words.h"
+#include "cli/signatures.h"
 #include "ledger/apply.h"
 #include "ledger/proof.h"
 #include "ledger/replay.h"
@@ -24,6 +25,7 @@ struct verifier {
     struct table_txn *txn; /* open for writing; NULL after a failure of the store */
     struct ledger *ledger; /* NULL before leaf 0 */
     uint32_t uncommitted;  /* leaves */
+    struct signatures *signatures;
     struct buffer leaf;    /* of verifier_leaf */
 };
 
@@ -101,6 +103,7 @@ enum err verifier_open(struct verifier **out, const struct genesis *genesis, str
 {
     struct verifier *v = xcalloc(1, sizeof *v);
     v->genesis = genesis;
+    v->signatures = signatures_new(genesis);
     enum err e = open_store(v, failure);
     if (e == OK) e = begin(v, failure);
     if (e == OK)
@@ -114,6 +117,7 @@ void verifier_close(struct verifier *v)
 {
     if (!v) return;
     ledger_free(v->ledger);
+    signatures_free(v->signatures);
     store_abort(v->txn);
     store_close(v->store);
     buffer_free(&v->leaf);
@@ -128,10 +132,12 @@ static bool is_ours(const struct verifier *v, enum err e)
     return e == ERR_NOMEM || e == ERR_IO || e == ERR_FULL || e == ERR_CORRUPT || store_failed(v->store) != OK;
 }
 
-static enum err take_one(struct verifier *v, struct finding *finding, struct bytes leaf, struct failure *failure)
+static enum err take_one(struct verifier *v, struct finding *finding, struct bytes leaf, const struct signature_check *check,
+                         struct failure *failure)
 {
     struct failure why = {0};
     uint64_t index = verifier_size(v);
+    if (index > 0 && check->good) ledger_replay_verified(v->ledger, check->count, &check->root, &check->key, &check->signature);
     enum err e = index == 0 ? ledger_replay_genesis(&v->ledger, v->txn, leaf, &v->genesis->cluster, &why)
                             : ledger_replay(v->ledger, v->txn, leaf, &why);
     if (e == OK) {
@@ -150,7 +156,9 @@ enum err verifier_take(struct verifier *v, struct finding *finding, const struct
     enum err e = OK;
     CHECK(v->txn != NULL);
     *finding = (struct finding){0};
-    for (uint32_t i = 0; e == OK && finding->code == OK && i < count; i++) e = take_one(v, finding, leaves[i], failure);
+    const struct signature_check *checks = signatures_check(v->signatures, v->txn, leaves, count);
+    for (uint32_t i = 0; e == OK && finding->code == OK && i < count; i++)
+        e = take_one(v, finding, leaves[i], &checks[i], failure);
     return e;
 }
 

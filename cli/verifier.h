@@ -30,7 +30,7 @@ struct verifier;
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure);
 void verifier_close(struct verifier *v); /* NULL is nothing */
 
-/* `count` leaves that come next. Stops at the first wrong one: a finding, and
+/* `count` leaves that come next, at most LIMIT_LEAVES. Stops at the first wrong one: a finding, and
  * verifier_size is its index. An error is this machine's. */
 enum err verifier_take(struct verifier *v, struct finding *finding, const struct bytes *leaves, uint32_t count,
                        struct failure *failure);

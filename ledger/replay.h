@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/table.h"
+#include "crypto/sign.h"
 
 struct ledger;
 
@@ -23,6 +24,12 @@ enum err ledger_replay_genesis(struct ledger **out, struct table_txn *txn, struc
  * and what was found; nothing is changed then, and the ledger stays usable.
  * Errors of the store: as for ledger_apply. */
 enum err ledger_replay(struct ledger *ledger, struct table_txn *txn, struct bytes leaf, struct failure *failure);
+
+/* The caller has verified this signature over a request's count and root under this
+ * key. A leaf replayed next that carries exactly it is not verified once more,
+ * provided that the state names this very key. */
+void ledger_replay_verified(struct ledger *ledger, uint32_t count, const struct digest *root,
+                            const struct sign_public *key, const struct signature *signature);
 
 /* The attachment of a leaf, as encoded, after it was replayed. ERR_ATTACHMENT:
  * not the one that the leaf's operation names; ERR_NOT_FOUND: no such leaf or it
