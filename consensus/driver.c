@@ -98,6 +98,7 @@ enum err driver_write(struct driver *d, struct state_write *w)
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
 {
     if (!driver_alive(d)) return ERR_STOPPED;
+    if (m->size < d->past.size) return ERR_CONFLICT; /* it cosigned more before its disk was set back */
     m->driver.job.kind = LOG_JOB_MARK;
     log_thread_push(d->log, &m->driver.job);
     return OK;
@@ -261,8 +262,13 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     d->ticks = 1; /* 0 is "never" */
     d->out.limit = 2 * LIMIT_FRAME;
     d->handles = handles_open(d, options->loop);
-    enum err e = state_thread_start(&d->state, &d->position, options->store, options->genesis->text,
+    struct buffer marks[LIMIT_NODES + 1] = {{0}};
+    enum err e = state_thread_start(&d->state, &d->position, marks, options->store, options->genesis->text,
                                     &d->handles->wake, failure);
+    for (unsigned i = 1; i <= LIMIT_NODES; i++) {
+        if (e == OK) driver_past_load(d, i, buffer_bytes(&marks[i]));
+        buffer_free(&marks[i]);
+    }
     if (e != OK) {
         d->handles->d = NULL;
         handles_close(d->handles);

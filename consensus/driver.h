@@ -59,7 +59,7 @@ struct driver_options {
     const struct node_secrets *keys;
     struct log *log;
     struct store *store;
-    struct peers *peers; /* the owner routes PEER_RAFT, PEER_FORWARD, PEER_BLOCK_ASK and PEER_BLOCK to driver_message */
+    struct peers *peers; /* the owner routes PEER_RAFT, PEER_FORWARD, PEER_BLOCK_ASK, PEER_BLOCK and PEER_PAST to driver_message */
     uint64_t seed;       /* for the core's time-outs */
     uint64_t log_keep_bytes; /* compact the log beyond this */
     void *data;
@@ -150,6 +150,7 @@ struct cosigned_mark {
     void (*done)(struct cosigned_mark *m, enum err code);
     struct { struct job job; } driver; /* the driver's own */
 };
+/* ERR_CONFLICT: this node, before its disk was set back, cosigned more; ERR_STOPPED. */
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m);
 /* The last durable mark, from start on; false when there is none. */
 bool driver_cosigned(const struct driver *d, struct cosigned_mark *out);

@@ -200,6 +200,8 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
         on_raft(d, from, body);
     else if (type == PEER_FORWARD && d->raft)
         driver_forwarded(d, from, body);
+    else if (type == PEER_PAST)
+        driver_past_came(d, from, body);
     else if (type == PEER_BLOCK_ASK)
         driver_block_asked(d, from, id, body);
     else if (type == PEER_BLOCK)
@@ -208,6 +210,7 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
 
 void driver_peer_up(struct driver *d, unsigned peer)
 {
+    driver_past_up(d, peer); /* before anything that could make it vote */
     if (driver_alive(d) && peer == d->leader) {
         driver_unsent(d);
         driver_route_all(d);
@@ -228,7 +231,7 @@ void driver_peer_down(struct driver *d, unsigned peer)
 void driver_apply_settings(struct driver *d)
 {
     if (!d->raft) return;
-    raft_set_may_vote(d->raft, !d->quarantined && !d->recovering);
+    raft_set_may_vote(d->raft, !d->quarantined && !d->recovering && !d->set_back);
     raft_set_may_lead(d->raft, d->clock_ok && !d->space_low && !d->quarantined);
     d->dirty = true;
 }
@@ -243,6 +246,7 @@ static void slow_tick(struct driver *d)
     driver_trim(d);
     if (d->hold) driver_ask_state(d);
     if (d->recovering) driver_recovered(d);
+    driver_past_tick(d);
 }
 
 void driver_tick(struct driver *d)

@@ -9,6 +9,7 @@
  * driver_trim.c      snapshots, compaction, catching up
  * driver_evidence.c  leaders that contradict themselves
  * driver_distrust.c  leaders whose blocks can't be taken
+ * driver_past.c      a disk that was set back to an old image
  */
 #ifndef CONSENSUS_DRIVER_INTERNAL_H
 #define CONSENSUS_DRIVER_INTERNAL_H
@@ -87,6 +88,12 @@ struct driver_handles {
     uv_prepare_t before_poll;
     uv_check_t after_poll;
     unsigned open;
+};
+
+/* How far a node had come, under its signature; term 0: none. */
+struct past {
+    uint64_t term, index, size; /* durable; committed and durable; cosigned */
+    struct signature signature;
 };
 
 struct size_mark { /* the log's entries before `index` make `bytes` */
@@ -169,6 +176,11 @@ struct driver {
 
     struct distrust distrust[LIMIT_NODES + 1]; /* by member index */
 
+    struct past claim;                   /* the last one of this node's own */
+    struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
+    struct past past;                    /* this node's own, as peers showed it */
+    bool set_back;
+
     /* stopping */
     void (*stopped)(void *data);
     void *stopped_data;
@@ -239,6 +251,14 @@ void driver_compacted(struct driver *d, struct log_compaction *c);
 void driver_refused(struct driver *d, unsigned from, enum err code); /* a block of this leader */
 void driver_accepted(struct driver *d, unsigned from);
 bool driver_hears(const struct driver *d, const struct raft_message *m); /* false: drop it */
+
+/* driver_past.c */
+void driver_past_load(struct driver *d, unsigned peer, struct bytes row); /* as it was kept */
+void driver_past_tick(struct driver *d);
+void driver_past_up(struct driver *d, unsigned peer);
+void driver_past_came(struct driver *d, unsigned from, struct bytes body);
+void driver_past_judge(struct driver *d); /* once the core runs: is the log behind the past? */
+bool driver_past_reached(const struct driver *d);
 
 /* driver_evidence.c */
 void driver_note_hash(struct driver *d, const struct block_job *job);

@@ -182,6 +182,7 @@ static void ready_to_run(struct driver *d, const struct log_status *status)
     d->recovering = d->recovering || status->state_damaged || status->tail_damaged;
     if (d->recovering) log_warning("driver", "the log's end is damaged: no vote until a leader has been followed");
     driver_apply_settings(d);
+    driver_past_judge(d);
     if (d->position.ahead) {
         d->hold = true;
         driver_ask_state(d);
@@ -314,6 +315,7 @@ void driver_recovered(struct driver *d)
         if (status.leader_commit > d->recover_to) d->recover_to = status.leader_commit;
     }
     if (raft_term_of(d->raft, status.commit) != status.term || status.persisted < d->recover_to) return;
+    if (!driver_past_reached(d)) return;
     struct job *job = xcalloc(1, sizeof *job);
     job->kind = LOG_JOB_RECOVERED;
     log_thread_push(d->log, job);

@@ -54,6 +54,7 @@ enum peer_message {
     PEER_BLOCK_ASK = 81,
     PEER_BLOCK = 82,
     PEER_FAILED = 83, /* [code, text] in answer to an ASK */
+    PEER_PAST = 84,   /* see consensus/driver_past.c */
 };
 
 #endif

@@ -32,6 +32,7 @@ struct state_thread {
 
     /* start-up */
     struct bytes genesis_text;
+    struct buffer *marks;
     struct failure *failure;
     pthread_mutex_t lock; /* guards `synced` and `started` */
     pthread_cond_t ready;
@@ -282,6 +283,16 @@ static enum err check_genesis(struct state_thread *t)
                 stored.bytes[3], given.bytes[0], given.bytes[1], given.bytes[2], given.bytes[3]);
 }
 
+static enum err read_marks(struct state_thread *t)
+{
+    enum err e = OK;
+    for (uint8_t i = 1; e == OK && i <= LIMIT_NODES; i++) {
+        e = table_get(t->txn, TABLE_PEER_MARK, bytes_of(&i, 1), &t->marks[i]);
+        if (e == ERR_NOT_FOUND) e = OK;
+    }
+    return e;
+}
+
 static enum err open_ledger(struct state_thread *t)
 {
     enum err e = begin(t);
@@ -293,6 +304,7 @@ static enum err open_ledger(struct state_thread *t)
         if (e == OK) touched(t);
     }
     if (e == OK) e = read_ahead(t);
+    if (e == OK) e = read_marks(t);
     if (e == OK) {
         take_position(t);
         commit(t);
@@ -320,14 +332,16 @@ static void *run(void *data)
     return NULL;
 }
 
-enum err state_thread_start(struct state_thread **out, struct state_position *position, struct store *store,
-                            struct bytes genesis_text, uv_async_t *wake, struct failure *failure)
+enum err state_thread_start(struct state_thread **out, struct state_position *position, struct buffer *marks,
+                            struct store *store, struct bytes genesis_text, uv_async_t *wake,
+                            struct failure *failure)
 {
     struct failure own = {.code = OK};
     struct state_thread *t = xcalloc(1, sizeof *t);
     t->store = store;
     t->wake = wake;
     t->genesis_text = genesis_text;
+    t->marks = marks;
     t->failure = &own;
     job_queue_init(&t->jobs);
     job_queue_init(&t->finished);

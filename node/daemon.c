@@ -189,7 +189,8 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_RAFT:
     case PEER_FORWARD:
     case PEER_BLOCK_ASK:
-    case PEER_BLOCK: driver_message(node->driver, index, f->type, f->id, f->body); return;
+    case PEER_BLOCK:
+    case PEER_PAST: driver_message(node->driver, index, f->type, f->id, f->body); return;
     case PEER_TELL:
     case PEER_PACE:
     case PEER_COSIGN:

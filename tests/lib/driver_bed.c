@@ -77,7 +77,8 @@ static void deliver(struct bed *bed, const struct bed_message *m)
     struct bed_node *node = &bed->nodes[m->to];
     struct bytes body = {m->body, m->size};
     if (!node->driver || bed->cut[m->from][m->to]) return;
-    bool ours = m->type == PEER_RAFT || m->type == PEER_FORWARD || m->type == PEER_BLOCK_ASK || m->type == PEER_BLOCK;
+    bool ours = m->type == PEER_RAFT || m->type == PEER_FORWARD || m->type == PEER_BLOCK_ASK || m->type == PEER_BLOCK ||
+                m->type == PEER_PAST;
     if (ours)
         driver_message(node->driver, m->from, m->type, m->id, body);
     else if (node->on_message)

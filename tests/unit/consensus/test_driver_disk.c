@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -184,6 +185,65 @@ static void a_damaged_node_takes_no_part_alone(void **state)
     bed_close(&bed);
 }
 
+/* ---- a disk that is set back ---- */
+
+static void copy_disk(const char *to, const char *from)
+{
+    char a[FOLDER_PATH], b[FOLDER_PATH];
+    const char *names[] = {"log", "store"};
+    for (unsigned i = 0; i < 2; i++) {
+        folder_join(a, to, names[i]);
+        folder_join(b, from, names[i]);
+        mkdir(a, 0700);
+        folder_copy(a, b);
+    }
+}
+
+static bool votes_no_more(struct bed *b, void *data)
+{
+    struct driver_status status;
+    (void)b;
+    driver_status(((struct bed_node *)data)->driver, &status);
+    return !status.may_vote;
+}
+
+static void an_old_image_of_a_disk_does_not_vote(void **state)
+{
+    (void)state;
+    char image[FOLDER_PATH];
+    struct driver_status status;
+    up(3, 0);
+    uint64_t last = event_through(1);
+    assert_true(bed_await_same(&bed, last + 1));
+    unsigned node = bed_await_leader(&bed) % 3 + 1, other = node % 3 + 1;
+    bed_stop(&bed, node);
+    folder_make(image, 1);
+    copy_disk(image, bed.nodes[node].folder);
+    bed_start(&bed, node);
+    for (unsigned i = 0; i < 10; i++)
+        last = event_through(node);
+    bed_turn(&bed, 3000); /* its peers hear, and keep, how far it came */
+    bed_stop(&bed, node);
+    bed_crash(&bed, other); /* what they keep they keep on disk */
+    bed_start(&bed, other);
+    bed_await_leader(&bed);
+    bed_start(&bed, node); /* as it was: nothing is wrong */
+    bed_turn(&bed, 500);
+    driver_status(bed.nodes[node].driver, &status);
+    assert_true(status.may_vote);
+    bed_stop(&bed, node);
+    bed_wipe(&bed, node);
+    copy_disk(bed.nodes[node].folder, image);
+    bed_start(&bed, node);
+    assert_true(bed_until(&bed, 3000, votes_no_more, &bed.nodes[node]));
+    last = event_through(node); /* it follows and serves */
+    assert_true(bed_await_same(&bed, last + 1));
+    driver_status(bed.nodes[node].driver, &status);
+    assert_false(status.may_vote);
+    folder_remove(image);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +251,7 @@ int main(void)
         cmocka_unit_test(a_followers_disk_fails),
         cmocka_unit_test(damaged_entries_come_from_the_peers),
         cmocka_unit_test(a_damaged_node_takes_no_part_alone),
+        cmocka_unit_test(an_old_image_of_a_disk_does_not_vote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

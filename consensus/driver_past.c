@@ -1,0 +1,223 @@
+/* A node that was set back to an old image of its disk must not vote.
+ *
+ * Each node signs, once a second while it changes, the furthest that it has come:
+ * its durable term, its last index that is committed and durable, the size that it
+ * cosigned. Each of the three only ever grows, whatever leaders do. Peers keep each
+ * other's newest such claim, durably, and give it back when a link comes up, before
+ * anything else, and with each claim of their own. Who finds itself behind its own
+ * past, under its own signature, forgot votes and acknowledgements: it follows and
+ * serves, but neither votes nor leads, nor cosigns below what it cosigned before.
+ * Where the log is known to be damaged (driver_open.c) that past is what has to be
+ * reached again.
+ * Promised only where a peer that saw it is reachable.
+ *
+ *   PAST  [claim, claim or []]   the sender's own; the receiver's, as the sender keeps it
+ *   claim [term, index, size, signature(64)]
+ *         over "consilium/past/v1\n" || cluster || term (8) || index (8) || size (8)
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/pack.h"
+#include "consensus/driver_internal.h"
+#include "crypto/sign.h"
+#include "ledger/tables.h"
+#include "net/peers.h"
+#include "storage/log.h"
+
+static const char tag[] = "consilium/past/v1\n";
+#define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
+
+static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)
+{
+    size_t at = sizeof tag - 1;
+    memcpy(out, tag, at);
+    memcpy(out + at, d->o.genesis->cluster.bytes, 32);
+    put_be64(out + at + 32, p->term);
+    put_be64(out + at + 40, p->index);
+    put_be64(out + at + 48, p->size);
+}
+
+static bool is_signed_by(const struct driver *d, const struct past *p, unsigned node)
+{
+    uint8_t message[SIGNED_SIZE];
+    signed_bytes(message, d, p);
+    return sign_verify(&p->signature, &genesis_member(d->o.genesis, node)->keys.message, BYTES(message)) == OK;
+}
+
+static bool is_behind(const struct past *a, const struct past *b)
+{
+    return a->term < b->term || a->index < b->index || a->size < b->size;
+}
+
+static bool is_none(const struct past *p) { return p->term == 0; }
+
+/* ---- encoding ---- */
+
+static void pack_past(struct buffer *out, const struct past *p)
+{
+    pack_array(out, is_none(p) ? 0 : 4);
+    if (is_none(p)) return;
+    pack_uint(out, p->term);
+    pack_uint(out, p->index);
+    pack_uint(out, p->size);
+    pack_bin(out, p->signature.bytes, sizeof p->signature.bytes);
+}
+
+static struct past unpack_past(struct unpack *u)
+{
+    struct past p = {0};
+    uint32_t count = unpack_array(u, 4);
+    if (count == 0) return p;
+    if (count != 4) unpack_fail(u, ERR_MALFORMED);
+    p.term = unpack_uint_max(u, RAFT_TERM_MAX);
+    p.index = unpack_uint_max(u, RAFT_INDEX_MAX);
+    p.size = unpack_uint(u);
+    unpack_bin_exact(u, p.signature.bytes, sizeof p.signature.bytes);
+    return p;
+}
+
+/* ---- what this node claims ---- */
+
+/* Only what is durable: it will be there whatever happens, unless the disk is exchanged. */
+static struct past present(const struct driver *d)
+{
+    struct log_status log;
+    struct raft_status status = {0};
+    log_status(d->o.log, &log);
+    if (d->raft) raft_status_get(d->raft, &status);
+    uint64_t index = status.persisted < status.commit ? status.persisted : status.commit;
+    return (struct past){.term = log.term, .index = index, .size = log.cosigned.size};
+}
+
+static void send_past(struct driver *d, unsigned peer)
+{
+    buffer_clear(&d->out);
+    pack_array(&d->out, 2);
+    pack_past(&d->out, &d->claim);
+    pack_past(&d->out, &d->pasts[peer]);
+    if (!d->out.failed) peers_send(d->o.peers, peer, PEER_PAST, 0, buffer_bytes(&d->out));
+}
+
+static void send_to_all(struct driver *d)
+{
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
+        if (i != d->o.self) send_past(d, i);
+}
+
+void driver_past_tick(struct driver *d)
+{
+    uint8_t message[SIGNED_SIZE];
+    struct past now = present(d);
+    if (!driver_alive(d) || d->set_back || now.term == 0) return;
+    /* Of a damaged log, or before peers told more: never less than was claimed. */
+    if (is_behind(&now, &d->claim) || !is_behind(&d->claim, &now)) return;
+    signed_bytes(message, d, &now);
+    sign_message(&now.signature, &d->o.keys->message, BYTES(message));
+    d->claim = now;
+    send_to_all(d);
+}
+
+void driver_past_up(struct driver *d, unsigned peer) { send_past(d, peer); }
+
+/* ---- what peers claim ---- */
+
+struct keep {
+    struct state_write write;
+    uint8_t member;
+    struct buffer value;
+};
+
+static enum err keep_run(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keep *k = w->data;
+    (void)ledger;
+    return table_put(txn, TABLE_PEER_MARK, bytes_of(&k->member, 1), buffer_bytes(&k->value));
+}
+
+static void keep_done(struct state_write *w, enum err code)
+{
+    struct keep *k = w->data;
+    (void)code; /* the next claim is kept again; a store that fails stops the node anyway */
+    buffer_free(&k->value);
+    free(k);
+}
+
+static void keep(struct driver *d, unsigned peer)
+{
+    struct keep *k = xcalloc(1, sizeof *k);
+    k->member = (uint8_t)peer;
+    pack_past(&k->value, &d->pasts[peer]);
+    k->write = (struct state_write){.data = k, .run = keep_run, .done = keep_done};
+    if (!k->value.failed && driver_write(d, &k->write) == OK) return;
+    buffer_free(&k->value);
+    free(k);
+}
+
+void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
+{
+    struct unpack u = unpack_start(row);
+    struct past p = unpack_past(&u);
+    if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;
+}
+
+/* Who signs less than before is set back or lies: what it signed first is kept for it. */
+static void learn(struct driver *d, unsigned from, const struct past *theirs)
+{
+    struct past *known = &d->pasts[from];
+    if (is_none(theirs) || is_behind(theirs, known) || !is_behind(known, theirs)) return;
+    if (!is_signed_by(d, theirs, from)) {
+        driver_every(&d->counters.bad_messages, "a claim of its past", from, ERR_BAD_SIGNATURE);
+        return;
+    }
+    *known = *theirs;
+    keep(d, from);
+}
+
+/* ---- this node's own past ---- */
+
+void driver_past_judge(struct driver *d)
+{
+    struct log_status log;
+    const struct past *p = &d->past;
+    if (!d->raft || d->set_back || d->recovering) return;
+    log_status(d->o.log, &log);
+    if (log.term >= p->term && log.last >= p->index && log.cosigned.size >= p->size) return;
+    d->set_back = true;
+    log_error("driver", "this node's disk is older than what the node has signed before (term %llu, index %llu, cosigned "
+              "size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does not vote. "
+              "The way back is to join anew, as a new node with keys of its own ('consiliumd init' in an empty folder)",
+              (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
+    driver_apply_settings(d);
+}
+
+static void face(struct driver *d, const struct past *own)
+{
+    struct past *p = &d->past;
+    if (is_none(own) || !is_behind(p, own) || !is_signed_by(d, own, d->o.self)) return;
+    if (own->term > p->term) p->term = own->term;
+    if (own->index > p->index) p->index = own->index;
+    if (own->size > p->size) p->size = own->size;
+    driver_past_judge(d);
+}
+
+void driver_past_came(struct driver *d, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 2);
+    struct past theirs = unpack_past(&u), own = unpack_past(&u);
+    enum err e = unpack_done(&u);
+    if (e != OK) {
+        driver_every(&d->counters.bad_messages, "a claim of the past", from, e);
+        return;
+    }
+    face(d, &own);
+    learn(d, from, &theirs);
+}
+
+/* A damaged log has reached again what this node once had. */
+bool driver_past_reached(const struct driver *d)
+{
+    struct past now = present(d);
+    return now.term >= d->past.term && now.index >= d->past.index;
+}
