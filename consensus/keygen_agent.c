@@ -27,6 +27,7 @@
 #define COMPLAIN_MS 2500     /* into the CONFIRM phase: a sub-share that has not come is complained about */
 #define STAGGER_MS 150       /* per member index, where any member may do it */
 #define SUBMIT_AGAIN_MS 1000 /* after an operation that did not do it */
+#define BEHIND_BLOCKS 64     /* committed and not applied: this node is behind */
 #define SEALED_SIZE (32 + SEAL_BOX_OVERHEAD)
 
 /* What is to do, read in one transaction. */
@@ -54,6 +55,7 @@ struct keygen_agent {
     unsigned n, k;
     uint8_t secret;
     bool stopped, reading, writing, look_again, idle;
+    bool outdated; /* what is being read was read before an operation of ours was applied */
     struct state_read read;
     struct state_write write;
     struct look *look;         /* secret memory: what the last read found */
@@ -62,13 +64,16 @@ struct keygen_agent {
     uint64_t share_epoch;      /* 0: none */
     bool active;
     struct keygen_own *to_write; /* secret memory: a new polynomial on its way to the disk */
-    struct buffer came[LIMIT_NODES + 1]; /* sealed sub-shares from members, not checked yet */
+    struct buffer came[LIMIT_NODES + 1]; /* sealed sub-shares from members, not checked yet ... */
+    uint32_t came_attempt[LIMIT_NODES + 1]; /* ... of this attempt */
     member_mask bad;           /* dealers whose sub-share is wrong */
     uint64_t asked_ns;         /* sub-shares were last asked for */
     uint64_t phase_ns;         /* when this phase was first seen */
     uint32_t phase_attempt;
     enum keygen_phase phase;
     bool file_tried, lost;
+    bool forgotten; /* said that the own polynomial is not the one that was committed to */
+    uint64_t warned_ns[LIMIT_NODES + 1];
     bool submitting[DUTIES];
     uint64_t submitted_ns[DUTIES];
     unsigned in_flight, ticks;
@@ -93,7 +98,9 @@ static void duty_finished(void *data, enum err code, uint64_t leaf, enum decisio
     if (code == OK && decision == DECISION_DENIED && reason != REASON_ALREADY_DONE && reason != REASON_WRONG_PHASE &&
         reason != REASON_TOO_EARLY)
         log_warning("keygen", "a step of key generation was denied: %s", reason_text(reason));
+    if (code == OK && decision == DECISION_APPROVED) a->submitted_ns[d->duty] = 0; /* the next one needs no pause */
     free(d);
+    a->outdated = a->reading;
     if (!a->stopped) look(a);
 }
 
@@ -228,6 +235,15 @@ static enum err look_run(struct state_read *read, struct table_txn *txn)
 
 static void act(struct keygen_agent *a);
 
+/* What an old state calls for was done, or missed, long ago: not while this node
+ * catches up, or applies what was committed while it was away. */
+static bool behind(const struct keygen_agent *a)
+{
+    struct driver_status d;
+    driver_status(a->o.driver, &d);
+    return d.catching_up || d.commit > d.applied + BEHIND_BLOCKS;
+}
+
 static void look_done(struct state_read *read, enum err code)
 {
     struct keygen_agent *a = read->data;
@@ -237,10 +253,15 @@ static void look_done(struct state_read *read, enum err code)
             log_error("keygen", "the state of key generation can't be read: %s", err_text(code));
         return;
     }
+    if (a->outdated) {
+        a->outdated = false;
+        look(a);
+        return;
+    }
     struct look *l = a->look;
     a->look = a->next;
     a->next = l;
-    act(a);
+    if (!behind(a)) act(a);
     if (a->look_again) look(a);
 }
 
@@ -340,14 +361,14 @@ static void ask_subshares(struct keygen_agent *a, member_mask missing)
 }
 
 /* The sub-share a dealer sealed to us, if it is the one whose hash it published and
- * fits its commitments. ERR_BAD_SHARE: the dealer lied; ERR_BAD_PROOF: some other bytes came. */
+ * fits its commitments. ERR_BAD_SHARE: the dealer lied: it alone sends on its link, and always the same bytes. */
 static enum err open_subshare(struct scalar *out, const struct keygen_agent *a, unsigned dealer, struct bytes sealed)
 {
     const struct dealing *d = &a->look->dealings[dealer];
     struct digest hash;
     struct buffer plain = {0};
     hash_sha256(&hash, sealed.data, sealed.size);
-    if (!digest_equal(&hash, &d->subshare_hash[a->o.self])) return ERR_BAD_PROOF;
+    if (!digest_equal(&hash, &d->subshare_hash[a->o.self])) return ERR_BAD_SHARE;
     enum err e = seal_box_open(&plain, &genesis_member(a->o.genesis, a->o.self)->keys.seal, &a->o.keys->seal, sealed);
     if (e == OK && (plain.size != 32 || scalar_decode(out, plain.data) != OK)) e = ERR_BAD_SHARE;
     if (e == OK) e = dkg_subshare_verify(out, &d->commitments, a->o.self);
@@ -377,7 +398,7 @@ static bool take_subshares(struct keygen_agent *a)
         } else if (l->answered[i]) {
             subshare = l->answers[i];
             e = dkg_subshare_verify(&subshare, &l->dealings[i].commitments, a->o.self);
-        } else if (a->came[i].size) {
+        } else if (a->came[i].size && a->came_attempt[i] == l->view.state.attempt) {
             e = open_subshare(&subshare, a, i, buffer_bytes(&a->came[i]));
             buffer_free(&a->came[i]);
         }
@@ -483,7 +504,10 @@ static void note_phase(struct keygen_agent *a)
 {
     const struct keygen *s = &a->look->view.state;
     if (s->attempt == a->phase_attempt && s->phase == a->phase) return;
-    if (s->attempt != a->phase_attempt) a->bad = 0;
+    if (s->attempt != a->phase_attempt) {
+        a->bad = 0;
+        a->forgotten = false;
+    }
     a->phase_attempt = s->attempt;
     a->phase = s->phase;
     a->phase_ns = clock_monotonic_ns();
@@ -496,17 +520,32 @@ static bool phase_older_than(const struct keygen_agent *a, uint64_t ms)
     return clock_monotonic_ns() - a->phase_ns >= ms * 1000000;
 }
 
+/* At most b dealers lie or are gone; when more sub-shares than that are missing, the cause is
+ * this node's own link, and it waits: an answered complaint is public. */
+static bool may_complain(const struct keygen_agent *a, member_mask missing)
+{
+    unsigned most = a->o.genesis->faulty > 1 ? a->o.genesis->faulty : 1;
+    if ((missing & ~a->bad) == 0) return true;
+    return phase_older_than(a, COMPLAIN_MS) && (unsigned)__builtin_popcount(missing) <= most;
+}
+
 static void act_confirm(struct keygen_agent *a)
 {
-    const struct look *l = a->look;
-    member_mask missing = missing_subshares(a, l->view.dealers);
-    ask_subshares(a, missing & ~a->bad);
-    if (!missing)
+    const struct keygen *state = &a->look->view.state;
+    member_mask missing = missing_subshares(a, a->look->view.dealers), self = MEMBER_BIT(a->o.self);
+    ask_subshares(a, missing & ~a->bad & ~self);
+    if (missing & self) return; /* its own polynomial is lost: nothing can be said to be right */
+    if (!missing) {
         submit_confirm(a, 0);
-    else if (l->view.state.phase == KEYGEN_CONFIRM && ((missing & ~a->bad) == 0 || phase_older_than(a, COMPLAIN_MS)))
-        submit_confirm(a, missing);
-    else if (l->view.state.phase != KEYGEN_CONFIRM && missing & a->bad)
-        submit_confirm(a, missing & a->bad);
+    } else if (state->phase == KEYGEN_CONFIRM) {
+        if (may_complain(a, missing)) submit_confirm(a, missing);
+    } else {
+        /* The key stands: a complaint excludes nobody, but its dealer answers it. What was only not
+         * received comes once that dealer is there. */
+        member_mask wrong = missing & a->bad, open = state->complaints[a->o.self];
+        bool fewer = !(wrong & ~open) && wrong != open;
+        if (state->confirmed & self ? fewer : wrong == missing) submit_confirm(a, wrong);
+    }
 }
 
 /* Shares of an active key: true when a write is under way. */
@@ -533,10 +572,30 @@ static enum err wipe_run(struct state_write *write, struct table_txn *txn, struc
     return keygen_wipe(txn, a->secret, a->look->view.state.attempt);
 }
 
+/* A disk that was emptied after the commitment leads to another polynomial: it must not be dealt. */
+static void check_own(struct keygen_agent *a)
+{
+    struct look *l = a->look;
+    uint8_t context[KEYGEN_CONTEXT_SIZE];
+    struct dkg_commitments commitments;
+    const struct keygen *state = &l->view.state;
+    if (!(state->committed & MEMBER_BIT(a->o.self)) || l->view.settled) return;
+    if (l->own.exists) {
+        keygen_context(context, &a->o.genesis->cluster, a->secret, state->attempt, a->o.self);
+        dkg_commit(&commitments, &l->own.polynomial);
+        struct digest hash = dkg_commitments_hash(&commitments, BYTES(context));
+        if (digest_equal(&hash, &state->commitment[a->o.self])) return;
+        secret_wipe(&l->own, sizeof l->own);
+    }
+    if (!a->forgotten) log_error("keygen", "the polynomial that this node committed to is lost: it deals nothing");
+    a->forgotten = true;
+}
+
 static void act(struct keygen_agent *a)
 {
     struct look *l = a->look;
     note_phase(a);
+    check_own(a);
     if (l->view.commit && !l->own.exists) {
         make_polynomial(a);
         return;
@@ -556,13 +615,22 @@ static void act(struct keygen_agent *a)
 
 /* --- messages --- */
 
+/* A member's messages can't fill the log. */
+static void warn(struct keygen_agent *a, unsigned from, const char *what)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (a->warned_ns[from] && now - a->warned_ns[from] < UINT64_C(1000) * 1000000) return;
+    a->warned_ns[from] = now;
+    log_warning("keygen", "node %u (%s) %s", from, genesis_member(a->o.genesis, from)->name, what);
+}
+
 static void take_ask(struct keygen_agent *a, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
     unpack_array_of(&u, 2);
     uint64_t secret = unpack_uint(&u), attempt = unpack_uint(&u);
     if (unpack_done(&u) != OK) {
-        log_warning("keygen", "node %u asked for a sub-share in a message that is not well-formed", from);
+        warn(a, from, "asked for a sub-share in a message that is not well-formed");
         return;
     }
     const struct look *l = a->look;
@@ -576,15 +644,16 @@ static void take_subshare(struct keygen_agent *a, unsigned from, struct bytes bo
 {
     struct unpack u = unpack_start(body);
     unpack_array_of(&u, 4);
-    uint64_t secret = unpack_uint(&u), attempt = unpack_uint(&u), dealer = unpack_uint(&u);
+    uint64_t secret = unpack_uint(&u), attempt = unpack_uint_max(&u, UINT32_MAX), dealer = unpack_uint(&u);
     struct bytes sealed = unpack_bin(&u, SEALED_SIZE);
     if (unpack_done(&u) != OK || dealer != from || sealed.size != SEALED_SIZE) {
-        log_warning("keygen", "node %u sent a sub-share in a message that is not well-formed", from);
+        warn(a, from, "sent a sub-share in a message that is not well-formed");
         return;
     }
     if (secret != a->secret || (a->look->view.state.attempt && attempt < a->look->view.state.attempt)) return;
     buffer_clear(&a->came[from]);
     buffer_append_bytes(&a->came[from], sealed);
+    a->came_attempt[from] = (uint32_t)attempt;
     look(a);
 }
 

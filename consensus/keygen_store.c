@@ -139,12 +139,29 @@ enum err keygen_share_put(struct table_txn *txn, uint8_t secret, uint64_t epoch,
     return table_put(txn, TABLE_DKG_SECRET, BYTES(key), BYTES(share->bytes));
 }
 
+/* Up to this attempt; a cursor ends where a row is deleted, so it is looked for anew. */
+static enum err wipe_kind(struct table_txn *txn, uint8_t secret, char kind, uint32_t attempt)
+{
+    uint8_t first[KEY_SIZE], last[KEY_SIZE], found[KEY_SIZE];
+    row_key(first, secret, kind, 0);
+    row_key(last, secret, kind, attempt);
+    for (;;) {
+        struct table_cursor *c;
+        enum err e = table_cursor_open(&c, txn, TABLE_DKG_SECRET);
+        if (e != OK) return e;
+        e = table_cursor_seek(c, BYTES(first));
+        struct bytes at = e == OK ? table_cursor_key(c) : (struct bytes){0};
+        bool wanted = at.size == KEY_SIZE && memcmp(at.data, last, KEY_SIZE) <= 0;
+        if (wanted) memcpy(found, at.data, KEY_SIZE);
+        table_cursor_close(c);
+        if (!wanted) return e == ERR_NOT_FOUND ? OK : e;
+        e = table_delete(txn, TABLE_DKG_SECRET, BYTES(found));
+        if (e != OK) return e;
+    }
+}
+
 enum err keygen_wipe(struct table_txn *txn, uint8_t secret, uint32_t attempt)
 {
-    uint8_t key[KEY_SIZE];
-    row_key(key, secret, 'p', attempt);
-    enum err e = table_delete(txn, TABLE_DKG_SECRET, BYTES(key));
-    if (e != OK) return e;
-    row_key(key, secret, 'r', attempt);
-    return table_delete(txn, TABLE_DKG_SECRET, BYTES(key));
+    enum err e = wipe_kind(txn, secret, 'p', attempt);
+    return e == OK ? wipe_kind(txn, secret, 'r', attempt) : e;
 }
