@@ -146,7 +146,10 @@ build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libnode.a build/fuz
 bench: deps $(BUILD)/bench $(PROGS)
 	$(Q)BUILD=$(BUILD) $(BUILD)/bench $(BENCH)
 
-demo: deps
+deps-demo:
+	@sh configs/install-dependencies.sh build demo
+.PHONY: deps-demo
+demo: deps-demo
 	@$(MAKE) --no-print-directory all $(BUILD)/tamper
 	@DATA="$(DATA)" BUILD=$(BUILD) bash tests/demo/demo.sh
 demo-stop:
