@@ -235,7 +235,8 @@ static struct driver_handles *handles_open(struct driver *d, uv_loop_t *loop)
     CHECK(uv_timer_init(loop, &h->tick) == 0 && uv_timer_init(loop, &h->pace) == 0);
     CHECK(uv_prepare_init(loop, &h->before_poll) == 0);
     CHECK(uv_check_init(loop, &h->after_poll) == 0);
-    CHECK(uv_timer_start(&h->tick, on_tick, DRIVER_TICK_MS, DRIVER_TICK_MS) == 0);
+    uint64_t tick = d->o.tick_ms ? d->o.tick_ms : DRIVER_TICK_MS;
+    CHECK(uv_timer_start(&h->tick, on_tick, tick, tick) == 0);
     CHECK(uv_prepare_start(&h->before_poll, on_prepare) == 0);
     CHECK(uv_check_start(&h->after_poll, on_check) == 0);
     return h;

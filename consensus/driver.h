@@ -61,6 +61,7 @@ struct driver_options {
     struct store *store;
     struct peers *peers; /* the owner routes PEER_RAFT, PEER_FORWARD, PEER_BLOCK_ASK, PEER_BLOCK and PEER_PAST to driver_message */
     uint64_t seed;       /* for the core's time-outs */
+    unsigned tick_ms;    /* the core's unit of time; 0: 50, an election time-out of 1 to 2 s */
     uint64_t log_keep_bytes; /* compact the log beyond this */
     void *data;
     void (*on_applied)(void *data, const struct driver_applied *applied);

@@ -222,7 +222,7 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
     bed_start(&bed, node);
     for (unsigned i = 0; i < 10; i++)
         last = event_through(node);
-    bed_turn(&bed, 3000); /* its peers hear, and keep, how far it came */
+    bed_turn(&bed, 1500); /* its peers hear, and keep, how far it came */
     bed_stop(&bed, node);
     bed_crash(&bed, other); /* what they keep they keep on disk */
     bed_start(&bed, other);
