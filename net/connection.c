@@ -28,11 +28,13 @@ static size_t queued(const struct connection *c)
     return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
 }
 
+static bool is_client(const struct connection *c) { return !c->dialed && !c->peer; }
+
 /* Keeps the network's totals; of clients only, so that they cannot crowd out links between nodes. */
 static void charge(struct connection *c)
 {
     struct network *n = c->network;
-    if (c->dialed) return;
+    if (!is_client(c)) return;
     size_t send = queued(c), receive = frame_memory(&c->reader);
     n->sending += send - c->charged_send;
     n->receiving += receive - c->charged_receive;
@@ -145,18 +147,56 @@ static void fault(struct connection *c, enum err code)
 
 /* --- reading --- */
 
-static bool delivers(const struct connection *c) { return c->phase == PHASE_OPEN && !c->paused; }
+static bool delivers(const struct connection *c) { return c->phase == PHASE_OPEN && !c->paused && !c->held; }
+
+static void stop_reading(struct connection *c)
+{
+    if (!c->reading) return;
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    c->reading = false;
+}
+
+/* Small frames are cheap to send and dear to answer: who sends thousands at once
+ * waits between them like everybody else, and TCP makes the sender wait. */
+static void count_frame(struct connection *c)
+{
+    c->network->counters.frames_in++;
+    if (++c->turn_frames < TURN_FRAMES) return;
+    c->held = true;
+    stop_reading(c);
+    network_wake(c);
+}
+
+/* The one whose unfinished frame has taken the longest: whoever holds memory without going on,
+ * not whoever comes last. */
+static struct connection *slowest_sender(struct network *n)
+{
+    struct connection *slowest = NULL, *c;
+    TAILQ_FOREACH(c, &n->all, all)
+        if (c->phase == PHASE_OPEN && c->charged_receive > INPUT_SIZE && (!slowest || c->frame_ms < slowest->frame_ms))
+            slowest = c;
+    return slowest;
+}
+
+static void limit_receiving(struct network *n)
+{
+    struct connection *c;
+    while (n->receiving > n->options.receive_total && (c = slowest_sender(n))) {
+        fault(c, ERR_BUSY);
+        frame_reader_free(&c->reader);
+        charge(c);
+    }
+}
 
 /* Measures how long the unfinished frame takes, and what all of them hold. */
 static void check_unfinished(struct connection *c, bool finished_one)
 {
-    struct network *n = c->network;
     if (frame_end(&c->reader) != ERR_TRUNCATED)
         c->frame_ms = 0;
     else if (!c->frame_ms || finished_one)
         c->frame_ms = now_ms(c);
     charge(c);
-    if (n->receiving > n->options.receive_total && c->charged_receive > INPUT_SIZE && delivers(c)) fault(c, ERR_BUSY);
+    limit_receiving(c->network);
 }
 
 static void deliver_frames(struct connection *c, struct bytes in)
@@ -167,11 +207,11 @@ static void deliver_frames(struct connection *c, struct bytes in)
     frame_feed(&c->reader, in);
     while (delivers(c) && (err = frame_next(&c->reader, &frame)) == OK) {
         any = true;
-        c->network->counters.frames_in++;
+        count_frame(c);
         if (c->events.on_frame) c->events.on_frame(c, &frame, c->data);
     }
     if (c->phase != PHASE_OPEN) return;
-    if (err == OK) err = frame_keep(&c->reader); /* paused in the middle */
+    if (err == OK) err = frame_keep(&c->reader); /* paused or held in the middle */
     if (err == OK || err == ERR_NOT_FOUND)
         check_unfinished(c, any);
     else
@@ -217,7 +257,7 @@ static void process_input(struct connection *c)
         deliver(c, bytes_of(c->network->plain, size));
     }
     if (c->phase != PHASE_OPEN) return;
-    if (c->paused) {
+    if (c->paused || c->held) {
         c->more = true;
         if (tls_keep(c->tls) != OK) finish_tls(c);
         return;
@@ -235,10 +275,10 @@ static void on_input(struct connection *c, struct bytes in)
     c->network->counters.bytes_in += in.size;
     c->active_ms = now_ms(c);
     c->shrunk = false;
+    c->turn_frames = 0;
     switch (c->phase) {
     case PHASE_HANDSHAKE: /* not read on before a worker has used it */
-        uv_read_stop((uv_stream_t *)&c->tcp);
-        c->reading = false;
+        stop_reading(c);
         tls_feed(c->tls, in);
         if (tls_keep(c->tls) != OK)
             finish_tls(c);
@@ -292,10 +332,7 @@ static void start_reading(struct connection *c)
 void connection_pause(struct connection *c)
 {
     c->paused = true;
-    if (c->reading && c->phase == PHASE_OPEN) {
-        uv_read_stop((uv_stream_t *)&c->tcp);
-        c->reading = false;
-    }
+    if (c->phase == PHASE_OPEN) stop_reading(c);
 }
 
 void connection_resume(struct connection *c)
@@ -404,7 +441,7 @@ static void flush(struct connection *c)
     }
     drop_sent(c);
     charge(c);
-    if (c->full && queued(c) <= n->options.send_queue / 2 && (c->dialed || n->sending <= n->options.send_total / 2)) {
+    if (c->full && queued(c) <= n->options.send_queue / 2 && (!is_client(c) || n->sending <= n->options.send_total / 2)) {
         c->full = false;
         c->tell_writable = true;
     }
@@ -424,10 +461,31 @@ void connection_wake(struct connection *c)
         c->tell_writable = false;
         if (c->events.on_writable) c->events.on_writable(c, c->data);
     }
+    c->held = false;
+    c->turn_frames = 0;
     if (c->phase == PHASE_OPEN && !c->paused) {
         if (c->more) process_input(c);
-        if (c->phase == PHASE_OPEN && !c->paused) start_reading(c);
+        if (delivers(c)) start_reading(c);
     }
+}
+
+/* Over the total the client that reads least goes, unless that is this one: nobody loses
+ * an answer because others do not read theirs. */
+static bool limit_sending(struct connection *c, size_t size)
+{
+    struct network *n = c->network;
+    while (is_client(c) && n->sending + size > n->options.send_total) {
+        struct connection *largest = c, *other;
+        TAILQ_FOREACH(other, &n->all, all)
+            if (other->phase < PHASE_CLOSED && other->charged_send > largest->charged_send) largest = other;
+        if (largest == c) return false;
+        connection_finish(largest, ERR_SLOW_READER, NULL);
+        buffer_free(&largest->plain);
+        largest->plain_at = 0;
+        n->sending -= largest->charged_send;
+        largest->charged_send = 0;
+    }
+    return true;
 }
 
 /* Room for `size` more bytes, or why not. */
@@ -436,7 +494,7 @@ static enum err reserve(struct connection *c, size_t size)
     struct network *n = c->network;
     if (c->phase != PHASE_OPEN) return ERR_CLOSED;
     size_t before = queued(c); /* an empty queue takes any one frame */
-    if ((before && before + size > n->options.send_queue) || (!c->dialed && n->sending + size > n->options.send_total)) {
+    if ((before && before + size > n->options.send_queue) || !limit_sending(c, size)) {
         c->full = true;
         return ERR_BUSY;
     }
@@ -535,8 +593,8 @@ static void opened(struct connection *c)
         n->counters.handshakes_resumed++;
     else
         n->counters.handshakes_full++;
-    bool peer = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) == 0;
-    if (peer) tune(c, true);
+    c->peer = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) == 0;
+    if (c->peer) tune(c, true);
     if (c->events.on_open) c->events.on_open(c, c->data);
     c->more = true; /* what came with the end of the handshake */
     network_wake(c);

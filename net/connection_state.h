@@ -11,6 +11,7 @@
 #define PLAIN_SIZE (64 * KIB)   /* decrypted at once */
 #define WRITE_SIZE (256 * KIB)  /* encrypted and written at once */
 #define TURN_SIZE (1 * MIB)     /* written for one connection in one turn of the loop */
+#define TURN_FRAMES 32          /* given to the upper layer from one connection in one turn */
 
 /*  CONNECTING -> HANDSHAKE -> OPEN -> DRAINING -> LINGERING -> CLOSED
  *  (dialed)      (accepted)                                    from anywhere
@@ -42,6 +43,9 @@ struct connection {
     bool dialed, raw, paused, reading, waking, writing;
     bool shake_queued, shaking; /* waits for a worker; is on one */
     bool more;                  /* input was kept at a pause */
+    bool peer;                  /* a link between nodes: not limited together with clients */
+    bool held;                  /* had its TURN_FRAMES: goes on in the next turn */
+    unsigned turn_frames;
     bool full, tell_writable;   /* connection_send said ERR_BUSY; it may go on */
     bool shrunk;                /* memory was given back since the last byte */
     bool gone_handle;           /* the socket is closed */
