@@ -96,6 +96,14 @@ void log_write(enum log_level level, const char *part, const char *format, ...)
     pthread_mutex_unlock(&lock);
 }
 
+bool log_seldom(uint64_t *last_ns)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (*last_ns && now - *last_ns < UINT64_C(1000) * 1000000) return false;
+    *last_ns = now;
+    return true;
+}
+
 void log_dump(void)
 {
     print_line("--- last log lines, oldest first ---\n");

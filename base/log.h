@@ -4,6 +4,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERROR };
 
@@ -15,6 +16,10 @@ void log_write(enum log_level level, const char *part, const char *format, ...)
 /* Keeps the last lines, debug ones too, in memory; printed by log_dump, which
  * is safe to call from check_on_failure. */
 void log_dump(void);
+
+/* For lines that others can cause: true at most once a second for each `last_ns`, which
+ * begins as 0. One thread. */
+bool log_seldom(uint64_t *last_ns);
 
 #define log_debug(part, ...) log_write(LOG_DEBUG, part, __VA_ARGS__)
 #define log_info(part, ...) log_write(LOG_INFO, part, __VA_ARGS__)

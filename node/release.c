@@ -12,7 +12,8 @@
 #include "ledger/arguments.h"
 #include "ledger/release.h"
 
-#define COMPUTES_MAX 256  /* own shares being computed */
+#define COMPUTES_MAX 128  /* own shares being computed for one that asks: a member, or this node's clients */
+#define ITEMS_MAX (4 * LIMIT_OPENED) /* of all these */
 #define COLLECTS_MAX 1024 /* clients waiting for shares */
 #define VERIFIED_MAX 4096 /* capsules known to be good */
 #define ASK_AGAIN_MS 250  /* a node that has not answered by then is helped out by another */
@@ -22,11 +23,21 @@ struct collect;
 
 struct release_desk {
     struct node *node;
-    unsigned computes, collects;
+    struct {
+        unsigned computes, items;
+    } asked[LIMIT_NODES + 1]; /* by member; this node's own: its clients */
+    unsigned collects;
     uint64_t next_serial;
     struct collect *list;
+    uint64_t warned_ns[LIMIT_NODES + 1];
     uint64_t verified[VERIFIED_MAX]; /* content leaf index + 1, by index modulo the size */
 };
+
+/* A member's messages can't fill the log. */
+static void warn(struct release_desk *desk, unsigned from, const char *what, enum err code)
+{
+    if (log_seldom(&desk->warned_ns[from])) log_warning("release", "node %u %s: %s", from, what, err_text(code));
+}
 
 /* --- this node's shares --- */
 
@@ -34,9 +45,9 @@ struct compute {
     struct node *node;
     uint64_t leaf_index;
     uint32_t first, count;
-    bool with_proofs;
-    bool for_actor; /* only the reader's own session may ask */
-    struct id actor;
+    bool with_proofs, admitted;
+    unsigned asker; /* member index */
+    uint32_t asked; /* items, as they count in the limit */
 
     struct witness_wait witnessing;
     struct state_read read;
@@ -55,7 +66,10 @@ struct compute {
 
 static void compute_end(struct compute *c, enum err code)
 {
-    c->node->release->computes--;
+    if (c->admitted) {
+        c->node->release->asked[c->asker].computes--;
+        c->node->release->asked[c->asker].items -= c->asked;
+    }
     c->done(c, code);
     buffer_free(&c->sealed);
     free(c->infos);
@@ -129,7 +143,6 @@ static enum err compute_load(struct state_read *read, struct table_txn *txn)
     struct compute *c = read->data;
     enum err e = release_load(&c->release, txn, c->leaf_index);
     if (e != OK) return e;
-    if (c->for_actor && !id_equal(&c->release.reader, &c->actor)) return ERR_UNAUTHORIZED;
     if (c->first >= c->release.count) return ERR_NOT_FOUND;
     if (c->count > c->release.count - c->first) c->count = (uint32_t)(c->release.count - c->first);
     c->infos = calloc(c->count, sizeof *c->infos);
@@ -179,18 +192,28 @@ static void compute_witnessed(struct witness_wait *wait, enum err code)
     if (e != OK) compute_end(c, e);
 }
 
+/* A member that asks for what is not there yet, or without end, takes its own places only. */
+static bool admit(struct compute *c)
+{
+    struct release_desk *desk = c->node->release;
+    if (desk->asked[c->asker].computes >= COMPUTES_MAX || desk->asked[c->asker].items + c->count > ITEMS_MAX) return false;
+    c->admitted = true;
+    c->asked = c->count;
+    desk->asked[c->asker].computes++;
+    desk->asked[c->asker].items += c->asked;
+    return true;
+}
+
 /* Computes this node's shares of items first .. first + count - 1 and calls `done` once. */
-static void compute_start(struct node *node, const struct message_shares *ask, const struct id *actor, void *data,
+static void compute_start(struct node *node, const struct message_shares *ask, unsigned asker, void *data,
                           void (*done)(struct compute *c, enum err code))
 {
     struct compute *c = xcalloc(1, sizeof *c);
     *c = (struct compute){.node = node, .leaf_index = ask->leaf_index, .first = ask->first, .count = ask->count,
-                          .with_proofs = ask->with_proofs, .data = data, .done = done, .epoch = node->epoch};
-    c->for_actor = actor != NULL;
-    if (actor) c->actor = *actor;
-    node->release->computes++;
+                          .with_proofs = ask->with_proofs, .asker = asker, .data = data, .done = done,
+                          .epoch = node->epoch};
     c->share = node->epoch.epoch ? keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch) : NULL;
-    if (!c->share || node->release->computes > COMPUTES_MAX) {
+    if (!c->share || !admit(c)) {
         compute_end(c, c->share ? ERR_BUSY : ERR_NOT_READY);
         return;
     }
@@ -238,13 +261,12 @@ static void share_asked(struct node *node, unsigned from, uint64_t id, struct by
     struct message_shares m;
     enum err e = decode_ask(&m, body);
     if (e != OK) {
-        log_warning("release", "node %u asked for shares with a message that is not well-formed: %s", from,
-                    err_text(e));
+        warn(node->release, from, "asked for shares with a message that is not well-formed", e);
         return;
     }
     struct asked *a = xmalloc(sizeof *a);
     *a = (struct asked){from, id};
-    compute_start(node, &m, NULL, a, give);
+    compute_start(node, &m, from, a, give);
 }
 
 /* --- for a client: SHARES --- */
@@ -253,7 +275,9 @@ struct collect {
     struct session *session;
     uint64_t id, serial, deadline_ns;
     struct message_shares ask;
-    uint32_t tried, waiting, given; /* masks of members, bit i */
+    struct id actor;
+    struct state_read read; /* of whether this session may */
+    uint32_t excluded, asked, waiting, given; /* masks of members, bit i */
     unsigned have;
     struct buffer sealed[LIMIT_NODES + 1];
     struct signature signatures[LIMIT_NODES + 1];
@@ -344,11 +368,11 @@ static void own_share(struct compute *computed, enum err code)
 static bool ask_member(struct collect *c, unsigned member)
 {
     struct node *node = c->session->node;
-    c->tried |= UINT32_C(1) << member;
+    c->asked |= UINT32_C(1) << member;
     if (member == node->self) {
         c->waiting |= UINT32_C(1) << member;
         c->computing = true;
-        compute_start(node, &c->ask, c->session->known ? &c->session->actor.id : NULL, c, own_share);
+        compute_start(node, &c->ask, node->self, c, own_share);
         return true;
     }
     struct buffer body = {.limit = LIMIT_FRAME};
@@ -370,7 +394,7 @@ static bool ask_one(struct collect *c)
     unsigned n = node->genesis.member_count;
     for (unsigned i = 0; i <= n; i++) {
         unsigned member = i == 0 ? node->self : 1 + (c->rotation + i - 1) % n;
-        if (c->tried & UINT32_C(1) << member) continue;
+        if ((c->excluded | c->asked) & UINT32_C(1) << member) continue;
         if (ask_member(c, member)) return true;
     }
     return false;
@@ -416,17 +440,42 @@ static struct collect *collect_new(struct session *s, uint64_t id, const struct 
     c->session = s;
     c->id = id;
     c->ask = *m;
+    c->actor = s->actor.id;
     c->serial = ++desk->next_serial;
     c->deadline_ns = clock_monotonic_ns() + (uint64_t)COLLECT_MS * 1000000;
     c->rotation = random_below(s->node->genesis.member_count);
     for (uint32_t i = 0; i < m->excluded_count; i++)
-        if (m->excluded[i] >= 1 && m->excluded[i] <= LIMIT_NODES) c->tried |= UINT32_C(1) << m->excluded[i];
+        if (m->excluded[i] >= 1 && m->excluded[i] <= LIMIT_NODES) c->excluded |= UINT32_C(1) << m->excluded[i];
     c->next = desk->list;
     desk->list = c;
     desk->collects++;
     CHECK(uv_timer_init(&s->node->loop, &c->timer) == 0);
     c->timer.data = c;
     return c;
+}
+
+/* Before anybody is asked: the approved read of this session's actor, and what it opens. */
+static enum err may_collect(struct state_read *read, struct table_txn *txn)
+{
+    struct collect *c = read->data;
+    struct release *release = calloc(1, sizeof *release);
+    enum err e = release ? release_load(release, txn, c->ask.leaf_index) : ERR_NOMEM;
+    if (e == OK && !id_equal(&release->reader, &c->actor)) e = ERR_UNAUTHORIZED;
+    if (e == OK && c->ask.first >= release->count) e = ERR_NOT_FOUND;
+    free(release);
+    return e;
+}
+
+static void collect_begin(struct state_read *read, enum err code)
+{
+    struct collect *c = read->data;
+    if (code != OK) {
+        c->last_error = code;
+        collect_answer(c);
+        return;
+    }
+    CHECK(uv_timer_start(&c->timer, collect_timer, ASK_AGAIN_MS, ASK_AGAIN_MS) == 0);
+    collect_step(c);
 }
 
 void release_shares(struct session *s, uint64_t id, struct bytes body)
@@ -440,9 +489,14 @@ void release_shares(struct session *s, uint64_t id, struct bytes body)
     }
     struct collect *c = collect_new(s, id, &m);
     if (!c) return;
-    CHECK(uv_timer_start(&c->timer, collect_timer, ASK_AGAIN_MS, ASK_AGAIN_MS) == 0);
-    collect_step(c);
+    c->read = (struct state_read){.fresh = !is_synced(s->node, m.leaf_index), .data = c, .run = may_collect,
+                                  .done = collect_begin};
+    e = driver_read(s->node->driver, &c->read);
+    if (e != OK) collect_begin(&c->read, e);
 }
+
+/* Of so many items' shares, sealed (struct share_box). */
+static size_t sealed_most(uint32_t count) { return SEAL_BOX_OVERHEAD + 64 + 160 * (size_t)count; }
 
 static void share_given(struct node *node, unsigned from, uint64_t id, struct bytes body)
 {
@@ -454,11 +508,13 @@ static void share_given(struct node *node, unsigned from, uint64_t id, struct by
     unpack_bin_exact(&u, signature.bytes, sizeof signature.bytes);
     enum err e = unpack_done(&u);
     if (e != OK) {
-        log_warning("release", "node %u gave shares in a message that is not well-formed: %s", from, err_text(e));
+        warn(node->release, from, "gave shares in a message that is not well-formed", e);
         code = e;
     }
     for (struct collect *c = node->release->list; c; c = c->next)
-        if (c->serial == id && !c->answered && c->tried & UINT32_C(1) << from) {
+        if (c->serial == id && !c->answered && c->asked & UINT32_C(1) << from) {
+            /* More than shares can be would crowd the others' out of the answer. */
+            if (code == OK && sealed.size > sealed_most(c->ask.count)) code = ERR_TOO_LARGE;
             collect_take(c, from, code, sealed, &signature);
             return;
         }

@@ -25,6 +25,7 @@ struct board {
     struct node *node;
     uv_timer_t timer;
     struct entry entries[LIMIT_NODES + 1]; /* by member index */
+    uint64_t warned_ns[LIMIT_NODES + 1];
     bool clock_ok;
 };
 
@@ -138,16 +139,26 @@ static void on_timer(uv_timer_t *timer)
     judge_clock(b);
 }
 
+/* A peer may say any time at all: far beyond what is off is as good as anything further. */
+static int64_t ahead_of(uint64_t now_ms, uint64_t theirs_ms)
+{
+    const uint64_t far = 1000ull * CLOCK_OFF_MS;
+    uint64_t differ = theirs_ms > now_ms ? theirs_ms - now_ms : now_ms - theirs_ms;
+    if (differ > far) differ = far;
+    return theirs_ms > now_ms ? (int64_t)differ : -(int64_t)differ;
+}
+
 void board_message(struct node *node, unsigned from, struct bytes body)
 {
     struct entry e = {0};
     enum err error = decode_state(&e, body);
     if (error != OK) {
-        log_warning("status", "node %u sent a state that is not well-formed: %s", from, err_text(error));
+        if (log_seldom(&node->board->warned_ns[from]))
+            log_warning("status", "node %u sent a state that is not well-formed: %s", from, err_text(error));
         return;
     }
     e.heard_ns = clock_monotonic_ns();
-    e.ahead_ms = (int64_t)e.time_ms - (int64_t)clock_wall_ms();
+    e.ahead_ms = ahead_of(clock_wall_ms(), e.time_ms);
     node->board->entries[from] = e;
 }
 
