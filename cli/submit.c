@@ -413,13 +413,20 @@ enum err request_token_parse(uint64_t *issued_at_ms, struct id *request, const c
 static enum err lookup_at(struct message_found *out, struct cluster *cluster, uint32_t member, uint64_t end_ns,
                           struct bytes question)
 {
-    uint64_t id, now = clock_monotonic_ns();
-    uint32_t most = now < end_ns ? (uint32_t)((end_ns - now) / 1000000) : 0;
+    uint64_t id, now, wait_ms;
     struct frame frame = {0};
+    enum err e;
     cluster->give_up_ns = end_ns;
-    enum err e = cluster_connect_to(cluster, member, NULL);
-    if (e == OK) e = cluster_send(cluster, &id, MESSAGE_LOOKUP, question, NULL);
-    if (e == OK) e = cluster_receive(cluster, &frame, id, most > 50 ? most : 50, NULL, NULL);
+    for (;;) { /* a node answers a few at once, and says when to come again */
+        now = clock_monotonic_ns();
+        uint32_t most = now < end_ns ? (uint32_t)((end_ns - now) / 1000000) : 0;
+        wait_ms = 0;
+        e = cluster_connect_to(cluster, member, NULL);
+        if (e == OK) e = cluster_send(cluster, &id, MESSAGE_LOOKUP, question, NULL);
+        if (e == OK) e = cluster_receive(cluster, &frame, id, most > 50 ? most : 50, &wait_ms, NULL);
+        if (e != ERR_BUSY || wait_ms == 0 || wait_ms >= most) break;
+        nanosleep(&(struct timespec){(time_t)(wait_ms / 1000), (long)(wait_ms % 1000) * 1000000}, NULL);
+    }
     if (e == OK && frame.type != MESSAGE_FOUND) e = ERR_UNEXPECTED;
     return e == OK ? message_found_decode(out, frame.body) : e;
 }

@@ -79,8 +79,8 @@ enum err ledger_apply(struct ledger *ledger, struct table_txn *txn, struct ledge
 
 /* What became of an operation, however long ago (ledger/lookup.c). ERR_NOT_FOUND:
  * not recorded so far; and it never will be once the ledger's time is past
- * issued_at + 5 minutes. ERR_TOO_LARGE: too many of the actor's entries came
- * after it to look through. Any transaction and thread. */
+ * issued_at + 5 minutes. ERR_TOO_LARGE: the actor made too many entries
+ * within these minutes to look through. Any transaction and thread. */
 enum err ledger_lookup(uint64_t *leaf_index, uint8_t *decision, uint16_t *reason, struct table_txn *txn,
                        enum actor_kind kind, const struct id *actor, uint64_t issued_at_ms,
                        const struct id *request_id);
