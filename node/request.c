@@ -32,7 +32,7 @@ struct request_job {
     enum job_state state;
     uint64_t deadline_ns;
     size_t bytes;
-    bool counted; /* in node->requests */
+    bool counted; /* in node->requests; of PROVE: in node->proves */
 
     struct submission submission;
     struct witness_wait witnessing;
@@ -46,7 +46,8 @@ struct request_job {
     bool has_collective;
     struct point collective;
 
-    bool prove_only, any_leaf;
+    bool prove_only, any_leaf; /* any_leaf: for an export by `exporter` */
+    struct actor exporter;
     size_t count;
     struct result *results;
     uint64_t size; /* of the checkpoint in `note` */
@@ -55,9 +56,12 @@ struct request_job {
 
 static void job_free(struct request_job *j)
 {
-    if (j->counted) {
+    if (j->counted && j->prove_only) {
+        j->node->proves--;
+    } else if (j->counted) {
         j->node->requests--;
         j->node->request_bytes -= j->bytes;
+        j->session->request_bytes -= j->bytes;
     }
     for (size_t i = 0; i < j->count && j->results; i++)
         buffer_free(&j->results[i].leaf);
@@ -243,6 +247,7 @@ static enum err prove_run(struct state_read *read, struct table_txn *txn)
     struct message_cosigned *m = calloc(1, sizeof *m);
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
     if (!m || !hashes) e = ERR_NOMEM;
+    if (e == OK && j->any_leaf) e = session_still_usable(txn, &j->exporter);
     for (size_t i = 0; e == OK && i < j->count; i++)
         e = prove_one(j, &j->results[i], &m->proofs[i], &hashes[i], txn, j->size);
     if (e == OK) {
@@ -311,8 +316,12 @@ static void note_outcome(struct request_job *j, struct result *r, const struct o
     r->has_leaf = o->code == OK || o->code == ERR_DUPLICATE;
     r->index = o->leaf_index;
     if (j->wait == WAIT_COSIGNED && o->code == OK) buffer_append_bytes(&r->leaf, o->leaf);
-    if (r->action == ACTION_LEDGER_EXPORT && r->has_leaf && o->decision == DECISION_APPROVED)
-        j->session->may_export = true;
+    if (!r->has_leaf) return;
+    j->session->known = true;
+    j->session->actor = j->actor;
+    if (r->action != ACTION_LEDGER_EXPORT || o->decision != DECISION_APPROVED) return;
+    j->session->may_export = true;
+    j->session->exporter = j->actor;
 }
 
 static void send_applied(struct request_job *j, const struct outcome *outcomes)
@@ -356,8 +365,6 @@ static bool reads_records(const struct request_job *j)
 
 static void submit_checked(struct request_job *j)
 {
-    j->session->known = true;
-    j->session->actor = j->actor;
     j->state = SUBMITTED;
     j->submission.verified = true;
     j->submission.verified_key = j->key;
@@ -420,10 +427,12 @@ static void check(struct request_job *j)
 static bool admit(struct request_job *j)
 {
     struct node *node = j->node;
-    if (node->stopping || node->requests >= LIMIT_REQUESTS || node->request_bytes + j->bytes > LIMIT_REQUEST_BYTES)
+    if (node->stopping || node->requests >= LIMIT_REQUESTS || node->request_bytes + j->bytes > LIMIT_REQUEST_BYTES ||
+        j->session->request_bytes + j->bytes > LIMIT_SESSION_BYTES)
         return false;
     node->requests++;
     node->request_bytes += j->bytes;
+    j->session->request_bytes += j->bytes;
     node->counters.requests++;
     j->counted = true;
     return true;
@@ -467,6 +476,13 @@ void request_prove(struct session *s, uint64_t id, struct bytes body)
     j->prove_only = true;
     j->any_leaf = s->may_export;
     j->actor = s->actor;
+    j->exporter = s->exporter;
+    if (s->node->proves >= LIMIT_REQUESTS) {
+        job_fail(j, ERR_BUSY, NULL);
+        return;
+    }
+    s->node->proves++;
+    j->counted = true;
     j->results = calloc(m.count, sizeof *j->results);
     if (!j->results) {
         job_fail(j, ERR_NOMEM, NULL);

@@ -22,6 +22,7 @@ struct question {
         struct message_consistency consistency;
         uint32_t secret;
     };
+    struct actor exporter; /* of LEAVES */
     uint64_t witnessed_time_ms;
     bool leader_known;
 };
@@ -82,12 +83,21 @@ static enum err lookup_run(struct state_read *read, struct table_txn *txn)
     return OK;
 }
 
+static void looked_up(struct state_read *read, enum err code)
+{
+    struct question *q = read->data;
+    q->session->node->lookups--;
+    answered(read, code);
+}
+
+/* Anybody may ask, and some answers take the state's thread a while: so only a few at once. */
 void serve_lookup(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_lookup m;
     enum err e = message_lookup_decode(&m, body);
+    if (e == OK && s->node->lookups >= LIMIT_LOOKUPS) e = ERR_BUSY;
     if (e != OK) {
-        session_fail(s, id, e, NULL, 0);
+        session_fail(s, id, e, NULL, e == ERR_BUSY ? 100 : 0);
         return;
     }
     struct question *q = question_new(s, id, MESSAGE_FOUND);
@@ -97,7 +107,10 @@ void serve_lookup(struct session *s, uint64_t id, struct bytes body)
     q->lookup = m;
     q->leader_known = d.leader != 0;
     q->witnessed_time_ms = witness_time_ms(s->node->witness);
-    ask(q, true, lookup_run);
+    s->node->lookups++;
+    q->read = (struct state_read){.fresh = true, .data = q, .run = lookup_run, .done = looked_up};
+    e = driver_read(s->node->driver, &q->read);
+    if (e != OK) looked_up(&q->read, e);
 }
 
 /* --- CHECKPOINT --- */
@@ -200,6 +213,7 @@ static enum err leaves_run(struct state_read *read, struct table_txn *txn)
     struct buffer *leaves = calloc(capacity, sizeof *leaves);
     struct bytes *views = calloc(capacity, sizeof *views);
     enum err e = leaves && views ? proof_size(&m.ledger_size, txn) : ERR_NOMEM;
+    if (e == OK) e = session_still_usable(txn, &q->exporter);
     size_t bytes = 0;
     while (e == OK && m.count < capacity && m.from + m.count < m.ledger_size) {
         e = proof_leaf(&leaves[m.count], txn, m.from + m.count);
@@ -229,6 +243,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
     struct question *q = question_new(s, id, MESSAGE_LEAVES_OK);
     if (!q) return;
     q->leaves = m;
+    q->exporter = s->exporter;
     struct driver_status d;
     driver_status(s->node->driver, &d);
     /* Near the end of the ledger the synced state may lag: short pages from the open transaction. */

@@ -1,7 +1,8 @@
 /* A client's connection: greets, hands each message to the part that answers it.
  *
  * A session knows which actor it speaks for once a request of that actor's has
- * verified here; what an approved entry allows afterwards (content, shares, leaves,
+ * verified here, and stands in the ledger: an old one, sent again by whoever saw it,
+ * does not. What an approved entry allows afterwards (content, shares, leaves,
  * following the log) is for that actor's sessions only.
  * Answers may come after the session is gone: jobs hold a session_ref.
  */
@@ -23,7 +24,9 @@ struct session {
     bool greeted;
     bool known;          /* `actor` is set */
     struct actor actor;
-    bool may_export;     /* an approved ledger.export of this session */
+    bool may_export;     /* an approved ledger.export of this session, by `exporter` */
+    struct actor exporter;
+    size_t request_bytes; /* of its requests in flight */
     unsigned in_flight;  /* questions not answered yet */
     struct session_follow *follow;
 };
@@ -40,6 +43,10 @@ void session_fail(struct session *s, uint64_t id, enum err code, const char *tex
 /* One question taken or answered, for the limit per connection. */
 bool session_begin(struct session *s, uint64_t id); /* false: answered ERR_BUSY */
 void session_end(struct session *s);
+
+/* OK while this actor is a user with a valid key, else ERR_UNAUTHORIZED: what was approved once ends when
+ * the user is disabled or the key revoked. For runs of state_read. */
+enum err session_still_usable(struct table_txn *txn, const struct actor *actor);
 
 /* A notice to sessions that follow the log: new leaves are applied. */
 void session_applied(struct node *node, uint64_t size);
