@@ -11,6 +11,7 @@
 #include "crypto/tdh2.h"
 #include "ledger/arguments.h"
 #include "ledger/release.h"
+#include "ledger/tables.h"
 
 #define COMPUTES_MAX 128  /* own shares being computed for one that asks: a member, or this node's clients */
 #define ITEMS_MAX (4 * LIMIT_OPENED) /* of all these */
@@ -549,6 +550,16 @@ struct content_page {
     size_t bytes;
 };
 
+/* Content that is erased is absent for good; content that is on its way to a node which
+ * catches up is not: another node serves meanwhile. */
+static enum err absent(struct table_txn *txn, uint64_t content)
+{
+    uint8_t key[8];
+    put_be64(key, content);
+    enum err e = table_exists(txn, TABLE_MISSING, BYTES(key));
+    return e == OK ? ERR_NOT_READY : e == ERR_NOT_FOUND ? OK : e;
+}
+
 static enum err page_add(struct content_page *page, struct content_job *j, struct table_txn *txn)
 {
     uint32_t i = page->count;
@@ -563,7 +574,7 @@ static enum err page_add(struct content_page *page, struct content_job *j, struc
         page->bytes += info->context_size + info->capsule_size + page->ciphertexts[i].size + 16;
     } else if (e == ERR_NOT_FOUND) {
         page->items[i] = (struct message_item){{0}};
-        e = OK;
+        e = absent(txn, j->release.items[position].content);
     }
     return e;
 }
