@@ -11,7 +11,7 @@ CFLAGS   ?= $(OPT) -g
 CPPFLAGS += -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 HARDEN    = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 ALLFLAGS  = -std=c11 $(WARN) $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) -MMD -MP -pthread
-LDLIBS    = -lsodium -lmbedtls -lmbedx509 -lmbedcrypto -llmdb -lmsgpackc -luv -ljansson -linih \
+LDLIBS    = -lsodium -lnettle -lmbedtls -lmbedx509 -lmbedcrypto -llmdb -lmsgpackc -luv -ljansson -linih \
             -lsmartcols -lutf8proc -lpthread
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SAN)
 Q        := $(if $(V),,@)
@@ -150,7 +150,7 @@ deps-demo:
 	@sh configs/install-dependencies.sh build demo
 .PHONY: deps-demo
 demo: deps-demo
-	@$(MAKE) --no-print-directory all $(BUILD)/tamper
+	@$(MAKE) -s --no-print-directory all $(BUILD)/tamper
 	@DATA="$(DATA)" BUILD=$(BUILD) bash tests/demo/demo.sh
 demo-stop:
 	@bash tests/demo/demo.sh stop

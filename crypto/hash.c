@@ -1,88 +1,30 @@
 #include "crypto/hash.h"
 
 #include <assert.h>
+#include <nettle/sha2.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "crypto/secret.h"
-#include "crypto/sha256.h"
 
-static_assert(sizeof(struct hash) >= sizeof(crypto_hash_sha256_state) &&
-                  _Alignof(struct hash) >= _Alignof(crypto_hash_sha256_state),
-              "struct hash holds libsodium's state");
+static_assert(sizeof(struct hash) >= sizeof(struct sha256_ctx) && _Alignof(struct hash) >= _Alignof(struct sha256_ctx),
+              "struct hash holds nettle's state");
 
-static crypto_hash_sha256_state *state_of(struct hash *h) { return (void *)h->state.sodium; }
-
-/* --- with the CPU's instructions --- */
-
-static void own_start(struct hash *h)
-{
-    static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    memcpy(h->state.own.words, initial, sizeof initial);
-    h->state.own.size = 0;
-}
-
-static void own_add(struct hash *h, const uint8_t *data, size_t size)
-{
-    size_t held = h->state.own.size % 64;
-    h->state.own.size += size;
-    if (held > 0) {
-        size_t n = size < 64 - held ? size : 64 - held;
-        memcpy(h->state.own.tail + held, data, n);
-        if (held + n < 64) return;
-        sha256_blocks(h->state.own.words, h->state.own.tail, 1);
-        data += n;
-        size -= n;
-    }
-    sha256_blocks(h->state.own.words, data, size / 64);
-    memcpy(h->state.own.tail, data + size / 64 * 64, size % 64);
-}
-
-/* FIPS 180-4, 5.1.1: a one bit, zeros, and the length in bits end the last block. */
-static void own_end(struct digest *out, struct hash *h)
-{
-    uint8_t *tail = h->state.own.tail;
-    size_t held = h->state.own.size % 64;
-    tail[held++] = 0x80;
-    if (held > 56) {
-        memset(tail + held, 0, 64 - held);
-        sha256_blocks(h->state.own.words, tail, 1);
-        held = 0;
-    }
-    memset(tail + held, 0, 56 - held);
-    put_be64(tail + 56, h->state.own.size * 8);
-    sha256_blocks(h->state.own.words, tail, 1);
-    for (size_t i = 0; i < 8; i++)
-        put_be32(out->bytes + 4 * i, h->state.own.words[i]);
-}
+static struct sha256_ctx *state_of(struct hash *h) { return (void *)h->state; }
 
 /* --- SHA-256 --- */
 
-void hash_start(struct hash *h)
-{
-    if (sha256_has_instructions())
-        own_start(h);
-    else
-        crypto_hash_sha256_init(state_of(h));
-}
+void hash_start(struct hash *h) { sha256_init(state_of(h)); }
 
 void hash_add(struct hash *h, const void *data, size_t size)
 {
-    if (size == 0) return;
-    if (sha256_has_instructions())
-        own_add(h, data, size);
-    else
-        crypto_hash_sha256_update(state_of(h), data, size);
+    if (size) sha256_update(state_of(h), size, data);
 }
 
 void hash_end(struct digest *out, struct hash *h)
 {
-    if (sha256_has_instructions())
-        own_end(out, h);
-    else
-        crypto_hash_sha256_final(state_of(h), out->bytes);
+    sha256_digest(state_of(h), sizeof out->bytes, out->bytes);
     secret_wipe(h, sizeof *h);
 }
 

@@ -44,6 +44,7 @@ found=$(
     allow cli ledger storage net crypto base
     only 'lmdb\.h' 'storage/store.c' 'storage/store_*.c'
     only 'sodium' 'crypto/*'
+    only 'nettle' 'crypto/hash.c'
     only 'mbedtls/' 'net/*' 'crypto/aead*.c'
     only 'msgpack' 'base/pack.c'
     only 'uv\.h' 'net/*' 'consensus/*' 'node/*'
