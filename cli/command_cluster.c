@@ -187,6 +187,10 @@ static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const 
     enum err e = ask_as_myself(t, &answer, index);
     if (e == OK) e = prove_found(t, &leaf, &answer, m, hashes, request);
     if (e == OK) {
+        struct buffer receipt = {0};
+        receipt_format(&receipt, leaf.raw, leaf.index, m->proofs[0].hashes, m->proofs[0].count, m->note);
+        tool_receipt_keep(t, buffer_bytes(&receipt));
+        buffer_free(&receipt);
         json_object_set_new(result, "decision",
                             json_string(leaf.decision == DECISION_APPROVED ? "approved" : "denied"));
         json_object_set_new(result, "reason", json_string(reason_text((enum reason)leaf.reason)));

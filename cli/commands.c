@@ -28,6 +28,7 @@ const struct option_row COMMON_OPTIONS[] = {
     {.name = "passphrase-file", .value = "FILE", .help = "its first line opens the key file"},
     {.name = "via", .value = "NODE", .help = "only through this node"},
     {.name = "timeout", .value = "SECONDS", .help = "how long to wait for the cluster (10)"},
+    {.name = "receipt", .value = "FILE", .help = "keep the proof of the entry that this makes"},
     {.name = "json", .help = "for programs"},
     {.name = "yes", .letter = 'y', .help = "don't ask for confirmations"},
     {.name = "help", .letter = 'h', .help = "this text"},
@@ -89,6 +90,14 @@ const struct command COMMANDS[] = {
                 "fetched, too; for that you are made known to the node by an entry of your own.",
      .example = "lookup 1767225600000-7mz3k2vq4t5yxw6lbjnfhsdg2e"},
 
+    {.name = "receipt verify", .operands = "FILE", .least = 1, .most = 1,
+     .summary = "Check a receipt, without any node, and say what it proves", .run = command_receipt_verify,
+     .details = "Every command that makes an entry keeps its proof with --receipt FILE: the entry\n"
+                "itself, its place in the tree, and the checkpoint that k nodes co-signed (a C2SP\n"
+                "tlog-proof). Checking needs this file and the genesis file, nothing else.\n"
+                "Exit code 6: it is not genuine, or is another cluster's.",
+     .example = "receipt verify access.tlog-proof --cluster north.genesis",
+     .options = {{.name = "key", .value = "FILE", .help = "a public key: also check that it signed the operation"}}},
     {.name = "node keys", .operands = "", .summary = "Print the nodes' verifier keys for checkpoints",
      .run = command_node_keys,
      .details = "One C2SP verifier key a line, from the genesis file; nobody is asked.", .example = "node keys"},

@@ -18,6 +18,7 @@ int command_status(struct tool *t);
 int command_checkpoint(struct tool *t);
 int command_node_keys(struct tool *t);
 int command_lookup(struct tool *t);
+int command_receipt_verify(struct tool *t);
 int command_user_add(struct tool *t);
 int command_user_show(struct tool *t);
 int command_user_search(struct tool *t);

@@ -32,7 +32,8 @@ static int run(struct tool *t)
 {
     char *folder = config_folder(), *file = folder ? path_join(folder, "config") : NULL;
     enum err e = settings_load(&t->settings, t->line, NULL, file, &t->failure);
-    int code = e == OK ? t->line->command->run(t) : tool_failed(t);
+    if (e == OK) e = tool_receipt_begin(t);
+    int code = e == OK ? tool_receipt_end(t, t->line->command->run(t)) : tool_failed(t);
     tool_close(t);
     free(file);
     free(folder);

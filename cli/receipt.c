@@ -1,6 +1,9 @@
 #include "cli/receipt.h"
 
+#include <string.h>
+
 #include "base/check.h"
+#include "ledger/tlog_proof.h"
 #include "ledger/tree.h"
 
 /* A valid note of some other cluster is told apart, since the remedy is another genesis file. */
@@ -47,5 +50,46 @@ enum err receipt_check_operation(const struct leaf *leaf, struct bytes operation
     if (leaf_verify(leaf, key) != OK)
         return fail(failure, ERR_BAD_PROOF, "the leaf at %llu does not carry this identity's signature",
                     (unsigned long long)leaf->index);
+    return OK;
+}
+
+/* --- receipts as files --- */
+
+void receipt_format(struct buffer *out, struct bytes leaf, uint64_t index, const struct digest *hashes, uint32_t count,
+                    struct bytes note)
+{
+    struct tlog_proof proof = {.has_extra = true, .extra = leaf, .index = index, .note = note};
+    CHECK(count <= sizeof proof.path.hashes / sizeof proof.path.hashes[0]);
+    memcpy(proof.path.hashes, hashes, count * sizeof *hashes);
+    proof.path.count = count;
+    tlog_proof_format(out, &proof);
+}
+
+/* Who has cosigned a note that is known to be good. */
+static void take_cosigners(struct receipt *out, const struct genesis *genesis, struct bytes text)
+{
+    struct cosigner cosigners[LIMIT_NODES];
+    struct note note;
+    uint32_t count = cosigners_of_genesis(cosigners, genesis);
+    CHECK(note_parse(&note, text) == OK);
+    CHECK(note_verify(&out->cosigners, &note, genesis->checkpoint_origin, cosigners, count, genesis->quorum) == OK);
+    out->checkpoint = note.checkpoint;
+}
+
+enum err receipt_check(struct receipt *out, struct buffer *room, const struct genesis *genesis, struct bytes text,
+                       struct failure *failure)
+{
+    struct tlog_proof proof;
+    struct failure why = {0};
+    if (tlog_proof_parse(&proof, room, text, &why) != OK)
+        return fail(failure, ERR_BAD_PROOF, "it is no receipt: %s", why.text);
+    if (!proof.has_extra) return fail(failure, ERR_BAD_PROOF, "it does not hold the entry that it is about");
+    enum err e = receipt_check_leaf(&out->leaf, genesis, proof.note, proof.extra, proof.path.hashes, proof.path.count,
+                                    failure);
+    if (e != OK) return e;
+    if (out->leaf.index != proof.index)
+        return fail(failure, ERR_BAD_PROOF, "it says entry %llu, but holds entry %llu", (unsigned long long)proof.index,
+                    (unsigned long long)out->leaf.index);
+    take_cosigners(out, genesis, proof.note);
     return OK;
 }

@@ -20,4 +20,21 @@ enum err receipt_check_leaf(struct leaf *out, const struct genesis *genesis, str
 enum err receipt_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,
                                struct failure *failure);
 
+/* --- receipts kept as files (ledger/tlog_proof.h) --- */
+
+/* What a receipt says, once checked. Views into what receipt_check was given. */
+struct receipt {
+    struct leaf leaf;
+    struct checkpoint checkpoint;
+    uint32_t cosigners; /* bit i: member i + 1 of the genesis has cosigned */
+};
+/* Appends the file's text. */
+void receipt_format(struct buffer *out, struct bytes leaf, uint64_t index, const struct digest *hashes, uint32_t count,
+                    struct bytes note);
+/* All of it, without any node. `room` holds what `out` points into, and is the
+ * caller's to free. The errors of receipt_check_leaf; text that is no receipt, or one
+ * without its entry, is ERR_BAD_PROOF, too. */
+enum err receipt_check(struct receipt *out, struct buffer *room, const struct genesis *genesis, struct bytes text,
+                       struct failure *failure);
+
 #endif

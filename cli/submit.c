@@ -173,7 +173,9 @@ static enum err check_receipt(struct sending *s, uint32_t i, const struct messag
     o->time_ms = leaf.time_ms;
     o->decision = leaf.decision;
     o->reason = leaf.reason;
-    return OK;
+    buffer_clear(&o->receipt);
+    receipt_format(&o->receipt, proof->leaf, leaf.index, proof->hashes, proof->count, s->cosigned->note);
+    return o->receipt.failed ? fail(failure, ERR_NOMEM, "no memory for the receipt") : OK;
 }
 
 static enum err check_receipts(struct sending *s, bool all_places, struct failure *failure)
@@ -375,8 +377,10 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
 
 void submission_free(struct submission *s)
 {
-    for (uint32_t i = 0; i < LIMIT_OPERATIONS; i++)
+    for (uint32_t i = 0; i < LIMIT_OPERATIONS; i++) {
         buffer_free(&s->outcomes[i].answer);
+        buffer_free(&s->outcomes[i].receipt);
+    }
     buffer_free(&s->request);
     *s = (struct submission){0};
 }

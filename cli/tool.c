@@ -2,8 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
+#include "cli/files.h"
 #include "cli/terminal.h"
 
 /* --- what a command needs --- */
@@ -94,6 +97,46 @@ enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise)
                 near ? near : "", near ? "'?" : "");
 }
 
+/* --- receipts --- */
+
+enum err tool_receipt_begin(struct tool *t)
+{
+    struct stat st;
+    const char *file = option_text(t->line, "receipt");
+    if (!file || lstat(file, &st) != 0 || S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)) return OK;
+    return fail(&t->failure, ERR_EXISTS, "%s exists already; a receipt is never written over anything", file);
+}
+
+/* What was kept is of an earlier entry of this run than the one that comes now. */
+static void drop_receipt(struct tool *t)
+{
+    struct stat st;
+    const char *file = option_text(t->line, "receipt");
+    if (t->receipt_kept && lstat(file, &st) == 0 && S_ISREG(st.st_mode)) unlink(file);
+    t->receipt_kept = false;
+}
+
+void tool_receipt_keep(struct tool *t, struct bytes receipt)
+{
+    struct failure why = {0};
+    const char *file = option_text(t->line, "receipt");
+    if (!file || receipt.size == 0) return;
+    drop_receipt(t);
+    if (file_write(file, receipt, 0600, false, &why) == OK)
+        t->receipt_kept = true;
+    else
+        output_message(&t->output, "the receipt could not be kept: %s", why.text);
+    t->receipt_failed = !t->receipt_kept;
+}
+
+int tool_receipt_end(struct tool *t, int code)
+{
+    if (!option_given(t->line, "receipt") || t->receipt_kept || code != EXIT_DONE) return code;
+    if (t->receipt_failed) return EXIT_FAILED;
+    output_message(&t->output, "this made no entry in the ledger, so there is no receipt");
+    return EXIT_USAGE;
+}
+
 /* --- submitting --- */
 
 /* Whether an approved operation has rows to give. */
@@ -119,7 +162,9 @@ enum err tool_submit(struct tool *t, struct submission *out, const struct draft 
     if (e == OK) e = tool_signer(t);
     for (int tries = 0; e == OK && tries < 2; tries++) {
         submission_free(out);
+        drop_receipt(t);
         e = submit(out, &t->cluster, &t->signer, draft, 1, &t->failure);
+        if (e == OK) tool_receipt_keep(t, buffer_bytes(&out->outcomes[0].receipt));
         if (e == OK) e = check_outcome(t, &out->outcomes[0], draft->action);
         if (!is_query(draft->action) || out->outcomes[0].answer.size > 0) break;
     }

@@ -18,6 +18,7 @@ struct tool {
     struct settings settings;
     struct output output;
     struct failure failure; /* of the last step */
+    bool receipt_kept, receipt_failed; /* the file of --receipt is there; could not be written */
 
     bool cluster_opened, signer_opened, collective_known;
     struct cluster cluster;
@@ -39,6 +40,15 @@ int tool_failed(struct tool *t);
  * (err_of_reason) with the entry and the reason in tool->failure. A query whose
  * rows were lost on the way is asked anew. */
 enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft);
+
+/* --receipt FILE: the proof of this run's last entry, approved or denied. A command that
+ * looks something up first leaves the receipt of what it did then. tool_receipt_begin:
+ * ERR_EXISTS, for a receipt is never written over. tool_receipt_keep says itself what
+ * went wrong, for the entry stands all the same. tool_receipt_end: the exit code, which
+ * is not EXIT_DONE any more where there is no receipt. */
+enum err tool_receipt_begin(struct tool *t);
+void tool_receipt_keep(struct tool *t, struct bytes receipt);
+int tool_receipt_end(struct tool *t, int code);
 
 /* Operand i, CHECKed to be there. */
 const char *tool_operand(const struct tool *t, size_t i);

@@ -1,0 +1,190 @@
+/* receipt verify: what a kept receipt proves, with nobody asked. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/files.h"
+#include "cli/receipt.h"
+#include "cli/tool.h"
+#include "ledger/arguments.h"
+
+/* --- in words --- */
+
+/* "asked ..." */
+static const char *asked_words(enum action action)
+{
+    switch (action) {
+    case ACTION_GENESIS: break;
+    case ACTION_USER_CREATE: return "to register a user";
+    case ACTION_USER_UPDATE: return "to change a user's data";
+    case ACTION_USER_DISABLE: return "to disable or enable a user";
+    case ACTION_USER_KEY: return "to give a user a key, or to revoke one";
+    case ACTION_ROLE_ASSIGN: return "to give a user a role";
+    case ACTION_USER_SEARCH: return "for users";
+    case ACTION_TEAM_ASSIGN: return "to change a treatment team";
+    case ACTION_TEAM_LIST: return "for a treatment team";
+    case ACTION_RECORD_CREATE: return "to store a record";
+    case ACTION_RECORD_UPDATE: return "to make a new version of a record";
+    case ACTION_RECORD_DELETE: return "to delete a record";
+    case ACTION_RECORD_READ: return "to open a record, or a chart";
+    case ACTION_RECORD_HISTORY: return "for a record's history";
+    case ACTION_RECORD_COPY: return "to copy a record";
+    case ACTION_RECORD_LIST: return "for the list of a patient's records";
+    case ACTION_EVENT_ADD: return "to note an access in another system";
+    case ACTION_LOG_QUERY: return "to see the log";
+    case ACTION_LEDGER_EXPORT: return "to export the ledger";
+    case ACTION_POLICY_SET: return "to set another policy";
+    case ACTION_POLICY_SHOW: return "for the policy";
+    case ACTION_KEY_COMMIT:
+    case ACTION_KEY_REVEAL:
+    case ACTION_KEY_CONFIRM:
+    case ACTION_KEY_ANSWER:
+    case ACTION_KEY_CLOSE:
+    case ACTION_KEY_ACTIVATE: return "for a step of key generation";
+    case ACTION_NODE_ALARM: return "to raise an alarm";
+    }
+    return "for something that this version doesn't know";
+}
+
+static void print_sentence(const struct genesis *g, const struct receipt *r)
+{
+    const struct leaf *leaf = &r->leaf;
+    char actor[ID_TEXT_SIZE], subject[ID_TEXT_SIZE], time[CLOCK_TEXT_SIZE];
+    if (leaf->genesis.size > 0) {
+        printf("verdict: genuine. It is the first entry of %s: the cluster's own beginning.\n", g->checkpoint_origin);
+        return;
+    }
+    id_format(actor, &leaf->operation.actor.id);
+    id_format(subject, &leaf->subject);
+    clock_format(time, leaf->time_ms); /* the ledger's, not the asker's clock */
+    printf("verdict: genuine. %s %s asked %s", leaf->operation.actor.kind == ACTOR_NODE ? "Node" : "User", actor,
+           asked_words((enum action)leaf->operation.action));
+    if (!id_is_zero(&leaf->subject)) printf(", about %s", subject);
+    if (leaf->decision == DECISION_APPROVED)
+        printf("; approved at %s", time);
+    else
+        printf("; denied at %s: %s", time, reason_text((enum reason)leaf->reason));
+    printf(". It is entry %" PRIu64 ", and %d of %u nodes co-signed it.\n", leaf->index,
+           __builtin_popcount(r->cosigners), g->member_count);
+}
+
+/* --- in fields --- */
+
+static json_t *cosigners_json(const struct genesis *g, uint32_t cosigners)
+{
+    json_t *names = json_array();
+    for (uint32_t i = 0; i < g->member_count; i++)
+        if (cosigners >> i & 1) json_array_append_new(names, json_string(g->members[i].name));
+    return names;
+}
+
+/* The record, team member, event or role that an operation names. */
+static json_t *object_json(const struct operation *op)
+{
+    struct target target;
+    struct arguments *args = xcalloc(1, sizeof *args);
+    json_t *object = json_null();
+    if (arguments_decode(args, op->action, op->args) == OK) {
+        arguments_target(&target, args);
+        if (target.object_is_text && target.object.size > 0)
+            object = json_text(target.object);
+        else if (!target.object_is_text && target.object.size == sizeof(struct id)) {
+            struct id id;
+            memcpy(id.bytes, target.object.data, sizeof id.bytes);
+            object = json_id(&id);
+        }
+    }
+    free(args);
+    return object;
+}
+
+static void add_operation(json_t *o, const struct leaf *leaf)
+{
+    const struct operation *op = &leaf->operation;
+    json_object_set_new(o, "action", json_string(action_name((enum action)op->action)));
+    json_object_set_new(o, "actor_kind", json_string(op->actor.kind == ACTOR_NODE ? "node" : "user"));
+    json_object_set_new(o, "actor", json_id(&op->actor.id));
+    json_object_set_new(o, "subject", json_id(&leaf->subject));
+    json_object_set_new(o, "object", object_json(op));
+    json_object_set_new(o, "purpose", json_string(purpose_code(op->purpose)));
+    json_object_set_new(o, "decision", json_string(leaf->decision == DECISION_APPROVED ? "approved" : "denied"));
+    json_object_set_new(o, "reason", json_string(reason_text((enum reason)leaf->reason)));
+    json_object_set_new(o, "request", json_id(&op->request_id));
+    json_object_set_new(o, "issued", json_time(op->issued_at_ms));
+}
+
+static json_t *receipt_json(const struct genesis *g, const struct receipt *r)
+{
+    json_t *o = json_pack("{s:s, s:s, s:o, s:I, s:o}", "verdict", "genuine", "origin", g->checkpoint_origin, "cluster",
+                          json_digest(&g->cluster), "entry", (json_int_t)r->leaf.index, "time", json_time(r->leaf.time_ms));
+    CHECK(o != NULL);
+    if (r->leaf.genesis.size == 0) add_operation(o, &r->leaf);
+    json_object_set_new(o, "ledger_size", json_integer((json_int_t)r->checkpoint.size));
+    json_object_set_new(o, "root", json_digest(&r->checkpoint.root));
+    json_object_set_new(o, "quorum", json_integer(g->quorum));
+    json_object_set_new(o, "cosigned_by", cosigners_json(g, r->cosigners));
+    return o;
+}
+
+/* The list of names as one text, for people. */
+static void flatten_cosigners(json_t *o)
+{
+    struct buffer text = {0};
+    json_t *names = json_object_get(o, "cosigned_by");
+    for (size_t i = 0; i < json_array_size(names); i++)
+        buffer_printf(&text, "%s%s", i ? ", " : "", json_string_value(json_array_get(names, i)));
+    json_object_set_new(o, "cosigned_by", json_text(buffer_bytes(&text)));
+    buffer_free(&text);
+}
+
+static void print_receipt(struct tool *t, const struct receipt *r)
+{
+    static const struct column columns[] = {
+        {"origin", "cluster", COLUMN_TEXT},     {"entry", "entry", COLUMN_NUMBER},
+        {"time", "at", COLUMN_TIME},            {"action", "action", COLUMN_TEXT},
+        {"actor", "by", COLUMN_TEXT},           {"subject", "about", COLUMN_TEXT},
+        {"object", "object", COLUMN_TEXT},      {"purpose", "purpose", COLUMN_TEXT},
+        {"decision", "decision", COLUMN_VERDICT}, {"reason", "reason", COLUMN_TEXT},
+        {"ledger_size", "in a ledger of", COLUMN_NUMBER}, {"cosigned_by", "co-signed by", COLUMN_TEXT}};
+    json_t *o = receipt_json(&t->cluster.genesis, r);
+    if (!t->output.json) flatten_cosigners(o);
+    output_fields(&t->output, columns, sizeof columns / sizeof columns[0], o);
+    if (!t->output.json) print_sentence(&t->cluster.genesis, r);
+}
+
+/* --- the command --- */
+
+static enum err check_key(struct tool *t, const struct receipt *r)
+{
+    struct sign_public key;
+    const char *file = option_text(t->line, "key");
+    if (!file) return OK;
+    enum err e = public_key_read(&key, file, &t->failure);
+    if (e != OK) return e;
+    if (r->leaf.genesis.size == 0 && leaf_verify(&r->leaf, &key) == OK) return OK;
+    return fail(&t->failure, ERR_BAD_PROOF, "the entry is in the ledger, but was not signed with the key of %s", file);
+}
+
+int command_receipt_verify(struct tool *t)
+{
+    struct buffer text = {0}, room = {0};
+    struct receipt r;
+    struct failure why = {0};
+    const char *file = tool_operand(t, 0);
+    enum err e = tool_cluster(t);
+    if (e == OK) e = file_read(&text, file, LIMIT_RECEIPT, &t->failure);
+    if (e == ERR_TOO_LARGE) e = fail(&t->failure, ERR_BAD_PROOF, "%s is too large to be a receipt", file);
+    if (e == OK) {
+        e = receipt_check(&r, &room, &t->cluster.genesis, buffer_bytes(&text), &why);
+        if (e != OK) fail(&t->failure, e, "%s proves nothing: %s", file, why.text);
+    }
+    if (e == OK) e = check_key(t, &r);
+    if (e == OK) print_receipt(t, &r);
+    buffer_free(&text);
+    buffer_free(&room);
+    return e == OK ? EXIT_DONE : tool_failed(t);
+}
