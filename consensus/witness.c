@@ -500,6 +500,14 @@ static void push_note(struct witness *w, unsigned to)
     buffer_free(&push);
 }
 
+/* It says what this node says, of what it cosigned or is about to: of no use any more, so not verified. */
+static bool is_late(const struct witness *w, const struct end *told)
+{
+    const struct end *own = end_at(w, told->raft_index);
+    bool marked = w->marking && w->mark_end.size >= told->size;
+    return own && end_equal(own, told) && (marked || w->cosigned[w->o.self].size >= told->size);
+}
+
 static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes body)
 {
     struct end end = {0};
@@ -513,6 +521,7 @@ static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes
         warn(w, from, "told its root in a message that is not well-formed");
         return;
     }
+    if (!paces && is_late(w, &end)) return;
     struct told *told = &w->told[from];
     if (!(told->end.raft_index && end_equal(&told->end, &end))) {
         tell_bytes(bytes, w, &end);
