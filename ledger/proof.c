@@ -20,6 +20,29 @@ static enum err fetch(void *context, struct digest *out, unsigned level, uint64_
     return tree_row_pick(out, buffer_bytes(&source->row), row, level);
 }
 
+struct cached_source {
+    struct source source;
+    struct proof_cache *cache;
+};
+
+static enum err fetch_cached(void *context, struct digest *out, unsigned level, uint64_t index)
+{
+    struct cached_source *cached = context;
+    size_t slot = (size_t)(index + level * 37u) % PROOF_KEPT;
+    if (cached->cache->kept[slot].used && cached->cache->kept[slot].level == level &&
+        cached->cache->kept[slot].index == index) {
+        *out = cached->cache->kept[slot].hash;
+        return OK;
+    }
+    enum err err = fetch(&cached->source, out, level, index);
+    if (err != OK) return err;
+    cached->cache->kept[slot].used = true;
+    cached->cache->kept[slot].level = (uint8_t)level;
+    cached->cache->kept[slot].index = index;
+    cached->cache->kept[slot].hash = *out;
+    return OK;
+}
+
 enum err proof_size(uint64_t *size, struct table_txn *txn)
 {
     struct meta meta;
@@ -67,6 +90,17 @@ enum err proof_inclusion(struct tree_proof *out, struct table_txn *txn, uint64_t
     enum err err = check_size(txn, size);
     if (err == OK) err = tree_inclusion(out, index, size, fetch, &source);
     buffer_free(&source.row);
+    return err;
+}
+
+enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cache, struct table_txn *txn, uint64_t index,
+                                uint64_t size)
+{
+    struct cached_source cached = {.source = {.txn = txn}, .cache = cache};
+    enum err err = cache->present ? OK : proof_size(&cache->present, txn);
+    if (err == OK && size > cache->present) err = ERR_INVALID;
+    if (err == OK) err = tree_inclusion(out, index, size, fetch_cached, &cached);
+    buffer_free(&cached.source.row);
     return err;
 }
 

@@ -3,6 +3,7 @@
 #ifndef LEDGER_PROOF_H
 #define LEDGER_PROOF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -20,6 +21,19 @@ enum err proof_root(struct digest *out, struct table_txn *txn, uint64_t size);
 enum err proof_tree(struct tree *out, struct table_txn *txn, uint64_t size);
 /* That leaf `index` is in the tree of `size` leaves. ERR_INVALID unless index < size <= present. */
 enum err proof_inclusion(struct tree_proof *out, struct table_txn *txn, uint64_t index, uint64_t size);
+/* The same for several proofs in one transaction, which read each hash once. Zero it first. */
+#define PROOF_KEPT 256
+struct proof_cache {
+    uint64_t present; /* leaves; 0: not read so far */
+    struct {
+        bool used;
+        uint8_t level;
+        uint64_t index;
+        struct digest hash;
+    } kept[PROOF_KEPT];
+};
+enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cache, struct table_txn *txn, uint64_t index,
+                                uint64_t size);
 /* That the first `old_size` leaves of the tree of `new_size` are the old tree.
  * ERR_INVALID unless 0 < old_size <= new_size <= present. Equal sizes: no hashes. */
 enum err proof_consistency(struct tree_proof *out, struct table_txn *txn, uint64_t old_size, uint64_t new_size);

@@ -25,6 +25,7 @@
 struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */
 struct session;      /* node/session.h */
+struct request_job;  /* node/request.c */
 
 struct node {
     const struct config *config;
@@ -48,6 +49,8 @@ struct node {
     struct board *board;
 
     struct session *sessions; /* of clients, a list */
+    struct request_job *proving, *proving_last; /* witnessed, and waiting for their proofs */
+    bool prove_running;       /* a batch of them is being proved */
     size_t requests;          /* in flight, of all clients */
     size_t request_bytes;
     size_t proves, lookups;   /* PROVE and LOOKUP under way */

@@ -50,8 +50,8 @@ struct request_job {
     struct actor exporter;
     size_t count;
     struct result *results;
-    uint64_t size; /* of the checkpoint in `note` */
-    struct buffer note, answer;
+    struct buffer answer;
+    struct request_job *next; /* in node->proving */
 };
 
 static void job_free(struct request_job *j)
@@ -67,7 +67,6 @@ static void job_free(struct request_job *j)
         buffer_free(&j->results[i].leaf);
     free(j->results);
     buffer_free(&j->submission.request);
-    buffer_free(&j->note);
     buffer_free(&j->answer);
     session_end(j->session);
     free(j);
@@ -207,16 +206,19 @@ static void check_work(uv_work_t *work)
 
 /* --- PROVING --- */
 
-static void send_cosigned(struct state_read *read, enum err code)
-{
-    struct request_job *j = read->data;
-    if (code != OK) {
-        job_fail(j, code, j->text);
-        return;
-    }
-    session_send(j->session, MESSAGE_COSIGNED, j->id, &j->answer);
-    job_free(j);
-}
+#define PROVE_JOBS 64
+#define PROVE_OPERATIONS 256 /* of a batch of several: it may run on the state thread */
+
+/* Answers that are proved under one checkpoint: one read of the state, one cache. */
+struct prove_batch {
+    struct node *node;
+    struct state_read read;
+    struct buffer note;
+    uint64_t size; /* of the checkpoint in `note` */
+    struct proof_cache cache;
+    size_t count;
+    struct request_job *jobs[PROVE_JOBS];
+};
 
 /* A session sees its own actor's leaves; an approved export opens all. */
 static bool may_see(const struct request_job *j, const struct buffer *bytes)
@@ -227,31 +229,30 @@ static bool may_see(const struct request_job *j, const struct buffer *bytes)
            actor_equal(&leaf.operation.actor, &j->actor);
 }
 
-static enum err prove_one(struct request_job *j, struct result *r, struct message_proof *proof, struct tree_proof *hashes,
-                          struct table_txn *txn, uint64_t size)
+static enum err prove_one(struct prove_batch *b, struct request_job *j, struct result *r, struct message_proof *proof,
+                          struct tree_proof *hashes, struct table_txn *txn)
 {
     *proof = (struct message_proof){0};
     if (!r->has_leaf) return OK;
     enum err e = r->leaf.size ? OK : proof_leaf(&r->leaf, txn, r->index);
     if (e == OK && !may_see(j, &r->leaf)) e = ERR_UNAUTHORIZED;
-    if (e == OK) e = proof_inclusion(hashes, txn, r->index, size);
+    if (e == OK) e = proof_inclusion_cached(hashes, &b->cache, txn, r->index, b->size);
     if (e != OK) return e;
     *proof = (struct message_proof){buffer_bytes(&r->leaf), hashes->hashes, hashes->count};
     return OK;
 }
 
-static enum err prove_run(struct state_read *read, struct table_txn *txn)
+static enum err prove_job(struct prove_batch *b, struct request_job *j, struct table_txn *txn)
 {
-    struct request_job *j = read->data;
     enum err e = OK;
     struct message_cosigned *m = calloc(1, sizeof *m);
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
     if (!m || !hashes) e = ERR_NOMEM;
     if (e == OK && j->any_leaf) e = session_still_usable(txn, &j->exporter);
     for (size_t i = 0; e == OK && i < j->count; i++)
-        e = prove_one(j, &j->results[i], &m->proofs[i], &hashes[i], txn, j->size);
+        e = prove_one(b, j, &j->results[i], &m->proofs[i], &hashes[i], txn);
     if (e == OK) {
-        m->note = buffer_bytes(&j->note);
+        m->note = buffer_bytes(&b->note);
         m->count = (uint32_t)j->count;
         j->answer.limit = LIMIT_FRAME;
         message_cosigned_encode(&j->answer, m);
@@ -261,22 +262,88 @@ static enum err prove_run(struct state_read *read, struct table_txn *txn)
     return e;
 }
 
+static enum err prove_run(struct state_read *read, struct table_txn *txn)
+{
+    struct prove_batch *b = read->data;
+    for (size_t i = 0; i < b->count; i++)
+        b->jobs[i]->code = prove_job(b, b->jobs[i], txn);
+    return OK;
+}
+
+static void prove_waiting(struct node *node);
+
+static void prove_end(struct prove_batch *b, enum err code)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct request_job *j = b->jobs[i];
+        enum err e = code != OK ? code : j->code;
+        if (e == OK) {
+            session_send(j->session, MESSAGE_COSIGNED, j->id, &j->answer);
+            job_free(j);
+        } else {
+            job_fail(j, e, NULL);
+        }
+    }
+    buffer_free(&b->note);
+    free(b);
+}
+
+static void proved(struct state_read *read, enum err code)
+{
+    struct prove_batch *b = read->data;
+    struct node *node = b->node;
+    prove_end(b, code);
+    node->prove_running = false;
+    prove_waiting(node);
+}
+
+static void take_proving(struct prove_batch *b, struct node *node)
+{
+    size_t operations = 0;
+    for (struct request_job *j; b->count < PROVE_JOBS && (j = node->proving);) {
+        if (b->count > 0 && operations + j->count > PROVE_OPERATIONS) return;
+        operations += j->count;
+        node->proving = j->next;
+        b->jobs[b->count++] = j;
+    }
+}
+
+/* One batch at a time: what is witnessed meanwhile waits for the next, so that it grows with the load. */
+static void prove_waiting(struct node *node)
+{
+    while (node->proving && !node->prove_running) {
+        struct bytes note;
+        uint64_t raft_index, raft_term;
+        struct digest root;
+        struct driver_status d;
+        struct prove_batch *b = xcalloc(1, sizeof *b);
+        b->node = node;
+        take_proving(b, node);
+        enum err e = ERR_NOT_WITNESSED;
+        if (witness_newest(node->witness, &note, &b->size, &root, &raft_index, &raft_term)) {
+            buffer_append_bytes(&b->note, note);
+            driver_status(node->driver, &d);
+            b->read = (struct state_read){.fresh = b->size > d.synced_size, .data = b, .run = prove_run, .done = proved};
+            e = b->note.failed ? ERR_NOMEM : driver_read(node->driver, &b->read);
+        }
+        if (e == OK)
+            node->prove_running = true;
+        else
+            prove_end(b, e);
+    }
+}
+
 static void prove(struct request_job *j)
 {
-    struct bytes note;
-    uint64_t raft_index, raft_term;
-    struct digest root;
-    if (!witness_newest(j->node->witness, &note, &j->size, &root, &raft_index, &raft_term)) {
-        job_fail(j, ERR_NOT_WITNESSED, NULL);
-        return;
-    }
-    struct driver_status d;
-    driver_status(j->node->driver, &d);
+    struct node *node = j->node;
     j->state = PROVING;
-    buffer_append_bytes(&j->note, note);
-    j->read = (struct state_read){.fresh = j->size > d.synced_size, .data = j, .run = prove_run, .done = send_cosigned};
-    enum err e = driver_read(j->node->driver, &j->read);
-    if (e != OK) job_fail(j, e, NULL);
+    j->next = NULL;
+    if (node->proving)
+        node->proving_last->next = j;
+    else
+        node->proving = j;
+    node->proving_last = j;
+    prove_waiting(node);
 }
 
 /* --- WITNESSING --- */

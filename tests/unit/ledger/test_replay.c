@@ -478,7 +478,8 @@ static void test_proofs(void **state)
 {
     (void)state;
     struct altered t;
-    struct tree_proof proof;
+    struct tree_proof proof, same;
+    static struct proof_cache cache; /* sizes differ, hashes do not */
     struct buffer leaf = {0};
     struct digest hash, root, older;
     altered_open(&t);
@@ -491,6 +492,9 @@ static void test_proofs(void **state)
             assert_int_equal(proof_leaf(&leaf, t.kit.txn, i), OK);
             tree_leaf_hash(&hash, buffer_bytes(&leaf));
             assert_int_equal(proof_inclusion(&proof, t.kit.txn, i, n), OK);
+            assert_int_equal(proof_inclusion_cached(&same, &cache, t.kit.txn, i, n), OK);
+            assert_int_equal(same.count, proof.count);
+            assert_memory_equal(same.hashes, proof.hashes, proof.count * sizeof proof.hashes[0]);
             assert_int_equal(tree_inclusion_verify(&hash, i, n, proof.hashes, proof.count, &root), OK);
             assert_int_equal(proof_root(&older, t.kit.txn, i + 1), OK);
             assert_int_equal(proof_consistency(&proof, t.kit.txn, i + 1, n), OK);
@@ -503,6 +507,8 @@ static void test_proofs(void **state)
     assert_int_equal(proof_root(&older, t.kit.txn, size + 1), ERR_INVALID);
     assert_int_equal(proof_inclusion(&proof, t.kit.txn, size, size), ERR_INVALID);
     assert_int_equal(proof_inclusion(&proof, t.kit.txn, 0, size + 1), ERR_INVALID);
+    assert_int_equal(proof_inclusion_cached(&proof, &cache, t.kit.txn, size, size), ERR_INVALID);
+    assert_int_equal(proof_inclusion_cached(&proof, &cache, t.kit.txn, 0, size + 1), ERR_INVALID);
     assert_int_equal(proof_consistency(&proof, t.kit.txn, 0, size), ERR_INVALID);
     assert_int_equal(proof_consistency(&proof, t.kit.txn, 1, size + 1), ERR_INVALID);
     assert_int_equal(proof_consistency(&proof, t.kit.txn, 3, 2), ERR_INVALID);
