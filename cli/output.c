@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -262,12 +263,25 @@ static void widen(size_t *width, const char *text)
     if (needed > *width) *width = needed;
 }
 
-static void fill_line(struct output *o, struct libscols_line *line, const struct column *columns, size_t count,
+/* Sets o->widths to what the headings and these rows take; rows that follow only widen it. */
+static void measure(struct output *o, const struct column *columns, size_t count, const json_t *rows, bool headings)
+{
+    CHECK(count <= OUTPUT_COLUMNS);
+    for (size_t i = 0; i < count; i++) {
+        if (headings) o->widths[i] = text_width(columns[i].heading);
+        for (size_t j = 0; j < json_array_size(rows); j++) {
+            char *text = cell_text(&columns[i], json_object_get(json_array_get(rows, j), columns[i].key));
+            widen(&o->widths[i], text);
+            free(text);
+        }
+    }
+}
+
+static void fill_line(const struct output *o, struct libscols_line *line, const struct column *columns, size_t count,
                       const json_t *row)
 {
     for (size_t i = 0; i < count; i++) {
         char *text = cell_text(&columns[i], json_object_get(row, columns[i].key));
-        widen(&o->widths[i], text);
         if (o->colors && columns[i].kind == COLUMN_VERDICT)
             scols_cell_set_color(scols_line_get_cell(line, i), verdict_color(text));
         CHECK(scols_line_refer_data(line, i, text) == 0); /* takes the text over */
@@ -286,20 +300,107 @@ static int column_flags(enum column_kind kind)
     return 0;
 }
 
+/* The width to fit tables into: the terminal's, or COLUMNS where output goes elsewhere. 0: any. */
+static size_t room_of_output(void)
+{
+    struct winsize size;
+    if (isatty(STDOUT_FILENO)) return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+    const char *columns = getenv("COLUMNS");
+    return columns ? (size_t)strtoul(columns, NULL, 10) : 0;
+}
+
+/* --- tables wider than the terminal --- */
+
+/* One row on as many lines as it takes, cells under their headings, so that ids stay whole. */
+struct fold {
+    size_t room, indent; /* indent: of the second line and on */
+    bool starts[OUTPUT_COLUMNS]; /* a line starts with this column */
+};
+
+static struct fold fold_of(const size_t *widths, size_t count, size_t room)
+{
+    struct fold f = {.room = room, .indent = widths[0] <= 8 ? widths[0] + 1 : 4, .starts = {true}};
+    size_t used = widths[0];
+    for (size_t i = 1; i < count; i++) {
+        f.starts[i] = used + 1 + widths[i] > room;
+        used = (f.starts[i] ? f.indent : used + 1) + widths[i];
+    }
+    return f;
+}
+
+static bool line_is_blank(char *const *cells, const struct fold *f, size_t from, size_t count)
+{
+    for (size_t i = from; i < count && (i == from || !f->starts[i]); i++)
+        if (*cells[i]) return false;
+    return true;
+}
+
+static void print_spaces(size_t n) { printf("%*s", (int)n, ""); }
+
+/* Blanks are printed before the next cell only, so that no line ends with them. */
+static void print_folded_row(const struct output *o, const struct column *columns, size_t count,
+                             const struct fold *f, char *const *cells, bool headings)
+{
+    size_t owed = 0;
+    bool skip = false;
+    for (size_t i = 0; i < count; i++) {
+        if (f->starts[i]) {
+            skip = i > 0 && line_is_blank(cells, f, i, count);
+            if (i > 0 && !skip) putchar('\n');
+            owed = i > 0 ? f->indent : 0;
+        }
+        if (skip) continue;
+        size_t blank = o->widths[i] - text_width(cells[i]);
+        bool right = column_flags(columns[i].kind) & SCOLS_FL_RIGHT;
+        const char *color = o->colors && !headings && columns[i].kind == COLUMN_VERDICT ? verdict_color(cells[i]) : NULL;
+        if (*cells[i]) {
+            print_spaces(owed + (right ? blank : 0));
+            printf("%s%s%s", !color ? "" : *color == 'g' ? "\x1b[32m" : "\x1b[31m", cells[i], color ? "\x1b[0m" : "");
+            owed = 1 + (right ? 0 : blank);
+        } else {
+            owed += 1 + o->widths[i];
+        }
+    }
+    putchar('\n');
+}
+
+static void print_folded(const struct output *o, const struct column *columns, size_t count, const json_t *rows,
+                         bool headings, size_t room)
+{
+    struct fold f = fold_of(o->widths, count, room);
+    char *cells[OUTPUT_COLUMNS];
+    for (size_t i = 0; i < count; i++)
+        cells[i] = (char *)columns[i].heading;
+    if (headings) print_folded_row(o, columns, count, &f, cells, true);
+    for (size_t j = 0; j < json_array_size(rows); j++) {
+        for (size_t i = 0; i < count; i++)
+            cells[i] = cell_text(&columns[i], json_object_get(json_array_get(rows, j), columns[i].key));
+        print_folded_row(o, columns, count, &f, cells, false);
+        for (size_t i = 0; i < count; i++)
+            free(cells[i]);
+    }
+}
+
 static void print_table(struct output *o, const struct column *columns, size_t count, const json_t *rows,
                         bool headings)
 {
+    measure(o, columns, count, rows, headings);
+    size_t room = room_of_output(), wanted = count - 1;
+    for (size_t i = 0; i < count; i++)
+        wanted += o->widths[i];
+    if (room > 0 && wanted > room) {
+        print_folded(o, columns, count, rows, headings, room);
+        return;
+    }
     struct libscols_table *table = scols_new_table();
     CHECK(table != NULL);
     scols_table_set_stream(table, stdout);
     scols_table_enable_noheadings(table, !headings);
     scols_table_enable_noencoding(table, 1); /* text_clean has done it, and shows more */
     scols_table_enable_colors(table, o->colors);
-    /* Ids must stay whole to be copied: a narrow terminal breaks lines itself. */
+    /* Ids must stay whole to be copied: what doesn't fit is folded (above), never cut. */
     scols_table_set_termforce(table, SCOLS_TERMFORCE_NEVER);
-    CHECK(count <= OUTPUT_COLUMNS);
     for (size_t i = 0; i < count; i++) {
-        if (headings) o->widths[i] = text_width(columns[i].heading);
         /* A width of 1 and more is the least in characters; the last column needs none. */
         double least = headings || i + 1 == count ? 0 : (double)o->widths[i];
         CHECK(scols_table_new_column(table, columns[i].heading, least, column_flags(columns[i].kind)) != NULL);

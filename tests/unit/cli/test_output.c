@@ -137,6 +137,37 @@ static void test_rows_that_follow(void **state)
     assert_non_null(strstr(printed[0], "{\"a\":\"short\",\"b\":\"y\"}\n"));
 }
 
+/* A row goes on below where it doesn't fit; nothing is cut, blanks end no line, and a blank line is left out. */
+static void print_sparse(struct output *o)
+{
+    static const struct column three[] = {{"n", "N", COLUMN_NUMBER}, {"id", "ID", COLUMN_TEXT}, {"why", "WHY", COLUMN_TEXT}};
+    output_rows(o, three, 3, json_pack("[{s:i, s:s}, {s:i, s:s, s:s}]", "n", 7, "id", "\u00e4bcdefgh", "n", 12, "id", "x",
+                                       "why", "because"), NULL);
+}
+
+static void test_narrow(void **state)
+{
+    (void)state;
+    setenv("COLUMNS", "20", 1);
+    capture(print_rows, false);
+    assert_string_equal(printed[0], "NAME         COUNT\n    YES MISSING\n\\x1b[31mevil     5\n    yes\n"
+                                    "b            12345\n    -\n");
+    setenv("COLUMNS", "1", 1);
+    capture(print_followed, false);
+    assert_string_equal(printed[0], "A\n    B\na longer one\n    x\nshort\n    y\n");
+    setenv("COLUMNS", "18", 1);
+    capture(print_sparse, false);
+    assert_string_equal(printed[0], " N ID\n   WHY\n 7 \u00e4bcdefgh\n12 x\n   because\n");
+    setenv("COLUMNS", "19", 1); /* fits just so */
+    capture(print_sparse, false);
+    assert_non_null(strstr(printed[0], "because\n"));
+    assert_null(strstr(printed[0], "\n   "));
+    setenv("COLUMNS", "none", 1);
+    capture(print_rows, false);
+    assert_non_null(strstr(printed[0], "COUNT YES"));
+    unsetenv("COLUMNS");
+}
+
 static int exit_code;
 static void print_failure(struct output *o)
 {
@@ -185,9 +216,11 @@ static void test_exit_codes(void **state)
 int main(void)
 {
     setenv("TZ", "UTC", 1);
+    unsetenv("COLUMNS");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),    cmocka_unit_test(test_json_text), cmocka_unit_test(test_tables),
         cmocka_unit_test(test_rows_that_follow), cmocka_unit_test(test_failures), cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_narrow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
