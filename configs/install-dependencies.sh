@@ -48,4 +48,4 @@ for group in $missing; do
 done
 # shellcheck disable=SC2086  # one word per package
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
-    { echo "apt-get could not install:$packages" >&2; exit 1; }
+    { echo "apt-get could not install:$packages (is there a network? \"apt-get install$packages\" says more)" >&2; exit 1; }

@@ -5,7 +5,8 @@
 #
 #   make demo [DATA=folder of FHIR R4 bundles]     make demo-stop
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
+if locale -a 2>/dev/null | grep -qix 'c\.utf-\?8'; then export LC_ALL=C.UTF-8; fi # lines are cut between characters
 
 BUILD=${BUILD:-build}
 RUN=$PWD/demo-run
@@ -13,10 +14,14 @@ KEYS=$RUN/other-device
 NODES=(mercy st-anna northside harbour)
 HOSPITALS=("Mercy General" "St. Anna Clinic" "Northside Hospital" "Harbour Medical")
 started=$(date +%s)
-bold= dim= green= red= off=
+bold='' dim='' green='' red='' off='' columns=175
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' off=$'\e[0m'
 fi
+# The client folds its tables to COLUMNS; what is shown here stands behind a margin of 5.
+if [ -t 1 ] && read -r _ columns < <(stty size 2>/dev/null) && [ "$columns" -ge 60 ]; then :; else columns=175; fi
+columns=$((columns - 5))
+export COLUMNS=$columns
 
 step=0
 title() { step=$((step + 1)); printf '\n%s%d. %s%s\n' "$bold" "$step" "$1" "$off"; shift; [ $# -eq 0 ] || printf '   %s\n' "$@"; }
@@ -25,16 +30,18 @@ ok() { printf '   %sok%s  %s\n' "$green" "$off" "$1"; }
 die() {
     printf '\n%sThe demo stopped at step %d: %s%s\n' "$red" "$step" "$1" "$off" >&2
     [ -n "${2:-}" ] && printf '%s\n' "$2" >&2
-    printf 'The nodes'"'"' logs are in %s/*.log; make demo-stop ends what still runs.\n' "$RUN" >&2
+    printf 'The nodes are stopped; their logs are in %s/*.log. make demo-stop removes that folder.\n' "$RUN" >&2
     exit 1
 }
+
+command_of() { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null # process
 
 stop_nodes() {
     for file in "$RUN"/*.pid; do
         [ -f "$file" ] || continue
         pid=$(cat "$file")
         # Only a process that is still the node started here.
-        if [ -r "/proc/$pid/cmdline" ] && tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF "$RUN"; then
+        if command_of "$pid" | grep -qF "$RUN"; then
             kill "$pid" 2>/dev/null
             for _ in $(seq 50); do [ -d "/proc/$pid" ] || break; sleep 0.1; done
             kill -9 "$pid" 2>/dev/null
@@ -42,9 +49,19 @@ stop_nodes() {
         rm -f "$file"
     done
 }
+# The process that tells the story in this folder, if it still does.
+teller() {
+    local pid
+    pid=$(cat "$RUN/teller" 2>/dev/null) || return 1
+    [ "$pid" != $$ ] && command_of "$pid" | grep -q 'demo\.sh' && echo "$pid"
+}
 
 if [ "${1:-}" = stop ]; then
     if [ ! -d "$RUN" ]; then echo "No demo runs here."; exit 0; fi
+    if pid=$(teller); then
+        kill "$pid"
+        for _ in $(seq 100); do [ -d "/proc/$pid" ] || break; sleep 0.1; done
+    fi
     stop_nodes
     rm -rf "$RUN"
     echo "The demo's nodes are stopped and its folder is removed."
@@ -66,7 +83,23 @@ quiet() {
     out=$(as "$who" "$@" 2>"$RUN/stderr"); got=$?
     [ "$got" -eq "$code" ] || die "expected exit code $code, got $got from: consilium $*" "$out $(cat "$RUN/stderr")"
 }
-show() { printf '%s\n' "$out" | head -n "${1:-14}" | cut -c 1-150 | sed 's/^/   | /'; }
+# The first lines of $out; what is longer than the screen is wide goes on below, up to three times.
+show() {
+    local line part pieces
+    while IFS= read -r line; do
+        pieces=0
+        while [ ${#line} -gt "$columns" ] && [ $pieces -lt 2 ]; do
+            part=${line:0:$columns}
+            [[ $part == *[!\ ]*' '* ]] && part=${part% *}
+            printf '   | %s\n' "$part"
+            line=${line:${#part}}
+            line="    ${line# }"
+            pieces=$((pieces + 1))
+        done
+        [ ${#line} -le "$columns" ] || line="${line:0:$((columns - 3))}..."
+        printf '   | %s\n' "$line"
+    done < <(printf '%s\n' "$out" | head -n "${1:-14}")
+}
 field() { printf '%s' "$out" | jq -er "$1" || die "no $1 in the answer" "$out"; }
 contains() { printf '%s' "$out" | grep -qF -- "$1" || die "expected to find \"$1\"" "$out"; }
 
@@ -94,13 +127,44 @@ status_of() { # node number, jq of its row
     printf '%s' "$out" | jq -er --arg n "${NODES[$1]}" ".members[] | select(.name == \$n) | $2"
 }
 
-for tool in jq; do
-    command -v $tool >/dev/null || die "$tool is missing: install it with apt-get install $tool"
-done
+refuse() { printf '%sThe demo did not start: %s%s\n' "$red" "$1" "$off" >&2; exit 1; }
+is_bundle() {
+    jq -e '.resourceType == "Bundle" and ([.entry[]? | select(.resource.resourceType == "Patient")] | length == 1)' \
+        "$1" >/dev/null 2>"$2"
+}
+
+command -v jq >/dev/null || refuse "jq is missing; as root: apt-get install jq"
+if pid=$(teller); then
+    refuse "another one is under way in this folder (process $pid); wait for its end, or end it with make demo-stop"
+fi
+data=${DATA:-}
+bundles=()
+if [ -n "$data" ]; then
+    [ -d "$data" ] || refuse "DATA=$data is no folder; name one with FHIR R4 bundles (*.json), or leave DATA out"
+    why=$(mktemp) && trap 'rm -f "$why"' EXIT
+    for file in "$data"/*.json; do
+        [ -f "$file" ] || continue
+        if is_bundle "$file" "$why"; then bundles+=("$file"); continue; fi
+        reason=$(head -n 1 "$why")
+        echo "passed by: $file: ${reason:-no bundle of one patient}" >&2
+    done
+    [ ${#bundles[@]} -gt 0 ] ||
+        refuse "$data has no FHIR R4 bundle of a patient (*.json); name another folder, or leave DATA out"
+    rm -f "$why"
+fi
 [ -d "$RUN" ] && { stop_nodes; rm -rf "$RUN"; }
-mkdir -p "$RUN" "$KEYS"
+mkdir -p "$RUN" "$KEYS" || refuse "the folder $RUN cannot be made"
 chmod 700 "$RUN" "$KEYS"
-trap 'code=$?; [ $code -eq 0 ] || stop_nodes' EXIT
+echo $$ >"$RUN/teller"
+export XDG_CACHE_HOME=$RUN/cache # what the auditor's client remembers goes with the demo
+trap 'code=$?; rm -f "$RUN/teller"; [ $code -eq 0 ] || stop_nodes' EXIT
+interrupted() {
+    trap '' INT TERM
+    printf '\n%sInterrupted at step %d; the nodes are being stopped. make demo-stop removes their folder.%s\n' \
+        "$red" "$step" "$off" >&2
+    exit 130
+}
+trap interrupted INT TERM
 
 echo "${bold}Consilium: four hospitals share patients, and trust no single one of them.${off}"
 
@@ -143,20 +207,13 @@ for person in "registrar:registrar:Mercy General:Robin Registrar" "doctor:doctor
 done
 ok "an administrator, a registrar, a doctor, a nurse and an auditor"
 
-title "Real patients move in" "FHIR bundles: the registrar imports each patient and every resource as an encrypted record." \
+title "Patients move in" "FHIR bundles: the registrar imports each patient and every resource as an encrypted record." \
     "Encrypted here, before it leaves this process; the nodes never see content."
-data=${DATA:-}
 if [ -z "$data" ]; then
-    data=$RUN/patients
-    sh tests/demo/patients.sh "$data" || die "could not generate patients"
+    sh tests/demo/patients.sh "$RUN/patients" || die "could not generate patients"
+    bundles=("$RUN"/patients/*.json)
     echo "   (no DATA=folder given: using patients that this project generates)"
 fi
-bundles=()
-for file in "$data"/*.json; do
-    jq -e '.resourceType == "Bundle" and ([.entry[]? | select(.resource.resourceType == "Patient")] | length == 1)' \
-        "$file" >/dev/null 2>&1 && bundles+=("$file")
-done
-[ ${#bundles[@]} -gt 0 ] || die "no FHIR bundle of a patient in $data"
 shown "consilium --identity registrar.key import ${#bundles[@]} bundles"
 before=$(date +%s%N)
 quiet 0 registrar --json import "${bundles[@]}"
@@ -203,8 +260,8 @@ show 4
 ok "exit code 3"
 
 title "The patient sees both in their own log"
-expect 0 patient log --limit 8
-show 12
+expect 0 patient log --limit 6
+show 22
 contains record.read
 contains denied
 
@@ -277,7 +334,8 @@ expect 0 auditor verify --all
 show 8
 ok "harbour threw its altered state away and derived it anew; all four agree"
 
-trap - EXIT
+trap - EXIT INT TERM
+rm -f "$RUN/teller"
 cat <<TEXT
 
 ${bold}Done in $(($(date +%s) - started)) s. The cluster goes on running; type next:${off}
