@@ -380,10 +380,10 @@ static void open_target(void)
     options.key = &key;
     if (store_open(&d->store, &options, &failure) != OK) fprintf(stderr, "%s\n", failure.text);
     CHECK(d->store);
-    struct buffer marks[LIMIT_NODES + 1] = {{0}};
-    CHECK(state_thread_start(&d->state, &position, marks, d->store, kit.genesis.text, &wake, &failure) == OK);
+    struct buffer peer_marks[LIMIT_NODES + 1] = {{0}};
+    CHECK(state_thread_start(&d->state, &position, peer_marks, d->store, kit.genesis.text, &wake, &failure) == OK);
     for (unsigned i = 0; i <= LIMIT_NODES; i++)
-        buffer_free(&marks[i]);
+        buffer_free(&peer_marks[i]);
     start_parts(TARGET);
 }
 
