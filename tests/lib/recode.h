@@ -15,6 +15,7 @@
 #include "ledger/checkpoint.h"
 #include "ledger/genesis.h"
 #include "ledger/leaf.h"
+#include "ledger/tlog_proof.h"
 
 static inline enum err recode_arguments(struct buffer *out, uint32_t action, struct bytes in)
 {
@@ -177,6 +178,16 @@ static inline enum err recode_note(struct buffer *out, struct bytes in)
     for (uint32_t i = 0; i < note.count; i++)
         recode_note_line(out, &note.lines[i]);
     return OK;
+}
+
+static inline enum err recode_tlog_proof(struct buffer *out, struct bytes in)
+{
+    struct tlog_proof proof;
+    struct buffer extra = {0};
+    enum err e = tlog_proof_parse(&proof, &extra, in, NULL);
+    if (e == OK) tlog_proof_format(out, &proof);
+    buffer_free(&extra);
+    return e;
 }
 
 #endif
