@@ -146,14 +146,33 @@ static struct block_job *admit_block(struct driver *d, const struct raft_message
     return NULL;
 }
 
+static bool same_members(const struct raft_config *a, const struct raft_config *b)
+{
+    bool same = a->count == b->count;
+    for (unsigned i = 0; same && i < a->count; i++)
+        same = a->members[i].id == b->members[i].id && a->members[i].voter == b->members[i].voter;
+    return same;
+}
+
+/* Nothing but the leader's word stands behind a list of members in the log or with a snapshot:
+ * one that lies could vote all others out, for good. So there are those of the genesis,
+ * until an approved leaf says otherwise. */
+static bool members_stand(struct driver *d, const struct raft_message *m)
+{
+    struct raft_config genesis;
+    if (m->type != RAFT_SNAPSHOT) return true;
+    driver_genesis_config(&genesis, d->o.genesis);
+    return same_members(&m->config, &genesis);
+}
+
 /* Whether the core may see this append. What it has already was admitted before. */
 static bool admit(struct driver *d, const struct raft_message *m)
 {
     if (m->term < d->term) return true; /* the core answers with its own term, and takes nothing */
     for (size_t i = 0; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
-        if (e->type != RAFT_ENTRY_BLOCK || raft_term_of(d->raft, e->index) == e->term) continue;
-        enum err code = d->space_low ? ERR_FULL : OK;
+        if (e->type == RAFT_ENTRY_NOOP || raft_term_of(d->raft, e->index) == e->term) continue;
+        enum err code = e->type == RAFT_ENTRY_CONFIG ? ERR_UNAUTHORIZED : d->space_low ? ERR_FULL : OK;
         struct block_job *job = code == OK ? admit_block(d, m, e, &code) : NULL;
         if (!job) {
             driver_every(&d->counters.refused_blocks, "a block", m->from, code);
@@ -183,6 +202,10 @@ static void on_raft(struct driver *d, unsigned from, struct bytes body)
     if (e == OK && (m.from != from || m.to != d->o.self)) {
         raft_message_clear(&m);
         e = ERR_WRONG_PEER;
+    }
+    if (e == OK && !members_stand(d, &m)) {
+        raft_message_clear(&m);
+        e = ERR_UNAUTHORIZED;
     }
     if (e != OK) {
         driver_every(&d->counters.bad_messages, "a message", from, e);

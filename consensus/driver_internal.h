@@ -227,6 +227,7 @@ void driver_forwarded(struct driver *d, unsigned from, struct bytes body);
 
 /* driver_open.c */
 void driver_open(struct driver *d);
+void driver_genesis_config(struct raft_config *config, const struct genesis *genesis);
 void driver_recovered(struct driver *d); /* may the node vote again? */
 
 /* driver_repair.c */

@@ -123,7 +123,7 @@ static enum err scan(struct driver *d, struct recovery *r, const struct log_stat
     return e;
 }
 
-static void genesis_config(struct raft_config *config, const struct genesis *genesis)
+void driver_genesis_config(struct raft_config *config, const struct genesis *genesis)
 {
     *config = (struct raft_config){0};
     for (uint32_t i = 1; i <= genesis->member_count; i++)
@@ -139,7 +139,7 @@ static enum err base_config(struct driver *d, struct raft_config *config)
     if (e == OK) e = raft_config_decode(config, NULL, buffer_bytes(&encoded));
     if (e == ERR_NOT_FOUND || e == ERR_CORRUPT) {
         if (e == ERR_CORRUPT) log_warning("driver", "the log's member list is damaged: taking the genesis'");
-        genesis_config(config, d->o.genesis);
+        driver_genesis_config(config, d->o.genesis);
         e = OK;
     }
     buffer_free(&encoded);

@@ -116,6 +116,33 @@ static void blocks_that_admission_refuses(void **state)
     down();
 }
 
+/* A leader alone can't change who the members are, neither by an entry nor with a snapshot. */
+static void members_that_nobody_approved(void **state)
+{
+    (void)state;
+    struct raft_config fewer = {0};
+    struct buffer encoded = {0};
+    struct driver_status before;
+    up();
+    for (raft_id id = 1; id <= 2; id++)
+        assert_true(raft_config_set(&fewer, id == 2 ? LIAR : id, true));
+    raft_config_encode(&encoded, &fewer, (struct bytes){0});
+    struct raft_entry e = {.index = 1, .term = term, .type = RAFT_ENTRY_CONFIG,
+                           .blob = raft_blob_copy(buffer_bytes(&encoded))};
+    append(e, 0, 0, 0);
+    assert_int_equal(status_of_one().refused_blocks, 1);
+    assert_int_equal(status_of_one().last, 0);
+    before = status_of_one();
+    struct raft_message m = {.type = RAFT_SNAPSHOT, .log = {50, term}, .commit = 50, .config = fewer,
+                             .manifest = raft_blob_copy(bytes_text("anything"))};
+    step(&m);
+    assert_int_equal(status_of_one().bad_messages, before.bad_messages + 1);
+    assert_false(status_of_one().catching_up);
+    raft_blob_release(m.manifest);
+    buffer_free(&encoded);
+    down();
+}
+
 static void two_blocks_for_one_place(void **state)
 {
     (void)state;
@@ -275,6 +302,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_that_admission_refuses),
+        cmocka_unit_test(members_that_nobody_approved),
         cmocka_unit_test(two_blocks_for_one_place),
         cmocka_unit_test(a_block_against_what_is_applied),
         cmocka_unit_test(a_statement_of_another_block),
