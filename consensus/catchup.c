@@ -390,7 +390,7 @@ static void take_manifest(struct catchup *c, unsigned from, uint64_t id, struct 
     bool asked = c->phase == CATCHUP_CHOOSING || c->phase == CATCHUP_CONFIRMING;
     if (!asked || id != c->manifest_id || c->answered & PEER_BIT(from)) return;
     if (manifest_decode(&m, body) != OK)
-        log_warning("catchup", "node %u (%s) sent a manifest that is not well-formed", from, catchup_name(c, from));
+        c->answered |= PEER_BIT(from);
     else if (c->phase == CATCHUP_CHOOSING)
         take_newest(c, from, &m);
     else

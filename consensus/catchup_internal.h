@@ -90,6 +90,7 @@ struct catchup {
     struct fill *fill;
 
     unsigned serving[LIMIT_NODES + 1]; /* asks of a peer being answered */
+    uint64_t warned_ns[LIMIT_NODES + 1];
 };
 
 /* catchup.c */

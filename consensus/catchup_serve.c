@@ -211,8 +211,9 @@ void serve_ask(struct catchup *c, unsigned from, uint32_t type, uint64_t id, str
     s->read.done = serve_done;
     enum err e = decode_ask(s, type, body);
     if (e != OK) {
-        log_warning("catchup", "node %u (%s) asked for a state in a message that is not well-formed: %s", from,
-                    catchup_name(c, from), err_text(e));
+        if (log_seldom(&c->warned_ns[from]))
+            log_warning("catchup", "node %u (%s) asked for a state in a message that is not well-formed: %s", from,
+                        catchup_name(c, from), err_text(e));
     } else if (type == PEER_MANIFEST_ASK && s->ask.manifest.size == 0) {
         send_newest(c, from, id);
         free(s);

@@ -165,6 +165,7 @@ struct driver {
 
     /* repair */
     struct repair *repair;
+    unsigned giving[LIMIT_NODES + 1]; /* entries being read for a member that repairs its log */
     bool unavailable; /* no peer has a damaged entry any more */
 
     /* evidence */

@@ -88,7 +88,9 @@ void driver_block_asked(struct driver *d, unsigned from, uint64_t id, struct byt
     unpack_array_of(&u, 1);
     raft_index index = unpack_uint_max(&u, RAFT_INDEX_MAX);
     if (unpack_done(&u) != OK || index == 0) return;
-    if (workers_count(d->workers) >= LIMIT_STORE_READERS) return; /* asked again by its timer */
+    /* Asked again by its timer. */
+    if (d->giving[from] >= LIMIT_PULL_SERVED || workers_count(d->workers) >= LIMIT_STORE_READERS) return;
+    d->giving[from]++;
     struct fetch what = {
         .first = index, .last = index, .max_bytes = 1, .peer = (raft_id)from, .id = id, .for_repair = true};
     driver_fetch(d, &what);
@@ -97,6 +99,7 @@ void driver_block_asked(struct driver *d, unsigned from, uint64_t id, struct byt
 void driver_block_given(struct driver *d, struct fetch *f)
 {
     bool has = f->code == OK && f->count == 1;
+    d->giving[f->peer]--;
     buffer_clear(&d->out);
     pack_array(&d->out, 4);
     pack_uint(&d->out, f->first);

@@ -18,6 +18,7 @@
 #define ENDS_KEPT 4096   /* ends of applied blocks that a peer may still ask about */
 #define TICK_MS 50
 #define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
+#define AGAIN_MS 200     /* a pace for what was told already is answered to one member so often */
 /* A round costs n nodes about 600 us of signatures, three messages each way and a write of the log each.
  * So the leader's rounds begin at least so far apart: */
 #define GAP_UNAWAITED_MS 50 /* when nobody waits, as far as it knows */
@@ -54,6 +55,7 @@ struct witness {
     struct cosigned cosigned[LIMIT_NODES + 1];
     struct end pace;        /* what this node asked all to tell, not witnessed so far; raft_index 0: nothing */
     struct end asked[LIMIT_NODES + 1]; /* of each member: its last pace, until answered */
+    uint64_t again_ns[LIMIT_NODES + 1]; /* when each member's pace was last answered with what was told before */
     uint64_t moved_ns;      /* when a round last began or ended */
     uint64_t begun_ns, begun_index; /* when the last round of this node began, and for which block */
     uint64_t awaited;       /* somebody waits for this size */
@@ -362,13 +364,22 @@ static void try_cosign(struct witness *w, const struct end *own)
 
 /* --- pacing and telling --- */
 
+/* What was told before goes to all again, in answer to one message: not as often as one likes. */
+static bool may_repeat(struct witness *w, unsigned to)
+{
+    uint64_t now = clock_monotonic_ns();
+    if (w->again_ns[to] && now - w->again_ns[to] < UINT64_C(1000000) * AGAIN_MS) return false;
+    w->again_ns[to] = now;
+    return true;
+}
+
 /* Tells what a member asked for, once it is applied here. Never anything older than told before. */
 static void answer_pace(struct witness *w, unsigned from)
 {
     const struct end *own = end_at(w, w->asked[from].raft_index), *last = &w->told[w->o.self].end;
     if (!own) return; /* not applied yet: witness_applied comes back to it */
     w->asked[from].raft_index = 0;
-    if (own->raft_index < last->raft_index) return;
+    if (own->raft_index < last->raft_index || (end_equal(own, last) && !may_repeat(w, from))) return;
     tell(w, own, PEER_TELL);
     if (w->cosigned[w->o.self].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
     try_cosign(w, own);
