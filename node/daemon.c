@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -29,7 +30,11 @@ struct daemon {
     struct state_read epoch_read;
     struct epoch epoch;
     bool said_ready;
+    unsigned alarms[LIMIT_NODES + 1];
+    uint64_t alarm_ns[LIMIT_NODES + 1], unknown_ns[LIMIT_NODES + 1];
 };
+
+#define ALARMS_TOLD 16
 
 #define STOP_MS 15000
 #define NO_SHARE "ready, without a key share"
@@ -152,9 +157,18 @@ static void on_quarantine(void *data, const char *why)
     note_readiness(node);
 }
 
+/* Each of a node's first lies is told, then one a second: it can make as many as it likes. */
+static bool tells_alarm(unsigned named)
+{
+    if (the.alarms[named] >= ALARMS_TOLD) return log_seldom(&the.alarm_ns[named]);
+    the.alarms[named]++;
+    return true;
+}
+
 static void on_evidence(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence)
 {
     struct node *node = data;
+    if (!tells_alarm(named)) return;
     log_error("witness", "ALARM: node %u (%s) contradicts itself or the others: %s at size %llu (%zu bytes of evidence)",
               named, named ? genesis_member(&node->genesis, named)->name : "?", kind, (unsigned long long)size,
               evidence.size);
@@ -207,7 +221,9 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_ATTACHMENTS:
     case PEER_ATTACHED:
     case PEER_FAILED: catchup_message(node->catchup, index, f->type, f->id, f->body); return;
-    default: log_warning("peer", "node %u sent a message of unknown type %u", index, f->type);
+    default:
+        if (log_seldom(&the.unknown_ns[index]))
+            log_warning("peer", "node %u sent a message of unknown type %u", index, f->type);
     }
 }
 
@@ -255,13 +271,28 @@ static enum err start_peers(struct node *node, struct failure *failure)
     return OK;
 }
 
+/* Descriptors that stay for the log, the state and the other nodes, whatever clients do. */
+#define FILES_KEPT 192
+
+static uint32_t most_connections(const struct node *node)
+{
+    struct rlimit limit;
+    uint64_t most = node->config->connections.number;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return (uint32_t)most;
+    uint64_t fit = limit.rlim_cur > 2 * FILES_KEPT ? limit.rlim_cur - FILES_KEPT : limit.rlim_cur / 2;
+    if (fit >= most) return (uint32_t)most;
+    log_warning("node", "the limit of open files (%llu) leaves room for %llu clients, not %llu",
+                (unsigned long long)limit.rlim_cur, (unsigned long long)fit, (unsigned long long)most);
+    return (uint32_t)fit;
+}
+
 static enum err start_listener(struct node *node, struct failure *failure)
 {
     struct address own;
     char text[ADDRESS_TEXT_SIZE];
     struct listener_handler handlers[] = {peers_handler(node->peers), session_handler(node)};
     struct listener_options options = {
-        .connections = (uint32_t)node->config->connections.number,
+        .connections = most_connections(node),
         .connections_per_address = (uint32_t)node->config->connections_per_address.number,
     };
     enum err e = address_parse(&own, node->config->listen.text, true, failure);
