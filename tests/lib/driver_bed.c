@@ -144,7 +144,7 @@ static void open_disk(struct bed_node *node)
     mkdir(path, 0700);
     struct store_options store = {
         .directory = path, .tables = ledger_tables, .table_count = ledger_tables_count, .key = &storage_key,
-        .map_size = UINT64_C(4) << 30};
+        .map_size = node->map_size};
     if (store_open(&node->store, &store, &failure) != OK) fprintf(stderr, "store: %s\n", failure.text);
     CHECK(node->log && node->store);
 }
@@ -277,6 +277,7 @@ void bed_open(struct bed *bed, unsigned n, unsigned b)
         node->bed = bed;
         node->index = i;
         node->keep_bytes = 64 * MIB;
+        node->map_size = UINT64_C(4) << 30;
         node->peers = xcalloc(1, sizeof *node->peers);
         *node->peers = (struct peers){.bed = bed, .self = i};
         fault_setup(&node->fault);

@@ -28,6 +28,7 @@ struct bed_node {
     bool fatal, stopped;
     enum err fatal_code;
     uint64_t keep_bytes; /* of the log */
+    uint64_t map_size;   /* of the store */
     /* Before messages for other parts than the driver (witness, catch-up); may be NULL. */
     void (*on_message)(struct bed_node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body);
     void (*on_applied)(struct bed_node *node, const struct driver_applied *applied);

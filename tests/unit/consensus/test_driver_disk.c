@@ -185,6 +185,39 @@ static void a_damaged_node_takes_no_part_alone(void **state)
     bed_close(&bed);
 }
 
+/* ---- a disk that is almost full ---- */
+
+static void a_node_without_space_takes_no_blocks(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    struct driver_status status;
+    up(3, 0);
+    unsigned node = bed_await_leader(&bed);
+    uint64_t last = event_through(node);
+    assert_true(bed_await_same(&bed, last + 1));
+    bed_stop(&bed, node);
+    bed.nodes[node].map_size = STORE_WATERMARK / 2; /* less left than the watermark from the start */
+    bed_start(&bed, node);
+    bed_turn(&bed, 300);
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, node, 1000), ERR_FULL);
+    bed_request_free(&r);
+    for (unsigned i = 0; i < 5; i++)
+        last = event_through(node % 3 + 1); /* the others go on */
+    bed_turn(&bed, 1000);
+    assert_int_not_equal(bed_leader(&bed), node);
+    driver_status(bed.nodes[node].driver, &status);
+    assert_int_equal(status.size, last + 1 - 5);
+    assert_true(status.refused_blocks > 0);
+    assert_false(bed.nodes[node].fatal);
+    bed_stop(&bed, node);
+    bed.nodes[node].map_size = UINT64_C(4) << 30;
+    bed_start(&bed, node);
+    assert_true(bed_await_same(&bed, last + 1));
+    bed_close(&bed);
+}
+
 /* ---- a disk that is set back ---- */
 
 static void copy_disk(const char *to, const char *from)
@@ -251,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_followers_disk_fails),
         cmocka_unit_test(damaged_entries_come_from_the_peers),
         cmocka_unit_test(a_damaged_node_takes_no_part_alone),
+        cmocka_unit_test(a_node_without_space_takes_no_blocks),
         cmocka_unit_test(an_old_image_of_a_disk_does_not_vote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
