@@ -72,7 +72,7 @@
     X(ERR_DENIED, 67, "denied by policy", "ask an administrator")                                  \
     X(ERR_UNCHANGED, 68, "nothing would change", "it is so already")                               \
     /* keys and proofs */                                                                          \
-    X(ERR_DECRYPT, 80, "decryption failed", "the data or the key is wrong")                        \
+    X(ERR_DECRYPT, 80, "decryption failed", "check that it is the right key, and the data whole")                        \
     X(ERR_PASSPHRASE, 81, "wrong passphrase", "try again")                                         \
     X(ERR_BAD_POINT, 82, "not a valid group element", "the sender is faulty")                      \
     X(ERR_BAD_SCALAR, 83, "not a valid scalar", "the sender is faulty")                            \

@@ -140,12 +140,14 @@ static int command_init(int argc, char **argv)
 
 static enum err load_genesis(struct node *node, const char *path, struct failure *failure)
 {
-    struct policy *policy = xcalloc(1, sizeof *policy);
+    struct failure why = {0};
     enum err e = files_read(&node->genesis_text, path, LIMIT_GENESIS, failure);
-    if (e == OK) e = genesis_parse(&node->genesis, buffer_bytes(&node->genesis_text), failure);
-    if (e == OK) e = policy_parse(policy, node->genesis.policy, failure);
-    free(policy);
     if (e != OK) return e;
+    struct policy *policy = xcalloc(1, sizeof *policy);
+    e = genesis_parse(&node->genesis, buffer_bytes(&node->genesis_text), &why);
+    if (e == OK) e = policy_parse(policy, node->genesis.policy, &why);
+    free(policy);
+    if (e != OK) return fail(failure, e, "%s is not a genesis file: %s", path, why.text);
     node->self = genesis_member_by_id(&node->genesis, &node->identity.descriptor.id);
     if (!node->self)
         return fail(failure, ERR_INVALID, "the node in %s (%s) is not a member of %s: give the genesis file that its "
@@ -203,7 +205,8 @@ static int command_dump(int argc, char **argv)
     config_defaults(&o.config);
     int code = configure(&o, argc, argv);
     if (code) return code;
-    if (!o.dir || !o.positional) return wrong_usage("dump needs a table and --dir", "");
+    if (!o.dir || !o.positional)
+        return wrong_usage("dump needs a table and --dir DIR (the table \"list\" names those there are)", "");
     char *end = NULL;
     uint64_t limit = o.limit ? strtoull(o.limit, &end, 10) : 0;
     if (o.limit && (*end || end == o.limit)) return wrong_usage("--limit is not a number", o.limit);
