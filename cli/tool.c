@@ -147,13 +147,26 @@ static bool is_query(enum action action)
            action == ACTION_POLICY_SHOW;
 }
 
+/* What the one who was denied can do, where it isn't plain; "" otherwise. Follows the reason and the entry. */
+static const char *way_out(enum action action, unsigned reason)
+{
+    bool of_user = action == ACTION_USER_CREATE || action == ACTION_USER_UPDATE || action == ACTION_USER_DISABLE;
+    bool of_record = action == ACTION_RECORD_CREATE || action == ACTION_RECORD_READ || action == ACTION_RECORD_UPDATE ||
+                     action == ACTION_RECORD_DELETE || action == ACTION_RECORD_HISTORY || action == ACTION_RECORD_LIST;
+    if (reason == REASON_SCOPE && of_user) return "; it may be for your own hospital only, written as 'whoami' shows it";
+    if (reason == REASON_SCOPE && of_record) return "; you may have to be in the patient's team first ('team add')";
+    if (reason == REASON_UNKNOWN_ROLE) return "; 'consilium policy show' lists the roles";
+    if (reason == REASON_USER_EXISTS) return "; without --id it comes from the key, so this key has its user";
+    return "";
+}
+
 static enum err check_outcome(struct tool *t, const struct outcome *o, enum action action)
 {
     if (o->code != OK)
         return fail(&t->failure, o->code, "%s was refused: %s", action_name(action), err_text(o->code));
     if (o->decision == DECISION_APPROVED) return OK;
-    return fail(&t->failure, err_of_reason(o->reason), "%s was denied: %s (entry %llu)", action_name(action),
-                reason_text((enum reason)o->reason), (unsigned long long)o->index);
+    return fail(&t->failure, err_of_reason(o->reason), "%s was denied: %s (entry %llu)%s", action_name(action),
+                reason_text((enum reason)o->reason), (unsigned long long)o->index, way_out(action, o->reason));
 }
 
 enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft)
