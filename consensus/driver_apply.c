@@ -339,20 +339,20 @@ static void hand_over(struct driver *d, struct block_job *job)
 /* The entry at apply_next, checked; NULL: not yet. */
 static struct block_job *next_job(struct driver *d)
 {
-    struct block_job **slot = slot_of(d, d->apply_next);
-    if (!*slot) {
+    struct block_job *next = *slot_of(d, d->apply_next);
+    if (!next) {
         const struct raft_entry *entry = raft_entry_cached(d->raft, d->apply_next);
         if (!entry) return NULL;
-        struct block_job *job = block_job_new(d, entry);
-        enum err e = block_job_decode(job);
+        next = block_job_new(d, entry);
+        enum err e = block_job_decode(next);
         if (e != OK) {
-            block_job_drop(job);
+            block_job_drop(next);
             driver_fail(d, e, "cannot apply entry %llu: %s", (unsigned long long)entry->index, err_text(e));
             return NULL;
         }
-        put(d, job);
+        put(d, next);
     }
-    return (*slot)->check.running == 0 ? take(d, d->apply_next) : NULL;
+    return next->check.running == 0 ? take(d, d->apply_next) : NULL;
 }
 
 /* The state came past these by replaying. */

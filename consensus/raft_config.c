@@ -110,7 +110,8 @@ enum err raft_config_decode(struct raft_config *config, struct bytes *context, s
     enum err e = unpack_done(&u);
     if (!e && !raft_config_valid(config)) e = ERR_MALFORMED;
     if (e) *config = (struct raft_config){0};
-    if (context) *context = e ? (struct bytes){0} : rest;
+    if (context) *context = rest;
+    if (context && e != OK) *context = (struct bytes){0};
     return e;
 }
 

@@ -249,7 +249,7 @@ static void on_down(uint32_t index, void *data)
 static enum err start_network(struct node *node, struct failure *failure)
 {
     const struct peers_events events = {.on_message = on_message, .on_up = on_up, .on_down = on_down};
-    struct address own, to;
+    struct address own = {0}, to;
     enum err e = tls_context_new(&node->tls, buffer_bytes(&node->identity.tls_key),
                                  buffer_bytes(&node->identity.tls_certificate), failure);
     if (e == OK) e = network_new(&node->network, &node->loop, node->tls, NULL);
