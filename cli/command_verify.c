@@ -303,6 +303,7 @@ static enum err prepare(struct verifying *vf)
 
 int command_verify(struct tool *t)
 {
+    if (option_given(t->line, "since")) return command_verify_since(t);
     struct verifying vf = {.t = t};
     enum err e = prepare(&vf);
     if (e == OK) e = verify_nodes(&vf);

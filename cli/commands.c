@@ -265,9 +265,14 @@ const struct command COMMANDS[] = {
                 "checkpoint that k nodes co-signed, and with the one of your last verification,\n"
                 "which is kept in ~/.cache/consilium. With --all every node's entries are compared,\n"
                 "too: who holds something else is named, with the first entry that is wrong.\n"
-                "For auditors; the export is an entry of its own. Exit code 6: something is wrong.",
-     .example = "verify\nverify --all --json",
-     .options = {{.name = "all", .help = "ask every node, not one"}, OPTION_PURPOSE}},
+                "For auditors; the export is an entry of its own. Exit code 6: something is wrong.\n"
+                "\n"
+                "--since pulls nothing: it proves that the ledger which is co-signed now begins with\n"
+                "the one that an older checkpoint signs (kept with 'checkpoint > FILE', or a receipt).\n"
+                "Anybody may do that; it needs no identity and makes no entry.",
+     .example = "verify\nverify --all --json\nverify --since last-year.checkpoint",
+     .options = {{.name = "all", .help = "ask every node, not one"},
+                 {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"}, OPTION_PURPOSE}},
     {.name = "policy show", .operands = "", .summary = "Show the policy in force", .run = command_policy_show,
      .example = "policy show"},
     {.name = "policy set", .operands = "FILE", .least = 1, .most = 1,

@@ -39,6 +39,7 @@ int command_event_add(struct tool *t);
 int command_import(struct tool *t);
 int command_log(struct tool *t);
 int command_verify(struct tool *t);
+int command_verify_since(struct tool *t); /* verify --since */
 int command_policy_show(struct tool *t);
 int command_policy_set(struct tool *t);
 

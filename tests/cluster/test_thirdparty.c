@@ -372,6 +372,103 @@ static void a_receipt_is_never_written_over(void **state)
     testbed_expect(&bed, 1, &out, "-i %s/doctor.key event add %s bill.print --receipt %s/no/such/folder", bed.dir, patient, bed.dir);
 }
 
+/* --- verify --since --- */
+
+static void expect_since(int code, const char *options, const char *words)
+{
+    if (testbed_cli(&bed, &out, &errors, "verify --since %s %s", in_bed("old"), options) != code || !strstr(text(), words))
+        testbed_fail(&bed, "expected %d with \"%s\"\n%s%s", code, words, text(), said());
+}
+
+static void add_events(int count)
+{
+    for (int i = 0; i < count; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print", bed.dir, patient);
+}
+
+static void todays_ledger_extends_an_older_one(void **state)
+{
+    (void)state;
+    char verdict[30];
+    take_checkpoint();
+    write_file("old", buffer_bytes(&note));
+    expect_since(0, "", "verdict: extends"); /* itself */
+    add_events(5);
+    expect_since(0, "", "verdict: extends");
+    expect_since(0, "--all", "node-4: ");
+    expect_since(0, "--via node-3", "node-3: ");
+    testbed_expect(&bed, 0, &out, "--json verify --since %s", in_bed("old"));
+    testbed_json(&out, "verdict", verdict, sizeof verdict);
+    assert_string_equal(verdict, "extends");
+    make_receipt(); /* has a checkpoint in it */
+    struct buffer receipt = read_file("receipt");
+    write_file("old", buffer_bytes(&receipt));
+    buffer_free(&receipt);
+    add_events(1);
+    expect_since(0, "--all", "verdict: extends");
+}
+
+static void an_older_checkpoint_must_be_good_itself(void **state)
+{
+    (void)state;
+    take_checkpoint();
+    struct buffer bad = body_with(genesis.quorum - 1);
+    write_file("old", buffer_bytes(&bad));
+    buffer_free(&bad);
+    expect_since(6, "", "");
+    assert_non_null(strstr(said(), "fewer than 3 valid cosignatures"));
+    bad = body_with(line_count);
+    bad.data[strlen(genesis.checkpoint_origin) + 1] ^= 1;
+    write_file("old", buffer_bytes(&bad));
+    buffer_free(&bad);
+    expect_since(6, "", "");
+    write_file("old", bytes_text("nonsense\n"));
+    expect_since(6, "", "");
+    unlink(in_bed("old"));
+    expect_since(1, "", "");
+}
+
+static void all_folders(const char *command)
+{
+    char line[700];
+    for (unsigned i = 1; i <= 4; i++) {
+        snprintf(line, sizeof line, "cd '%s' && %s %u", bed.dir, command, i);
+        if (system(line) != 0) testbed_fail(&bed, "%s failed", line);
+    }
+}
+
+static void end_all(void)
+{
+    for (unsigned i = 1; i <= 4; i++) testbed_signal(&bed, i, SIGTERM);
+}
+
+static void begin_all(void)
+{
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+}
+
+/* All operators together put back old disks and go on differently: no node can tell,
+ * but who has kept a checkpoint can. */
+static void a_history_that_all_rewrote_is_noticed(void **state)
+{
+    (void)state;
+    end_all();
+    all_folders("keep() { cp -a node-$1 kept-$1; } && keep");
+    begin_all();
+    add_events(3);
+    take_checkpoint();
+    write_file("old", buffer_bytes(&note));
+    expect_since(0, "--all", "verdict: extends");
+    end_all();
+    all_folders("back() { rm -rf node-$1 && mv kept-$1 node-$1; } && back");
+    begin_all();
+    expect_since(6, "--timeout 2 --via node-1", "too short");
+    add_events(9);
+    expect_since(6, "--all", "verdict: FAILED. No node proves that today's ledger extends");
+    assert_non_null(strstr(text(), "node-2: not co-signed"));
+}
+
 static void a_receipt_needs_no_node(void **state)
 {
     (void)state;
@@ -392,6 +489,9 @@ int main(void)
         cmocka_unit_test(an_altered_receipt_is_refused_by_both),
         cmocka_unit_test(a_receipt_is_of_one_cluster_and_one_key),
         cmocka_unit_test(a_receipt_is_never_written_over),
+        cmocka_unit_test(todays_ledger_extends_an_older_one),
+        cmocka_unit_test(an_older_checkpoint_must_be_good_itself),
+        cmocka_unit_test(a_history_that_all_rewrote_is_noticed),
         cmocka_unit_test(a_receipt_needs_no_node),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -51,6 +51,7 @@ static int setup(void **state)
     uint32_t count = tree_list_build(nodes, LEAVES);
     tree_list_path(&path, nodes, LEAVES, INDEX);
     cosign(&genesis, &nodes[count - 1], LEAVES);
+    request_free(request);
     free(request);
     return 0;
 }

@@ -1,0 +1,141 @@
+/* verify --since: today's ledger begins with the one that an older checkpoint signs.
+ * Nothing is exported, so it needs no identity and leaves no entry. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "cli/commands.h"
+#include "cli/extension.h"
+#include "cli/files.h"
+#include "cli/ledger_node.h"
+
+struct since {
+    struct tool *t;
+    const char *file;
+    struct checkpoint old;
+    struct export_pass pass; /* never made */
+    uint32_t asked, proved, failed;
+    struct checkpoint now; /* the largest one that is proved */
+    json_t *nodes;
+};
+
+/* --- the report --- */
+
+static void root_start(char out[static 17], const struct checkpoint *c) { hex_format(out, c->root.bytes, 8); }
+
+static void print_node(const struct since *s, const char *name, const struct extension *x)
+{
+    char root[17];
+    struct buffer clean = {0};
+    if (s->t->output.json) return;
+    root_start(root, &x->now);
+    if (x->verdict == AUDIT_FINE) {
+        printf("%s: %" PRIu64 " entries, root %s...: extends it\n", name, x->now.size, root);
+        return;
+    }
+    text_clean(&clean, bytes_text(x->text), false); /* quotes what nodes sent */
+    printf("%s: %s\n    %.*s\n", name, audit_word(x->verdict), (int)clean.size, clean.data ? (const char *)clean.data : "");
+    buffer_free(&clean);
+}
+
+static json_t *checkpoint_json(const struct checkpoint *c)
+{
+    return c->size == 0 ? json_null() : json_pack("{s:I, s:o}", "size", (json_int_t)c->size, "root", json_digest(&c->root));
+}
+
+static void add_node(struct since *s, const char *name, const struct extension *x)
+{
+    json_t *o = json_pack("{s:s, s:s, s:o, s:o}", "name", name, "verdict", audit_word(x->verdict), "now",
+                          checkpoint_json(&x->now), "text", x->text[0] ? json_text(bytes_text(x->text)) : json_null());
+    CHECK(o != NULL);
+    json_array_append_new(s->nodes, o);
+}
+
+static void print_verdict(const struct since *s)
+{
+    if (s->proved > 0)
+        printf("verdict: %s. The ledger of %" PRIu64 " entries that %u nodes co-signed begins with the %" PRIu64 " of %s%s\n",
+               s->failed ? "FAILED" : "extends", s->now.size, s->t->cluster.genesis.quorum, s->old.size, s->file,
+               s->failed ? ", but not every node shows that." : ".");
+    else if (s->failed > 0)
+        printf("verdict: FAILED. No node proves that today's ledger extends the %" PRIu64 " entries of %s.\n", s->old.size,
+               s->file);
+    else
+        puts("verdict: unknown. No node answered.");
+    fflush(stdout);
+    if (s->failed > 0)
+        output_message(&s->t->output, "keep %s: it is evidence; 'verify --all' names the node and the entry", s->file);
+}
+
+static int report(struct since *s)
+{
+    const char *word = s->failed ? "failed" : s->proved ? "extends" : "unknown";
+    output_progress_end(&s->t->output);
+    if (s->t->output.json)
+        output_json(&s->t->output, json_pack("{s:s, s:o, s:o, s:O}", "verdict", word, "since", checkpoint_json(&s->old),
+                                             "now", checkpoint_json(&s->now), "nodes", s->nodes));
+    else
+        print_verdict(s);
+    return s->failed ? EXIT_VERIFICATION : s->proved ? EXIT_DONE : EXIT_NO_QUORUM;
+}
+
+/* --- asking --- */
+
+static enum err ask_node(struct since *s, uint32_t member)
+{
+    struct ledger_node node;
+    struct extension x;
+    enum err e = ledger_node_open(&node, &s->pass, member, &s->t->failure);
+    if (e == OK) {
+        output_progress(&s->t->output, "asking %s ...", node.source.name);
+        extension_check(&x, &node.source, &s->t->cluster.genesis, &s->old);
+        output_progress_end(&s->t->output);
+        s->asked++;
+        s->proved += x.verdict == AUDIT_FINE;
+        s->failed += audit_failed(x.verdict);
+        if (x.verdict == AUDIT_FINE && x.now.size > s->now.size) s->now = x.now;
+        print_node(s, node.source.name, &x);
+        add_node(s, node.source.name, &x);
+    }
+    ledger_node_close(&node);
+    return e;
+}
+
+/* One proof is enough, whoever gives it; with --all everybody is asked. */
+static enum err ask_nodes(struct since *s)
+{
+    const struct cluster *c = &s->t->cluster;
+    bool all = option_given(s->t->line, "all");
+    enum err e = OK;
+    if (c->via && !all) return ask_node(s, c->via);
+    for (uint32_t m = 1; e == OK && m <= c->genesis.member_count && (all || s->proved == 0); m++) e = ask_node(s, m);
+    return e;
+}
+
+static enum err read_old(struct since *s)
+{
+    struct buffer text = {0};
+    struct failure why = {0};
+    enum err e = file_read(&text, s->file, LIMIT_RECEIPT, &s->t->failure);
+    if (e == OK) {
+        e = extension_read_old(&s->old, buffer_bytes(&text), &s->t->cluster.genesis, &why);
+        if (e != OK) fail(&s->t->failure, e, "%s can't be relied on: %s", s->file, why.text);
+    }
+    buffer_free(&text);
+    return e;
+}
+
+int command_verify_since(struct tool *t)
+{
+    struct since s = {.t = t, .file = option_text(t->line, "since"), .pass = {.tool = t}, .nodes = json_array()};
+    enum err e = OK;
+    if (option_given(t->line, "all") && option_given(t->line, "via"))
+        e = fail(&t->failure, ERR_USAGE, "--all asks every node, --via only one; give one of them");
+    if (e == OK) e = tool_cluster(t);
+    if (e == OK) e = read_old(&s);
+    if (e == OK) e = ask_nodes(&s);
+    int code = e == OK ? report(&s) : tool_failed(t);
+    json_decref(s.nodes);
+    return code;
+}
