@@ -14,12 +14,12 @@ KEYS=$RUN/other-device
 NODES=(mercy st-anna northside harbour)
 HOSPITALS=("Mercy General" "St. Anna Clinic" "Northside Hospital" "Harbour Medical")
 started=$(date +%s)
-bold='' dim='' green='' red='' off='' columns=175
+bold='' dim='' green='' red='' off='' columns=190
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' off=$'\e[0m'
 fi
 # The client folds its tables to COLUMNS; what is shown here stands behind a margin of 5.
-if [ -t 1 ] && read -r _ columns < <(stty size 2>/dev/null) && [ "$columns" -ge 60 ]; then :; else columns=175; fi
+if [ -t 1 ] && read -r _ columns < <(stty size 2>/dev/null) && [ "$columns" -ge 60 ]; then :; else columns=190; fi
 columns=$((columns - 5))
 export COLUMNS=$columns
 
