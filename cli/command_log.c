@@ -149,12 +149,14 @@ static const struct column LOG_COLUMNS[] = {
     {"reason", "REASON", COLUMN_TEXT},       {"note", "NOTE", COLUMN_TEXT}};
 #define LOG_COLUMN_COUNT (sizeof LOG_COLUMNS / sizeof LOG_COLUMNS[0])
 
-static enum err read_rows(json_t *out, struct unpack *u, uint32_t count, bool backwards)
+/* Rows up to entry `shown` are passed by; 0: none are (entry 0 is never followed). */
+static enum err read_rows(json_t *out, struct unpack *u, uint32_t count, bool backwards, uint64_t shown)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct log_row row;
         log_row_read(&row, u);
         if (u->error != OK) return u->error;
+        if (shown && row.index <= shown) continue;
         if (backwards)
             json_array_insert_new(out, 0, log_row_json(&row));
         else
@@ -173,7 +175,7 @@ static enum err print_page(struct tool *t, struct bytes bytes, bool follow)
     struct answer answer;
     json_t *rows = json_array();
     enum err e = answer_open(&answer, bytes, LIMIT_ROWS);
-    if (e == OK) e = read_rows(rows, &answer.rows, answer.count, follow);
+    if (e == OK) e = read_rows(rows, &answer.rows, answer.count, follow, 0);
     if (e != OK) {
         json_decref(rows);
         return unreadable(t, e);
@@ -190,17 +192,22 @@ static enum err print_page(struct tool *t, struct bytes bytes, bool follow)
 
 /* --- following --- */
 
-static enum err print_followed(struct tool *t, struct bytes body)
+#define FOLLOW_SILENCE_MS 60000 /* a fifth of the time after which nodes close by default */
+
+/* A stream that is opened anew begins at the query's entry again: *shown says what stands on the screen. */
+static enum err print_followed(struct tool *t, struct bytes body, uint64_t *shown)
 {
     struct message_rows m;
     json_t *rows = json_array();
     enum err e = message_rows_decode(&m, body);
     struct unpack u = unpack_start(m.rows);
-    if (e == OK) e = read_rows(rows, &u, unpack_array(&u, LIMIT_ROWS), false);
+    if (e == OK) e = read_rows(rows, &u, unpack_array(&u, LIMIT_ROWS), false, *shown);
     if (e != OK) {
         json_decref(rows);
         return unreadable(t, e);
     }
+    const json_t *last = json_array_get(rows, json_array_size(rows) - 1);
+    if (last) *shown = (uint64_t)json_integer_value(json_object_get(last, "index"));
     output_more_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows);
     return OK;
 }
@@ -216,23 +223,34 @@ static enum err open_stream(struct tool *t, const struct submission *s, uint64_t
 }
 
 /* The entry stands in the ledger, so the stream goes on at another node when this
- * one dies; what was recorded in between is in the log, if not on this screen. */
+ * one dies, with what was recorded in between. */
 static enum err reopen_stream(struct tool *t, const struct submission *s, uint64_t *id)
 {
-    output_message(&t->output, "%s; following at another node, rows in between may be missing here", t->failure.text);
+    output_message(&t->output, "%s; following at another node", t->failure.text);
     enum err e = cluster_connect(&t->cluster, &t->failure);
     if (e == OK) e = submit_again(&t->cluster, s, &t->failure);
     return e == OK ? open_stream(t, s, id) : e;
 }
 
-static enum err follow(struct tool *t, const struct submission *s)
+/* A node closes a connection on which it hears nothing for long. The answer is passed by. */
+static void show_life(struct tool *t)
 {
     uint64_t id;
+    struct buffer question = {0};
+    message_empty_encode(&question);
+    if (t->cluster.client) cluster_send(&t->cluster, &id, MESSAGE_STATUS, buffer_bytes(&question), NULL);
+    buffer_free(&question);
+}
+
+static enum err follow(struct tool *t, const struct submission *s)
+{
+    uint64_t id, shown = 0;
     enum err e = open_stream(t, s, &id);
     while (e == OK || e == ERR_TIMEOUT) {
         struct frame frame;
-        e = cluster_receive(&t->cluster, &frame, id, 60000, NULL, &t->failure);
-        if (e == OK && frame.type == MESSAGE_ROWS) e = print_followed(t, frame.body);
+        e = cluster_receive(&t->cluster, &frame, id, FOLLOW_SILENCE_MS, NULL, &t->failure);
+        if (e == ERR_TIMEOUT) show_life(t);
+        if (e == OK && frame.type == MESSAGE_ROWS) e = print_followed(t, frame.body, &shown);
         if ((e == ERR_CLOSED || e == ERR_TLS || e == ERR_TRUNCATED) && !t->cluster.client) e = reopen_stream(t, s, &id);
         if (ferror(stdout)) return fail(&t->failure, ERR_IO, "cannot write to standard output");
     }
