@@ -297,6 +297,7 @@ static bool note_lie(struct sending *s, const struct failure *why)
 
 static enum err attempts(struct sending *s, struct failure *failure)
 {
+    struct failure before = {0};
     for (;;) {
         struct failure why = {0};
         enum err e = attempt(s, &why);
@@ -307,11 +308,14 @@ static enum err attempts(struct sending *s, struct failure *failure)
         if (next == NEXT_LIE && !note_lie(s, &why)) next = NEXT_END;
         if (next == NEXT_END || left_ms(s) == 0) {
             if (s->lies) why = s->lie;
+            /* What a node said counts more than that there was no time left for the last one. */
+            else if (e == ERR_TIMEOUT && before.code != OK) why = before;
             return fail(failure, why.code, "%s", why.text);
         }
         /* Not witnessed yet is no reason to leave the node; there PROVE is asked anew. */
         if (e != ERR_NOT_WITNESSED || s->cluster->via == 0) cluster_drop(s->cluster);
         if (next == NEXT_NODE) pause_before_next(s);
+        before = why;
     }
 }
 
