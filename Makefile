@@ -20,7 +20,7 @@ LAYERS    = base crypto storage ledger net consensus
 lib_src   = $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 node_src  = $(filter-out node/main.c,$(wildcard node/*.c))
 cli_src   = $(filter-out cli/main.c,$(wildcard cli/*.c))
-tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c)
+tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c)
 tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
 unit_src  = $(wildcard tests/unit/*/test_*.c)
@@ -68,6 +68,9 @@ WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok
 TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(tool_src))
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
+# Its write and fdatasync come before the C library's, for LMDB as well.
+$(BUILD)/bad_disk: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK) -Wl,--wrap=main
 $(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)

@@ -1,0 +1,353 @@
+/* A disk that fails or is full on one of four nodes, and no majority: the node says
+ * so, acknowledges nothing that it can't keep, and stops where it must; the others go
+ * on; with a good disk it catches up. What became of a request is found out by its token. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+#define BAD 4 /* unless it is the leader's disk that fails */
+#define FULL 3
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static char programs[5][400], orders[5][300]; /* by node */
+static struct buffer out, errors;
+static unsigned events;
+static bool small_disk; /* of node FULL: a file system of its own */
+
+static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int add_event(unsigned via)
+{
+    return testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-%u --timeout 2 event add %s bill e%u", bed.dir, via,
+                       patient, ++events);
+}
+
+static void others_go_on(unsigned without)
+{
+    for (unsigned node = 1; node <= bed.n; node++) {
+        if (node == without) continue;
+        int code = 1;
+        for (unsigned i = 0; i < 4 && code != 0; i++) /* a leader may be missed at first */
+            code = add_event(node);
+        if (code != 0) testbed_fail(&bed, "node %u does not go on without node %u: %s", node, without, said());
+    }
+}
+
+static void member_value(unsigned node, const char *what, char *to, size_t size)
+{
+    char path[64];
+    testbed_expect(&bed, 0, &out, "--json --via node-%u status", node);
+    snprintf(path, sizeof path, "members.%u.%s", node - 1, what);
+    testbed_json(&out, path, to, size);
+}
+
+static void catches_up(unsigned node)
+{
+    char theirs[128] = "", ours[128] = "x";
+    unsigned other = node == 1 ? 2 : 1;
+    for (unsigned i = 0; i < 150 && strcmp(theirs, ours) != 0; i++) {
+        usleep(100000);
+        member_value(other, "root", theirs, sizeof theirs);
+        member_value(node, "root", ours, sizeof ours);
+    }
+    if (strcmp(theirs, ours) != 0) testbed_fail(&bed, "node %u does not catch up", node);
+    assert_int_equal(add_event(node), 0);
+}
+
+/* It ends by itself, in order, with code 1. */
+static void stops_by_itself(unsigned node)
+{
+    int status = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        if (waitpid(bed.pids[node], &status, WNOHANG) == bed.pids[node]) {
+            bed.pids[node] = 0;
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
+                testbed_fail(&bed, "node %u ended with status %d", node, status);
+            assert_true(testbed_log_has(&bed, node, "nothing more is acknowledged"));
+            return;
+        }
+        usleep(100000);
+    }
+    testbed_fail(&bed, "node %u goes on with its disk failed", node);
+}
+
+static unsigned leader(void)
+{
+    char leads[16];
+    for (unsigned tries = 0; tries < 50; tries++) {
+        for (unsigned node = 1; node <= bed.n; node++) {
+            if (!bed.pids[node]) continue;
+            member_value(node, "leads", leads, sizeof leads);
+            if (strcmp(leads, "true") == 0) return node;
+        }
+        usleep(100000);
+    }
+    testbed_fail(&bed, "nobody leads");
+}
+
+/* --- a call that fails --- */
+
+/* A node's disk fails as ordered, while it is written to through that node. */
+static void disk_fails(unsigned bad, const char *how, const char *log_line)
+{
+    int code = 0;
+    time_t start = time(NULL);
+    write_file(orders[bad], how);
+    while (code == 0 && time(NULL) - start < 5) /* the state is written in the background */
+        code = add_event(bad);
+    if (code == 0) testbed_fail(&bed, "node %u acknowledges with its disk failed: %s", bad, how);
+    /* A fresh client hears that it is unreachable; one whose write was under way, that it is not known. */
+    if (!strstr(said(), "stopping") && !strstr(said(), "consilium lookup ") && !strstr(said(), "not recorded") &&
+        !strstr(said(), "cannot connect"))
+        testbed_fail(&bed, "no clear error: %s", said());
+    stops_by_itself(bad);
+    assert_true(testbed_log_has(&bed, bad, log_line));
+    others_go_on(bad);
+    unlink(orders[bad]);
+    testbed_start(&bed, bad);
+    testbed_wait_ready(&bed, 30);
+    catches_up(bad);
+}
+
+static void log_sync_fails(void **state)
+{
+    (void)state;
+    disk_fails(BAD, "fdatasync 1 /log/ EIO\n", "cannot write the log: input/output error");
+}
+
+static void log_write_fails_later(void **state)
+{
+    (void)state;
+    disk_fails(BAD, "write 7 /log/ EIO\n", "cannot write the log: input/output error");
+}
+
+static void log_is_full(void **state)
+{
+    (void)state;
+    disk_fails(BAD, "write 2 /log/ ENOSPC\n", "cannot write the log: no space left");
+}
+
+static void state_sync_fails(void **state)
+{
+    (void)state;
+    disk_fails(BAD, "fdatasync 2 /state/ EIO\n", "cannot write the state: input/output error");
+}
+
+static void state_is_full(void **state)
+{
+    (void)state;
+    disk_fails(BAD, "write 3 /state/ ENOSPC\n", "cannot write the state: no space left");
+}
+
+static void the_leaders_disk_fails(void **state)
+{
+    (void)state;
+    disk_fails(leader(), "fdatasync 1 /log/ EIO\n", "cannot write the log: input/output error");
+}
+
+/* --- a file system that is full --- */
+
+static char full_dir[300], filler[340];
+
+/* Node FULL's folder moves to a file system of 96 MiB, in a mount namespace of this test's own. */
+static bool make_small_disk(void)
+{
+    char command[1200];
+    snprintf(full_dir, sizeof full_dir, "%s/node-%u", bed.dir, FULL);
+    snprintf(filler, sizeof filler, "%s/filler", full_dir);
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return false;
+    snprintf(command, sizeof command, "mv %s %s.first && mkdir -m 700 %s", full_dir, full_dir, full_dir);
+    if (system(command) != 0) return false;
+    bool mounted = mount("tmpfs", full_dir, "tmpfs", 0, "size=96m,mode=700") == 0;
+    snprintf(command, sizeof command, mounted ? "cp -a %s.first/. %s" : "rmdir %s && mv %s.first %s", full_dir, full_dir,
+             full_dir);
+    if (!mounted) snprintf(command, sizeof command, "rmdir %s && mv %s.first %s", full_dir, full_dir, full_dir);
+    return system(command) == 0 && mounted;
+}
+
+static uint64_t free_mib(void)
+{
+    struct statvfs v;
+    assert_int_equal(statvfs(full_dir, &v), 0);
+    return (uint64_t)v.f_bavail * v.f_frsize >> 20;
+}
+
+/* All but so much of the space that is free. */
+static void fill_but(uint64_t left_mib)
+{
+    static char block[1 << 20];
+    int file = open(filler, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    assert_true(file >= 0);
+    while (free_mib() > left_mib && write(file, block, sizeof block) == (ssize_t)sizeof block)
+        continue;
+    if (left_mib == 0)
+        while (write(file, block, 4096) > 0)
+            continue;
+    close(file);
+}
+
+static void await_log(unsigned node, const char *what)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        if (testbed_log_has(&bed, node, what)) return;
+        usleep(50000);
+    }
+    testbed_fail(&bed, "node %u does not say: %s", node, what);
+}
+
+/* Before it is full: nothing is taken, nobody else is held up, and it goes on when there is room. */
+static void little_space(void **state)
+{
+    (void)state;
+    if (!small_disk) {
+        printf("skipped: no file system may be mounted here\n");
+        skip();
+    }
+    fill_but(12);
+    await_log(FULL, "little space left on the device: no new blocks are taken");
+    assert_int_not_equal(add_event(FULL), 0);
+    if (!strstr(said(), "no space left")) testbed_fail(&bed, "no clear error: %s", said());
+    others_go_on(FULL);
+    unlink(filler);
+    await_log(FULL, "space on the device again");
+    catches_up(FULL);
+}
+
+/* All of a sudden: what can't be kept is not acknowledged. */
+static void no_space_at_all(void **state)
+{
+    (void)state;
+    char path[300];
+    if (!small_disk) {
+        printf("skipped: no file system may be mounted here\n");
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/large", bed.dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    for (unsigned i = 0; i < 900000; i++)
+        fputc((int)(i * 7 % 251), f);
+    fclose(f);
+    fill_but(0);
+    for (unsigned i = 0; i < 12 && !testbed_log_has(&bed, FULL, "nothing more is acknowledged"); i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-1 record create --patient %s --kind note %s", bed.dir,
+                       patient, path);
+    if (testbed_log_has(&bed, FULL, "nothing more is acknowledged")) stops_by_itself(FULL);
+    else assert_true(testbed_log_has(&bed, FULL, "little space left"));
+    others_go_on(FULL);
+    unlink(filler);
+    testbed_start(&bed, FULL);
+    testbed_wait_ready(&bed, 30);
+    catches_up(FULL);
+}
+
+/* --- no majority --- */
+
+static void token_of(char *token, size_t size)
+{
+    const char *at = strstr(said(), "consilium lookup ");
+    if (!at) testbed_fail(&bed, "no token: %s", said());
+    snprintf(token, size, "%.*s", (int)strcspn(at + 17, " \n"), at + 17);
+}
+
+/* The majority goes while writes are under way: within its time-out the client says what it does not know, and
+ * its token tells later what became of it; every node then says the same. */
+static void without_a_majority(void **state)
+{
+    (void)state;
+    char tokens[2][80], wanted[64];
+    bool recorded[2];
+    testbed_signal(&bed, 1, SIGKILL);
+    testbed_signal(&bed, 2, SIGKILL);
+    for (unsigned i = 0; i < 2; i++) {
+        time_t start = time(NULL);
+        assert_int_equal(add_event(3 + i), 5);
+        assert_true(time(NULL) - start <= 5);
+        token_of(tokens[i], sizeof tokens[i]);
+    }
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 3 record list %s", bed.dir, patient), 5);
+    testbed_start(&bed, 1);
+    testbed_start(&bed, 2);
+    testbed_wait_ready(&bed, 30);
+    others_go_on(0);
+    for (unsigned i = 0; i < 2; i++) {
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --json lookup %s", bed.dir, tokens[i]);
+        recorded[i] = code == 0 && strstr((const char *)out.data, "\"recorded\"");
+        if (code != 0 && code != 5) testbed_fail(&bed, "lookup: exit %d: %s", code, said());
+        /* Nothing is half done: each node has the event once, or none has it. */
+        snprintf(wanted, sizeof wanted, "bill e%u", events - 4 - 1 + i); /* others_go_on added four */
+        for (unsigned node = 1; node <= bed.n; node++) {
+            unsigned found = 0;
+            testbed_expect(&bed, 0, &out, "-i %s/patient.key --via node-%u log -n 20", bed.dir, node);
+            for (const char *at = (const char *)out.data; (at = strstr(at, wanted)); at++)
+                found++;
+            if (found != recorded[i])
+                testbed_fail(&bed, "%s: %srecorded, but node %u has it %u times", wanted, recorded[i] ? "" : "not ", node,
+                             found);
+        }
+    }
+    printf("%d of 2 were recorded\n", recorded[0] + recorded[1]);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 4, 1);
+    for (unsigned node = 1; node <= 4; node++) {
+        snprintf(orders[node], sizeof orders[node], "%s/orders-%u", bed.dir, node);
+        snprintf(programs[node], sizeof programs[node], "bad_disk --orders %s", orders[node]);
+        bed.program[node] = programs[node];
+    }
+    bed.extra = "--free-mib 16";
+    small_disk = make_small_disk();
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= bed.n; i++)
+        testbed_signal(&bed, i, SIGKILL);
+    if (small_disk) umount2(full_dir, MNT_DETACH);
+    testbed_end(&bed);
+    buffer_free(&out);
+    buffer_free(&errors);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(log_sync_fails),   cmocka_unit_test(log_write_fails_later), cmocka_unit_test(log_is_full),
+        cmocka_unit_test(state_sync_fails), cmocka_unit_test(state_is_full),         cmocka_unit_test(the_leaders_disk_fails),
+        cmocka_unit_test(little_space),     cmocka_unit_test(no_space_at_all),       cmocka_unit_test(without_a_majority),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
