@@ -1,4 +1,5 @@
 /* consiliumd: the node. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "crypto/random.h"
 #include "ledger/policy.h"
@@ -32,6 +34,9 @@ static const char usage[] =
     "  consiliumd dump TABLE --dir DIR [--limit N]\n"
     "      prints what is stored; a name that is no table lists those there are\n"
     "      consiliumd dump leaf --dir /var/lib/consilium --limit 10\n"
+    "  consiliumd rebuild --dir DIR\n"
+    "      sets the derived state of a stopped node aside; the next run derives it anew from log and peers\n"
+    "      consiliumd rebuild --dir /var/lib/consilium\n"
     "  consiliumd --version, consiliumd --help\n"
     "\n"
     "Settings, on the command line, as CONSILIUMD_NAME in the environment, or in the file (in this order):\n";
@@ -219,12 +224,37 @@ static int command_dump(int argc, char **argv)
     return e == OK ? 0 : complain(&failure, 1);
 }
 
+/* The derived state is set aside as evidence; keys, key share and log stay. */
+static int command_rebuild(int argc, char **argv)
+{
+    struct options o = {0};
+    struct failure failure = {0};
+    struct node_identity identity;
+    char aside[FILES_PATH + 32];
+    config_defaults(&o.config);
+    int code = configure(&o, argc, argv);
+    if (code) return code;
+    if (o.positional) return wrong_usage("unknown word", o.positional);
+    if (!o.dir) return wrong_usage("rebuild needs --dir", "");
+    enum err e = identity_open(&identity, o.dir, &o.config, false, &failure);
+    if (e != OK) return complain(&failure, 1);
+    snprintf(aside, sizeof aside, "%s.set-aside-%llu", identity.state_directory, (unsigned long long)clock_wall_ms());
+    if (rename(identity.state_directory, aside) != 0)
+        e = fail(&failure, ERR_IO, "%s can't be renamed to %s: %s", identity.state_directory, aside, strerror(errno));
+    identity_close(&identity);
+    if (e != OK) return complain(&failure, 1);
+    printf("The state was set aside as %s.\n"
+           "Start the node: it derives its state anew from its log and its peers, and checks every entry against\n"
+           "what k nodes co-signed. Keep the folder as evidence, or remove it.\n", aside);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"init", command_init}, {"run", command_run}, {"dump", command_dump}};
+    } commands[] = {{"init", command_init}, {"run", command_run}, {"dump", command_dump}, {"rebuild", command_rebuild}};
     if (argc < 2) {
         fputs(usage, stderr);
         return 2;

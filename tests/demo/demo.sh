@@ -326,7 +326,8 @@ contains harbour
 contains "$index"
 ok "exit code 6: the node harbour, at entry $index"
 kill "$(cat "$RUN/harbour.pid")" && while [ -d "/proc/$(cat "$RUN/harbour.pid")" ]; do sleep 0.1; done
-rm -rf "$RUN/harbour/state"
+shown "consiliumd rebuild --dir harbour"
+"$BUILD/consiliumd" rebuild --dir "$RUN/harbour" >/dev/null || die "rebuild failed"
 lives=$((lives + 1))
 start_node 3
 wait_ready 3 "$lives"
