@@ -427,6 +427,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     *out = d->counters;
     out->leads = d->leads;
     out->quarantined = d->quarantined;
+    out->space_low = d->space_low;
     out->catching_up = d->installing || d->hold || d->asked;
     out->may_vote = d->raft && status.may_vote;
     out->leader = d->leader;

@@ -167,6 +167,7 @@ void driver_set_clock_ok(struct driver *d, bool ok);
 
 struct driver_status {
     bool leads, quarantined, catching_up, may_vote;
+    bool space_low; /* the device, or the map, is almost full: no new blocks are taken */
     unsigned leader; /* 0: none known */
     uint64_t term, first, last, commit, applied, synced_index;
     uint64_t size, synced_size; /* leaves applied; leaves in the synced state */
