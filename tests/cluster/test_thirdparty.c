@@ -288,6 +288,7 @@ static void each_write_and_read_has_its_receipt(void **state)
         {0, "record.copy", "approved", "doctor", "record copy RECORD --patient PATIENT"},
         {0, "record.delete", "approved", "doctor", "--yes record delete RECORD"},
         {0, "event.add", "approved", "doctor", "event add PATIENT bill.print"},
+        {0, "record.list", "approved", "doctor", "record list patient"}, /* a search for the login name comes first */
         {0, "team.list", "approved", "doctor", "team list PATIENT"},
         {0, "team.assign", "approved", "registrar", "team remove PATIENT NURSE"},
         {0, "log.query", "approved", "patient", "log"},
