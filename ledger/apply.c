@@ -111,6 +111,7 @@ static enum err put_first_administrators(struct ledger *ledger, struct table_txn
         struct user user = {.role = ROLE_ROOT, .key_count = 1};
         user.keys[0].key = genesis->admins[i].key;
         err = ledger_user_put(ledger, txn, &genesis->admins[i].id, &user);
+        if (err == OK) err = state_key_put(txn, &user.keys[0].key, &genesis->admins[i].id);
     }
     ledger->meta.roots = genesis->admin_count;
     ledger->meta.users = genesis->admin_count;

@@ -63,6 +63,16 @@ static enum reason decide_login(struct step *step, const struct digest *tag, con
     return id_equal(&owner, user) ? REASON_NONE : REASON_LOGIN_TAKEN;
 }
 
+/* A key that two people had would leave open which of them acted. */
+static enum reason decide_owner(struct step *step, const struct sign_public *key, const struct id *user)
+{
+    struct id owner;
+    enum err err = state_key_get(&owner, step->txn, key);
+    if (err == ERR_NOT_FOUND) return REASON_NONE;
+    if (err != OK) return step_failed(step, err);
+    return id_equal(&owner, user) ? REASON_NONE : REASON_KEY_EXISTS;
+}
+
 static bool key_ids_differ(const struct args_user_create *args)
 {
     for (uint32_t i = 0; i < args->key_count; i++)
@@ -86,6 +96,10 @@ static enum reason decide_create(struct step *step)
     reason = find_user(step, &existing, &args->user);
     if (reason != REASON_UNKNOWN_USER) return reason == REASON_NONE ? REASON_USER_EXISTS : reason;
     if (!key_ids_differ(args)) return REASON_KEY_EXISTS;
+    for (uint32_t i = 0; i < args->key_count; i++) {
+        reason = decide_owner(step, &args->keys[i], &args->user);
+        if (reason != REASON_NONE) return reason;
+    }
     return decide_login(step, &args->login_tag, &args->user);
 }
 
@@ -141,6 +155,8 @@ static enum reason decide_key(struct step *step)
     int at = find_key(user, &args->key);
     if (!args->revoke) {
         if (at >= 0) return REASON_KEY_EXISTS;
+        reason = decide_owner(step, &args->key, &args->user);
+        if (reason != REASON_NONE) return reason;
         bool room = user->key_count < LIMIT_KEYS_PER_USER || find_revoked(user) >= 0;
         return room ? REASON_NONE : REASON_TOO_MANY_KEYS;
     }
@@ -235,6 +251,12 @@ static void set_login(struct step *step, const struct id *id, const struct diges
     user->login_tag = *tag;
 }
 
+static void put_key(struct step *step, const struct sign_public *key, const struct id *user)
+{
+    enum err err = state_key_put(step->txn, key, user);
+    if (err != OK) step_failed(step, err);
+}
+
 static void change_create(struct step *step)
 {
     const struct args_user_create *args = &step->args.user_create;
@@ -245,7 +267,10 @@ static void change_create(struct step *step)
     user->created = step->index;
     user->person_index = step->index;
     user->key_count = args->key_count;
-    for (uint32_t i = 0; i < args->key_count; i++) user->keys[i].key = args->keys[i];
+    for (uint32_t i = 0; i < args->key_count; i++) {
+        user->keys[i].key = args->keys[i];
+        put_key(step, &args->keys[i], &args->user);
+    }
     set_login(step, &args->user, &args->login_tag);
     step->ledger->meta.users++;
     put_user(step, &args->user, NULL);
@@ -275,6 +300,7 @@ static void change_key(struct step *step)
             memmove(&user->keys[at], &user->keys[at + 1], (user->key_count - (size_t)at) * sizeof user->keys[0]);
         }
         user->keys[user->key_count++] = (struct user_key){.key = args->key};
+        put_key(step, &args->key, &args->user);
     }
     put_user(step, &args->user, &before);
 }

@@ -43,6 +43,9 @@ enum err state_user_put(struct table_txn *txn, const struct id *id, const struct
 enum err state_login_get(struct id *out, struct table_txn *txn, const struct digest *tag);
 enum err state_login_put(struct table_txn *txn, const struct digest *tag, const struct id *id);
 enum err state_login_delete(struct table_txn *txn, const struct digest *tag);
+/* Whose key that is or was: one key, one person, so that an entry names who made it. */
+enum err state_key_get(struct id *out, struct table_txn *txn, const struct sign_public *key);
+enum err state_key_put(struct table_txn *txn, const struct sign_public *key, const struct id *id);
 
 /* The position of a key in user->keys, or -1. */
 int user_key_find(const struct user *user, const struct key_id *key_id);

@@ -85,6 +85,16 @@ enum err state_login_get(struct id *out, struct table_txn *txn, const struct dig
     return row_get_fixed(out->bytes, sizeof out->bytes, txn, TABLE_LOGIN, BYTES(tag->bytes));
 }
 
+enum err state_key_get(struct id *out, struct table_txn *txn, const struct sign_public *key)
+{
+    return row_get_fixed(out->bytes, sizeof out->bytes, txn, TABLE_KEY, BYTES(key->bytes));
+}
+
+enum err state_key_put(struct table_txn *txn, const struct sign_public *key, const struct id *id)
+{
+    return table_put(txn, TABLE_KEY, BYTES(key->bytes), BYTES(id->bytes));
+}
+
 enum err state_login_put(struct table_txn *txn, const struct digest *tag, const struct id *id)
 {
     return table_put(txn, TABLE_LOGIN, BYTES(tag->bytes), BYTES(id->bytes));

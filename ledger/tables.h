@@ -26,6 +26,7 @@
  * seen            issued_at(8) actor_kind(1) actor(16) request_id(16) -> index(8) decision(1) reason(2)
  * user            id(16) -> [hospital, role, disabled, login_tag, created, person index, [[key, revoked] ...]]
  * login           login_tag(32) -> user id(16)
+ * key             public key(32) -> user id(16), raw: whose it is, or was; for ever
  * team            patient(16) user(16) -> since_ms(8) index(8)
  * record          record(16) -> [patient, kind, created, latest, version...]: the latest one's fields again
  * version         record(16) version(4) -> [conf, deleted, content_tag, author, time_ms, index]
@@ -65,6 +66,7 @@
     X(TABLE_EPOCH, 15, "epoch", true)                                                              \
     X(TABLE_KEYGEN, 16, "keygen", true)                                                            \
     X(TABLE_DEALING, 17, "dealing", true)                                                          \
+    X(TABLE_KEY, 19, "key", true)                                                                  \
     X(TABLE_META, 18, "state", true)                                                               \
     X(TABLE_CONTENT_INFO, 32, "content_info", false)                                               \
     X(TABLE_APPLIED, 33, "applied", false)                                                         \

@@ -506,6 +506,29 @@ static void test_denied_has_leaf(void **state)
     kit_close(&w.kit);
 }
 
+/* One key, one person: neither a key in use nor a revoked one can be given to somebody else. */
+static void test_a_key_has_one_owner(void **state)
+{
+    (void)state;
+    struct ward w;
+    ward_open(&w);
+    struct arguments a = {.action = ACTION_USER_KEY, .user_key = {sample_id(5), false, w.nurse.key}};
+    expect(kit_do(&w.kit, &w.kit.root, &a, NONE), REASON_KEY_EXISTS);
+    a.user_key.key = w.kit.root.key;
+    expect(kit_do(&w.kit, &w.kit.root, &a, NONE), REASON_KEY_EXISTS);
+    a = (struct arguments){.action = ACTION_USER_KEY, .user_key = {sample_id(2), true, w.nurse.key}};
+    expect(kit_do(&w.kit, &w.kit.root, &a, NONE), REASON_NONE);
+    a = (struct arguments){.action = ACTION_USER_KEY, .user_key = {sample_id(5), false, w.nurse.key}};
+    expect(kit_do(&w.kit, &w.kit.root, &a, NONE), REASON_KEY_EXISTS);
+    a = (struct arguments){.action = ACTION_USER_CREATE,
+                           .user_create = {.user = sample_id(77), .hospital = bytes_text("Mercy"),
+                                           .role = bytes_text("nurse"), .key_count = 1}};
+    a.user_create.keys[0] = w.doctor.key;
+    expect(kit_do(&w.kit, &w.kit.root, &a, NONE), REASON_KEY_EXISTS);
+    assert_replays(&w.kit);
+    kit_close(&w.kit);
+}
+
 /* The attachment of a denied operation is not kept. */
 static void test_denied_keeps_no_attachment(void **state)
 {
@@ -651,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_empty_block),
         cmocka_unit_test(test_store_full),
+        cmocka_unit_test(test_a_key_has_one_owner),
         cmocka_unit_test(test_reopen_each_time),
     };
     return cmocka_run_group_tests_name("ledger/apply", tests, NULL, NULL);
