@@ -82,22 +82,36 @@ static json_t *cosigners_json(const struct genesis *g, uint32_t cosigners)
     return names;
 }
 
+/* As the log shows it: what was done in the other system, and to what. */
+static json_t *event_json(const struct args_event_add *event)
+{
+    struct buffer text = {0};
+    buffer_append_bytes(&text, event->what);
+    if (event->object.size > 0) buffer_append_text(&text, " ");
+    buffer_append_bytes(&text, event->object);
+    json_t *o = json_text(buffer_bytes(&text));
+    buffer_free(&text);
+    return o;
+}
+
+static json_t *target_json(const struct arguments *args)
+{
+    struct target target;
+    struct id id;
+    arguments_target(&target, args);
+    if (target.object_is_text) return target.object.size > 0 ? json_text(target.object) : json_null();
+    if (target.object.size != sizeof id) return json_null();
+    memcpy(id.bytes, target.object.data, sizeof id.bytes);
+    return json_id(&id);
+}
+
 /* The record, team member, event or role that an operation names. */
 static json_t *object_json(const struct operation *op)
 {
-    struct target target;
     struct arguments *args = xcalloc(1, sizeof *args);
     json_t *object = json_null();
-    if (arguments_decode(args, op->action, op->args) == OK) {
-        arguments_target(&target, args);
-        if (target.object_is_text && target.object.size > 0)
-            object = json_text(target.object);
-        else if (!target.object_is_text && target.object.size == sizeof(struct id)) {
-            struct id id;
-            memcpy(id.bytes, target.object.data, sizeof id.bytes);
-            object = json_id(&id);
-        }
-    }
+    if (arguments_decode(args, op->action, op->args) == OK)
+        object = args->action == ACTION_EVENT_ADD ? event_json(&args->event_add) : target_json(args);
     free(args);
     return object;
 }

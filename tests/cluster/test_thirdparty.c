@@ -353,6 +353,8 @@ static void a_receipt_is_of_one_cluster_and_one_key(void **state)
     snprintf(elsewhere.genesis, sizeof elsewhere.genesis, "%s", in_bed("other"));
     assert_int_equal(testbed_cli(&elsewhere, &out, &errors, "receipt verify %s", in_bed("receipt")), 6);
     assert_non_null(strstr(said(), "not of 'consilium/elsewhere/"));
+    testbed_expect(&bed, 0, &out, "receipt verify %s", in_bed("receipt"));
+    assert_non_null(strstr(text(), "bill.print B-99"));
     testbed_expect(&bed, 0, &out, "receipt verify %s --key %s/doctor.key", in_bed("receipt"), bed.dir);
     testbed_expect(&bed, 6, &out, "receipt verify %s --key %s/nurse.key", in_bed("receipt"), bed.dir);
 }
