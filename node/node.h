@@ -49,8 +49,11 @@ struct node {
     struct board *board;
 
     struct session *sessions; /* of clients, a list */
-    struct request_job *proving, *proving_last; /* witnessed, and waiting for their proofs */
-    bool prove_running;       /* a batch of them is being proved */
+    struct request_queue {
+        struct request_job *first, *last;
+    } checking, proving;      /* waiting for their signatures' check; witnessed, and waiting for their proofs */
+    unsigned checks_running, checks_most; /* batches on workers; checks_most 0: not asked so far */
+    bool prove_running;       /* a batch is being proved */
     size_t requests;          /* in flight, of all clients */
     size_t request_bytes;
     size_t proves, lookups;   /* PROVE and LOOKUP under way */

@@ -15,6 +15,10 @@
 #include "ledger/record.h"
 #include "ledger/request.h"
 
+#define CHECK_JOBS 16           /* of one batch on a worker */
+#define CHECK_BYTES (256 * KIB)
+#define CHECK_ALONE (16 * KIB)  /* the only request under way is checked on the loop, up to this */
+
 enum job_state { CHECKING, FINDING_KEY, SUBMITTED, WITNESSING, PROVING };
 
 struct result {
@@ -37,12 +41,12 @@ struct request_job {
     struct submission submission;
     struct witness_wait witnessing;
     struct state_read read;
-    uv_work_t work;
     enum err code; /* of the worker */
     const char *text;
     bool fresh_tried, has_key;
     struct sign_public key;
-    struct actor actor;
+    struct actor actor, key_actor; /* key_actor: whose key the session knows */
+    struct sign_public session_key;
     bool has_collective;
     struct point collective;
 
@@ -51,7 +55,7 @@ struct request_job {
     size_t count;
     struct result *results;
     struct buffer answer;
-    struct request_job *next; /* in node->proving */
+    struct request_job *next; /* in node->checking or node->proving */
 };
 
 static void job_free(struct request_job *j)
@@ -98,7 +102,25 @@ static struct request_job *job_new(struct session *s, uint64_t id)
     return j;
 }
 
+static void queue_add(struct request_queue *q, struct request_job *j)
+{
+    j->next = NULL;
+    if (q->first)
+        q->last->next = j;
+    else
+        q->first = j;
+    q->last = j;
+}
+
 /* --- CHECKING: on a worker --- */
+
+/* Requests that come while all workers check make a batch. */
+struct check_batch {
+    uv_work_t work;
+    struct node *node;
+    size_t count;
+    struct request_job *jobs[CHECK_JOBS];
+};
 
 /* The context that this operation's content must have been encrypted under. */
 static bool content_context(struct record_context *c, const struct operation *op)
@@ -158,6 +180,12 @@ static enum err find_key(struct request_job *j, struct table_txn *txn)
 static enum err find_key_synced(struct request_job *j)
 {
     struct table_txn *txn;
+    /* A key id is the key's hash: the same actor has the same key. Whether it still may, apply decides. */
+    if (j->key_actor.kind != ACTOR_NONE && actor_equal(&j->key_actor, &j->actor)) {
+        j->key = j->session_key;
+        j->has_key = true;
+        return OK;
+    }
     enum err e = store_begin_read(&txn, j->node->store);
     if (e != OK) return e;
     e = find_key(j, txn);
@@ -194,14 +222,20 @@ static enum err check_request(struct request_job *j, struct request *r)
     return check_items(j, r);
 }
 
-static void check_work(uv_work_t *work)
+static void check_job(struct request_job *j)
 {
-    struct request_job *j = work->data;
     struct request r;
     j->code = request_decode(&r, buffer_bytes(&j->submission.request));
     if (j->code != OK) return;
     j->code = check_request(j, &r);
     request_free(&r);
+}
+
+static void check_work(uv_work_t *work)
+{
+    struct check_batch *b = work->data;
+    for (size_t i = 0; i < b->count; i++)
+        check_job(b->jobs[i]);
 }
 
 /* --- PROVING --- */
@@ -300,10 +334,10 @@ static void proved(struct state_read *read, enum err code)
 static void take_proving(struct prove_batch *b, struct node *node)
 {
     size_t operations = 0;
-    for (struct request_job *j; b->count < PROVE_JOBS && (j = node->proving);) {
+    for (struct request_job *j; b->count < PROVE_JOBS && (j = node->proving.first);) {
         if (b->count > 0 && operations + j->count > PROVE_OPERATIONS) return;
         operations += j->count;
-        node->proving = j->next;
+        node->proving.first = j->next;
         b->jobs[b->count++] = j;
     }
 }
@@ -311,7 +345,7 @@ static void take_proving(struct prove_batch *b, struct node *node)
 /* One batch at a time: what is witnessed meanwhile waits for the next, so that it grows with the load. */
 static void prove_waiting(struct node *node)
 {
-    while (node->proving && !node->prove_running) {
+    while (node->proving.first && !node->prove_running) {
         struct bytes note;
         uint64_t raft_index, raft_term;
         struct digest root;
@@ -337,12 +371,7 @@ static void prove(struct request_job *j)
 {
     struct node *node = j->node;
     j->state = PROVING;
-    j->next = NULL;
-    if (node->proving)
-        node->proving_last->next = j;
-    else
-        node->proving = j;
-    node->proving_last = j;
+    queue_add(&node->proving, j);
     prove_waiting(node);
 }
 
@@ -470,25 +499,66 @@ static void find_key_fresh(struct request_job *j)
     if (e != OK) job_fail(j, e, NULL);
 }
 
+static void checked(struct request_job *j, enum err code)
+{
+    if (code == OK) {
+        j->session->key_actor = j->actor;
+        j->session->key = j->key;
+        submit_checked(j);
+    } else if (code == ERR_UNKNOWN_ACTOR && !j->fresh_tried) {
+        find_key_fresh(j);
+    } else {
+        job_fail(j, code, NULL);
+    }
+}
+
+static void check_waiting(struct node *node);
+
 static void check_done(uv_work_t *work, int status)
 {
-    struct request_job *j = work->data;
-    enum err code = status == 0 ? j->code : ERR_STOPPED;
-    if (code == OK)
-        submit_checked(j);
-    else if (code == ERR_UNKNOWN_ACTOR && !j->fresh_tried)
-        find_key_fresh(j);
-    else
-        job_fail(j, code, NULL);
+    struct check_batch *b = work->data;
+    b->node->checks_running--;
+    for (size_t i = 0; i < b->count; i++)
+        checked(b->jobs[i], status == 0 ? b->jobs[i]->code : ERR_STOPPED);
+    check_waiting(b->node);
+    free(b);
+}
+
+static void check_waiting(struct node *node)
+{
+    if (node->checks_most == 0) node->checks_most = uv_available_parallelism();
+    while (node->checking.first && node->checks_running < node->checks_most) {
+        struct check_batch *b = xcalloc(1, sizeof *b);
+        size_t bytes = 0;
+        b->node = node;
+        b->work.data = b;
+        for (struct request_job *j; b->count < CHECK_JOBS && (j = node->checking.first);) {
+            bytes += j->bytes;
+            if (b->count > 0 && bytes > CHECK_BYTES) break;
+            node->checking.first = j->next;
+            b->jobs[b->count++] = j;
+        }
+        node->checks_running++;
+        CHECK(uv_queue_work(&node->loop, &b->work, check_work, check_done) == 0);
+    }
 }
 
 static void check(struct request_job *j)
 {
+    struct node *node = j->node;
     j->state = CHECKING;
-    j->work.data = j;
-    j->has_collective = j->node->epoch.epoch != 0;
-    j->collective = j->node->epoch.key;
-    CHECK(uv_queue_work(&j->node->loop, &j->work, check_work, check_done) == 0);
+    j->has_collective = node->epoch.epoch != 0;
+    j->collective = node->epoch.key;
+    j->key_actor = j->session->key_actor;
+    j->session_key = j->session->key;
+    if (node->requests == 1 && j->bytes <= CHECK_ALONE && j->key_actor.kind != ACTOR_NONE) {
+        /* Handing it over and back would take longer, and nobody else waits for the loop. */
+        check_job(j);
+        checked(j, j->code);
+        return;
+    }
+    queue_add(&node->checking, j);
+    check_waiting(node);
 }
 
 static bool admit(struct request_job *j)

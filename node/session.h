@@ -24,6 +24,8 @@ struct session {
     bool greeted;
     bool known;          /* `actor` is set */
     struct actor actor;
+    struct actor key_actor;  /* whose key `key` is; ACTOR_NONE: none was looked up so far */
+    struct sign_public key;
     bool may_export;     /* an approved ledger.export of this session, by `exporter` */
     struct actor exporter;
     size_t request_bytes; /* of its requests in flight */
