@@ -105,7 +105,7 @@ static enum action make_args(struct buffer *args, struct buffer *attachment, str
         return ACTION_RECORD_READ;
     }
     case WORK_LOG: {
-        struct args_log_query a = {.patient = w->patient, .limit = 20};
+        struct args_log_query a = {.actor = w->doctor.user, .limit = 20}; /* a doctor sees what they did */
         args_log_query_encode(args, &a);
         return ACTION_LOG_QUERY;
     }
