@@ -245,6 +245,10 @@ static void put_answer(struct ledger_result *result, struct step *step, struct b
     if (answer.examined < ANSWER_EXAMINED_LEAST) answer.examined = ANSWER_EXAMINED_LEAST;
     size_t start = out->size;
     step_answer(step, &answer);
+    if (answer.rows.failed) { /* what one client asks for must not end the node: it gets no rows */
+        buffer_free(&answer.rows);
+        answer = (struct answer){0};
+    }
     answer_finish(out, &answer);
     result->answer = as_offset(start, out->size);
 }

@@ -4,18 +4,18 @@
 
 #include "ledger/rules.h"
 
+/* Nothing but the particulars of a person: what else was put there could be large. */
 static enum err pack_person(struct buffer *rows, struct table_txn *txn, uint64_t index)
 {
     uint8_t key[8];
     struct buffer value = {0};
     struct attachment attachment;
+    struct person person;
     put_be64(key, index);
     enum err err = table_get(txn, TABLE_ATTACHMENT, BYTES(key), &value);
     if (err == OK) err = attachment_decode(&attachment, buffer_bytes(&value));
-    if (err == OK)
-        pack_bytes(rows, attachment.content);
-    else
-        pack_bin(rows, NULL, 0);
+    bool good = err == OK && person_decode(&person, attachment.content) == OK;
+    pack_bytes(rows, good ? attachment.content : (struct bytes){NULL, 0});
     buffer_free(&value);
     return err == ERR_NOT_FOUND ? OK : err;
 }

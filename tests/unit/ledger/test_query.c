@@ -416,6 +416,41 @@ static void test_search_by_login(void **state)
     close_world(&w);
 }
 
+/* Particulars are whatever their sender put there: what is none, or far too much, is left
+ * out of rows, so that no page is larger than an answer may be. */
+static void test_particulars_that_are_none(void **state)
+{
+    (void)state;
+    enum { MANY = 4 };
+    struct kit kit;
+    struct page page;
+    struct buffer large = {0};
+    kit_open(&kit, 4, 1, NONE);
+    const size_t most = LIMIT_ATTACHMENT - ATTACHMENT_OVERHEAD;
+    memset(buffer_extend(&large, most), 'x', most);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct kit_actor user = kit_user(50 + i);
+        struct arguments args = {.action = ACTION_USER_CREATE};
+        args.user_create = (struct args_user_create){
+            .user = user.actor.id, .hospital = bytes_text("Mercy"), .role = bytes_text("nurse"), .key_count = 1};
+        args.user_create.keys[0] = user.key;
+        assert_int_equal(kit_do(&kit, &kit.root, &args, bytes_of(large.data, i == 2 ? most : LIMIT_RECORD - 200))->decision,
+                         DECISION_APPROVED);
+    }
+    kit_add_user(&kit, 60, "nurse", "Mercy", "Nan");
+    struct arguments search = {.action = ACTION_USER_SEARCH,
+                               .user_search = {.role = bytes_text("nurse"), .limit = LIMIT_ROWS}};
+    read_page(&page, kit_do(&kit, &kit.root, &search, NONE));
+    assert_int_equal(page.count, MANY + 1);
+    for (unsigned i = 0; i <= MANY; i++) {
+        struct unpack u = field(page.rows[i], 6);
+        struct bytes particulars = unpack_bin(&u, LIMIT_ATTACHMENT);
+        assert_int_equal(particulars.size != 0, i == MANY);
+    }
+    buffer_free(&large);
+    kit_close(&kit);
+}
+
 static void test_team_list(void **state)
 {
     (void)state;
@@ -773,6 +808,7 @@ int main(void)
         cmocka_unit_test(test_unchanged),       cmocka_unit_test(test_names),
         cmocka_unit_test(test_names_follow),    cmocka_unit_test(test_hidden),
         cmocka_unit_test(test_search_pages),    cmocka_unit_test(test_search_by_login),
+        cmocka_unit_test(test_particulars_that_are_none),
         cmocka_unit_test(test_team_list),       cmocka_unit_test(test_policy_show),
         cmocka_unit_test(test_log_rows),        cmocka_unit_test(test_log_role_then),
         cmocka_unit_test(test_log_pages),       cmocka_unit_test(test_log_time),
