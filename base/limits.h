@@ -12,7 +12,7 @@
 #define LIMIT_FRAME (4 * MIB)           /* length after the 4-byte prefix */
 #define LIMIT_CONNECTIONS 12288         /* of clients, in all */
 #define LIMIT_CONNECTIONS_PER_ADDRESS 12288 /* lowered by configuration where clients have addresses of their own */
-#define LIMIT_HANDSHAKES 64             /* at once */
+#define LIMIT_HANDSHAKES 16             /* steps at once; requests wait behind so many on the workers */
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_IDLE_MS 300000
 #define LIMIT_STALL_MS 15000            /* without the other side taking a byte of what waits for it */

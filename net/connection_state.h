@@ -42,6 +42,8 @@ struct connection {
     enum phase phase;
     bool dialed, raw, paused, reading, waking, writing;
     bool shake_queued, shaking; /* waits for a worker; is on one */
+    uint8_t shake_list;         /* of the network's `shakes` */
+    bool begun;                 /* its first handshake step is done */
     bool more;                  /* input was kept at a pause */
     bool peer;                  /* a link between nodes: not limited together with clients */
     bool held;                  /* had its TURN_FRAMES: goes on in the next turn */
@@ -83,14 +85,20 @@ struct connection_owner {
     void (*gone)(struct connection_owner *owner, struct connection *c);
 };
 
+/* Waiting for a handshake step, in this order: those that this side dialed; accepted ones that have
+ * begun, since work was put into them; new ones. */
+enum { SHAKE_DIALED, SHAKE_BEGUN, SHAKE_NEW, SHAKE_LISTS };
+#define SHAKE_SHARES 4 /* one address has at most its share of the steps that run, while others wait */
+
 struct network {
     uv_loop_t *loop;
     struct tls_context *tls;
     struct network_options options;
     struct network_counters counters;
-    struct connection_list all, wakes, shakes[2]; /* shakes: dialed ones before accepted ones */
+    struct connection_list all, wakes, shakes[SHAKE_LISTS];
     size_t wake_count;
     uint32_t shaking; /* handshake steps on workers */
+    struct connection_list steps; /* these */
     size_t sending, receiving;
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise */

@@ -91,24 +91,51 @@ static void on_work_done(uv_work_t *work, int status)
     struct connection *c = work->data;
     struct network *n = c->network;
     CHECK(status == 0); /* never cancelled */
+    TAILQ_REMOVE(&n->steps, c, shake);
     c->shaking = false;
+    c->begun = true;
     n->shaking--;
     connection_shaken(c);
     run_shakes(n);
 }
 
+/* Whether its address has its share of the running steps already. */
+static bool has_share(const struct network *n, const struct connection *c)
+{
+    const struct connection *other;
+    uint32_t count = 0;
+    if (c->dialed) return false;
+    TAILQ_FOREACH(other, &n->steps, shake)
+        count += !other->dialed && other->party == c->party;
+    return count >= (n->options.handshakes + SHAKE_SHARES - 1) / SHAKE_SHARES;
+}
+
+/* The first one in line whose address has less than its share; the first one at all when there is none. */
+static struct connection *next_shake(struct network *n)
+{
+    struct connection *first = NULL, *passed = NULL, *c;
+    for (int i = 0; i < SHAKE_LISTS; i++) {
+        TAILQ_FOREACH(c, &n->shakes[i], shake) {
+            if (!first) first = c;
+            if (passed && !c->dialed && c->party == passed->party) continue;
+            if (!has_share(n, c)) return c;
+            passed = c;
+        }
+    }
+    return first;
+}
+
 static void run_shakes(struct network *n)
 {
-    for (int i = 0; i < 2; i++) {
-        struct connection *c;
-        while (n->shaking < n->options.handshakes && (c = TAILQ_FIRST(&n->shakes[i]))) {
-            TAILQ_REMOVE(&n->shakes[i], c, shake);
-            c->shake_queued = false;
-            c->shaking = true;
-            n->shaking++;
-            c->work.data = c;
-            CHECK(uv_queue_work(n->loop, &c->work, on_work, on_work_done) == 0);
-        }
+    struct connection *c;
+    while (n->shaking < n->options.handshakes && (c = next_shake(n))) {
+        TAILQ_REMOVE(&n->shakes[c->shake_list], c, shake);
+        c->shake_queued = false;
+        c->shaking = true;
+        TAILQ_INSERT_TAIL(&n->steps, c, shake);
+        n->shaking++;
+        c->work.data = c;
+        CHECK(uv_queue_work(n->loop, &c->work, on_work, on_work_done) == 0);
     }
 }
 
@@ -116,13 +143,14 @@ void network_shake(struct connection *c)
 {
     CHECK(!c->shake_queued && !c->shaking);
     c->shake_queued = true;
-    TAILQ_INSERT_TAIL(&c->network->shakes[!c->dialed], c, shake);
+    c->shake_list = c->dialed ? SHAKE_DIALED : c->begun ? SHAKE_BEGUN : SHAKE_NEW;
+    TAILQ_INSERT_TAIL(&c->network->shakes[c->shake_list], c, shake);
     run_shakes(c->network);
 }
 
 bool network_unshake(struct connection *c)
 {
-    if (c->shake_queued) TAILQ_REMOVE(&c->network->shakes[!c->dialed], c, shake);
+    if (c->shake_queued) TAILQ_REMOVE(&c->network->shakes[c->shake_list], c, shake);
     c->shake_queued = false;
     return !c->shaking;
 }
@@ -193,8 +221,9 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
     n->plain = xmalloc(PLAIN_SIZE);
     TAILQ_INIT(&n->all);
     TAILQ_INIT(&n->wakes);
-    TAILQ_INIT(&n->shakes[0]);
-    TAILQ_INIT(&n->shakes[1]);
+    TAILQ_INIT(&n->steps);
+    for (int i = 0; i < SHAKE_LISTS; i++)
+        TAILQ_INIT(&n->shakes[i]);
     start_handles(n);
     *out = n;
     return OK;

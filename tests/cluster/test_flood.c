@@ -79,14 +79,37 @@ static void assert_memory(const char *meanwhile, uint64_t before_kib, uint64_t m
 
 /* --- connections --- */
 
-static int dial_raw(void)
+static int dial_from(const char *source)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bed.ports[NODE]),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in from = {.sin_family = AF_INET};
     int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(s >= 0);
+    assert_int_equal(inet_pton(AF_INET, source, &from.sin_addr), 1);
+    assert_int_equal(bind(s, (struct sockaddr *)&from, sizeof from), 0);
     assert_int_equal(connect(s, (struct sockaddr *)&to, sizeof to), 0);
     return s;
+}
+
+static int dial_raw(void) { return dial_from("127.0.0.1"); }
+
+/* What a client says first. */
+static size_t client_hello(uint8_t *bytes, size_t size)
+{
+    struct tls_context *context;
+    struct tls_session *tls;
+    struct buffer hello = {0};
+    CHECK(tls_context_new(&context, (struct bytes){0}, (struct bytes){0}, NULL) == OK);
+    CHECK(tls_client_new(&tls, context, TLS_ALPN_CLIENT, &them.cluster.genesis.members[NODE - 1].tls_pin, NULL) == OK);
+    tls_handshake(tls, &hello);
+    CHECK(hello.size > 0 && hello.size <= size);
+    memcpy(bytes, hello.data, hello.size);
+    size_t got = hello.size;
+    buffer_free(&hello);
+    tls_session_free(tls);
+    tls_context_free(context);
+    return got;
 }
 
 /* Nothing, or one byte of a handshake now and then. */
@@ -237,6 +260,35 @@ static void questions_without_end(void **state)
     signer_close(&root);
 }
 
+/* Whole handshakes without end: each costs the node milliseconds of a worker. */
+static void handshakes_without_end(void **state)
+{
+    (void)state;
+    enum { PROCESSES = 2, COUNT = 200 };
+    pid_t pids[PROCESSES];
+    for (unsigned p = 0; p < PROCESSES; p++) {
+        pids[p] = fork();
+        if (pids[p] != 0) continue;
+        static int sockets[COUNT];
+        uint8_t hello[512];
+        size_t size = client_hello(hello, sizeof hello);
+        for (;;) { /* the node's first flight takes its signature; ours costs nothing */
+            for (unsigned i = 0; i < COUNT; i++) {
+                sockets[i] = dial_from("127.0.0.2"); /* another address: it has its share, others have theirs */
+                (void)send(sockets[i], hello, size, MSG_NOSIGNAL);
+            }
+            usleep(100000);
+            for (unsigned i = 0; i < COUNT; i++)
+                close(sockets[i]);
+        }
+    }
+    usleep(500000);
+    others_work("handshakes without end");
+    assert_links_kept("handshakes without end");
+    for (unsigned p = 0; p < PROCESSES; p++)
+        kill(pids[p], SIGKILL);
+}
+
 /* More connections than there are descriptors: the log still gets its files. */
 static void no_descriptors_left(void **state)
 {
@@ -302,9 +354,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_open_connections), cmocka_unit_test(idle_clients),
-        cmocka_unit_test(unfinished_frames),     cmocka_unit_test(answers_nobody_reads),
-        cmocka_unit_test(questions_without_end), cmocka_unit_test(no_descriptors_left),
+        cmocka_unit_test(half_open_connections),
+        cmocka_unit_test(idle_clients),
+        cmocka_unit_test(unfinished_frames),
+        cmocka_unit_test(answers_nobody_reads),
+        cmocka_unit_test(questions_without_end),
+        cmocka_unit_test(handshakes_without_end),
+        cmocka_unit_test(no_descriptors_left),
         cmocka_unit_test(the_nodes_go_on),
     };
     return cmocka_run_group_tests(tests, begin, end);
