@@ -178,16 +178,22 @@ void testbed_json(const struct buffer *json, const char *path, char *out, size_t
     json_decref(root);
 }
 
-/* A port that is free now; the listener gets it in a moment. */
-static uint16_t free_port(void)
+/* Ports that are free now; the listeners get them in a moment. All are held until the last is chosen,
+ * so that no two are the same. */
+static void free_ports(uint16_t *ports, unsigned count)
 {
-    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof a) != 0 || getsockname(s, (struct sockaddr *)&a, &n) != 0)
-        abort();
-    close(s);
-    return ntohs(a.sin_port);
+    int held[LIMIT_NODES];
+    for (unsigned i = 0; i < count; i++) {
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t n = sizeof a;
+        held[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (held[i] < 0 || bind(held[i], (struct sockaddr *)&a, sizeof a) != 0 ||
+            getsockname(held[i], (struct sockaddr *)&a, &n) != 0)
+            abort();
+        ports[i] = ntohs(a.sin_port);
+    }
+    for (unsigned i = 0; i < count; i++)
+        close(held[i]);
 }
 
 static void must(const struct testbed *t, char *text)
@@ -229,8 +235,8 @@ void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
     unsetenv("CONSILIUM_CLUSTER");
     unsetenv("CONSILIUM_IDENTITY");
     unsetenv("CONSILIUM_VIA");
+    free_ports(&t->ports[1], n);
     for (unsigned i = 1; i <= n; i++) {
-        t->ports[i] = free_port();
         snprintf(text, sizeof text,
                  "%s/consiliumd init --dir %s/node-%u --name node-%u --hospital 'Hospital %u' --listen 127.0.0.1:%u",
                  build(), t->dir, i, i, i, t->ports[i]);

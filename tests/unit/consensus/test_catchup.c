@@ -990,7 +990,7 @@ static void fork_target(unsigned users)
     close_target(true);
     kit_open(&other, N, 1, (struct bytes){0});
     for (unsigned i = 0; i < users; i++)
-        kit_add_user(&other, 700 + i, "nurse", "Mercy", "Somebody Else");
+        kit_add_user(&other, 70000 + i, "nurse", "Mercy", "Somebody Else");
     kit_reopen(&other);
     struct driver *d = &nodes[TARGET].driver;
     struct store_options options = {.directory = folder, .tables = ledger_tables, .table_count = ledger_tables_count,
@@ -1075,7 +1075,7 @@ static void a_leaf_against_the_rules_is_not_replayed(void **state)
     struct mark m = {.raft_index = 90, .raft_term = 1};
     kit_open(&bad, N, 1, (struct bytes){0});
     for (unsigned i = 0; i < 6; i++)
-        kit_add_user(&bad, 700 + i, "nurse", "Mercy", "Somebody Else");
+        kit_add_user(&bad, 70000 + i, "nurse", "Mercy", "Somebody Else");
     uint64_t last = ledger_size(bad.ledger) - 1;
     CHECK(proof_leaf(&raw, bad.txn, last) == OK && leaf_decode(&leaf, buffer_bytes(&raw)) == OK);
     leaf.decision = DECISION_DENIED;
