@@ -24,6 +24,12 @@ static const char *build(void)
     return folder && *folder ? folder : "build";
 }
 
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "FAILED: %s: %s\n", what, strerror(errno));
+    _exit(1);
+}
+
 static void print_log_tail(const struct testbed *t, unsigned node)
 {
     char command[512];
@@ -107,7 +113,7 @@ static void read_all(int file, struct buffer *out)
 static int run(char *const *words, struct buffer *out, struct buffer *errors)
 {
     FILE *files[2] = {tmpfile(), tmpfile()};
-    if (!files[0] || !files[1]) abort();
+    if (!files[0] || !files[1]) die("no temporary file");
     pid_t pid = spawn(words, fileno(files[0]), fileno(files[1]));
     int status = wait_for(pid);
     struct buffer *to[2] = {out, errors};
@@ -189,7 +195,7 @@ static void free_ports(uint16_t *ports, unsigned count)
         held[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (held[i] < 0 || bind(held[i], (struct sockaddr *)&a, sizeof a) != 0 ||
             getsockname(held[i], (struct sockaddr *)&a, &n) != 0)
-            abort();
+            die("no free port");
         ports[i] = ntohs(a.sin_port);
     }
     for (unsigned i = 0; i < count; i++)
@@ -225,7 +231,7 @@ void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
     const char *base = getenv("TMPDIR");
     *t = (struct testbed){.n = n, .faulty = faulty};
     snprintf(t->dir, sizeof t->dir, "%s/consilium-test-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(t->dir)) abort();
+    if (!mkdtemp(t->dir)) die(t->dir);
     snprintf(t->genesis, sizeof t->genesis, "%s/genesis", t->dir);
     snprintf(t->admin, sizeof t->admin, "%s/admin.key", t->dir);
     /* Nothing of the person who runs the tests gets in. */
@@ -251,7 +257,7 @@ void testbed_start(struct testbed *t, unsigned node)
     if (t->pids[node]) return;
     snprintf(path, sizeof path, "%s/node-%u.log", t->dir, node);
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (log < 0) abort();
+    if (log < 0) die(path);
     dprintf(log, "--- start\n");
     snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level debug %s", build(),
              t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis, t->extra ? t->extra : "");
