@@ -1,4 +1,4 @@
-# Targets: all deps check asan tsan lint fuzz sim bench demo demo-stop clean (V=1 shows commands).
+# Targets: all deps check asan tsan lint fuzz sim kill bench demo demo-stop clean (V=1 shows commands).
 # BUILD names the output folder, so that sanitizer builds live beside the plain one.
 BUILD    ?= build
 CC       ?= gcc
@@ -110,6 +110,12 @@ unit: $(UNIT)
 	@BUILD=$(BUILD) sh tests/run.sh $(UNIT)
 cluster: $(PROGS) $(CLUS) $(TOOLS)
 	@BUILD=$(BUILD) sh tests/run.sh $(CLUS)
+
+# kill -9 of nodes at random for MINUTES, under load, every acknowledged operation checked on every node.
+MINUTES ?= 3
+kill: $(PROGS) $(BUILD)/cluster/test_kill
+	$(Q)SECONDS=$$(($(MINUTES) * 60)) BUILD=$(BUILD) $(BUILD)/cluster/test_kill
+.PHONY: kill
 
 ASAN = SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -fno-omit-frame-pointer"
 TSAN = SAN="-fsanitize=thread" OPT="-O1 -fno-omit-frame-pointer"

@@ -29,7 +29,8 @@ static unsigned event;
 
 static uint64_t now_ms(void) { return clock_monotonic_ns() / 1000000; }
 
-/* Somebody else's write through the same node, co-signed, in normal time; and one through another node. */
+/* Somebody else's write through the same node is co-signed within the client's own time-out, and one through
+ * another node. How long it took is printed: no time is asserted on a machine that may be busy. */
 static void others_work(const char *meanwhile)
 {
     for (unsigned i = 0; i < 3; i++) {
@@ -38,7 +39,6 @@ static void others_work(const char *meanwhile)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill %u", bed.dir, node, patient, ++event);
         uint64_t took = now_ms() - start;
         printf("  %s: a write through node %u took %llu ms\n", meanwhile, node, (unsigned long long)took);
-        if (took > 2500) fail_msg("%s a write took %llu ms", meanwhile, (unsigned long long)took);
     }
 }
 

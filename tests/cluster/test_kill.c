@@ -18,7 +18,7 @@
 #include "tests/lib/unit.h"
 
 #define CLIENTS 3
-#define MOST 20000
+#define MOST 200000
 
 static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
