@@ -35,7 +35,7 @@ TAILQ_HEAD(connection_list, connection);
 
 struct connection {
     struct network *network;
-    TAILQ_ENTRY(connection) all, wake, shake;
+    TAILQ_ENTRY(connection) all, wake, shake, fresh; /* fresh: of its listener's */
     uint64_t serial;
     uv_tcp_t tcp;
     struct tls_session *tls;
@@ -44,6 +44,7 @@ struct connection {
     bool shake_queued, shaking; /* waits for a worker; is on one */
     uint8_t shake_list;         /* of the network's `shakes` */
     bool begun;                 /* its first handshake step is done */
+    bool is_fresh, is_leaving, is_counted; /* see listener.c */
     bool more;                  /* input was kept at a pause */
     bool peer;                  /* a link between nodes: not limited together with clients */
     bool held;                  /* had its TURN_FRAMES: goes on in the next turn */

@@ -13,6 +13,8 @@
 #define BACKLOG 1024
 #define BUCKETS 1024 /* 2^(64 - 54) */
 #define HANDLERS_MAX 4
+#define RESERVED 64        /* places that clients never have: for links between nodes, and for handshakes */
+#define FRESH_MS 250       /* so long a handshake is left alone, however many come */
 
 struct listener {
     struct connection_owner owner; /* first: the connections know only this */
@@ -23,6 +25,9 @@ struct listener {
     struct listener_handler handlers[HANDLERS_MAX];
     size_t handler_count;
     uint32_t connections;
+    uint32_t leaving; /* of these: closed to make room */
+    uint32_t clients; /* of these: open, and no link between nodes */
+    struct connection_list fresh; /* in the handshake, oldest first */
     uint64_t refused;
     uint64_t told_ms; /* when a refusal was last logged */
     bool closing, closed;
@@ -85,10 +90,31 @@ static void free_if_done(struct listener *l)
     if (l->closed && l->connections == 0) free(l);
 }
 
+static void no_longer_fresh(struct listener *l, struct connection *c)
+{
+    if (c->is_fresh) TAILQ_REMOVE(&l->fresh, c, fresh);
+    c->is_fresh = false;
+}
+
+/* All but the reserved places; of few, an eighth is reserved. */
+static uint32_t most_clients(const struct listener *l)
+{
+    uint32_t all = l->options.connections;
+    return all - (all / 8 < RESERVED ? all / 8 : RESERVED);
+}
+
 static bool choose(struct connection_owner *owner, struct connection *c)
 {
     struct listener *l = (struct listener *)owner;
+    no_longer_fresh(l, c);
     if (l->closing) return false;
+    bool client = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) != 0;
+    if (client && l->clients >= most_clients(l)) {
+        connection_finish(c, ERR_TOO_MANY_CONNECTIONS, NULL);
+        return false;
+    }
+    c->is_counted = client;
+    l->clients += client;
     for (size_t i = 0; i < l->handler_count; i++) {
         const struct listener_handler *h = &l->handlers[i];
         if (strcmp(h->alpn, tls_alpn(c->tls)) != 0) continue;
@@ -104,6 +130,9 @@ static bool choose(struct connection_owner *owner, struct connection *c)
 static void gone(struct connection_owner *owner, struct connection *c)
 {
     struct listener *l = (struct listener *)owner;
+    no_longer_fresh(l, c);
+    l->leaving -= c->is_leaving;
+    l->clients -= c->is_counted;
     forget(l, c);
     free_if_done(l);
 }
@@ -120,9 +149,23 @@ static void refuse(struct listener *l, const char *why)
     log_warning("net", "connection refused: %s (%llu so far)", why, (unsigned long long)l->refused);
 }
 
+/* Connections that say nothing fill all places for little: the one that has been at its handshake for
+ * longest goes, so that other nodes and clients still come in. */
+static bool make_room(struct listener *l)
+{
+    struct connection *oldest = TAILQ_FIRST(&l->fresh);
+    if (!oldest || uv_now(l->network->loop) - oldest->since_ms < FRESH_MS) return false;
+    no_longer_fresh(l, oldest);
+    oldest->is_leaving = true;
+    l->leaving++;
+    connection_finish(oldest, ERR_TOO_MANY_CONNECTIONS, NULL);
+    return true;
+}
+
 static const char *over_limit(struct listener *l, const struct connection *c)
 {
-    if (l->connections >= l->options.connections) return err_text(ERR_TOO_MANY_CONNECTIONS);
+    if (l->connections - l->leaving >= l->options.connections && !make_room(l))
+        return err_text(ERR_TOO_MANY_CONNECTIONS);
     if (count_party(l, c->party) >= l->options.connections_per_address)
         return "too many connections from one address";
     return NULL;
@@ -150,6 +193,8 @@ static void on_connection(uv_stream_t *stream, int status)
         refuse(l, why);
         connection_finish(c, ERR_TOO_MANY_CONNECTIONS, why);
     } else {
+        c->is_fresh = true;
+        TAILQ_INSERT_TAIL(&l->fresh, c, fresh);
         connection_accepted(c, &l->owner);
     }
 }
@@ -193,6 +238,7 @@ enum err listener_new(struct listener **out, struct network *n, const struct add
         return fail(failure, ERR_INVALID, "cannot listen on '%s': a numeric address is needed", address->host);
     struct listener *l = xcalloc(1, sizeof *l);
     l->owner = (struct connection_owner){choose, gone};
+    TAILQ_INIT(&l->fresh);
     l->network = n;
     l->options = options ? *options : (struct listener_options){0};
     if (!l->options.connections) l->options.connections = LIMIT_CONNECTIONS;

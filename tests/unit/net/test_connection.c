@@ -901,6 +901,33 @@ static void test_frames_in_turns(void **state)
     caller_end(&a);
 }
 
+/* Silent connections have all places: the oldest one goes, and who speaks comes in. */
+static void test_room_for_who_speaks(void **state)
+{
+    (void)state;
+    enum { PLACES = 8 };
+    struct world w;
+    struct caller a = {0};
+    struct sockaddr_storage to;
+    int sockets[PLACES];
+    world_start(&w, NULL, &(struct listener_options){.connections = PLACES});
+    assert_true(address_to_socket(&to, listener_address(w.listener)));
+    for (unsigned i = 0; i < PLACES; i++) {
+        sockets[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(sockets[i], (struct sockaddr *)&to, sizeof(struct sockaddr_in)), 0);
+    }
+    run_for(&w, 400);
+    assert_int_equal(listener_connections(w.listener), PLACES);
+    call(&w, &a, TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(&w, a.opened == 1);
+    assert_int_equal(listener_refused(w.listener), 0);
+    assert_int_equal(listener_connections(w.listener), PLACES);
+    for (unsigned i = 0; i < PLACES; i++)
+        close(sockets[i]);
+    world_end(&w);
+    caller_end(&a);
+}
+
 static void test_listen_errors(void **state)
 {
     (void)state;
@@ -946,6 +973,7 @@ int main(void)
         cmocka_unit_test(test_receive_total),
         cmocka_unit_test(test_send_total),
         cmocka_unit_test(test_frames_in_turns),
+        cmocka_unit_test(test_room_for_who_speaks),
         cmocka_unit_test(test_listen_errors),
     };
     crypto_init();
