@@ -27,6 +27,7 @@
 #define LIMIT_REQUESTS 4096              /* in flight, in all */
 #define LIMIT_REQUEST_BYTES (64 * MIB)   /* of requests in flight, in all */
 #define LIMIT_SESSION_BYTES (16 * MIB)   /* of requests in flight, of one connection */
+#define LIMIT_FIRST_REQUESTS 1024        /* of these requests, of connections that are nobody's so far */
 #define LIMIT_LOOKUPS 16                 /* in flight, in all */
 #define LIMIT_SEND_QUEUE (16 * MIB)      /* per connection; a client that does not read is closed */
 #define LIMIT_REQUEST_MS 10000           /* a client's default time-out */

@@ -37,6 +37,7 @@ struct request_job {
     uint64_t deadline_ns;
     size_t bytes;
     bool counted; /* in node->requests; of PROVE: in node->proves */
+    bool first;   /* in node->first_requests */
 
     struct submission submission;
     struct witness_wait witnessing;
@@ -66,6 +67,7 @@ static void job_free(struct request_job *j)
         j->node->requests--;
         j->node->request_bytes -= j->bytes;
         j->session->request_bytes -= j->bytes;
+        j->node->first_requests -= j->first;
     }
     for (size_t i = 0; i < j->count && j->results; i++)
         buffer_free(&j->results[i].leaf);
@@ -561,15 +563,32 @@ static void check(struct request_job *j)
     check_waiting(node);
 }
 
+/* The fewer places are left, the fewer one connection may have: many that ask without end
+ * leave some for who comes with a first request. */
+static bool has_share(const struct request_job *j)
+{
+    const struct node *node = j->node;
+    const struct session *s = j->session;
+    size_t places = LIMIT_REQUESTS - node->requests, bytes = LIMIT_REQUEST_BYTES - node->request_bytes;
+    if (!s->known) {
+        if (node->first_requests >= LIMIT_FIRST_REQUESTS) return false;
+        if (places > LIMIT_FIRST_REQUESTS - node->first_requests) places = LIMIT_FIRST_REQUESTS - node->first_requests;
+    }
+    return s->in_flight <= 1 + places / 8 && s->request_bytes <= bytes / 2 &&
+           s->request_bytes + j->bytes <= LIMIT_SESSION_BYTES;
+}
+
 static bool admit(struct request_job *j)
 {
     struct node *node = j->node;
     if (node->stopping || node->requests >= LIMIT_REQUESTS || node->request_bytes + j->bytes > LIMIT_REQUEST_BYTES ||
-        j->session->request_bytes + j->bytes > LIMIT_SESSION_BYTES)
+        !has_share(j))
         return false;
     node->requests++;
     node->request_bytes += j->bytes;
     j->session->request_bytes += j->bytes;
+    j->first = !j->session->known;
+    node->first_requests += j->first;
     node->counters.requests++;
     j->counted = true;
     return true;

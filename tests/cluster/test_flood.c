@@ -36,7 +36,8 @@ static void others_work(const char *meanwhile)
     for (unsigned i = 0; i < 3; i++) {
         unsigned node = i == 2 ? 1 : NODE;
         uint64_t start = now_ms();
-        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill %u", bed.dir, node, patient, ++event);
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill %u", bed.dir, node, patient,
+                       ++event);
         uint64_t took = now_ms() - start;
         printf("  %s: a write through node %u took %llu ms\n", meanwhile, node, (unsigned long long)took);
     }
@@ -130,7 +131,8 @@ static void half_open_connections(void **state)
     others_work("half-open connections");
     assert_memory("half-open connections", before, 64);
     /* They are closed after LIMIT_HANDSHAKE_MS. */
-    while (now_ms() - start < LIMIT_HANDSHAKE_MS + 3000 && attacker_counter(&them, NODE, "connections_open") > COUNT / 2)
+    uint64_t end = start + LIMIT_HANDSHAKE_MS + 3000;
+    while (now_ms() < end && attacker_counter(&them, NODE, "connections_open") > COUNT / 2)
         usleep(200000);
     assert_true(attacker_counter(&them, NODE, "connections_open") < COUNT / 2);
     for (unsigned i = 0; i < COUNT; i++)
@@ -175,8 +177,8 @@ static void unfinished_frames(void **state)
     large_file(path);
     for (unsigned node = 1; node <= 2; node++) {
         uint64_t start = now_ms();
-        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u record create --patient %s --kind note %s", bed.dir,
-                       node, patient, path);
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u record create --patient %s --kind note %s",
+                       bed.dir, node, patient, path);
         printf("  unfinished frames: a large record through node %u took %llu ms\n", node,
                (unsigned long long)(now_ms() - start));
     }
@@ -260,6 +262,36 @@ static void questions_without_end(void **state)
     signer_close(&root);
 }
 
+/* Requests that nobody signed, as many as connections take: each is looked at, and none is in others' way. */
+static void requests_without_end(void **state)
+{
+    (void)state;
+    enum { COUNT = 80, REQUESTS = LIMIT_REQUESTS_PER_CONNECTION };
+    struct signer root = attacker_signer(&them, "admin");
+    struct buffer frames = {0}, request = {0}, body = {0};
+    struct arguments args = {.action = ACTION_EVENT_ADD, .event_add = {.patient = root.user, .what = bytes_text("x")}};
+    attacker_request(&request, &them, &root, &args, bytes_text("a note"), &(struct wrong){.no_signature = true});
+    message_submit_encode(&body, &(struct message_submit){buffer_bytes(&request), WAIT_APPLIED});
+    for (unsigned i = 0; i < REQUESTS; i++)
+        CHECK(frame_append(&frames, MESSAGE_SUBMIT, i, buffer_bytes(&body)) == OK);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct client *clients[COUNT];
+        for (unsigned i = 0; i < COUNT; i++)
+            clients[i] = attacker_greet(&them, NODE);
+        for (;;)
+            ask_for_a_second(clients, COUNT, buffer_bytes(&frames));
+    }
+    sleep(1);
+    others_work("requests without end");
+    assert_links_kept("requests without end");
+    kill(pid, SIGKILL);
+    buffer_free(&frames);
+    buffer_free(&request);
+    buffer_free(&body);
+    signer_close(&root);
+}
+
 /* Whole handshakes without end: each costs the node milliseconds of a worker. */
 static void handshakes_without_end(void **state)
 {
@@ -306,8 +338,8 @@ static void no_descriptors_left(void **state)
         sockets[i] = dial_raw();
     large_file(path);
     for (unsigned i = 0; i < RECORDS; i++) /* each segment of the log has 8 MiB */
-        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-1 record create --patient %s --kind note %s", bed.dir,
-                       patient, path);
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-1 record create --patient %s --kind note %s",
+                       bed.dir, patient, path);
     for (unsigned i = 0; i < COUNT; i++)
         close(sockets[i]);
     others_work("no descriptors left");
@@ -359,6 +391,7 @@ int main(void)
         cmocka_unit_test(unfinished_frames),
         cmocka_unit_test(answers_nobody_reads),
         cmocka_unit_test(questions_without_end),
+        cmocka_unit_test(requests_without_end),
         cmocka_unit_test(handshakes_without_end),
         cmocka_unit_test(no_descriptors_left),
         cmocka_unit_test(the_nodes_go_on),
