@@ -172,8 +172,8 @@ static void truncated_frames(void **state)
 
 static struct arguments an_event(void)
 {
-    return (struct arguments){.action = ACTION_EVENT_ADD,
-                              .event_add = {.patient = patient_id, .what = bytes_text("bill"), .object = bytes_text("1")}};
+    struct args_event_add event = {.patient = patient_id, .what = bytes_text("bill"), .object = bytes_text("1")};
+    return (struct arguments){.action = ACTION_EVENT_ADD, .event_add = event};
 }
 
 static void submit_to(unsigned node, struct bytes bytes)
@@ -399,8 +399,8 @@ static void record_over_the_limit(void **state)
     struct buffer errors = {0};
     char who[ID_TEXT_SIZE];
     id_format(who, &patient_id);
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record create --patient %s --kind note %s", bed.dir,
-                                 who, path), 1);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record create --patient %s --kind note %s",
+                                 bed.dir, who, path), 1);
     assert_non_null(strstr((const char *)errors.data, "1048576"));
     assert_unchanged(&before);
     buffer_free(&errors);
@@ -417,7 +417,8 @@ static void denied(const struct signer *who, const struct arguments *args, enum 
     struct ledger_mark before = settled();
     attacker_request(&request, &them, who, args, (struct bytes){0}, NULL);
     submit_to(NODE, buffer_bytes(&request));
-    if (said.type != MESSAGE_APPLIED || result.code != OK || result.decision != DECISION_DENIED || result.reason != reason)
+    bool as_expected = said.type == MESSAGE_APPLIED && result.code == OK && result.decision == DECISION_DENIED;
+    if (!as_expected || result.reason != reason)
         fail_msg("expected denial %d, got type %u: %s, decision %u, reason %u (%s)", (int)reason, said.type,
                  err_name(result.code), result.decision, result.reason, said.text);
     assert_int_equal(result.leaf_index, before.size);
@@ -457,7 +458,7 @@ static void a_login_twice(void **state)
     testbed_expect(&bed, 0, &out, "%s", said_to);
     struct ledger_mark before = settled();
     assert_int_equal(testbed_cli(&bed, &out, &errors,
-                                 "-i %s user add --role nurse --hospital 'Hospital 1' --login Doctor --name Two --key %s",
+                                 "-i %s user add --role nurse --hospital 'Hospital 1' --login Doctor --key %s",
                                  bed.admin, path), 1);
     assert_non_null(strstr((const char *)errors.data, reason_text(REASON_LOGIN_TAKEN)));
     assert_int_equal(settled().size, before.size + 1);

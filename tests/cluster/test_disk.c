@@ -39,8 +39,8 @@ static void write_file(const char *path, const char *text)
 
 static int add_event(unsigned via)
 {
-    return testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-%u --timeout 2 event add %s bill e%u", bed.dir, via,
-                       patient, ++events);
+    return testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-%u --timeout 2 event add %s bill e%u", bed.dir,
+                       via, patient, ++events);
 }
 
 static void others_go_on(unsigned without)
@@ -180,9 +180,10 @@ static bool make_small_disk(void)
     snprintf(command, sizeof command, "mv %s %s.first && mkdir -m 700 %s", full_dir, full_dir, full_dir);
     if (system(command) != 0) return false;
     bool mounted = mount("tmpfs", full_dir, "tmpfs", 0, "size=96m,mode=700") == 0;
-    snprintf(command, sizeof command, mounted ? "cp -a %s.first/. %s" : "rmdir %s && mv %s.first %s", full_dir, full_dir,
-             full_dir);
-    if (!mounted) snprintf(command, sizeof command, "rmdir %s && mv %s.first %s", full_dir, full_dir, full_dir);
+    if (mounted)
+        snprintf(command, sizeof command, "cp -a %s.first/. %s", full_dir, full_dir);
+    else
+        snprintf(command, sizeof command, "rmdir %s && mv %s.first %s", full_dir, full_dir, full_dir);
     return system(command) == 0 && mounted;
 }
 
@@ -251,8 +252,8 @@ static void no_space_at_all(void **state)
     fclose(f);
     fill_but(0);
     for (unsigned i = 0; i < 12 && !testbed_log_has(&bed, FULL, "nothing more is acknowledged"); i++)
-        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-1 record create --patient %s --kind note %s", bed.dir,
-                       patient, path);
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-1 record create --patient %s --kind note %s",
+                       bed.dir, patient, path);
     if (testbed_log_has(&bed, FULL, "nothing more is acknowledged")) stops_by_itself(FULL);
     else assert_true(testbed_log_has(&bed, FULL, "little space left"));
     others_go_on(FULL);
@@ -286,7 +287,8 @@ static void without_a_majority(void **state)
         assert_true(time(NULL) - start <= 5);
         token_of(tokens[i], sizeof tokens[i]);
     }
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 3 record list %s", bed.dir, patient), 5);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 3 record list %s", bed.dir,
+                                 patient), 5);
     testbed_start(&bed, 1);
     testbed_start(&bed, 2);
     testbed_wait_ready(&bed, 30);
@@ -303,8 +305,8 @@ static void without_a_majority(void **state)
             for (const char *at = (const char *)out.data; (at = strstr(at, wanted)); at++)
                 found++;
             if (found != recorded[i])
-                testbed_fail(&bed, "%s: %srecorded, but node %u has it %u times", wanted, recorded[i] ? "" : "not ", node,
-                             found);
+                testbed_fail(&bed, "%s: %srecorded, but node %u has it %u times", wanted, recorded[i] ? "" : "not ",
+                             node, found);
         }
     }
     printf("%d of 2 were recorded\n", recorded[0] + recorded[1]);
@@ -345,9 +347,15 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(log_sync_fails),   cmocka_unit_test(log_write_fails_later), cmocka_unit_test(log_is_full),
-        cmocka_unit_test(state_sync_fails), cmocka_unit_test(state_is_full),         cmocka_unit_test(the_leaders_disk_fails),
-        cmocka_unit_test(little_space),     cmocka_unit_test(no_space_at_all),       cmocka_unit_test(without_a_majority),
+        cmocka_unit_test(log_sync_fails),
+        cmocka_unit_test(log_write_fails_later),
+        cmocka_unit_test(log_is_full),
+        cmocka_unit_test(state_sync_fails),
+        cmocka_unit_test(state_is_full),
+        cmocka_unit_test(the_leaders_disk_fails),
+        cmocka_unit_test(little_space),
+        cmocka_unit_test(no_space_at_all),
+        cmocka_unit_test(without_a_majority),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -198,7 +198,12 @@ static void finish_mark(bool good)
 }
 
 static void on_witnessed(void *data, uint64_t size) { (void)data, (void)size; }
-static void on_quarantine(void *data, const char *why) { (void)data, (void)why; CHECK(!"one liar made it quarantine itself"); }
+
+static void on_quarantine(void *data, const char *why)
+{
+    (void)data, (void)why;
+    CHECK(!"one liar made it quarantine itself");
+}
 
 static void on_evidence(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence)
 {
@@ -275,7 +280,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     applied_size = 1;
     applied_index = cosigned_most = 0;
     struct witness_options o = {.loop = &loop, .genesis = &genesis, .self = SELF, .keys = &secrets[SELF],
-                                .on_witnessed = on_witnessed, .on_quarantine = on_quarantine, .on_evidence = on_evidence};
+                                .on_witnessed = on_witnessed, .on_quarantine = on_quarantine,
+                                .on_evidence = on_evidence};
     CHECK(witness_start(&w, &o, NULL) == OK);
     for (; size >= 5; data += 5, size -= 5) {
         step(w, data, bytes_of(data + 5, size - 5));

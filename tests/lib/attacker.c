@@ -55,7 +55,8 @@ struct client *attacker_greet(struct attacker *a, unsigned node)
     struct said said = {0};
     message_hello_encode(&body, &(struct message_hello){PROTOCOL_VERSION, bytes_text("attacker")});
     attacker_ask(a, c, &said, MESSAGE_HELLO, buffer_bytes(&body));
-    if (said.type != MESSAGE_WELCOME) testbed_fail(a->bed, "node %u answers HELLO with %u: %s", node, said.type, said.text);
+    if (said.type != MESSAGE_WELCOME)
+        testbed_fail(a->bed, "node %u answers HELLO with %u: %s", node, said.type, said.text);
     said_free(&said);
     buffer_free(&body);
     return c;
