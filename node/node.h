@@ -22,6 +22,7 @@
 #include "storage/log.h"
 #include "storage/store.h"
 
+struct integrity;    /* node/integrity.h */
 struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */
 struct session;      /* node/session.h */
@@ -47,6 +48,7 @@ struct node {
     struct keygen_agent *keygen;
     struct release_desk *release;
     struct board *board;
+    struct integrity *integrity;
 
     struct session *sessions; /* of clients, a list */
     struct request_queue {
