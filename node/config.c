@@ -12,14 +12,15 @@ struct setting {
     const char *name;
     enum setting_kind kind;
     size_t offset;
+    const char *word;  /* for its value, in --help */
     const char *value; /* default */
     uint64_t least, most;
     const char *what;
 };
 
 static const struct setting settings[] = {
-#define X(field, name, kind, def, least, most, what)                                               \
-    {name, kind, offsetof(struct config, field), def, least, most, what},
+#define X(field, name, kind, word, def, least, most, what)                                         \
+    {name, kind, offsetof(struct config, field), word, def, least, most, what},
     SETTING_LIST(X)
 #undef X
 };
@@ -173,8 +174,7 @@ void config_print_help(void)
 {
     for (size_t i = 0; i < COUNT; i++) {
         char option[64];
-        snprintf(option, sizeof option, "--%s %s", settings[i].name,
-                 settings[i].kind == SETTING_NUMBER ? "N" : settings[i].kind == SETTING_FLAG ? "yes|no" : "VALUE");
+        snprintf(option, sizeof option, "--%s %s", settings[i].name, settings[i].word);
         printf("  %-32s %s%s%s%s\n", option, settings[i].what, settings[i].value[0] ? " (" : "", settings[i].value,
                settings[i].value[0] ? ")" : "");
     }

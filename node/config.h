@@ -16,27 +16,32 @@
 
 enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
 
-/* X(field, name, kind, default, least, most, what it is) */
+/* X(field, name, kind, word for its value in --help, default, least, most, what it is) */
 #define SETTING_LIST(X)                                                                            \
-    X(listen, "listen", SETTING_TEXT, "", 0, 0, "HOST:PORT to listen on")                          \
-    X(storage_key_file, "storage-key-file", SETTING_TEXT, "", 0, 0,                                \
+    X(listen, "listen", SETTING_TEXT, "HOST:PORT", "", 0, 0,                                       \
+      "address to listen on, numeric")                                                             \
+    X(storage_key_file, "storage-key-file", SETTING_TEXT, "FILE", "", 0, 0,                        \
       "file with the storage key, best on another device")                                         \
-    X(log_level, "log-level", SETTING_TEXT, "info", 0, 0, "debug, info, notice, warning or error") \
-    X(log_format, "log-format", SETTING_TEXT, "text", 0, 0, "text or json")                        \
-    X(bind_source, "bind-source", SETTING_FLAG, "yes", 0, 0,                                       \
+    X(log_level, "log-level", SETTING_TEXT, "LEVEL", "info", 0, 0,                                 \
+      "debug, info, notice, warning or error")                                                     \
+    X(log_format, "log-format", SETTING_TEXT, "FORMAT", "text", 0, 0,                              \
+      "text or json")                                                                              \
+    X(bind_source, "bind-source", SETTING_FLAG, "yes|no", "yes", 0, 0,                             \
       "dial other nodes from the own listening address")                                           \
-    X(connections, "connections", SETTING_NUMBER, "12288", 16, 65536, "client connections at once") \
-    X(connections_per_address, "connections-per-address", SETTING_NUMBER, "12288", 1, 65536,       \
+    X(connections, "connections", SETTING_NUMBER, "N", "12288", 16, 65536,                         \
+      "client connections at once")                                                                \
+    X(connections_per_address, "connections-per-address", SETTING_NUMBER, "N", "12288", 1, 65536,  \
       "client connections at once from one address")                                               \
-    X(idle_seconds, "idle-seconds", SETTING_NUMBER, "300", 5, 86400,                               \
+    X(idle_seconds, "idle-seconds", SETTING_NUMBER, "SECONDS", "300", 5, 86400,                    \
       "close a client connection that is silent for so long")                                      \
-    X(map_gib, "map-gib", SETTING_NUMBER, "1024", 1, 65536,                                        \
+    X(map_gib, "map-gib", SETTING_NUMBER, "GIB", "1024", 1, 65536,                                 \
       "address space reserved for the state, GiB")                                                 \
-    X(free_mib, "free-mib", SETTING_NUMBER, "256", 16, 1048576,                                    \
+    X(free_mib, "free-mib", SETTING_NUMBER, "MIB", "256", 16, 1048576,                             \
       "refuse new work when less than this is free on the device, MiB")                            \
-    X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "128", 32, 65536,                              \
+    X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "MIB", "128", 32, 65536,                       \
       "keep about so much of the log for nodes that lag, MiB")                                     \
-    X(workers, "workers", SETTING_NUMBER, "0", 0, 128, "worker threads; 0: one per processor")
+    X(workers, "workers", SETTING_NUMBER, "N", "0", 0, 128,                                        \
+      "worker threads; 0: one per processor")
 
 #define SETTING_TEXT_SIZE 512
 
@@ -47,7 +52,7 @@ union setting_value {
 };
 
 struct config {
-#define X(field, name, kind, def, least, most, what) union setting_value field;
+#define X(field, name, kind, word, def, least, most, what) union setting_value field;
     SETTING_LIST(X)
 #undef X
 };
@@ -63,7 +68,7 @@ enum err config_take_argument(struct config *c, int count, char *const *args, in
 /* After all sources: values that depend on each other or have a fixed vocabulary. */
 enum err config_check(const struct config *c, struct failure *failure);
 enum log_level config_log_level(const struct config *c);
-/* "  --name VALUE   what it is" lines on standard output. */
+/* "  --name FILE   what it is (default)" lines on standard output. */
 void config_print_help(void);
 
 #endif

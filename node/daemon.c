@@ -250,14 +250,13 @@ static void on_down(uint32_t index, void *data)
 static enum err start_network(struct node *node, struct failure *failure)
 {
     const struct peers_events events = {.on_message = on_message, .on_up = on_up, .on_down = on_down};
-    struct address own = {0}, to;
+    struct address own = {0};
     enum err e = tls_context_new(&node->tls, buffer_bytes(&node->identity.tls_key),
                                  buffer_bytes(&node->identity.tls_certificate), failure);
     if (e == OK) e = network_new(&node->network, &node->loop, node->tls, NULL);
     if (e == OK) e = address_parse(&own, node->config->listen.text, true, failure);
     bool bind = node->config->bind_source.flag && e == OK && own.kind != ADDRESS_NAME && !address_is_wildcard(&own);
-    if (e == OK) e = peers_new(&node->peers, node->network, node->self, bind ? &own : NULL, &events, node);
-    return e == OK ? address_parse(&to, node->identity.descriptor.address, false, failure) : e;
+    return e == OK ? peers_new(&node->peers, node->network, node->self, bind ? &own : NULL, &events, node) : e;
 }
 
 static enum err start_peers(struct node *node, struct failure *failure)

@@ -145,6 +145,14 @@ static enum err dump_log(const struct node_identity *id, uint64_t limit, struct 
     return log_visit(&options, print_record, &d, failure);
 }
 
+void dump_list(void)
+{
+    printf("  %-16s the replicated log, from its segment files\n", "log");
+    for (size_t i = 0; i < ledger_tables_count; i++)
+        printf("  %-16s %s\n", ledger_tables[i].name,
+               table_is_replicated((enum table_number)ledger_tables[i].table) ? "the same on every node" : "of this node");
+}
+
 static enum err unknown_table(const char *table, struct failure *failure)
 {
     struct buffer names = {0};

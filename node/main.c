@@ -20,26 +20,73 @@ struct options {
     struct config config;
 };
 
-static const char usage[] =
-    "consiliumd: a node of a Consilium cluster.\n"
-    "\n"
-    "Usage:\n"
-    "  consiliumd init --dir DIR --name NAME --hospital HOSPITAL --listen HOST:PORT\n"
-    "                  [--advertise HOST:PORT] [--storage-key-file FILE]\n"
-    "      makes keys and prints the descriptor (also in DIR/node.descriptor)\n"
-    "      consiliumd init --dir /var/lib/consilium --name mercy --hospital 'Mercy General' --listen 10.0.0.4:7401\n"
-    "  consiliumd run --dir DIR --genesis FILE [--config FILE] [settings]\n"
-    "      runs the node in the foreground; SIGTERM or SIGINT stop it cleanly\n"
-    "      consiliumd run --dir /var/lib/consilium --genesis /etc/consilium/genesis\n"
-    "  consiliumd dump TABLE --dir DIR [--limit N]\n"
-    "      prints what is stored; a name that is no table lists those there are\n"
-    "      consiliumd dump leaf --dir /var/lib/consilium --limit 10\n"
-    "  consiliumd rebuild --dir DIR\n"
-    "      sets the derived state of a stopped node aside; the next run derives it anew from log and peers\n"
-    "      consiliumd rebuild --dir /var/lib/consilium\n"
-    "  consiliumd --version, consiliumd --help\n"
-    "\n"
-    "Settings, on the command line, as CONSILIUMD_NAME in the environment, or in the file (in this order):\n";
+static int command_init(int argc, char **argv);
+static int command_run(int argc, char **argv);
+static int command_dump(int argc, char **argv);
+static int command_rebuild(int argc, char **argv);
+
+static const struct command {
+    const char *name, *arguments, *what, *example;
+    int (*run)(int argc, char **argv);
+    bool configured; /* takes the settings */
+} commands[] = {
+    {"init", "--dir DIR --name NAME --hospital HOSPITAL --listen HOST:PORT\n"
+             "                  [--advertise HOST:PORT] [--storage-key-file FILE]",
+     "makes keys and prints the descriptor (also in DIR/node.descriptor)",
+     "consiliumd init --dir /var/lib/consilium --name mercy --hospital 'Mercy General' --listen 10.0.0.4:7401",
+     command_init, false},
+    {"run", "--dir DIR --genesis FILE [--config FILE] [settings]",
+     "runs the node in the foreground; SIGTERM or SIGINT stop it cleanly",
+     "consiliumd run --dir /var/lib/consilium --genesis /etc/consilium/genesis", command_run, true},
+    {"dump", "TABLE --dir DIR [--limit N] [--storage-key-file FILE]",
+     "prints what is stored, with the node running or not; 'consiliumd dump list' names the tables",
+     "consiliumd dump leaf --dir /var/lib/consilium --limit 10", command_dump, false},
+    {"rebuild", "--dir DIR [--storage-key-file FILE]",
+     "sets the derived state of a stopped node aside; the next run derives it anew from log and peers",
+     "consiliumd rebuild --dir /var/lib/consilium", command_rebuild, false},
+};
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static void print_command(FILE *out, const struct command *c)
+{
+    fprintf(out, "  consiliumd %s %s\n      %s\n      %s\n", c->name, c->arguments, c->what, c->example);
+}
+
+static void print_settings(void)
+{
+    puts("\nSettings, on the command line, as CONSILIUMD_NAME in the environment, or in the file (in this order):");
+    config_print_help();
+}
+
+static void print_usage(FILE *out)
+{
+    fputs("consiliumd: a node of a Consilium cluster.\n\nUsage:\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        print_command(out, &commands[i]);
+    fputs("  consiliumd --version, consiliumd --help, consiliumd COMMAND --help\n", out);
+}
+
+/* All commands and settings, or one command. */
+static int help(const struct command *c)
+{
+    if (c)
+        print_command(stdout, c);
+    else
+        print_usage(stdout);
+    if (!c || c->configured) print_settings();
+    if (c && c->run == command_dump) {
+        puts("\nTables:");
+        dump_list();
+    }
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0) return &commands[i];
+    return NULL;
+}
 
 static int complain(const struct failure *f, int code)
 {
@@ -210,8 +257,12 @@ static int command_dump(int argc, char **argv)
     config_defaults(&o.config);
     int code = configure(&o, argc, argv);
     if (code) return code;
+    if (o.positional && strcmp(o.positional, "list") == 0) {
+        dump_list();
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
     if (!o.dir || !o.positional)
-        return wrong_usage("dump needs a table and --dir DIR (the table \"list\" names those there are)", "");
+        return wrong_usage("dump needs a table and --dir DIR; 'consiliumd dump list' names the tables", "");
     char *end = NULL;
     uint64_t limit = o.limit ? strtoull(o.limit, &end, 10) : 0;
     if (o.limit && (*end || end == o.limit)) return wrong_usage("--limit is not a number", o.limit);
@@ -249,33 +300,26 @@ static int command_rebuild(int argc, char **argv)
     return 0;
 }
 
+static bool is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
+
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(int argc, char **argv);
-    } commands[] = {{"init", command_init}, {"run", command_run}, {"dump", command_dump}, {"rebuild", command_rebuild}};
     if (argc < 2) {
-        fputs(usage, stderr);
+        print_usage(stderr);
         return 2;
     }
     if (strcmp(argv[1], "--version") == 0) {
         puts("consiliumd " CONSILIUM_VERSION);
         return 0;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        fputs(usage, stdout);
-        config_print_help();
-        return 0;
-    }
+    bool asked = strcmp(argv[1], "help") == 0;
+    if (is_help(argv[1]) || (asked && argc == 2)) return help(NULL);
+    const char *name = asked ? argv[2] : argv[1];
+    const struct command *command = find_command(name);
+    if (!command) return wrong_usage("unknown command", name);
+    if (asked) return help(command);
     for (int i = 2; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0) {
-            fputs(usage, stdout);
-            config_print_help();
-            return 0;
-        }
+        if (is_help(argv[i])) return help(command);
     crypto_init();
-    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc, argv);
-    return wrong_usage("unknown command", argv[1]);
+    return command->run(argc, argv);
 }

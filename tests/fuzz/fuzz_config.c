@@ -23,7 +23,7 @@ static void settings(const char *path)
         CHECK(failure.code == e && failure.text[0]);
         return;
     }
-#define X(field, name, kind, def, least, most, what)                                               \
+#define X(field, name, kind, word, def, least, most, what)                                               \
     if (kind == SETTING_NUMBER) CHECK(is_within(c.field.number, least, most));                     \
     if (kind == SETTING_TEXT) CHECK(memchr(c.field.text, 0, sizeof c.field.text));
     SETTING_LIST(X)

@@ -316,7 +316,7 @@ void testbed_wait_ready(struct testbed *t, unsigned seconds)
                 t->pids[i] = 0;
                 testbed_fail(t, "node %u ended by itself (status %d)", i, status);
             }
-            all = all && log_has(t, i, " ready: ", true);
+            all = all && (log_has(t, i, " ready: ", true) || log_has(t, i, "\"ready: ", true)); /* text or JSON */
         }
         if (all) return;
         sleep_ms(50);

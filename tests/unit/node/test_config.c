@@ -275,7 +275,8 @@ static void test_the_sample(void **state)
     assert_non_null(f);
     text[fread(text, 1, sizeof text - 1, f)] = '\0';
     fclose(f);
-#define X(field, name, kind, def, least, most, what) assert_non_null(strstr(text, "\n" name " =") ? text : strstr(text, "\n#" name " ="));
+#define X(field, name, kind, word, def, least, most, what)                                         \
+    assert_non_null(strstr(text, "\n" name " =") ? text : strstr(text, "\n#" name " ="));
     SETTING_LIST(X)
 #undef X
 }

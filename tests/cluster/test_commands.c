@@ -1,0 +1,173 @@
+/* consiliumd as people type it: what each command prints, refuses and leaves behind. */
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+static struct testbed bed;
+static struct buffer text;
+
+/* Runs BUILD/consiliumd with these words in a shell; both outputs go to `text`. The exit code. */
+__attribute__((format(printf, 1, 2))) static int node(const char *format, ...)
+{
+    char command[4096], part[4096];
+    const char *build = getenv("BUILD");
+    int n = snprintf(command, sizeof command, "exec %s/consiliumd ", build && *build ? build : "build");
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command + n, sizeof command - (size_t)n, format, args);
+    va_end(args);
+    strncat(command, " 2>&1", sizeof command - strlen(command) - 1);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    buffer_clear(&text);
+    for (size_t got; (got = fread(part, 1, sizeof part, f)) > 0;)
+        buffer_append(&text, part, got);
+    buffer_append(&text, "", 1);
+    int status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool says(const char *words) { return strstr((const char *)text.data, words) != NULL; }
+
+static void help(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"init", "run", "dump", "rebuild"};
+    assert_int_equal(node("--help"), 0);
+    assert_true(says("--listen HOST:PORT ") && says("--storage-key-file FILE ") && !says("VALUE"));
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        assert_int_equal(node("%s --help", commands[i]), 0);
+        assert_true(says("Usage") == false && says(commands[i]));
+        struct buffer first = text;
+        text = (struct buffer){0};
+        assert_int_equal(node("help %s", commands[i]), 0);
+        assert_string_equal(text.data, first.data);
+        buffer_free(&first);
+    }
+    assert_int_equal(node("%s", ""), 2);
+    assert_int_equal(node("frobnicate"), 2);
+    assert_int_equal(node("run --frobnicate"), 2);
+    assert_true(says("--frobnicate"));
+}
+
+static void init_makes_a_node_once(void **state)
+{
+    (void)state;
+    char path[400];
+    assert_int_equal(node("init --dir %s/x --name x --hospital 'St. X' --listen 127.0.0.1:7999", bed.dir), 0);
+    snprintf(path, sizeof path, "%s/x/node.descriptor", bed.dir);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    char kept[4096] = "";
+    kept[fread(kept, 1, sizeof kept - 1, f)] = '\0';
+    fclose(f);
+    assert_true(strlen(kept) > 100 && says(kept)); /* the line that was printed */
+    /* A folder in use stays as it is. */
+    assert_int_equal(node("init --dir %s/x --name y --hospital Y --listen 127.0.0.1:7998", bed.dir), 1);
+    f = fopen(path, "r");
+    char again[4096] = "";
+    again[fread(again, 1, sizeof again - 1, f)] = '\0';
+    fclose(f);
+    assert_string_equal(again, kept);
+    /* It is no member of a genesis that doesn't name it. */
+    assert_int_equal(node("run --dir %s/x --genesis %s", bed.dir, bed.genesis), 1);
+    assert_true(says("is not a member"));
+    assert_int_equal(node("init --dir %s/z --name z --hospital Z", bed.dir), 2);
+    assert_true(says("--listen"));
+}
+
+static void dump_lists_without_a_node(void **state)
+{
+    (void)state;
+    assert_int_equal(node("dump list"), 0);
+    assert_true(says("leaf") && says("attachment") && says("log") && says("peer_mark"));
+    assert_int_equal(node("dump"), 2);
+    assert_true(says("dump list"));
+    assert_int_equal(node("dump nothing --dir %s/node-1", bed.dir), 1);
+    assert_true(says("there is no table \"nothing\"") && says("leaf"));
+}
+
+static void dump_shows_a_running_node(void **state)
+{
+    (void)state;
+    assert_int_equal(node("dump leaf --dir %s/node-1 --limit 1", bed.dir), 0);
+    assert_true(says("0  [1, 0, 0, ")); /* leaf 0, which holds the genesis */
+    assert_int_equal(node("dump log --dir %s/node-1 --limit 5", bed.dir), 0);
+    assert_true(says(" batch ") && says(" term "));
+    assert_int_equal(node("run --dir %s/node-1 --genesis %s", bed.dir, bed.genesis), 1);
+    assert_true(says("is held by process"));
+}
+
+static bool json_lines(unsigned n)
+{
+    char path[400], line[8192];
+    bool any = false;
+    snprintf(path, sizeof path, "%s/node-%u.log", bed.dir, n);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        json_error_t error;
+        if (strncmp(line, "---", 3) == 0) continue;
+        json_t *o = json_loads(line, 0, &error);
+        if (!json_is_object(o)) fail_msg("no JSON object: %s", line);
+        json_decref(o);
+        any = true;
+    }
+    fclose(f);
+    return any;
+}
+
+/* Each life ends cleanly; the next one goes on. Node 3 logs for a collector. */
+static void signals_stop_cleanly(void **state)
+{
+    (void)state;
+    static const int numbers[] = {SIGTERM, SIGINT};
+    for (size_t i = 0; i < 2; i++) {
+        int status = testbed_signal(&bed, 3, numbers[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_true(json_lines(3));
+        testbed_start(&bed, 3);
+        testbed_wait_ready(&bed, 60);
+    }
+    assert_true(testbed_log_has(&bed, 3, "received SIGTERM") && testbed_log_has(&bed, 3, "received SIGINT"));
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 3, 0);
+    bed.extra = NULL;
+    testbed_start(&bed, 1);
+    testbed_start(&bed, 2);
+    bed.extra = "--log-format json";
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 60);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    buffer_free(&text);
+    testbed_end(&bed);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help),
+        cmocka_unit_test(init_makes_a_node_once),
+        cmocka_unit_test(dump_lists_without_a_node),
+        cmocka_unit_test(dump_shows_a_running_node),
+        cmocka_unit_test(signals_stop_cleanly),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
