@@ -45,7 +45,9 @@ static const char *asked_words(enum action action)
     case ACTION_KEY_ANSWER:
     case ACTION_KEY_CLOSE:
     case ACTION_KEY_ACTIVATE: return "for a step of key generation";
-    case ACTION_NODE_ALARM: return "to raise an alarm";
+    case ACTION_NODE_ALARM: return "to raise an alarm, or to say that it is repaired";
+    case ACTION_ALARM_TELL: return "to tell people of an alarm";
+    case ACTION_ALARM_CLEAR: return "to clear an alarm";
     }
     return "for something that this version doesn't know";
 }

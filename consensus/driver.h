@@ -48,6 +48,7 @@ struct driver_applied {
     uint64_t time_ms;     /* of the last leaf */
     bool keygen_changed;  /* the key generation's state moved */
     bool policy_changed;
+    bool alarms_changed;  /* an alarm was raised, told of or closed (ledger/alarm.h) */
     bool awaited;  /* a node that we know of waits for a checkpoint that covers this block */
     bool replayed; /* came from catching up, not from a block */
 };

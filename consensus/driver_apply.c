@@ -440,6 +440,7 @@ static void tell_applied(struct driver *d, const struct block_job *job, bool awa
                                   .time_ms = a->position.time_ms,
                                   .keygen_changed = a->keygen_changed,
                                   .policy_changed = a->policy_changed,
+                                  .alarms_changed = a->alarms_changed,
                                   .awaited = awaited};
     if (d->o.on_applied) d->o.on_applied(d->o.data, &told);
 }

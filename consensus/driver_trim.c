@@ -227,6 +227,7 @@ void driver_state_moved(struct driver *d)
                                   .time_ms = p->time_ms,
                                   .keygen_changed = true,
                                   .policy_changed = true,
+                                  .alarms_changed = true,
                                   .replayed = true};
     d->dirty = true;
     if (d->o.on_applied) d->o.on_applied(d->o.data, &told);

@@ -164,6 +164,7 @@ static enum err apply(struct state_thread *t, struct state_apply *a)
         if (e != OK) return e;
         a->keygen_changed = a->block && results->keygen_changed;
         a->policy_changed = a->block && results->policy_changed;
+        a->alarms_changed = a->block && results->alarms_changed;
         take_position(t);
     }
     a->position = t->position;

@@ -52,7 +52,7 @@ struct state_apply {
     struct state_position position;
     uint64_t leaves; /* made by this block */
     bool skipped;    /* at or below the position, or the state is ahead: nothing was done */
-    bool keygen_changed, policy_changed;
+    bool keygen_changed, policy_changed, alarms_changed;
 };
 
 struct state_thread;

@@ -58,6 +58,7 @@
  * ledger.export  [from, to (0: no end)]     approval lets this session pull leaves
  * policy.set     [policy (bin, configs/policy.conf's text)]
  * policy.show    []                         row: [leaf_index, policy (bin)]
+ * alarm.clear    [leaf index of the alarm]                       attachment: note (optional)
  *
  * Of nodes (actor kind node; permitted to members of the epoch, for themselves only). secret: 1 records, 2 passwords
  * key.commit     [secret, attempt, digest of the commitments]
@@ -70,7 +71,9 @@
  *                once the dealers are settled any member sends what the revealed commitments give; every node
  *                computes it itself and approves only exactly that (else COMMITMENT). The first approved one is
  *                the activation leaf: it starts epoch 1, and is what a client takes Y and Y_i from.
- * node.alarm     [kind, named member index, index or size, digest of the evidence]  attachment: evidence
+ * node.alarm     [kind, named member index, first, last, status (1 open, 2 repaired), SHA-256 of the evidence (or empty)]
+ *                first to last: leaf indexes, sizes, or Raft indexes. attachment: evidence. ledger/alarm.h
+ * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told)]   who tells people outside of it, and that it did
  */
 #define ACTION_LIST(X)                                                                             \
     X(ACTION_GENESIS, 0, "genesis", ACTOR_NONE)                                                    \
@@ -94,13 +97,15 @@
     X(ACTION_LEDGER_EXPORT, 41, "ledger.export", ACTOR_USER)                                       \
     X(ACTION_POLICY_SET, 50, "policy.set", ACTOR_USER)                                             \
     X(ACTION_POLICY_SHOW, 51, "policy.show", ACTOR_USER)                                           \
+    X(ACTION_ALARM_CLEAR, 52, "alarm.clear", ACTOR_USER)                                           \
     X(ACTION_KEY_COMMIT, 60, "key.commit", ACTOR_NODE)                                             \
     X(ACTION_KEY_REVEAL, 61, "key.reveal", ACTOR_NODE)                                             \
     X(ACTION_KEY_CONFIRM, 62, "key.confirm", ACTOR_NODE)                                           \
     X(ACTION_KEY_ANSWER, 63, "key.answer", ACTOR_NODE)                                             \
     X(ACTION_KEY_CLOSE, 64, "key.close", ACTOR_NODE)                                               \
     X(ACTION_KEY_ACTIVATE, 65, "key.activate", ACTOR_NODE)                                         \
-    X(ACTION_NODE_ALARM, 70, "node.alarm", ACTOR_NODE)
+    X(ACTION_NODE_ALARM, 70, "node.alarm", ACTOR_NODE)                                             \
+    X(ACTION_ALARM_TELL, 71, "alarm.tell", ACTOR_NODE)
 
 enum actor_kind { ACTOR_NONE = 0, ACTOR_USER = 1, ACTOR_NODE = 2 };
 
@@ -115,7 +120,7 @@ enum action {
  * content  msgpack [capsule (bin, crypto/tdh2.h), ciphertext (bin)]
  * note     UTF-8 text, at most LIMIT_NOTE
  * searched UTF-8 text, at most LIMIT_NAME
- * evidence msgpack, see consensus/witness.h
+ * evidence msgpack, at most LIMIT_ALARM_EVIDENCE, see ledger/FORMAT.md
  */
 
 /* Decision and reason of a leaf. Reason numbers are never reused. */
@@ -153,7 +158,16 @@ enum decision { DECISION_APPROVED = 1, DECISION_DENIED = 2 };
     X(REASON_WRONG_ATTEMPT, 42, "not this attempt of key generation")                              \
     X(REASON_ALREADY_DONE, 43, "done already")                                                     \
     X(REASON_COMMITMENT, 44, "does not match the commitment")                                      \
-    X(REASON_TOO_EARLY, 45, "the phase's time is not past, or too few dealers")
+    X(REASON_TOO_EARLY, 45, "the phase's time is not past, or too few dealers")                    \
+    X(REASON_ALREADY_RAISED, 46, "such an alarm is open already")                                  \
+    X(REASON_TOO_MANY_ALARMS, 47, "the node has as many open alarms as may be")                    \
+    X(REASON_UNKNOWN_ALARM, 48, "no such alarm")                                                   \
+    X(REASON_ALARM_CLOSED, 49, "the alarm is closed already")                                      \
+    X(REASON_NOT_RAISER, 50, "another node raised the alarm")                                      \
+    X(REASON_PROVEN, 51, "what signatures prove only an administrator clears")                     \
+    X(REASON_CLAIMED, 52, "a node's claim to tell of the alarm still holds")                       \
+    X(REASON_NOT_CLAIMED, 53, "the node has no claim to tell of the alarm")                        \
+    X(REASON_ALREADY_TOLD, 54, "people were told of it within 24 hours")
 
 enum reason {
 #define X(name, number, text) name = number,

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/table.h"
 
 #define ALARM_LIST(X)                                                                              \
@@ -34,6 +35,7 @@ enum alarm_kind {
 };
 const char *alarm_kind_text(enum alarm_kind kind);    /* "modified" */
 const char *alarm_kind_meaning(enum alarm_kind kind); /* a clause for people */
+bool alarm_kind_parse(enum alarm_kind *out, const char *text); /* "modified"; false: no such kind */
 
 enum alarm_status { ALARM_OPEN = 1, ALARM_REPAIRED = 2, ALARM_CLEARED = 3 };
 enum alarm_step { ALARM_CLAIM = 1, ALARM_TOLD = 2 };
@@ -61,7 +63,22 @@ enum err state_alarm_get(struct alarm *out, struct table_txn *txn, uint64_t inde
 /* Whether people are to be told of it at `time_ms` and nobody has a claim that still holds. */
 bool alarm_is_untold(const struct alarm *a, uint64_t time_ms);
 
-/* Open rows, oldest first, at most `most`; *count of them. */
+bool alarm_is_claimed(const struct alarm *a, uint64_t time_ms); /* a claim still holds */
+bool alarm_was_told(const struct alarm *a, uint64_t time_ms);   /* of it or one of its key, within ALARM_AGAIN_MS */
+
+/* Open rows, oldest first, at most `most` (ALARMS_OPEN_MOST: all); *count of them. */
+#define ALARMS_OPEN_MOST (ALARM_OPEN_MOST * LIMIT_NODES)
 enum err state_alarms_open(struct alarm *out, size_t *count, struct table_txn *txn, size_t most);
+/* All rows with an index below `before`, newest first. */
+enum err state_alarms_page(struct alarm *out, size_t *count, struct table_txn *txn, uint64_t before, size_t most);
+/* The latest row of that key, open or closed. ERR_NOT_FOUND: never raised. */
+enum err state_alarm_last(struct alarm *out, struct table_txn *txn, enum alarm_kind kind, unsigned named,
+                          uint64_t first);
+
+/* --- for the rules --- */
+
+enum err state_alarms_raised(uint32_t *count, struct table_txn *txn, unsigned raiser); /* open rows of a raiser */
+enum err state_alarm_put(struct table_txn *txn, const struct alarm *a);      /* the row, and that it is open or not */
+enum err state_alarm_put_last(struct table_txn *txn, const struct alarm *a); /* it is its key's latest one */
 
 #endif

@@ -218,6 +218,7 @@ static enum err reserve(struct ledger_results *results, const struct block *bloc
     results->count = 0;
     results->keygen_changed = false;
     results->policy_changed = false;
+    results->alarms_changed = false;
     buffer_clear(&results->bytes);
     return OK;
 }
@@ -292,6 +293,7 @@ static enum err apply_request(struct ledger *ledger, struct table_txn *txn, stru
         err = apply_operation(step, results, &results->items[results->count++], request, i, wanted);
         results->keygen_changed |= step->keygen_changed;
         results->policy_changed |= step->policy_changed;
+        results->alarms_changed |= step->alarms_changed;
     }
     return err;
 }

@@ -64,7 +64,7 @@ struct ledger_result {
 struct ledger_results {
     struct ledger_result *items;
     size_t count, capacity;
-    bool keygen_changed, policy_changed;
+    bool keygen_changed, policy_changed, alarms_changed;
     struct buffer bytes; /* leaves and answers */
 };
 void ledger_results_free(struct ledger_results *results);

@@ -86,7 +86,9 @@ static struct target target_of(const struct arguments *a)
     case ACTION_KEY_ANSWER:
     case ACTION_KEY_CLOSE:
     case ACTION_KEY_ACTIVATE:
-    case ACTION_NODE_ALARM: break;
+    case ACTION_NODE_ALARM:
+    case ACTION_ALARM_TELL:
+    case ACTION_ALARM_CLEAR: break;
     }
     return (struct target){0};
 }

@@ -23,6 +23,7 @@
 #include "crypto/seal.h"
 #include "crypto/sign.h"
 #include "ledger/action.h"
+#include "ledger/alarm.h"
 #include "ledger/record.h"
 
 /* --- people --- */
@@ -133,6 +134,9 @@ struct args_policy_set {
     struct bytes policy; /* 1 .. LIMIT_POLICY bytes */
 };
 /* ACTION_POLICY_SHOW has no arguments: []. */
+struct args_alarm_clear {
+    uint64_t index; /* of the alarm's leaf */
+};
 
 /* --- of nodes --- */
 
@@ -176,10 +180,15 @@ struct args_key_activate {
     struct point verification[LIMIT_NODES]; /* Y_i of member 1 .. n */
 };
 struct args_node_alarm {
-    uint32_t kind;  /* 0 .. 255, see consensus/witness.h */
-    uint32_t named; /* member index, 0: nobody */
-    uint64_t at;    /* index or size */
-    struct digest evidence;
+    enum alarm_kind kind;
+    uint32_t named;           /* member index, 1 .. LIMIT_NODES */
+    uint64_t first, last;     /* first <= last */
+    enum alarm_status status; /* ALARM_OPEN or ALARM_REPAIRED */
+    struct digest evidence;   /* SHA-256 of it, or zero */
+};
+struct args_alarm_tell {
+    uint64_t index; /* of the alarm's leaf */
+    enum alarm_step step;
 };
 
 /* args_NAME_encode(out, args) and args_NAME_decode(args, in) of each struct above. */
@@ -203,13 +212,15 @@ struct args_node_alarm {
     X(ACTION_LOG_QUERY, log_query)                                                                 \
     X(ACTION_LEDGER_EXPORT, ledger_export)                                                         \
     X(ACTION_POLICY_SET, policy_set)                                                               \
+    X(ACTION_ALARM_CLEAR, alarm_clear)                                                             \
     X(ACTION_KEY_COMMIT, key_commit)                                                               \
     X(ACTION_KEY_REVEAL, key_reveal)                                                               \
     X(ACTION_KEY_CONFIRM, key_confirm)                                                             \
     X(ACTION_KEY_ANSWER, key_answer)                                                               \
     X(ACTION_KEY_CLOSE, key_close)                                                                 \
     X(ACTION_KEY_ACTIVATE, key_activate)                                                           \
-    X(ACTION_NODE_ALARM, node_alarm)
+    X(ACTION_NODE_ALARM, node_alarm)                                                               \
+    X(ACTION_ALARM_TELL, alarm_tell)
 
 #define X(action, name)                                                                            \
     void args_##name##_encode(struct buffer *out, const struct args_##name *args);                 \

@@ -1,4 +1,4 @@
-/* Arguments of key.* and node.alarm. */
+/* Arguments of key.*, node.alarm, alarm.tell and alarm.clear. */
 #include "base/check.h"
 #include "ledger/arguments.h"
 #include "ledger/fields.h"
@@ -160,20 +160,54 @@ enum err args_key_activate_decode(struct args_key_activate *a, struct bytes in)
 
 void args_node_alarm_encode(struct buffer *out, const struct args_node_alarm *a)
 {
-    pack_array(out, 4);
+    pack_array(out, 6);
     pack_uint(out, a->kind);
     pack_uint(out, a->named);
-    pack_uint(out, a->at);
-    pack_digest(out, &a->evidence);
+    pack_uint(out, a->first);
+    pack_uint(out, a->last);
+    pack_uint(out, a->status);
+    pack_digest_optional(out, &a->evidence);
 }
 
 enum err args_node_alarm_decode(struct args_node_alarm *a, struct bytes in)
 {
     struct unpack u = unpack_start(in);
-    unpack_array_of(&u, 4);
-    a->kind = (uint32_t)unpack_uint_max(&u, UINT8_MAX);
-    a->named = (uint32_t)unpack_uint_max(&u, LIMIT_NODES);
-    a->at = unpack_uint(&u);
-    a->evidence = unpack_digest(&u);
+    unpack_array_of(&u, 6);
+    a->kind = (enum alarm_kind)unpack_range(&u, ALARM_MODIFIED, ALARM_ROLLED_BACK);
+    a->named = (uint32_t)unpack_range(&u, 1, LIMIT_NODES);
+    a->first = unpack_uint(&u);
+    a->last = unpack_range(&u, a->first, UINT64_MAX);
+    a->status = (enum alarm_status)unpack_range(&u, ALARM_OPEN, ALARM_REPAIRED);
+    a->evidence = unpack_digest_optional(&u);
+    return unpack_done(&u);
+}
+
+void args_alarm_tell_encode(struct buffer *out, const struct args_alarm_tell *a)
+{
+    pack_array(out, 2);
+    pack_uint(out, a->index);
+    pack_uint(out, a->step);
+}
+
+enum err args_alarm_tell_decode(struct args_alarm_tell *a, struct bytes in)
+{
+    struct unpack u = unpack_start(in);
+    unpack_array_of(&u, 2);
+    a->index = unpack_uint(&u);
+    a->step = (enum alarm_step)unpack_range(&u, ALARM_CLAIM, ALARM_TOLD);
+    return unpack_done(&u);
+}
+
+void args_alarm_clear_encode(struct buffer *out, const struct args_alarm_clear *a)
+{
+    pack_array(out, 1);
+    pack_uint(out, a->index);
+}
+
+enum err args_alarm_clear_decode(struct args_alarm_clear *a, struct bytes in)
+{
+    struct unpack u = unpack_start(in);
+    unpack_array_of(&u, 1);
+    a->index = unpack_uint(&u);
     return unpack_done(&u);
 }

@@ -109,7 +109,8 @@ struct step {
     uint32_t opened_count;
     uint64_t opened_cursor; /* 0: the end */
     uint64_t opened_left_out;
-    bool keygen_changed, policy_changed;
+    bool keygen_changed, policy_changed, alarms_changed;
+    struct alarm alarm;   /* that an alarm's operation is about */
     struct keygen keygen; /* of the operation's secret */
 };
 
@@ -176,6 +177,9 @@ bool user_is_hidden(const struct user *user);
 
 enum reason decide_nodes(struct step *step);
 void change_nodes(struct step *step);
+
+enum reason decide_alarms(struct step *step);
+void change_alarms(struct step *step);
 
 /* --- for answers --- */
 

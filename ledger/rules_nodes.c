@@ -1,4 +1,4 @@
-/* What nodes do in the ledger: key generation (ledger/keygen.h) and alarms. */
+/* What nodes do in the ledger: key generation (ledger/keygen.h). */
 #include <string.h>
 
 #include "base/check.h"
@@ -133,8 +133,6 @@ static enum key_secret secret_of(const struct step *step, uint32_t *attempt)
 enum reason decide_nodes(struct step *step)
 {
     uint32_t attempt;
-    if (step->op->action == ACTION_NODE_ALARM)
-        return step->args.node_alarm.named <= members(step) ? REASON_NONE : REASON_FIELDS;
     enum key_secret secret = secret_of(step, &attempt);
     return decide_keygen(step, secret, attempt);
 }
@@ -276,7 +274,6 @@ static void change_activate(struct step *step, uint8_t secret)
 void change_nodes(struct step *step)
 {
     uint32_t attempt;
-    if (step->op->action == ACTION_NODE_ALARM) return; /* the leaf is what it is for */
     uint8_t secret = (uint8_t)secret_of(step, &attempt);
     switch (step->op->action) {
     case ACTION_KEY_COMMIT: change_commit(step); break;

@@ -67,6 +67,7 @@ void step_begin(struct step *step, struct ledger *ledger, struct table_txn *txn,
     step->opened_left_out = 0;
     step->keygen_changed = false;
     step->policy_changed = false;
+    step->alarms_changed = false;
 }
 
 static enum err authenticate_user(struct step *step)
@@ -213,7 +214,8 @@ static enum presence attachment_presence(enum action action)
     case ACTION_USER_DISABLE:
     case ACTION_USER_SEARCH:
     case ACTION_EVENT_ADD:
-    case ACTION_NODE_ALARM: return OPTIONAL;
+    case ACTION_NODE_ALARM:
+    case ACTION_ALARM_CLEAR: return OPTIONAL;
     case ACTION_GENESIS:
     case ACTION_USER_KEY:
     case ACTION_ROLE_ASSIGN:
@@ -232,7 +234,8 @@ static enum presence attachment_presence(enum action action)
     case ACTION_KEY_CONFIRM:
     case ACTION_KEY_ANSWER:
     case ACTION_KEY_CLOSE:
-    case ACTION_KEY_ACTIVATE: break;
+    case ACTION_KEY_ACTIVATE:
+    case ACTION_ALARM_TELL: break;
     }
     return ABSENT;
 }
@@ -271,8 +274,10 @@ static enum reason decide_action(struct step *step)
     case ACTION_KEY_CONFIRM:
     case ACTION_KEY_ANSWER:
     case ACTION_KEY_CLOSE:
-    case ACTION_KEY_ACTIVATE:
-    case ACTION_NODE_ALARM: return decide_nodes(step);
+    case ACTION_KEY_ACTIVATE: return decide_nodes(step);
+    case ACTION_NODE_ALARM:
+    case ACTION_ALARM_TELL:
+    case ACTION_ALARM_CLEAR: return decide_alarms(step);
     case ACTION_GENESIS: break;
     }
     return REASON_FIELDS;
@@ -384,7 +389,9 @@ void step_change(struct step *step)
 {
     if (step->reason != REASON_NONE) return;
     uint32_t action = step->op->action;
-    if (step->op->actor.kind == ACTOR_NODE)
+    if (action == ACTION_NODE_ALARM || action == ACTION_ALARM_TELL || action == ACTION_ALARM_CLEAR)
+        change_alarms(step);
+    else if (step->op->actor.kind == ACTOR_NODE)
         change_nodes(step);
     else if (action >= ACTION_USER_CREATE && action <= ACTION_TEAM_LIST)
         change_people(step);

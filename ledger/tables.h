@@ -38,6 +38,10 @@
  * epoch           secret(1) epoch(8) -> [n, b, k, attempt, activation index, Y, [Y_i ...]]
  * keygen          secret(1) -> struct keygen (ledger/keygen.h)
  * dealing         secret(1) dealer(1) -> [attempt, commitments, digests of sub-shares] of the latest attempt
+ * alarm           index(8) -> [kind, named, raiser, first, last, since_ms, status, closed, claimed_by, claimed_ms,
+ *                 told, told_ms], of each alarm ever raised (ledger/alarm.h)
+ * alarm_open      index(8) -> raiser(1), of those that are open
+ * alarm_last      kind(1) named(1) first(8) -> index(8) of the latest such alarm
  * state           "state" -> [rules, size, last hash, time_ms, usable roots, users, records, denied]
  *
  * content_info    index -> [context, capsule, SHA-256(ciphertext), size of the ciphertext], from the attachment
@@ -68,6 +72,9 @@
     X(TABLE_DEALING, 17, "dealing", true)                                                          \
     X(TABLE_KEY, 19, "key", true)                                                                  \
     X(TABLE_META, 18, "state", true)                                                               \
+    X(TABLE_ALARM, 20, "alarm", true)                                                              \
+    X(TABLE_ALARM_OPEN, 21, "alarm_open", true)                                                    \
+    X(TABLE_ALARM_LAST, 22, "alarm_last", true)                                                    \
     X(TABLE_CONTENT_INFO, 32, "content_info", false)                                               \
     X(TABLE_APPLIED, 33, "applied", false)                                                         \
     X(TABLE_CHECKPOINT, 34, "checkpoint", false)                                                   \

@@ -109,6 +109,7 @@ static bool sample_queries(struct arguments *a, bool full)
     case ACTION_LEDGER_EXPORT: a->ledger_export = (struct args_ledger_export){full ? 5 : 0, full ? 6 : 0}; return true;
     case ACTION_POLICY_SET: a->policy_set = (struct args_policy_set){bytes_text("[role root]\n")}; return true;
     case ACTION_POLICY_SHOW: return true;
+    case ACTION_ALARM_CLEAR: a->alarm_clear = (struct args_alarm_clear){full ? UINT64_MAX : 0}; return true;
     }
     return false;
 }
@@ -133,7 +134,15 @@ static bool sample_nodes(struct arguments *a, bool full)
         a->key_activate = (struct args_key_activate){.secret = secret, .attempt = 1, .qualified = 6, .n = many};
         return true;
     case ACTION_NODE_ALARM:
-        a->node_alarm = (struct args_node_alarm){full ? 255 : 1, full ? LIMIT_NODES : 0, UINT64_MAX, sample_digest(3)};
+        a->node_alarm = (struct args_node_alarm){.kind = full ? ALARM_ROLLED_BACK : ALARM_MODIFIED,
+                                                 .named = many,
+                                                 .first = full ? UINT64_MAX : 0,
+                                                 .last = UINT64_MAX,
+                                                 .status = full ? ALARM_REPAIRED : ALARM_OPEN};
+        if (full) a->node_alarm.evidence = sample_digest(3);
+        return true;
+    case ACTION_ALARM_TELL:
+        a->alarm_tell = (struct args_alarm_tell){full ? UINT64_MAX : 0, full ? ALARM_TOLD : ALARM_CLAIM};
         return true;
     }
     return false;

@@ -32,10 +32,14 @@ static void test_numbers_are_stable(void **state)
     assert_int_equal(ACTION_EVENT_ADD, 30);
     assert_int_equal(ACTION_LOG_QUERY, 40);
     assert_int_equal(ACTION_KEY_COMMIT, 60);
+    assert_int_equal(ACTION_ALARM_CLEAR, 52);
     assert_int_equal(ACTION_NODE_ALARM, 70);
+    assert_int_equal(ACTION_ALARM_TELL, 71);
     assert_int_equal(REASON_NO_PERMISSION, 1);
     assert_int_equal(REASON_CONFLICT, 18);
     assert_int_equal(REASON_NOT_A_MEMBER, 40);
+    assert_int_equal(REASON_ALREADY_RAISED, 46);
+    assert_int_equal(REASON_ALREADY_TOLD, 54);
     assert_int_equal(DECISION_APPROVED, 1);
     assert_int_equal(DECISION_DENIED, 2);
     assert_int_equal(PURPOSE_TREATMENT, 1);

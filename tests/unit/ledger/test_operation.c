@@ -300,6 +300,14 @@ static void test_bad_queries_and_nodes(void **state)
     REFUSED(ACTION_KEY_ACTIVATE, true, a.key_activate.qualified = 3);
     REFUSED(ACTION_KEY_ACTIVATE, true, a.key_activate.n = 0);
     REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.named = LIMIT_NODES + 1);
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.named = 0);
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.kind = (enum alarm_kind)0);
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.kind = (enum alarm_kind)(ALARM_ROLLED_BACK + 1));
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.last = a.node_alarm.first - 1);
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.status = (enum alarm_status)0);
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.status = ALARM_CLEARED);
+    REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.step = (enum alarm_step)0);
+    REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.step = (enum alarm_step)3);
 }
 
 /* An absent value has one form only: 16 or 32 zero bytes are not it. */

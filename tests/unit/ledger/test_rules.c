@@ -170,6 +170,7 @@ static const struct {
     {ACTION_LEDGER_EXPORT, "pppppp++"},
     {ACTION_POLICY_SHOW, "++++++++"},
     {ACTION_POLICY_SET, "+ppppppp"},
+    {ACTION_ALARM_CLEAR, "++pppppp"},
 };
 
 /* --- the world --- */
@@ -397,6 +398,17 @@ static void test_people(void **state)
     close_world(&w);
 }
 
+/* One more that is open; its leaf. */
+static uint64_t add_alarm(struct world *w)
+{
+    struct kit_actor node = kit_node(&w->kit, 1 + w->records % 4);
+    struct arguments a = {.action = ACTION_NODE_ALARM};
+    uint64_t first = ++w->records;
+    a.node_alarm = (struct args_node_alarm){ALARM_MODIFIED, 2, first, first, ALARM_OPEN, {{0}}};
+    must(w, &node, &a, NONE);
+    return ledger_size(w->kit.ledger) - 1;
+}
+
 static void test_plain(void **state)
 {
     (void)state;
@@ -406,6 +418,7 @@ static void test_plain(void **state)
         for (enum who who = 0; who < WHOS; who++) {
             struct arguments a = {.action = plain_rows[i].action};
             if (a.action == ACTION_POLICY_SET) a.policy_set.policy = kit_default_policy();
+            if (a.action == ACTION_ALARM_CLEAR) a.alarm_clear.index = add_alarm(&w);
             check(&w, who, &a, NONE, plain_rows[i].expected[who], NULL, "");
         }
     close_world(&w);
