@@ -29,6 +29,11 @@
  * NOTE_PUSH     [note]                 a witnessed note, for a node that missed cosignatures
  * BLOCK_ASK    [raft index]           -> BLOCK [raft index, term, kind, entry (bin)]   repair of a damaged log entry;
  *                                     term 0: not here any more
+ * HEADS_ASK    [first raft index, count] -> HEADS [[index, term, signer, hash(32), signature(64)] ...]   what stands where
+ *              in the sender's log, of those asked for that it remembers; signer 0: an entry that no leader signs
+ * EVIDENCE     [evidence (bin), cosigned raft index, cosigned size, ask]   unasked: a proof against a member
+ *              (ledger/evidence.h), and how far the sender has cosigned since it holds it; ask: say the same
+ * TOLD         [[member, TELL (bin)] ...]   what members told the sender after one block, for one that says otherwise
  */
 #ifndef CONSENSUS_PEER_MESSAGES_H
 #define CONSENSUS_PEER_MESSAGES_H
@@ -55,6 +60,10 @@ enum peer_message {
     PEER_BLOCK = 82,
     PEER_FAILED = 83, /* [code, text] in answer to an ASK */
     PEER_PAST = 84,   /* see consensus/driver_past.c */
+    PEER_HEADS_ASK = 85,
+    PEER_HEADS = 86,
+    PEER_EVIDENCE = 87,
+    PEER_TOLD = 88,
 };
 
 #endif

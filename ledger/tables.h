@@ -49,6 +49,7 @@
  * checkpoint      size(8) -> a witnessed note
  * peer_mark       member(1) -> the highest state that this peer has signed
  * dkg_secret      secret(1) ... -> polynomials and sub-shares of the key generation's agent
+ * evidence        id(32) -> two signed statements that contradict each other (ledger/evidence.h)
  * missing         index -> empty: a replayed leaf names an attachment that is not here yet
  * blob            name -> whatever a part of the node keeps for itself
  */
@@ -81,7 +82,8 @@
     X(TABLE_PEER_MARK, 35, "peer_mark", false)                                                     \
     X(TABLE_DKG_SECRET, 36, "dkg_secret", false)                                                   \
     X(TABLE_BLOB, 37, "blob", false)                                                               \
-    X(TABLE_MISSING, 38, "missing", false)
+    X(TABLE_MISSING, 38, "missing", false)                                                         \
+    X(TABLE_EVIDENCE, 39, "evidence", false)
 
 enum table_number {
 #define X(name, number, text, replicated) name = number,

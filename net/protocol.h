@@ -31,6 +31,8 @@
  *              the activation leaf of the collective key, proved under the checkpoint kept for it
  * LEAVES       [from, max]                 -> LEAVES_OK [from, [leaf (bin) ...], ledger size]   after an approved ledger.export on this connection
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
+ * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
+ *              keeps; after an approved ledger.export on this connection
  * FOLLOW       [leaf_index of the approved log.query with follow]  -> ROWS [[row ...]] now and again until the connection closes
  */
 #ifndef NET_PROTOCOL_H
@@ -71,6 +73,8 @@ enum message_type {
     MESSAGE_CONSISTENT = 23,
     MESSAGE_FOLLOW = 24,
     MESSAGE_ROWS = 25,
+    MESSAGE_EVIDENCE = 26,
+    MESSAGE_EVIDENCE_OK = 27,
     /* 64..127: between nodes (consilium-peer/1), see consensus/peer_messages.h */
 };
 
