@@ -112,3 +112,14 @@ enum err proof_consistency(struct tree_proof *out, struct table_txn *txn, uint64
     buffer_free(&source.row);
     return err;
 }
+
+enum err proof_tile(struct digest hashes[static TILE_WIDTH], struct table_txn *txn, const struct tile *tile)
+{
+    struct source source = {.txn = txn};
+    uint64_t present;
+    enum err err = proof_size(&present, txn);
+    if (err == OK && tile_width_at(present, tile->level, tile->index) < tile->width) err = ERR_NOT_FOUND;
+    if (err == OK) err = tile_from_rows(hashes, tile, fetch, &source);
+    buffer_free(&source.row);
+    return err;
+}

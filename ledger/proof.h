@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/table.h"
+#include "ledger/tile.h"
 #include "ledger/tree.h"
 
 /* The number of leaves in this transaction. */
@@ -37,5 +38,7 @@ enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cach
 /* That the first `old_size` leaves of the tree of `new_size` are the old tree.
  * ERR_INVALID unless 0 < old_size <= new_size <= present. Equal sizes: no hashes. */
 enum err proof_consistency(struct tree_proof *out, struct table_txn *txn, uint64_t old_size, uint64_t new_size);
+/* A tile's hashes. ERR_NOT_FOUND: this transaction's tree has no such tile, or fewer hashes in it. */
+enum err proof_tile(struct digest hashes[static TILE_WIDTH], struct table_txn *txn, const struct tile *tile);
 
 #endif
