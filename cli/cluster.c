@@ -105,6 +105,38 @@ static uint32_t member_after(const struct cluster *c, uint32_t member)
     return member % c->genesis.member_count + 1;
 }
 
+/* --- time --- */
+
+static uint64_t after_ms(uint32_t ms) { return clock_monotonic_ns() + (uint64_t)ms * 1000000; }
+
+uint64_t cluster_deadline(struct cluster *c)
+{
+    if (!c->one_deadline) return after_ms(c->timeout_ms);
+    if (c->end_ns == 0) c->end_ns = after_ms(c->timeout_ms);
+    return c->end_ns;
+}
+
+void cluster_renew(struct cluster *c) { c->end_ns = 0; }
+
+uint32_t cluster_left_ms(uint64_t deadline_ns)
+{
+    uint64_t now = clock_monotonic_ns();
+    return now < deadline_ns ? (uint32_t)((deadline_ns - now + 999999) / 1000000) : 0;
+}
+
+uint32_t cluster_answer_ms(const struct cluster *c)
+{
+    if (c->give_up_ns == 0) return c->timeout_ms;
+    uint32_t left = cluster_left_ms(c->give_up_ns);
+    return left ? left : 1;
+}
+
+uint32_t cluster_patience_ms(const struct cluster *c, uint64_t deadline_ns)
+{
+    uint32_t left = cluster_left_ms(deadline_ns);
+    return c->via ? left : left / 10 * 6 + left % 10;
+}
+
 /* --- connecting --- */
 
 static enum err check_welcome(struct cluster *c, const struct message_welcome *w, struct failure *failure)
@@ -143,10 +175,8 @@ static void warn_clock(struct cluster *c, uint64_t now_ms)
 static uint32_t connect_ms(const struct cluster *c)
 {
     uint32_t ms = c->via ? c->timeout_ms : c->timeout_ms / 3 < CONNECT_MS ? c->timeout_ms / 3 : CONNECT_MS;
-    if (c->give_up_ns == 0) return ms;
-    uint64_t now = clock_monotonic_ns();
-    uint64_t left = now < c->give_up_ns ? (c->give_up_ns - now) / 1000000 + 1 : 1;
-    return left < ms ? (uint32_t)left : ms;
+    uint32_t left = cluster_answer_ms(c);
+    return left < ms ? left : ms;
 }
 
 static enum err greet(struct cluster *c, struct failure *failure)
@@ -234,7 +264,7 @@ enum err cluster_send(struct cluster *c, uint64_t *id, enum message_type type, s
 {
     CHECK(c->client != NULL);
     *id = ++c->next_id;
-    enum err e = client_send(c->client, type, *id, body, c->timeout_ms, failure);
+    enum err e = client_send(c->client, type, *id, body, cluster_answer_ms(c), failure);
     if (e != OK) cluster_drop(c);
     return e;
 }
@@ -254,12 +284,10 @@ enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint
                          uint64_t *retry_after_ms, struct failure *failure)
 {
     if (!c->client) return fail(failure, ERR_CLOSED, "not connected");
-    uint64_t end = clock_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+    uint64_t end = after_ms(timeout_ms);
     for (;;) {
-        uint64_t now = clock_monotonic_ns();
-        uint32_t left = now < end ? (uint32_t)((end - now + 999999) / 1000000) : 0;
         struct failure why = {0};
-        enum err e = client_receive(c->client, out, left, &why);
+        enum err e = client_receive(c->client, out, cluster_left_ms(end), &why);
         if (e == ERR_TIMEOUT)
             return fail(failure, e, "%s did not answer within %u ms", cluster_member_name(c, c->member), timeout_ms);
         if (e != OK) {
@@ -279,22 +307,36 @@ static bool is_this_nodes_trouble(enum err e)
            e == ERR_TOO_MANY_CONNECTIONS || e == ERR_FULL || e == ERR_IO || e == ERR_CORRUPT || e == ERR_TIMEOUT;
 }
 
+/* Whichever node answers the connecting. *again: another one may do better. */
+static enum err ask_one(struct cluster *c, struct frame *out, bool *again, enum message_type type, struct bytes body,
+                        enum message_type expected, struct failure *failure)
+{
+    uint64_t id;
+    *again = false;
+    enum err e = cluster_connect(c, failure);
+    if (e != OK) return e; /* every node was tried */
+    e = cluster_send(c, &id, type, body, failure);
+    if (e == OK) e = cluster_receive(c, out, id, cluster_patience_ms(c, c->give_up_ns), NULL, failure);
+    if (e == OK && out->type != expected)
+        return fail(failure, ERR_UNEXPECTED, "%s sent a message of type %u instead of %u",
+                    cluster_member_name(c, c->member), out->type, expected);
+    *again = e != OK && (!c->client || is_this_nodes_trouble(e));
+    return e;
+}
+
 enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type type, struct bytes body,
                      enum message_type expected, struct failure *failure)
 {
     enum err e = ERR_UNREACHABLE;
     uint32_t nodes = c->via ? 1 : c->genesis.member_count;
-    for (uint32_t tried = 0; tried < nodes; tried++) {
-        uint64_t id;
-        e = cluster_connect(c, failure);
-        if (e != OK) return e;
-        e = cluster_send(c, &id, type, body, failure);
-        if (e == OK) e = cluster_receive(c, out, id, c->timeout_ms, NULL, failure);
-        if (e == OK && out->type != expected)
-            return fail(failure, ERR_UNEXPECTED, "%s sent a message of type %u instead of %u",
-                        cluster_member_name(c, c->member), out->type, expected);
-        if (e == OK || (c->client && !is_this_nodes_trouble(e))) return e;
-        cluster_drop(c);
+    uint64_t before = c->give_up_ns, end = cluster_deadline(c);
+    bool again = true;
+    c->give_up_ns = before && before < end ? before : end;
+    for (uint32_t tried = 0; again && tried < nodes; tried++) {
+        e = ask_one(c, out, &again, type, body, expected, failure);
+        if (again) cluster_drop(c);
+        again = again && cluster_left_ms(c->give_up_ns) > 0;
     }
+    c->give_up_ns = before;
     return e;
 }

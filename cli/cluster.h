@@ -17,8 +17,10 @@ struct cluster {
     struct buffer text; /* the genesis file; `genesis` points into it */
     struct genesis genesis;
     struct output *output; /* for progress and warnings; may be NULL */
-    uint32_t timeout_ms;   /* of one answer */
-    uint64_t give_up_ns;   /* monotonic: connecting and greeting wait no longer; 0: no such bound */
+    uint32_t timeout_ms;   /* of a command, or of each of its requests: see one_deadline */
+    bool one_deadline;     /* all that a command asks shares its time-out; import, verify and log --follow run longer */
+    uint64_t end_ns;       /* monotonic: when that time-out ends; 0: nothing was asked so far */
+    uint64_t give_up_ns;   /* monotonic: connecting, greeting and sending wait no longer; 0: no such bound */
 
     struct tls_context *tls;
     struct client *client; /* NULL: not connected */
@@ -36,6 +38,18 @@ struct cluster {
 enum err cluster_open(struct cluster *c, const char *genesis_file, const char *via, uint32_t timeout_ms,
                       struct output *output, struct failure *failure);
 void cluster_close(struct cluster *c);
+
+/* When to give up what is asked now, monotonic: with one_deadline the same for all since the first
+ * time, else the time-out from now on. */
+uint64_t cluster_deadline(struct cluster *c);
+/* The time-out begins anew: a person was asked, or a part of what a command does is done. */
+void cluster_renew(struct cluster *c);
+/* Milliseconds until `deadline_ns`; 0: it has passed. */
+uint32_t cluster_left_ms(uint64_t deadline_ns);
+/* Of one answer: what is left until give_up_ns, at least 1, or the time-out. */
+uint32_t cluster_answer_ms(const struct cluster *c);
+/* How long one node may be waited for, so that time is left for another: the rest with --via. */
+uint32_t cluster_patience_ms(const struct cluster *c, uint64_t deadline_ns);
 
 /* Connects unless connected: each member once, beginning with the one that
  * answered last time, or behind the one that was dropped.
@@ -56,7 +70,7 @@ enum err cluster_send(struct cluster *c, uint64_t *id, enum message_type type, s
 enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint32_t timeout_ms,
                          uint64_t *retry_after_ms, struct failure *failure);
 /* Both, for an answer of one type: ERR_UNEXPECTED for another. Connects first.
- * Tries other nodes when this one is down. */
+ * Tries other nodes when this one is down or silent, all within cluster_deadline. */
 enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type type, struct bytes body,
                      enum message_type expected, struct failure *failure);
 

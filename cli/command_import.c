@@ -316,6 +316,7 @@ static enum err prepare(struct importing *im)
     enum err e = tool_purpose(t, &im->purpose, PURPOSE_TREATMENT);
     im->replace = option_given(t->line, "replace");
     if (e == OK) e = tool_cluster(t);
+    t->cluster.one_deadline = false; /* as long as there are files; each request has the time-out */
     if (e == OK) e = tool_signer(t);
     if (e == OK) e = find_hospital(im);
     if (e == OK) e = tool_collective(t);

@@ -245,6 +245,7 @@ static void show_life(struct tool *t)
 static enum err follow(struct tool *t, const struct submission *s)
 {
     uint64_t id, shown = 0;
+    t->cluster.one_deadline = false; /* until it is interrupted; each request has the time-out */
     enum err e = open_stream(t, s, &id);
     while (e == OK || e == ERR_TIMEOUT) {
         struct frame frame;

@@ -289,6 +289,7 @@ static enum err prepare(struct verifying *vf)
     enum err e = tool_purpose(t, &vf->pass.purpose, PURPOSE_AUDIT);
     if (e == OK) e = tool_cluster(t);
     if (e == OK && vf->all) t->cluster.via = 0;
+    t->cluster.one_deadline = false; /* as long as the ledger is; each request has the time-out */
     if (e == OK) e = tool_signer(t);
     vf->pass.tool = t;
     if (e == OK) e = export_pass_make(&vf->pass, &t->failure);

@@ -66,7 +66,7 @@ struct opening {
     const struct reader *reader;
     const struct submission *read;
     member_set avoid; /* not asked for shares any more: known liars */
-    uint64_t end_ns;  /* of patience with too few shares; moves on with each item */
+    uint64_t end_ns;  /* nothing is waited for any longer; moves on with each item */
     enum err (*take)(void *data, uint32_t position, struct opened_content *item);
     void *data;
 };
@@ -91,7 +91,7 @@ static enum err ask(struct opening *o, struct buffer *out, enum message_type typ
     uint64_t id;
     struct frame frame;
     enum err e = cluster_send(o->cluster, &id, type, question, failure);
-    if (e == OK) e = cluster_receive(o->cluster, &frame, id, o->cluster->timeout_ms, NULL, failure);
+    if (e == OK) e = cluster_receive(o->cluster, &frame, id, cluster_patience_ms(o->cluster, o->end_ns), NULL, failure);
     if (e != OK) return e;
     if (frame.type != expected)
         return fail(failure, ERR_UNEXPECTED, "%s answered with a message of type %u", serving_node(o), frame.type);
@@ -191,7 +191,7 @@ static enum err blame(const struct opening *o, member_set suspects, struct failu
 
 static bool wait_for_more(struct opening *o)
 {
-    if (clock_monotonic_ns() >= o->end_ns) return false;
+    if (cluster_left_ms(o->end_ns) <= o->cluster->timeout_ms / 5) return false; /* an answer takes time, too */
     nanosleep(&(struct timespec){0, PAUSE_MS * 1000000l}, NULL);
     return true;
 }
@@ -208,11 +208,12 @@ static enum err too_few(const struct opening *o, uint32_t got, member_set suspec
 static enum err open_with_proofs(struct opening *o, uint32_t absolute, const struct item *item, member_set suspects,
                                  member_set silent, struct failure *failure)
 {
-    uint32_t k = o->cluster->genesis.quorum;
-    for (;;) {
+    uint32_t k = o->cluster->genesis.quorum, got = 0;
+    for (unsigned round = 0;; round++) {
         struct share_set set;
         member_set fitting, other, proved, refuted;
         enum err e = fetch_shares(o, &set, absolute, 1, true, o->avoid | suspects | silent, failure);
+        if (e == ERR_TIMEOUT && round > 0) return too_few(o, got, suspects, failure);
         if (e != OK) return e;
         share_set_sort(&fitting, &other, &set, 0, &item->sealed.label, o->key->epoch);
         share_set_verify(&proved, &refuted, &set, 0, o->key, &item->sealed, fitting);
@@ -225,7 +226,7 @@ static enum err open_with_proofs(struct opening *o, uint32_t absolute, const str
                                            "its author's encryption is damaged", k) : e;
         }
         member_set unusable = set.unsigned_set;
-        uint32_t got = member_count(proved);
+        got = member_count(proved);
         share_set_free(&set);
         bool news = (bad & ~suspects) || (unusable & ~silent);
         suspects |= bad, silent |= unusable;
@@ -250,6 +251,29 @@ static enum err open_item(struct opening *o, const struct share_set *set, uint32
     return open_with_proofs(o, set->first + position, &item, other | set->wrong, set->unsigned_set, failure);
 }
 
+/* The next item has the whole time-out again: a chart takes as long as it is large. */
+static void next_item(struct opening *o)
+{
+    cluster_renew(o->cluster);
+    o->cluster->give_up_ns = o->end_ns = cluster_deadline(o->cluster);
+}
+
+/* Whether they fit is seen later; here only that enough came at all, or no more do in time. */
+static enum err fetch_enough(struct opening *o, struct share_set *set, uint32_t first, uint32_t count,
+                             struct failure *failure)
+{
+    enum err e = fetch_shares(o, set, first, count, false, o->avoid, failure);
+    while (e == OK && set->holder_count + member_count(set->wrong | set->unsigned_set) < o->cluster->genesis.quorum &&
+           wait_for_more(o)) {
+        struct share_set more;
+        e = fetch_shares(o, &more, first, count, false, o->avoid, failure);
+        if (e == ERR_TIMEOUT) return OK; /* what came before decides */
+        share_set_free(set);
+        *set = more;
+    }
+    return e;
+}
+
 /* As many items as one answer holds; *done is how many were opened. */
 static enum err open_run(struct opening *o, uint32_t first, uint32_t count, uint32_t *done, struct failure *failure)
 {
@@ -265,16 +289,12 @@ static enum err open_run(struct opening *o, uint32_t first, uint32_t count, uint
         e = fail(failure, ERR_BAD_PROOF, "%s sent other content than was asked for", serving_node(o));
         goto free_all;
     }
-    do {
-        share_set_free(&set);
-        e = fetch_shares(o, &set, first, contents.count, false, o->avoid, failure);
-        /* Whether they fit shows below; here only that enough came at all. */
-    } while (e == OK && set.holder_count + member_count(set.wrong | set.unsigned_set) < o->cluster->genesis.quorum &&
-             wait_for_more(o));
+    e = fetch_enough(o, &set, first, contents.count, failure);
     for (uint32_t i = 0; e == OK && i < contents.count; i++) {
         e = open_item(o, &set, i, &items[i], failure);
-        if (e == OK) ++*done;
-        o->end_ns = clock_monotonic_ns() + (uint64_t)o->cluster->timeout_ms * 1000000;
+        if (e != OK) break;
+        ++*done;
+        next_item(o);
     }
 free_all:
     share_set_free(&set);
@@ -305,19 +325,24 @@ enum err content_open(struct cluster *cluster, const struct collective *key, con
 {
     struct opening o = {.cluster = cluster, .key = key, .reader = reader, .read = read, .take = take, .data = data};
     uint32_t nodes = cluster->via ? 1 : cluster->genesis.member_count, tried = 1;
-    struct failure why = {0};
+    uint64_t before = cluster->give_up_ns;
+    enum err e = OK;
+    cluster->give_up_ns = o.end_ns = cluster_deadline(cluster);
     for (uint32_t at = first; at < first + count;) {
         uint32_t done = 0;
-        why = (struct failure){0};
-        o.end_ns = clock_monotonic_ns() + (uint64_t)cluster->timeout_ms * 1000000;
-        enum err e = cluster->client ? OK : next_node(&o, &why);
+        struct failure why = {0};
+        e = cluster->client ? OK : next_node(&o, &why);
         if (e == OK) e = open_run(&o, at, first + count - at, &done, &why);
         at += done;
         if (e == OK) continue;
         if (why.code == OK) fail(&why, e, "%s", err_text(e));
-        if (!other_node_may_help(e) || tried++ >= nodes) return fail(failure, why.code, "%s", why.text);
+        if (!other_node_may_help(e) || tried++ >= nodes || cluster_left_ms(o.end_ns) == 0) {
+            fail(failure, why.code, "%s", why.text);
+            break;
+        }
         if (cluster->output) output_message(cluster->output, "%s; asking another node", why.text);
         next_node(&o, &why);
     }
-    return OK;
+    cluster->give_up_ns = before;
+    return e;
 }

@@ -31,6 +31,7 @@ struct sending {
     struct submission *out;
     uint64_t end_ns;         /* of the attempts */
     uint64_t give_up_ns;     /* of all, with looking up */
+    uint32_t patience_ms;    /* at most for one node, so that time is left for another */
     bool sent;               /* a node may have it */
     bool claimed;            /* a node said that it is recorded */
     uint32_t lies;           /* receipts that did not verify */
@@ -81,17 +82,12 @@ static enum err build(struct sending *s, const struct draft *drafts, uint32_t co
 
 /* --- one attempt --- */
 
-static uint32_t left_ms(const struct sending *s)
-{
-    uint64_t now = clock_monotonic_ns();
-    return now < s->end_ns ? (uint32_t)((s->end_ns - now + 999999) / 1000000) : 0;
-}
+static uint32_t left_ms(const struct sending *s) { return cluster_left_ms(s->end_ns); }
 
-/* How long one node may keep us waiting, so that time is left for another. */
 static uint32_t patience_ms(const struct sending *s)
 {
-    uint32_t left = left_ms(s), most = s->cluster->timeout_ms / 10 * 6;
-    return s->cluster->via || left < most ? left : most;
+    uint32_t left = left_ms(s);
+    return s->cluster->via || left < s->patience_ms ? left : s->patience_ms;
 }
 
 static enum err send_request(struct cluster *cluster, uint64_t *id, struct bytes request, struct failure *failure)
@@ -357,9 +353,10 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
     CHECK(signer->secrets != NULL);
     struct sending *s = xcalloc(1, sizeof *s);
     *s = (struct sending){.cluster = cluster, .signer = signer, .out = out};
-    uint64_t timeout_ns = (uint64_t)cluster->timeout_ms * 1000000;
-    s->give_up_ns = clock_monotonic_ns() + timeout_ns;
-    s->end_ns = s->give_up_ns - timeout_ns / LOOKUP_PART;
+    s->give_up_ns = cluster_deadline(cluster);
+    uint32_t all_ms = cluster_left_ms(s->give_up_ns);
+    s->end_ns = s->give_up_ns - (uint64_t)all_ms * 1000000 / LOOKUP_PART;
+    s->patience_ms = all_ms / 10 * 6;
     cluster->give_up_ns = s->end_ns;
     s->applied = xcalloc(1, sizeof *s->applied);
     s->cosigned = xcalloc(1, sizeof *s->cosigned);
@@ -394,7 +391,7 @@ enum err submit_again(struct cluster *cluster, const struct submission *s, struc
     uint64_t id;
     struct frame frame;
     enum err e = send_request(cluster, &id, buffer_bytes(&s->request), failure);
-    if (e == OK) e = cluster_receive(cluster, &frame, id, cluster->timeout_ms, NULL, failure);
+    if (e == OK) e = cluster_receive(cluster, &frame, id, cluster_answer_ms(cluster), NULL, failure);
     return e == ERR_DUPLICATE ? OK : e;
 }
 
@@ -447,8 +444,7 @@ enum err submit_lookup(struct found *out, struct cluster *cluster, const struct 
     CHECK(!question.failed);
     *out = (struct found){.fate = FATE_UNKNOWN};
     uint32_t answers = 0, past = 0, members = cluster->genesis.member_count;
-    uint64_t before = cluster->give_up_ns, start = clock_monotonic_ns();
-    uint64_t end = before ? before : start + (uint64_t)cluster->timeout_ms * 1000000;
+    uint64_t before = cluster->give_up_ns, end = before ? before : cluster_deadline(cluster);
     for (uint32_t m = 1; m <= members && out->fate != FATE_RECORDED; m++) {
         struct message_found found;
         uint64_t now = clock_monotonic_ns(), left = now < end ? end - now : 0;

@@ -22,6 +22,7 @@ enum err tool_cluster(struct tool *t)
     enum err e = cluster_open(&t->cluster, s->values[SETTING_CLUSTER], s->values[SETTING_VIA], settings_timeout_ms(s),
                               &t->output, &t->failure);
     t->cluster_opened = e == OK;
+    t->cluster.one_deadline = true;
     return e;
 }
 
@@ -35,6 +36,7 @@ enum err tool_signer(struct tool *t)
                                              "'consilium key new -o FILE' makes one");
     enum err e = signer_open(&t->signer, s->values[SETTING_IDENTITY], s->values[SETTING_PASSPHRASE_FILE], &t->failure);
     t->signer_opened = e == OK;
+    cluster_renew(&t->cluster); /* unlocking may have waited for a person */
     return e;
 }
 
@@ -71,7 +73,9 @@ enum err tool_confirm(struct tool *t, const char *question)
 {
     if (option_given(t->line, "yes")) return OK;
     output_progress_end(&t->output);
-    return terminal_confirm(question, &t->failure);
+    enum err e = terminal_confirm(question, &t->failure);
+    cluster_renew(&t->cluster);
+    return e;
 }
 
 enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise)

@@ -18,7 +18,7 @@
 #define COLLECTS_MAX 1024 /* clients waiting for shares */
 #define VERIFIED_MAX 4096 /* capsules known to be good */
 #define ASK_AGAIN_MS 250  /* a node that has not answered by then is helped out by another */
-#define COLLECT_MS 8000
+#define COLLECT_MS 4000 /* a client waits longer for one node, and asks again while it has time */
 
 struct collect;
 

@@ -462,6 +462,7 @@ static void on_open(struct connection *connection, void *data)
 
 static void take_frame(struct fake_node *n, struct connection *connection, const struct frame *frame, bool known)
 {
+    if (n->fault == FAKE_MUTE && frame->type != MESSAGE_HELLO) return;
     switch (frame->type) {
     case MESSAGE_HELLO: answer_hello(n, connection, frame->id); return;
     case MESSAGE_SUBMIT: answer_submit(n, connection, frame->id, frame->body); return;

@@ -22,6 +22,7 @@ enum fake_fault {
     FAKE_FINE,
     /* of the node that serves */
     FAKE_SILENT,            /* takes a connection and says nothing */
+    FAKE_MUTE,              /* greets, and says nothing more */
     FAKE_OTHER_CLUSTER,     /* greets as a node of another one */
     FAKE_OTHER_NODE,        /* greets as another node */
     FAKE_OTHER_NUMBERS,     /* greets with another k */

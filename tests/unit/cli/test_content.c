@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/output.h"
 #include "crypto/random.h"
 #include "crypto/secret.h"
@@ -135,6 +136,30 @@ static void serve_by(uint32_t member)
     cluster.started = member;
 }
 
+/* What a read and its opening take together has one time-out, which each item that opens begins anew. */
+static void test_one_deadline(void **state)
+{
+    (void)state;
+    cluster.one_deadline = true;
+    cluster_renew(&cluster);
+    read_chart();
+    uint64_t end = cluster.end_ns;
+    assert_int_not_equal(end, 0);
+    assert_int_equal(open_all(), OK);
+    assert_true(cluster.end_ns > end);
+    assert_int_equal(cluster.give_up_ns, 0);
+    fake_cluster_fault(&fake, 0, FAKE_MUTE);
+    uint64_t took = UINT64_MAX;
+    /* A pause of this machine is none of the client's: then it is measured again. */
+    for (unsigned tries = 0; tries < 10 && took > UINT64_C(2000000) * cluster.timeout_ms; tries++) {
+        cluster_renew(&cluster);
+        uint64_t start = clock_monotonic_ns();
+        assert_int_equal(exit_code_of(open_all()), EXIT_NO_QUORUM);
+        took = clock_monotonic_ns() - start;
+    }
+    assert_true(took <= UINT64_C(2000000) * cluster.timeout_ms);
+}
+
 static void test_opens(void **state)
 {
     (void)state;
@@ -255,6 +280,7 @@ int main(void)
     standard_error = dup(2);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_one_deadline),
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
         TEST(test_serving_node_lies), TEST(test_taker_ends_it),   TEST(test_closing),
     };

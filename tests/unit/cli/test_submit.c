@@ -107,6 +107,64 @@ static void test_failing_nodes(void **state)
     }
 }
 
+/* --- one time-out for all that a command asks --- */
+
+static enum err ask_keys(void)
+{
+    struct buffer question = {0};
+    struct frame answer;
+    message_keys_encode(&question, &(struct message_keys){KEY_RECORDS});
+    enum err e = cluster_ask(&cluster, &answer, MESSAGE_KEYS, buffer_bytes(&question), MESSAGE_KEY, &failure);
+    buffer_free(&question);
+    return e;
+}
+
+/* Nodes that are silent share the time-out: they don't have it each. */
+static void test_silent_nodes_share_the_time(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_MUTE);
+    uint64_t took = UINT64_MAX;
+    /* A pause of this machine is none of the client's: then it is measured again. */
+    for (unsigned tries = 0; tries < 10 && took > UINT64_C(2000000) * cluster.timeout_ms; tries++) {
+        uint64_t start = clock_monotonic_ns();
+        assert_int_equal(exit_code_of(ask_keys()), EXIT_NO_QUORUM);
+        took = clock_monotonic_ns() - start;
+    }
+    assert_true(took <= UINT64_C(2000000) * cluster.timeout_ms);
+    /* Two of them leave time for the third. */
+    cluster.timeout_ms = 5000;
+    cluster_drop(&cluster);
+    cluster.started = 1;
+    fake_cluster_fault(&fake, 3, FAKE_FINE);
+    assert_int_equal(ask_keys(), OK);
+    assert_int_equal(cluster.member, 3);
+}
+
+static void test_one_deadline(void **state)
+{
+    (void)state;
+    assert_int_equal(submit_events(1), OK);
+    assert_int_equal(cluster.end_ns, 0); /* each request has its own */
+    cluster.one_deadline = true;
+    assert_int_equal(submit_events(1), OK);
+    uint64_t end = cluster.end_ns;
+    assert_int_not_equal(end, 0);
+    assert_int_equal(ask_keys(), OK);
+    assert_int_equal(cluster.end_ns, end);
+    /* Nothing is begun after it. */
+    cluster_drop(&cluster);
+    cluster.end_ns = clock_monotonic_ns() - 1;
+    fake_cluster_fault(&fake, 0, FAKE_MUTE);
+    assert_int_equal(exit_code_of(ask_keys()), EXIT_NO_QUORUM);
+    assert_int_equal(exit_code_of(submit_events(1)), EXIT_NO_QUORUM);
+    /* A person was asked: a new one. */
+    fake_cluster_fault(&fake, 0, FAKE_FINE);
+    cluster_renew(&cluster);
+    assert_int_equal(ask_keys(), OK);
+    assert_true(cluster.end_ns > end);
+}
+
 /* With no other node to go to, it says what is known. */
 static void test_what_became_of_it(void **state)
 {
@@ -336,6 +394,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_done),
         TEST(test_failing_nodes),
+        TEST(test_silent_nodes_share_the_time),
+        TEST(test_one_deadline),
         TEST(test_what_became_of_it),
         TEST(test_lookup),
         TEST(test_lies_are_refused),
