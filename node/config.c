@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/alert_send.h"
+
 struct setting {
     const char *name;
     enum setting_kind kind;
@@ -167,7 +169,7 @@ enum err config_check(const struct config *c, struct failure *failure)
                     c->log_level.text);
     if (strcmp(c->log_format.text, "text") != 0 && strcmp(c->log_format.text, "json") != 0)
         return fail(failure, ERR_INVALID, "log-format = \"%s\" must be text or json", c->log_format.text);
-    return OK;
+    return alert_settings_check(c, failure);
 }
 
 void config_print_help(void)

@@ -41,7 +41,23 @@ enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
     X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "MIB", "128", 32, 65536,                       \
       "keep about so much of the log for nodes that lag, MiB")                                     \
     X(workers, "workers", SETTING_NUMBER, "N", "0", 0, 128,                                        \
-      "worker threads; 0: one per processor")
+      "worker threads; 0: one per processor")                                                      \
+    X(alert_mail_server, "alert-mail-server", SETTING_TEXT, "URL", "", 0, 0,                       \
+      "send alarms by mail through smtps://HOST:PORT, or smtp://HOST:PORT with STARTTLS")          \
+    X(alert_mail_from, "alert-mail-from", SETTING_TEXT, "ADDRESS", "", 0, 0,                       \
+      "sender of these mails")                                                                     \
+    X(alert_mail_to, "alert-mail-to", SETTING_TEXT, "ADDRESS,...", "", 0, 0,                       \
+      "their receivers")                                                                           \
+    X(alert_mail_user, "alert-mail-user", SETTING_TEXT, "NAME", "", 0, 0,                          \
+      "login at the mail server")                                                                  \
+    X(alert_mail_password_file, "alert-mail-password-file", SETTING_TEXT, "FILE", "", 0, 0,        \
+      "its first line is the password")                                                            \
+    X(alert_webhook, "alert-webhook", SETTING_TEXT, "URL", "", 0, 0,                               \
+      "send alarms as JSON, by POST to this https:// address")                                     \
+    X(alert_webhook_token_file, "alert-webhook-token-file", SETTING_TEXT, "FILE", "", 0, 0,        \
+      "its first line is sent as the bearer token")                                                \
+    X(alert_ca_file, "alert-ca-file", SETTING_TEXT, "FILE", "", 0, 0,                              \
+      "certificate authorities (PEM) of these servers; the system's otherwise")
 
 #define SETTING_TEXT_SIZE 512
 

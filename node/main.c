@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "crypto/random.h"
 #include "ledger/policy.h"
+#include "node/alert.h"
 #include "node/dump.h"
 #include "node/node.h"
 
@@ -24,6 +25,7 @@ static int command_init(int argc, char **argv);
 static int command_run(int argc, char **argv);
 static int command_dump(int argc, char **argv);
 static int command_rebuild(int argc, char **argv);
+static int command_alert_test(int argc, char **argv);
 
 static const struct command {
     const char *name, *arguments, *what, *example;
@@ -44,6 +46,9 @@ static const struct command {
     {"rebuild", "--dir DIR [--storage-key-file FILE]",
      "sets the derived state of a stopped node aside; the next run derives it anew from log and peers",
      "consiliumd rebuild --dir /var/lib/consilium", command_rebuild, false},
+    {"alert-test", "--dir DIR --genesis FILE [--config FILE] [settings]",
+     "sends one test message each way that alarms would take, mail and webhook",
+     "consiliumd alert-test --dir /var/lib/consilium --genesis /etc/consilium/genesis", command_alert_test, true},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -298,6 +303,25 @@ static int command_rebuild(int argc, char **argv)
            "Start the node: it derives its state anew from its log and its peers, and checks every entry against\n"
            "what k nodes co-signed. Keep the folder as evidence, or remove it.\n", aside);
     return 0;
+}
+
+static int command_alert_test(int argc, char **argv)
+{
+    struct options o = {0};
+    struct failure failure = {0};
+    config_defaults(&o.config);
+    int code = configure(&o, argc, argv);
+    if (code) return code;
+    if (o.positional) return wrong_usage("unknown word", o.positional);
+    if (!o.dir || !o.genesis) return wrong_usage("alert-test needs --dir and --genesis", "");
+    struct node *node = xcalloc(1, sizeof *node);
+    enum err e = identity_open(&node->identity, o.dir, &o.config, true, &failure); /* beside a node that runs */
+    if (e == OK) e = load_genesis(node, o.genesis, &failure);
+    code = e == OK ? alert_test(&o.config, &node->genesis, node->self) : complain(&failure, 1);
+    identity_close(&node->identity);
+    buffer_free(&node->genesis_text);
+    free(node);
+    return code;
 }
 
 static bool is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }

@@ -23,6 +23,7 @@
 #include "storage/store.h"
 
 struct integrity;    /* node/integrity.h */
+struct alert;        /* node/alert.h */
 struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */
 struct session;      /* node/session.h */
@@ -49,6 +50,7 @@ struct node {
     struct release_desk *release;
     struct board *board;
     struct integrity *integrity;
+    struct alert *alert; /* tells people of alarms */
 
     struct session *sessions; /* of clients, a list */
     struct request_queue {

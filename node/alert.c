@@ -1,0 +1,237 @@
+#include "node/alert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "consensus/node_request.h"
+#include "ledger/arguments.h"
+#include "node/alert_send.h"
+#include "node/integrity.h"
+
+#define LOOK_MS 1000
+#define TURN_MS 3000            /* between two nodes' turns to claim */
+#define PAUSE_MS 5000           /* after the first failure of a claim; then twice as long each time */
+#define PAUSE_MOST_MS 3600000
+#define SEND_MARGIN_MS 40000    /* a claim that runs out sooner is not sent on: another may have it by then */
+
+enum alert_state { ALERT_IDLE, ALERT_CLAIMING, ALERT_SENDING, ALERT_TELLING };
+
+/* What this node tried for one alarm. */
+struct attempt {
+    uint64_t index;      /* leaf of the alarm; 0: free */
+    uint64_t seen_ms;    /* since when it is known here; clock_monotonic */
+    uint64_t next_ms;    /* no claim before */
+    unsigned failures;
+    unsigned sent;       /* ways that took it */
+};
+
+struct alert {
+    struct node *node;
+    uv_timer_t timer;
+    uv_async_t done;     /* the thread has ended */
+    uv_thread_t thread;
+    atomic_bool stop;
+    bool running;        /* a thread is to be joined */
+    enum alert_state state;
+    struct attempt attempts[INTEGRITY_FINDINGS];
+    struct attempt *current;
+    struct alert_message message;
+    /* the thread's result */
+    unsigned ways, sent;
+    enum err code;
+    struct failure failure;
+};
+
+static uint64_t now_ms(void) { return clock_monotonic_ns() / 1000000; }
+
+/* ---- attempts ---- */
+
+static struct attempt *find(struct alert *t, uint64_t index)
+{
+    for (size_t i = 0; i < INTEGRITY_FINDINGS; i++)
+        if (t->attempts[i].index == index) return &t->attempts[i];
+    return NULL;
+}
+
+/* NULL when there is no room: looked at again once others are closed. */
+static struct attempt *know(struct alert *t, const struct alarm *a)
+{
+    struct attempt *known = find(t, a->index);
+    if (known) return known;
+    known = find(t, 0);
+    if (!known) return NULL;
+    unsigned n = t->node->genesis.member_count, turn = (t->node->self + n - a->raiser) % n;
+    *known = (struct attempt){.index = a->index, .seen_ms = now_ms(), .next_ms = now_ms() + turn * TURN_MS};
+    return known;
+}
+
+static void forget_closed(struct alert *t, const struct integrity_view *view)
+{
+    for (size_t i = 0; i < INTEGRITY_FINDINGS; i++) {
+        bool open = false;
+        for (size_t j = 0; j < view->count && !open; j++) open = view->alarms[j].index == t->attempts[i].index;
+        if (!open && &t->attempts[i] != t->current) t->attempts[i] = (struct attempt){0};
+    }
+}
+
+static void finish(struct alert *t, bool failed)
+{
+    struct attempt *a = t->current;
+    if (a && failed) {
+        uint64_t pause = (uint64_t)PAUSE_MS << (a->failures < 10 ? a->failures : 10);
+        a->failures++;
+        a->next_ms = now_ms() + (pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS);
+    }
+    t->current = NULL;
+    t->state = ALERT_IDLE;
+}
+
+/* ---- the ledger ---- */
+
+static enum err submit(struct alert *t, enum alarm_step step, node_request_done done)
+{
+    struct node *node = t->node;
+    struct buffer args = {0};
+    const struct node_signer signer = {node->driver, &node->genesis, node->identity.secrets, node->self};
+    const struct args_alarm_tell tell = {.index = t->current->index, .step = step};
+    args_alarm_tell_encode(&args, &tell);
+    enum err e = args.failed ? ERR_NOMEM
+                             : node_request_submit(&signer, ACTION_ALARM_TELL, buffer_bytes(&args), (struct bytes){0}, t,
+                                                   done);
+    buffer_free(&args);
+    return e;
+}
+
+static void on_told(void *data, enum err code, uint64_t leaf, enum decision decision, enum reason reason)
+{
+    struct alert *t = data;
+    (void)leaf, (void)reason;
+    if (code != OK || decision != DECISION_APPROVED)
+        log_warning("alert", "people were told of the alarm in leaf %llu, but the ledger does not say so: another node may "
+                             "tell them again", (unsigned long long)t->message.alarm.index);
+    finish(t, false);
+}
+
+/* ---- sending ---- */
+
+static void run(void *data)
+{
+    struct alert *t = data;
+    t->code = alert_send(&t->sent, t->ways, t->node->config, &t->message, &t->stop, &t->failure);
+    uv_async_send(&t->done);
+}
+
+static bool start_thread(struct alert *t)
+{
+    t->ways = alert_ways(t->node->config) & ~t->current->sent;
+    t->failure = (struct failure){0};
+    t->running = uv_thread_create(&t->thread, run, t) == 0;
+    if (t->running) t->state = ALERT_SENDING;
+    return t->running;
+}
+
+static void on_done(uv_async_t *handle)
+{
+    struct alert *t = handle->data;
+    if (!t->running) return;
+    uv_thread_join(&t->thread);
+    t->running = false;
+    t->current->sent |= t->sent;
+    if (t->node->stopping) return;
+    if (t->code != OK) {
+        log_error("alert", "the alarm in leaf %llu could not be sent: %s: %s", (unsigned long long)t->current->index,
+                  err_text(t->code), t->failure.text);
+        finish(t, true);
+        return;
+    }
+    log_notice("alert", "people were told of the alarm in leaf %llu", (unsigned long long)t->current->index);
+    t->state = ALERT_TELLING;
+    if (submit(t, ALARM_TOLD, on_told) != OK) on_told(t, ERR_BUSY, 0, DECISION_DENIED, REASON_NONE);
+}
+
+/* ---- claims ---- */
+
+static void on_claimed(void *data, enum err code, uint64_t leaf, enum decision decision, enum reason reason)
+{
+    struct alert *t = data;
+    (void)leaf, (void)reason;
+    if (t->node->stopping || code != OK || decision != DECISION_APPROVED) {
+        finish(t, code != OK); /* denied: somebody else has it */
+        return;
+    }
+    if (!start_thread(t)) finish(t, true);
+}
+
+/* A claim of this node's that still holds: from before an attempt that failed, or a restart. */
+static bool goes_on(struct alert *t, const struct alarm *a, uint64_t wall)
+{
+    if (a->claimed_by != t->node->self || wall + SEND_MARGIN_MS > a->claimed_ms + ALARM_CLAIM_MS) return false;
+    return start_thread(t);
+}
+
+static bool begin(struct alert *t, const struct alarm *a)
+{
+    uint64_t wall = clock_wall_ms();
+    bool own_claim = a->claimed_by == t->node->self && wall < a->claimed_ms + ALARM_CLAIM_MS;
+    if (a->index == 0 || a->told != 0 || (!alarm_is_untold(a, wall) && !own_claim)) return false;
+    struct attempt *attempt = know(t, a);
+    if (!attempt || now_ms() < attempt->next_ms) return false;
+    t->current = attempt;
+    t->message = (struct alert_message){.genesis = &t->node->genesis, .sender = t->node->self, .alarm = *a};
+    if (own_claim) {
+        if (goes_on(t, a, wall)) return true;
+        t->current = NULL;
+        return false;
+    }
+    t->state = ALERT_CLAIMING;
+    if (submit(t, ALARM_CLAIM, on_claimed) == OK) return true;
+    finish(t, true);
+    return false;
+}
+
+static void look(struct alert *t)
+{
+    struct node *node = t->node;
+    struct integrity_view view;
+    if (t->state != ALERT_IDLE || node->stopping || !node->ready || alert_ways(node->config) == 0) return;
+    integrity_view(node, &view);
+    if (view.quarantined) return;
+    forget_closed(t, &view);
+    for (size_t i = 0; i < view.count; i++)
+        if (begin(t, &view.alarms[i])) return;
+}
+
+static void on_timer(uv_timer_t *timer) { look(timer->data); }
+
+/* ---- life ---- */
+
+enum err alert_new(struct alert **out, struct node *node)
+{
+    struct alert *t = xcalloc(1, sizeof *t);
+    t->node = node;
+    t->timer.data = t->done.data = t;
+    CHECK(uv_timer_init(&node->loop, &t->timer) == 0);
+    if (uv_async_init(&node->loop, &t->done, on_done) != 0) {
+        uv_close((uv_handle_t *)&t->timer, NULL);
+        free(t);
+        return ERR_NOMEM;
+    }
+    uv_timer_start(&t->timer, on_timer, LOOK_MS, LOOK_MS);
+    *out = t;
+    return OK;
+}
+
+void alert_stop(struct node *node)
+{
+    struct alert *t = node->alert;
+    if (!t) return;
+    atomic_store(&t->stop, true);
+    if (t->running) uv_thread_join(&t->thread);
+    t->running = false;
+    uv_close((uv_handle_t *)&t->timer, NULL);
+    uv_close((uv_handle_t *)&t->done, NULL);
+}
+
+void alert_free(struct alert *alert) { free(alert); }

@@ -1,0 +1,29 @@
+/* Telling people of alarms, once in the whole cluster.
+ *
+ * Happy path: an open alarm that nobody was told of appears -> after a delay that
+ * differs from node to node, this node claims it in the ledger (alarm.tell 1) ->
+ * approved: it alone sends, on a thread of its own, with pauses between attempts ->
+ * says so in the ledger (alarm.tell 2).
+ * Failures: a sender that dies, or can't reach its servers, leaves a claim that runs
+ * out after ALARM_CLAIM_MS; then another node claims (or this one, later and later). A sender
+ * that dies between sending and saying so makes one repetition, with the same key.
+ * A node without settings for it never claims.
+ *
+ * Loop thread.
+ */
+#ifndef NODE_ALERT_H
+#define NODE_ALERT_H
+
+#include "node/node.h"
+
+struct alert;
+
+enum err alert_new(struct alert **out, struct node *node);
+void alert_stop(struct node *node); /* waits for its thread, which ends soon */
+void alert_free(struct alert *alert);
+
+/* `consiliumd alert-test`: sends one now from the calling thread, and prints what became of it.
+ * `genesis` names cluster and node. Exit code 0, or 1 when a way failed or none is set up. */
+int alert_test(const struct config *config, const struct genesis *genesis, unsigned self);
+
+#endif

@@ -1,0 +1,55 @@
+/* Mail and webhook: one message to where the node's settings say, by libcurl.
+ *
+ * Mail: SMTP under TLS always (smtps, or STARTTLS required), with or without a
+ * login, RFC 5322. Webhook: HTTPS POST of one JSON object; redirects are not
+ * followed. The server's certificate is checked against the system's authorities,
+ * or those of alert-ca-file alone. Message-ID and Idempotency-Key are the same
+ * from whichever node sends, and whenever: so a receiver can tell a repetition.
+ *
+ * alert_send blocks, up to ALERT_MAIL_MS + ALERT_HOOK_MS: for a thread of its own.
+ * Only user of curl.
+ */
+#ifndef NODE_ALERT_SEND_H
+#define NODE_ALERT_SEND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "ledger/alarm.h"
+#include "ledger/genesis.h"
+#include "node/config.h"
+
+#define ALERT_CONNECT_MS 10000
+#define ALERT_MAIL_MS 30000
+#define ALERT_HOOK_MS 20000
+#define ALERT_RECEIVERS 16
+#define ALERT_SECRET 256 /* bytes of a password or token */
+
+enum alert_way { ALERT_MAIL = 1, ALERT_HOOK = 2 }; /* bits */
+
+/* What alarm, for whom. Owned by the caller until alert_send returns. */
+struct alert_message {
+    const struct genesis *genesis;
+    unsigned sender;    /* member index of this node */
+    struct alarm alarm; /* index 0: a test */
+};
+
+/* Which ways are set up: bits of enum alert_way; 0: none. */
+unsigned alert_ways(const struct config *config);
+/* Settings that can't work: ERR_INVALID with the setting's name. For config_check. */
+enum err alert_settings_check(const struct config *config, struct failure *failure);
+
+/* Sends by the `ways` given; *sent gets those that took it. OK: all did. Else the last error, in words,
+ * with the server's answer: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_TLS, ERR_UNAUTHORIZED, ERR_DENIED (refused), ERR_IO;
+ * ERR_CANCELED soon after `*stop` (may be NULL) turns true. */
+enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, const struct alert_message *message,
+                    const atomic_bool *stop, struct failure *failure);
+
+/* The texts, for alert_send and its tests. Appended. */
+void alert_mail_text(struct buffer *out, const struct config *config, const struct alert_message *message,
+                     uint64_t now_ms);
+void alert_json(struct buffer *out, const struct alert_message *message);
+/* "<cluster, 16 digits>-<kind>-<node>-<first>-<leaf>": what repetitions have in common. */
+void alert_key(char out[static 96], const struct alert_message *message);
+
+#endif

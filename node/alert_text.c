@@ -1,0 +1,140 @@
+/* What an alert says: the same facts as mail, as JSON, and as a key. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "node/alert_send.h"
+
+void alert_key(char out[static 96], const struct alert_message *m)
+{
+    char cluster[17];
+    hex_format(cluster, m->genesis->cluster.bytes, 8);
+    if (m->alarm.index == 0) {
+        snprintf(out, 96, "%s-test-%u-%llu", cluster, m->sender, (unsigned long long)m->alarm.since_ms);
+        return;
+    }
+    snprintf(out, 96, "%s-%u-%u-%llu-%llu", cluster, (unsigned)m->alarm.kind, m->alarm.named,
+             (unsigned long long)m->alarm.first, (unsigned long long)m->alarm.index);
+}
+
+static const char *name_of(const struct alert_message *m, unsigned member)
+{
+    const struct descriptor *d = genesis_member(m->genesis, member);
+    return d ? d->name : "?";
+}
+
+static const char *hospital_of(const struct alert_message *m, unsigned member)
+{
+    const struct descriptor *d = genesis_member(m->genesis, member);
+    return d ? d->hospital : "?";
+}
+
+/* RFC 3339, UTC. */
+static void format_time(char out[static 32], uint64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm) || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) strcpy(out, "?");
+}
+
+/* RFC 5322 section 3.3: names of days and months are English, whatever the locale. */
+static void format_date(char out[static 40], uint64_t ms)
+{
+    static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm = {.tm_mday = 1};
+    (void)gmtime_r(&seconds, &tm);
+    snprintf(out, 40, "%.3s, %02d %.3s %04d %02d:%02d:%02d +0000", days + 3 * tm.tm_wday, tm.tm_mday,
+             months + 3 * tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+static void append_range(struct buffer *out, const struct alarm *a)
+{
+    if (a->first == a->last)
+        buffer_printf(out, "index %llu", (unsigned long long)a->first);
+    else
+        buffer_printf(out, "indices %llu to %llu", (unsigned long long)a->first, (unsigned long long)a->last);
+}
+
+static void append_alarm(struct buffer *out, const struct alert_message *m)
+{
+    const struct alarm *a = &m->alarm;
+    char since[32];
+    format_time(since, a->since_ms);
+    buffer_printf(out, "Node:      %s of %s (member %u)\r\n", name_of(m, a->named), hospital_of(m, a->named), a->named);
+    buffer_printf(out, "What:      %s: %s\r\n", alarm_kind_text(a->kind), alarm_kind_meaning(a->kind));
+    buffer_append_text(out, "Where:     ");
+    append_range(out, a);
+    buffer_printf(out, "\r\nSince:     %s\r\n", since);
+    buffer_printf(out, "Raised by: %s, leaf %llu of the ledger\r\n", name_of(m, a->raiser), (unsigned long long)a->index);
+    buffer_append_text(out, "\r\nDo not rely on what this node serves until it is repaired.\r\n"
+                            "What to do next: \"consilium status\" and \"consilium verify --all\" from another node; "
+                            "the node's own log says what it found.\r\n"
+                            "Once it is repaired or replaced: \"consilium alarm clear\" with the leaf above.\r\n");
+}
+
+/* Names of nodes are ASCII without spaces (ledger/descriptor.h): nothing to encode, no line can begin in them. */
+static void append_subject(struct buffer *out, const struct alert_message *m)
+{
+    const struct alarm *a = &m->alarm;
+    if (a->index == 0) {
+        buffer_printf(out, "Consilium: test message of node %s", name_of(m, m->sender));
+        return;
+    }
+    buffer_printf(out, "Consilium ALARM: node %s: %s, ", name_of(m, a->named), alarm_kind_text(a->kind));
+    append_range(out, a);
+}
+
+void alert_mail_text(struct buffer *out, const struct config *config, const struct alert_message *m, uint64_t now_ms)
+{
+    char date[40], key[96];
+    format_date(date, now_ms);
+    alert_key(key, m);
+    buffer_printf(out, "Date: %s\r\nFrom: <%s>\r\nTo: ", date, config->alert_mail_from.text);
+    for (const char *c = config->alert_mail_to.text; *c; c++) /* checked: addresses and commas */
+        if (*c == ',')
+            buffer_append_text(out, ",\r\n ");
+        else if (*c != ' ')
+            buffer_append(out, c, 1);
+    buffer_printf(out, "\r\nMessage-ID: <%s@consilium.invalid>\r\nSubject: ", key);
+    append_subject(out, m);
+    buffer_append_text(out, "\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
+                            "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
+    buffer_printf(out, "Cluster:   %s\r\n", m->genesis->checkpoint_origin);
+    if (m->alarm.index != 0)
+        append_alarm(out, m);
+    else
+        buffer_printf(out, "\r\nThis is a test: node %s of %s can send its alarms here.\r\n", name_of(m, m->sender),
+                      hospital_of(m, m->sender));
+}
+
+static json_t *node_json(const struct alert_message *m, unsigned member)
+{
+    return json_pack("{s:I, s:s, s:s}", "member", (json_int_t)member, "name", name_of(m, member), "hospital",
+                     hospital_of(m, member));
+}
+
+void alert_json(struct buffer *out, const struct alert_message *m)
+{
+    const struct alarm *a = &m->alarm;
+    char cluster[65], key[96], since[32];
+    hex_format(cluster, m->genesis->cluster.bytes, 32);
+    alert_key(key, m);
+    format_time(since, a->since_ms);
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "event", a->index ? "alarm" : "test", "key", key, "cluster",
+                             cluster, "origin", m->genesis->checkpoint_origin, "sender", node_json(m, m->sender));
+    if (json && a->index)
+        json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "leaf", (json_int_t)a->index,
+                                               "kind", alarm_kind_text(a->kind), "meaning", alarm_kind_meaning(a->kind),
+                                               "node", node_json(m, a->named), "raised_by", node_json(m, a->raiser),
+                                               "first", (json_int_t)a->first, "last", (json_int_t)a->last, "since", since));
+    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    if (text)
+        buffer_append_text(out, text);
+    else
+        out->failed = true;
+    free(text);
+    json_decref(json);
+}

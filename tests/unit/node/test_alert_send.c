@@ -1,0 +1,329 @@
+/* Mail and webhook against real servers over TLS: what arrives, what is refused and how that reads,
+ * and that nothing goes out in the clear or to a server that can't prove its name. */
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "crypto/random.h"
+#include "node/alert_send.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/sink.h"
+#include "tests/lib/unit.h"
+
+static char dir[FOLDER_PATH], ca[FOLDER_PATH], secret[FOLDER_PATH];
+static struct genesis genesis;
+static struct buffer genesis_text, got;
+static struct config config;
+static struct alert_message message;
+static struct failure failure;
+static unsigned sent;
+
+static int set_up(void **state)
+{
+    (void)state;
+    folder_make(dir, 1);
+    folder_join(ca, dir, "ca.pem");
+    folder_join(secret, dir, "secret");
+    sample_genesis_parsed(&genesis, &genesis_text, 4, 1);
+    message = (struct alert_message){.genesis = &genesis, .sender = 1,
+                                     .alarm = {.index = 77, .kind = ALARM_DELETED, .named = 3, .raiser = 2, .first = 40,
+                                               .last = 41, .since_ms = 1700000000000}};
+    config_defaults(&config);
+    failure = (struct failure){0};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    folder_remove(dir);
+    buffer_free(&genesis_text);
+    buffer_free(&got);
+    return 0;
+}
+
+static void set_mail(const struct sink *s, const char *scheme)
+{
+    snprintf(config.alert_mail_server.text, SETTING_TEXT_SIZE, "%s://localhost:%u", scheme, sink_port(s));
+    strcpy(config.alert_mail_from.text, "node@example.org");
+    strcpy(config.alert_mail_to.text, "a@example.org, b@example.org");
+    strcpy(config.alert_ca_file.text, ca);
+    assert_int_equal(config_check(&config, &failure), OK);
+}
+
+static void set_hook(const struct sink *s)
+{
+    snprintf(config.alert_webhook.text, SETTING_TEXT_SIZE, "https://localhost:%u/alarms?team=7", sink_port(s));
+    strcpy(config.alert_ca_file.text, ca);
+    assert_int_equal(config_check(&config, &failure), OK);
+}
+
+static enum err send_it(void)
+{
+    return alert_send(&sent, alert_ways(&config), &config, &message, NULL, &failure);
+}
+
+static void expect_text(const char *text)
+{
+    if (!strstr((const char *)got.data, text)) fail_msg("\"%s\" is not in:\n%s", text, (const char *)got.data);
+}
+
+static void check_mail(struct sink *s, const char *scheme)
+{
+    set_mail(s, scheme);
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(sent, ALERT_MAIL);
+    assert_int_equal(sink_count(s, &got), 1);
+    expect_text("MAIL FROM:<node@example.org>");
+    expect_text("RCPT TO:<a@example.org>");
+    expect_text("RCPT TO:<b@example.org>");
+    expect_text("\nFrom: <node@example.org>\n");
+    expect_text("\nTo: a@example.org,\n b@example.org\n");
+    expect_text("\nSubject: Consilium ALARM: node node-3: deleted, indices 40 to 41\n");
+    expect_text("What:      deleted: stored data that the ledger proves is gone\n");
+    expect_text("Since:     2023-11-14T22:13:20Z\n");
+    expect_text("leaf 77");
+    sink_stop(s);
+}
+
+static void test_mail(void **state)
+{
+    (void)state;
+    check_mail(sink_start(SINK_SMTPS, ca), "smtps");
+}
+
+static void test_starttls(void **state)
+{
+    (void)state;
+    check_mail(sink_start(SINK_STARTTLS, ca), "smtp");
+}
+
+/* A server, or somebody in between, that takes STARTTLS away gets nothing. */
+static void test_never_in_the_clear(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_CLEAR, ca);
+    set_mail(s, "smtp");
+    assert_int_equal(send_it(), ERR_TLS);
+    assert_int_equal(sent, 0);
+    assert_int_equal(sink_count(s, NULL), 0);
+    sink_stop(s);
+}
+
+static void test_login(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_SMTPS, ca);
+    sink_login(s, "consilium", "correct horse");
+    set_mail(s, "smtps");
+    strcpy(config.alert_mail_user.text, "consilium");
+    strcpy(config.alert_mail_password_file.text, secret);
+    assert_int_equal(send_it(), ERR_NOT_FOUND); /* no such file */
+    folder_store(dir, "secret", bytes_text("wrong\n"));
+    assert_int_equal(send_it(), ERR_UNAUTHORIZED);
+    assert_null(strstr(failure.text, "wrong"));
+    assert_int_equal(sink_count(s, NULL), 0);
+    folder_store(dir, "secret", bytes_text("correct horse\r\nsecond line\n"));
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(sink_count(s, NULL), 1);
+    sink_stop(s);
+}
+
+static void test_mail_refused(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_SMTPS, ca);
+    set_mail(s, "smtps");
+    sink_refuse(s, 550);
+    assert_int_not_equal(send_it(), OK);
+    assert_int_equal(sent, 0);
+    assert_non_null(strstr(failure.text, "550"));
+    assert_int_equal(sink_count(s, NULL), 0);
+    sink_refuse(s, 0);
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(sink_count(s, NULL), 1);
+    sink_stop(s);
+}
+
+static const char *member(const json_t *json, const char *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(json_object_get(json, object), name));
+    return text ? text : "";
+}
+
+static void test_webhook(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_HTTPS, ca);
+    set_hook(s);
+    folder_store(dir, "secret", bytes_text("token-1"));
+    strcpy(config.alert_webhook_token_file.text, secret);
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(sent, ALERT_HOOK);
+    assert_int_equal(sink_count(s, &got), 1);
+    expect_text("POST /alarms?team=7 HTTP/1.1\n");
+    expect_text("\nContent-Type: application/json\n");
+    expect_text("\nAuthorization: Bearer token-1\n");
+    char key[96], header[128];
+    alert_key(key, &message);
+    snprintf(header, sizeof header, "\nIdempotency-Key: \"%s\"\n", key);
+    expect_text(header);
+    json_t *json = json_loads(strstr((const char *)got.data, "\n\n") + 2, 0, NULL);
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json, "event")), "alarm");
+    assert_string_equal(json_string_value(json_object_get(json, "kind")), "deleted");
+    assert_string_equal(json_string_value(json_object_get(json, "since")), "2023-11-14T22:13:20Z");
+    assert_string_equal(member(json, "node", "name"), "node-3");
+    assert_string_equal(member(json, "raised_by", "name"), "node-2");
+    assert_int_equal(json_integer_value(json_object_get(json, "first")), 40);
+    assert_int_equal(json_integer_value(json_object_get(json, "last")), 41);
+    assert_int_equal(json_integer_value(json_object_get(json, "leaf")), 77);
+    json_decref(json);
+    sink_stop(s);
+}
+
+static void test_webhook_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        enum err code;
+    } cases[] = {{500, ERR_DENIED}, {404, ERR_DENIED}, {401, ERR_UNAUTHORIZED}, {302, ERR_DENIED}};
+    struct sink *s = sink_start(SINK_HTTPS, ca);
+    set_hook(s);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sink_refuse(s, cases[i].status);
+        assert_int_equal(send_it(), cases[i].code);
+        assert_int_equal(sent, 0);
+    }
+    sink_stop(s);
+}
+
+/* The one that failed is told apart, so that only it is tried again. */
+static void test_one_of_two(void **state)
+{
+    (void)state;
+    char other[FOLDER_PATH];
+    folder_join(other, dir, "other.pem");
+    struct sink *mail = sink_start(SINK_SMTPS, other), *hook = sink_start(SINK_HTTPS, ca);
+    set_mail(mail, "smtps"); /* its certificate is not among the authorities */
+    set_hook(hook);
+    assert_int_equal(send_it(), ERR_TLS);
+    assert_int_equal(sent, ALERT_HOOK);
+    assert_int_equal(sink_count(mail, NULL), 0);
+    assert_int_equal(sink_count(hook, NULL), 1);
+    sink_stop(mail);
+    sink_stop(hook);
+}
+
+/* A certificate for another name is no certificate. */
+static void test_wrong_name(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_HTTPS, ca);
+    set_hook(s);
+    snprintf(config.alert_webhook.text, SETTING_TEXT_SIZE, "https://127.0.0.1:%u/", sink_port(s));
+    assert_int_equal(send_it(), ERR_TLS);
+    assert_int_equal(sink_count(s, NULL), 0);
+    sink_stop(s);
+}
+
+static void test_unreachable(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_HTTPS, ca);
+    set_hook(s);
+    sink_stop(s);
+    assert_int_equal(send_it(), ERR_UNREACHABLE);
+}
+
+static void *stop_later(void *data)
+{
+    usleep(50000);
+    atomic_store((atomic_bool *)data, true);
+    return NULL;
+}
+
+/* A server without a word holds nobody up: the node may stop at any moment. */
+static void test_stopped(void **state)
+{
+    (void)state;
+    atomic_bool stop = false;
+    pthread_t thread;
+    struct sink *s = sink_start(SINK_HTTPS, ca);
+    set_hook(s);
+    sink_hang(s);
+    assert_int_equal(pthread_create(&thread, NULL, stop_later, &stop), 0);
+    assert_int_equal(alert_send(&sent, ALERT_HOOK, &config, &message, &stop, &failure), ERR_CANCELED);
+    pthread_join(thread, NULL);
+    sink_stop(s);
+}
+
+static void test_settings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *server, *from, *to, *user, *password, *hook;
+        const char *says; /* NULL: fine */
+    } cases[] = {
+        {"", "", "", "", "", "", NULL},
+        {"smtps://h:465", "a@b", "c@d", "", "", "", NULL},
+        {"smtp://h", "a@b", "c@d, e@f,g@h", "u", "/p", "https://h/", NULL},
+        {"h:465", "a@b", "c@d", "", "", "", "alert-mail-server"},
+        {"http://h", "a@b", "c@d", "", "", "", "alert-mail-server"},
+        {"smtps://h", "", "c@d", "", "", "", "alert-mail-from"},
+        {"smtps://h", "a@b>\r\nX: y", "c@d", "", "", "", "alert-mail-from"},
+        {"smtps://h", "a@b", "", "", "", "", "alert-mail-to"},
+        {"smtps://h", "a@b", "c@d, nobody", "", "", "", "nobody"},
+        {"smtps://h", "a@b", "c@d>,<x@y", "", "", "", "alert-mail-to"},
+        {"smtps://h", "a@b", "c@d", "u", "", "", "alert-mail-password-file"},
+        {"smtps://h", "a@b", "c@d", "", "/p", "", "alert-mail-password-file"},
+        {"", "a@b", "", "", "", "", "alert-mail-server"},
+        {"", "", "", "", "", "http://h/", "alert-webhook"},
+        {"", "", "", "", "", "ftp://h/", "alert-webhook"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        config_defaults(&config);
+        strcpy(config.alert_mail_server.text, cases[i].server);
+        strcpy(config.alert_mail_from.text, cases[i].from);
+        strcpy(config.alert_mail_to.text, cases[i].to);
+        strcpy(config.alert_mail_user.text, cases[i].user);
+        strcpy(config.alert_mail_password_file.text, cases[i].password);
+        strcpy(config.alert_webhook.text, cases[i].hook);
+        failure.text[0] = 0;
+        assert_int_equal(config_check(&config, &failure), cases[i].says ? ERR_INVALID : OK);
+        if (cases[i].says && !strstr(failure.text, cases[i].says)) fail_msg("case %zu says: %s", i, failure.text);
+    }
+}
+
+/* The same alarm has one key, whoever sends it; others have others. */
+static void test_key(void **state)
+{
+    (void)state;
+    char a[96], b[96];
+    alert_key(a, &message);
+    message.sender = 4;
+    message.alarm.claimed_by = 4;
+    alert_key(b, &message);
+    assert_string_equal(a, b);
+    message.alarm.first++;
+    alert_key(b, &message);
+    assert_string_not_equal(a, b);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_mail),            TEST(test_starttls), TEST(test_never_in_the_clear), TEST(test_login),
+        TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
+        TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
+        TEST(test_key),
+    };
+    crypto_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
