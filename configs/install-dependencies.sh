@@ -46,6 +46,7 @@ for group in $missing; do
     echo "No package of \"$group\" is known to apt: check /etc/apt/sources.list" >&2
     exit 1
 done
+echo "Installing with apt-get:$packages" >&2
 # shellcheck disable=SC2086  # one word per package
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
     { echo "apt-get could not install:$packages (is there a network? \"apt-get install$packages\" says more)" >&2; exit 1; }
