@@ -56,9 +56,13 @@ static enum err read_content(struct tool *t, struct buffer *out, char kind[stati
         return fail(&t->failure, ERR_USAGE,
                     "what is the content? Name a file, '-' for standard input, or --set name=value");
     enum err e = file_read(out, file ? file : "-", LIMIT_RECORD, &t->failure);
+    cluster_renew(&t->cluster); /* who writes to our standard input takes their time */
     if (e == ERR_TOO_LARGE)
         e = fail(&t->failure, ERR_RECORD_TOO_LARGE, "the content is larger than a record holds (%u bytes)",
                  LIMIT_RECORD);
+    if (e == OK && out->size == 0 && !option_given(t->line, "empty"))
+        return fail(&t->failure, ERR_USAGE, "%s is empty; add --empty if the record is meant to be",
+                    file && strcmp(file, "-") != 0 ? file : "standard input");
     if (e == OK) detect_kind(kind, buffer_bytes(out));
     return e;
 }

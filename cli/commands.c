@@ -18,6 +18,10 @@
     {                                                                                              \
         .name = "confidentiality", .letter = 'c', .value = "N|R|V", .help = text                   \
     }
+#define OPTION_EMPTY                                                                               \
+    {                                                                                              \
+        .name = "empty", .help = "content of no bytes is meant, no mistake"                        \
+    }
 #define LOOKED_UP                                                                                  \
     "Users and patients are named by id or by login name. A login name is looked up\n"             \
     "first; that is an operation too, with an entry in the ledger."
@@ -173,7 +177,8 @@ const struct command COMMANDS[] = {
                  {.name = "kind", .letter = 'k', .value = "KIND",
                   .help = "a FHIR resource type or a label (FHIR JSON says its own)"},
                  OPTION_CONFIDENTIALITY("normal (default), restricted, very restricted"),
-                 {.name = "set", .value = "NAME=VALUE", .help = "a vital sign", .repeated = true}, OPTION_PURPOSE}},
+                 {.name = "set", .value = "NAME=VALUE", .help = "a vital sign", .repeated = true}, OPTION_EMPTY,
+                 OPTION_PURPOSE}},
     {.name = "record show", .operands = "[RECORD]", .most = 1, .summary = "Open a record, or a patient's chart",
      .run = command_record_show,
      .details = "The access stands in the ledger, co-signed, before anything opens. The content\n"
@@ -194,7 +199,8 @@ const struct command COMMANDS[] = {
      .options = {{.name = "base", .letter = 'b', .value = "N", .help = "the version that this one replaces"},
                  {.name = "patient", .value = "PATIENT", .help = "whose record it is"},
                  OPTION_CONFIDENTIALITY("as before, unless given"),
-                 {.name = "set", .value = "NAME=VALUE", .help = "a vital sign", .repeated = true}, OPTION_PURPOSE}},
+                 {.name = "set", .value = "NAME=VALUE", .help = "a vital sign", .repeated = true}, OPTION_EMPTY,
+                 OPTION_PURPOSE}},
     {.name = "record delete", .operands = "RECORD", .least = 1, .most = 1,
      .summary = "Delete a record; its history stays",
      .run = command_record_delete,

@@ -75,9 +75,28 @@ static void content_comes_back_byte_for_byte(void **state)
         assert_memory_equal(out.data, content, 300000);
     }
     free(content);
-    create(id, "note", "N", "");
+}
+
+/* A pipe that broke, or an export that failed, makes no empty record: only who says so gets one. */
+static void empty_content_is_refused_unless_meant(void **state)
+{
+    (void)state;
+    char id[ID_TEXT_SIZE];
+    write_file("nothing", "");
+    const char *const sources[] = {"", "-", "nothing"};
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+        const char *folder = strcmp(sources[i], "nothing") == 0 ? bed.dir : "", *slash = *folder ? "/" : "";
+        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record create --patient %s --kind note %s%s%s",
+                                     bed.dir, patient, folder, slash, sources[i]),
+                         2);
+        assert_non_null(strstr(said(), "is empty; add --empty"));
+    }
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note --empty", bed.dir,
+                   patient);
+    testbed_json(&out, "record", id, ID_TEXT_SIZE);
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s", bed.dir, id);
     assert_int_equal(out.size, 0);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record update %s --base 1", bed.dir, id), 2);
 }
 
 static void versions_conflicts_and_history(void **state)
@@ -229,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(content_comes_back_byte_for_byte),
+        cmocka_unit_test(empty_content_is_refused_unless_meant),
         cmocka_unit_test(versions_conflicts_and_history),
         cmocka_unit_test(a_nurse_is_denied_and_the_patient_sees_it),
         cmocka_unit_test(a_chart_opens_what_the_reader_may_see),
