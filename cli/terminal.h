@@ -10,7 +10,8 @@
 
 bool terminal_present(void); /* standard input and error are one */
 /* Reads a line without echo into `out` (wiped and freed by the caller with
- * secret_wipe_buffer); ERR_NO_KEY without a terminal, ERR_CANCELED at the end of input. */
+ * secret_wipe_buffer); ERR_NO_KEY without a terminal, ERR_CANCELED at the end of input.
+ * Signals that end or suspend the program do so with the terminal's echo restored. */
 enum err terminal_passphrase(struct buffer *out, const char *prompt, struct failure *failure);
 /* "Question [y/N] "; ERR_CANCELED for no, ERR_USAGE without a terminal ("say --yes"). */
 enum err terminal_confirm(const char *question, struct failure *failure);
