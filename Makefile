@@ -15,6 +15,12 @@ ALLFLAGS  = -std=c11 $(WARN) $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) -MMD -MP -pt
 MSGPACK   = $(if $(findstring /,$(shell $(CC) -print-file-name=libmsgpack-c.so)),-lmsgpack-c,-lmsgpackc)
 LDLIBS    = -lsodium -lnettle -lmbedtls -lmbedx509 -lmbedcrypto -llmdb $(MSGPACK) -luv -ljansson -linih \
             -lsmartcols -lutf8proc -lpthread
+# llhttp is a library in Debian 13. In Debian 12 the package node-llhttp has its C source, compiled below.
+LLHTTP   := $(findstring /,$(shell $(CC) -print-file-name=libllhttp.so))
+llhttp_src := $(if $(LLHTTP),,$(wildcard /usr/share/llhttp/*.c))
+llhttp_obj = $(patsubst /usr/share/llhttp/%.c,$(BUILD)/llhttp/%.o,$(llhttp_src))
+CPPFLAGS += $(if $(llhttp_src),-isystem /usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1)
+LDLIBS   += $(if $(LLHTTP),-lllhttp)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(SAN)
 Q        := $(if $(V),,@)
 
@@ -49,12 +55,19 @@ $(BUILD)/%.o: %.c
 	@$(if $(V),,echo "  CC  $<")
 	$(Q)$(CC) $(ALLFLAGS) -c -o $@ $<
 
+# Another project's code: without our warnings.
+$(BUILD)/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  CC  $<")
+	$(Q)$(CC) -std=c11 -w $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) -pthread -c -o $@ $<
+
 define archive
 $(1): $$(call o,$(2))
 	@mkdir -p $$(@D)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$^
 endef
 $(eval $(call archive,$(LIB),$(lib_src)))
+$(LIB): $(llhttp_obj)
 $(eval $(call archive,$(NODELIB),$(node_src)))
 $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))

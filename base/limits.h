@@ -71,6 +71,18 @@
 #define LIMIT_COUNTERS 128                      /* of a node's status */
 #define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
 
+/* HTTP (checkpoint, tiles, health, metrics) */
+#define LIMIT_HTTP_CONNECTIONS 1024     /* of the clients' */
+#define LIMIT_HTTP_TARGET 512           /* what a request asks for */
+#define LIMIT_HTTP_HEAD (8 * KIB)       /* a request; it has no body */
+#define LIMIT_HTTP_FIELDS 64            /* header fields of a request */
+#define LIMIT_HTTP_TAG 128              /* If-None-Match, as far as it is read */
+#define LIMIT_HTTP_REQUEST_MS 10000     /* from a request's first byte to its last */
+#define LIMIT_HTTP_IDLE_MS 60000        /* between two requests */
+#define LIMIT_HTTP_TURN 16              /* requests of one connection answered in a row */
+#define LIMIT_HTTP_QUEUE (256 * KIB)    /* answers not read yet, before the next request is looked at */
+#define LIMIT_HTTP_READS 4              /* tiles read from the state at once; others wait their turn */
+
 /* Raft */
 #define LIMIT_RAFT_EXTRA (4 * KIB)      /* the driver's bytes in a Raft message */
 #define LIMIT_RAFT_CONTEXT (1 * KIB)    /* the driver's bytes in a configuration entry */

@@ -47,6 +47,7 @@ found=$(
     only 'nettle' 'crypto/hash.c'
     only 'mbedtls/' 'net/*' 'crypto/aead*.c'
     only 'msgpack' 'base/pack.c'
+    only 'llhttp' 'net/http_request.c'
     only 'uv\.h' 'net/*' 'consensus/*' 'node/*'
     for file in consensus/raft*.c consensus/raft*.h; do
         [ -f "$file" ] && grep -nE '^#include "(crypto|storage|ledger|net|node|cli)/' "$file" /dev/null |
