@@ -413,20 +413,45 @@ static bool answer_all(struct driver *d, const struct block_job *job)
     return awaited;
 }
 
+/* An honest node looks at signature and attachments before it forwards; who signed is known to it as well as to apply. */
+static bool is_junk(const struct request *r)
+{
+    bool junk = r->verified != VERDICT_GOOD;
+    for (uint32_t i = 0; i < r->count; i++)
+        junk |= r->items[i].attachment_good == VERDICT_BAD;
+    return junk;
+}
+
+static void strike(struct driver *d, unsigned peer)
+{
+    uint64_t ms = quota_strike(&d->intake.peers[peer].quota, clock_monotonic_ns());
+    if (ms == 0) return;
+    d->counters.bad_messages++;
+    log_warning("driver", "node %u forwarded a request that nobody signed: none of its requests are taken for %llu ms",
+                peer, (unsigned long long)ms);
+}
+
 /* Forwarded requests that this block brought are done with. True: somebody waits for a checkpoint. */
 static bool release_forwarded(struct driver *d, const struct block_job *job)
 {
     bool awaited = false;
+    uint32_t struck = 0; /* members */
     if (d->intake.forwarded_count == 0) return false;
     for (uint32_t i = 0; i < job->block.count; i++) {
         struct intake_item *item = intake_find(&d->intake, job->block.requests[i].raw);
         while (item) {
             struct intake_item *next = intake_find_next(item);
             awaited |= item->awaited;
+            if (!item->submission && !job->apply.skipped && is_junk(&job->block.requests[i])) {
+                strike(d, item->from);
+                struck |= UINT32_C(1) << item->from;
+            }
             if (!item->submission) intake_remove(&d->intake, item);
             item = next;
         }
     }
+    for (unsigned peer = 1; struck && peer <= d->o.genesis->member_count; peer++)
+        if (struck & UINT32_C(1) << peer) intake_silence(&d->intake, peer);
     return awaited;
 }
 

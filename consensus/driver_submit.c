@@ -124,7 +124,8 @@ void driver_forwarded(struct driver *d, unsigned from, struct bytes body)
         return;
     }
     if (!d->leads || d->space_low || d->quarantined) return; /* it is sent again, to the leader of then */
-    e = intake_add_forwarded(&d->intake, from, request, awaited);
+    struct intake_sender sender = {from, genesis_member(d->o.genesis, from)->id, clock_monotonic_ns()};
+    e = intake_add_forwarded(&d->intake, &sender, request, awaited);
     if (e == ERR_BUSY)
         d->counters.busy++;
     else if (e != OK && e != ERR_EXISTS)

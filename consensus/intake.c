@@ -121,23 +121,38 @@ enum err intake_add_own(struct intake *in, struct submission *s)
     return OK;
 }
 
-static bool peer_may_add(const struct intake *in, unsigned peer, size_t size)
+static bool peer_may_add(const struct intake *in, const struct intake_sender *from, size_t size)
 {
+    unsigned peer = from->index;
+    if (!quota_heard(&in->peers[peer].quota, from->now_ns)) return false;
     /* No peer alone can fill what all share. */
     return in->peers[peer].count < LIMIT_REQUESTS / 2 && in->peers[peer].bytes + size <= LIMIT_REQUEST_BYTES / 2 &&
            in->forwarded_count < LIMIT_REQUESTS && in->forwarded_bytes + size <= LIMIT_REQUEST_BYTES;
 }
 
-enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes request, bool awaited)
+/* What is in a node's own name comes from that node, and from its budget. */
+static enum err check_sender(struct intake *in, const struct intake_sender *from, struct bytes request)
 {
-    CHECK(peer >= 1 && peer <= LIMIT_NODES);
-    if (request.size > LIMIT_REQUEST) return ERR_TOO_LARGE;
-    if (under_way(in, request)) return ERR_EXISTS;
-    if (!peer_may_add(in, peer, request.size)) return ERR_BUSY;
     struct request decoded;
     enum err e = request_decode(&decoded, request);
     if (e != OK) return e;
+    const struct actor *actor = &decoded.items[0].operation.actor;
+    bool own = actor->kind == ACTOR_NODE, other = own && !id_equal(&actor->id, &from->id);
+    uint32_t count = decoded.count;
     request_free(&decoded);
+    if (other) return ERR_UNAUTHORIZED;
+    return own && !quota_take(&in->peers[from->index].quota, count, request.size, from->now_ns) ? ERR_BUSY : OK;
+}
+
+enum err intake_add_forwarded(struct intake *in, const struct intake_sender *from, struct bytes request, bool awaited)
+{
+    unsigned peer = from->index;
+    CHECK(peer >= 1 && peer <= LIMIT_NODES);
+    if (request.size > LIMIT_REQUEST) return ERR_TOO_LARGE;
+    if (under_way(in, request)) return ERR_EXISTS;
+    if (!peer_may_add(in, from, request.size)) return ERR_BUSY;
+    enum err e = check_sender(in, from, request);
+    if (e != OK) return e;
     struct forwarded *f = malloc(sizeof *f + request.size);
     if (!f) return ERR_NOMEM;
     memcpy(f->bytes, request.data, request.size);
@@ -221,6 +236,14 @@ void intake_remove(struct intake *in, struct intake_item *item)
     in->forwarded_count--;
     in->forwarded_bytes -= item->request.size;
     free(item); /* the first member of struct forwarded */
+}
+
+void intake_silence(struct intake *in, unsigned peer)
+{
+    for (struct intake_item *i = in->waiting.first, *next; i; i = next) {
+        next = i->next;
+        if (!i->submission && i->from == peer) intake_remove(in, i);
+    }
 }
 
 static void abdicate_list(struct intake *in, struct intake_list *list)

@@ -15,6 +15,7 @@
 #define CONSENSUS_INTAKE_H
 
 #include "consensus/driver.h"
+#include "consensus/quota.h"
 
 enum intake_place {
     INTAKE_ASIDE,    /* own: not in our hands as a leader (forwarded, or not yet) */
@@ -38,16 +39,23 @@ struct intake {
     struct intake_list aside;   /* own ones */
     struct intake_list proposed;
     size_t own_count, own_bytes;
-    struct { size_t count, bytes; } peers[LIMIT_NODES + 1];
+    struct { size_t count, bytes; struct quota quota; } peers[LIMIT_NODES + 1];
     size_t forwarded_count, forwarded_bytes;
 };
 
 /* The submission's request is well-formed. It comes ASIDE. ERR_BUSY over the limits. */
 enum err intake_add_own(struct intake *in, struct submission *s);
+/* Who forwards: member index and node id; and when, monotonic. */
+struct intake_sender {
+    unsigned index;
+    struct id id;
+    uint64_t now_ns;
+};
 /* A forwarded one, WAITING, its bytes copied. ERR_EXISTS: the same request waits or is
- * proposed already; ERR_BUSY: that peer, or all, have too many; else what
- * request_decode says: a request that followers' admission would refuse never gets into a block. */
-enum err intake_add_forwarded(struct intake *in, unsigned peer, struct bytes request, bool awaited);
+ * proposed already; ERR_BUSY: that peer, or all, have too many, or its quota is used up;
+ * ERR_UNAUTHORIZED: another node's own; else what request_decode says: a request that
+ * followers' admission would refuse never gets into a block. */
+enum err intake_add_forwarded(struct intake *in, const struct intake_sender *from, struct bytes request, bool awaited);
 /* ASIDE to WAITING, unless the same request waits or is proposed already (then false). */
 bool intake_wait(struct intake *in, struct intake_item *item);
 /* Takes the oldest waiting requests that fit into one block: they are PROPOSED. Views
@@ -62,6 +70,8 @@ struct intake_item *intake_find(const struct intake *in, struct bytes request);
 struct intake_item *intake_find_next(const struct intake_item *item);
 /* Frees a forwarded item; an own one is only taken out (its submission belongs to its owner). */
 void intake_remove(struct intake *in, struct intake_item *item);
+/* What this peer forwarded and is in no block so far goes. */
+void intake_silence(struct intake *in, unsigned peer);
 /* No longer the leader: own items are ASIDE, forwarded ones go (who forwarded them sends them again). */
 void intake_abdicate(struct intake *in);
 

@@ -298,6 +298,118 @@ static void a_changed_request_is_not_recognised(void **state)
     bed_close(&bed);
 }
 
+/* --- a member that floods the leader --- */
+
+static void forward_from(unsigned leader, unsigned from, const struct buffer *request)
+{
+    struct buffer body = {0};
+    pack_array(&body, 2);
+    pack_bytes(&body, buffer_bytes(request));
+    pack_bool(&body, false);
+    driver_message(bed.nodes[leader].driver, from, PEER_FORWARD, 0, buffer_bytes(&body));
+    buffer_free(&body);
+}
+
+static struct driver_status status_of(unsigned node)
+{
+    struct driver_status status;
+    driver_status(bed.nodes[node].driver, &status);
+    return status;
+}
+
+static void assert_served(const struct kit_actor *who, unsigned node)
+{
+    struct bed_request r;
+    bed_event(&bed, &r, who, 2);
+    assert_int_equal(bed_submit(&bed, &r, node, 60000), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.outcome.code, OK);
+    bed_request_free(&r);
+}
+
+/* Requests with signatures that are none, until it is noticed. */
+static void flood(unsigned leader, unsigned liar, struct buffer *junk)
+{
+    static uint64_t number;
+    uint64_t before = status_of(leader).bad_messages, end = clock_monotonic_ns() + UINT64_C(60000000000);
+    while (status_of(leader).bad_messages == before) {
+        assert_true(clock_monotonic_ns() < end);
+        for (unsigned i = 0; i < 50; i++) {
+            put_be64(junk->data + junk->size - 8, ++number);
+            forward_from(leader, liar, junk);
+        }
+        bed_turn(&bed, 20);
+    }
+}
+
+/* The first ones get into blocks, where they leave nothing; from then on this member has no place in
+ * blocks for a while, with what is signed either. Others are served, through any other node. */
+static void requests_that_nobody_signed(void **state)
+{
+    (void)state;
+    struct bed_request junk, honest;
+    bool silenced = false;
+    uint64_t size = 3; /* genesis, two users */
+    bed_open(&bed, 3, 0);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed), liar = leader % 3 + 1, other = liar % 3 + 1;
+    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
+    bed_add_user(&bed, leader, 2, "patient");
+    bed_event(&bed, &junk, &doctor, 2);
+    while (!silenced) { /* again where this machine paused until it was forgiven; the next time takes twice as long */
+        flood(leader, liar, &junk.s.request);
+        uint64_t busy = status_of(leader).busy;
+        bed_event(&bed, &honest, &doctor, 2);
+        forward_from(leader, liar, &honest.s.request);
+        silenced = status_of(leader).busy == busy + 1;
+        size += !silenced;
+        bed_request_free(&honest);
+    }
+    assert_served(&doctor, other);
+    assert_served(&doctor, leader);
+    assert_served(&doctor, liar); /* forgiven: its clients are served again */
+    size += 3;
+    assert_true(bed_await_same(&bed, size));
+    assert_int_equal(status_of(other).size, size); /* what nobody signed left nothing */
+    bed_request_free(&junk);
+    bed_close(&bed);
+}
+
+/* A member's own operations, each with a signature of its own and as much attached as may be: what it has of
+ * them in the ledger is bounded, and in another member's name it has none. */
+static void operations_in_its_own_name(void **state)
+{
+    (void)state;
+    enum { FLOOD = 40 };
+    static uint8_t bytes[LIMIT_RECORD];
+    struct arguments args = {.action = ACTION_KEY_CLOSE, .key_close = {.secret = KEY_RECORDS, .attempt = 1, .phase = 1}};
+    struct buffer request = {0};
+    bed_open(&bed, 3, 0);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed), liar = leader % 3 + 1, other = liar % 3 + 1;
+    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor"), itself = kit_node(&bed.kit, liar),
+                     another = kit_node(&bed.kit, other);
+    bed_add_user(&bed, leader, 2, "patient");
+    uint64_t busy = status_of(leader).busy, bad = status_of(leader).bad_messages;
+    for (unsigned i = 0; i < FLOOD; i++) {
+        buffer_clear(&request);
+        bed.kit.now = clock_wall_ms();
+        kit_request(&bed.kit, &request, &itself, &args, BYTES(bytes));
+        forward_from(leader, liar, &request);
+        bed_turn(&bed, 5);
+    }
+    assert_true(status_of(leader).busy > busy + FLOOD / 2); /* of 40 MiB the budget has 4 */
+    buffer_clear(&request);
+    kit_request(&bed.kit, &request, &another, &args, (struct bytes){0});
+    forward_from(leader, liar, &request);
+    assert_int_equal(status_of(leader).bad_messages, bad + 1);
+    /* Its clients' requests are not counted there. */
+    assert_served(&doctor, liar);
+    assert_served(&doctor, other);
+    buffer_free(&request);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +421,8 @@ int main(void)
         cmocka_unit_test(messages_that_are_none),
         cmocka_unit_test(a_forwarded_request_that_does_not_decode),
         cmocka_unit_test(a_changed_request_is_not_recognised),
+        cmocka_unit_test(requests_that_nobody_signed),
+        cmocka_unit_test(operations_in_its_own_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
