@@ -68,6 +68,8 @@
 #define LIMIT_CHECKPOINT_NOTE (8 * KIB)         /* a checkpoint with all its signature lines */
 #define LIMIT_RECEIPT (384 * KIB)               /* a leaf (base64), its proof and the checkpoint, as a file */
 #define LIMIT_LEAVES 4096                       /* in one answer, which also ends at LIMIT_ANSWER */
+#define LIMIT_STORED 2048                       /* hashes of attachments in one answer */
+#define LIMIT_STORED_BYTES (4 * MIB)            /* of attachments read for it */
 #define LIMIT_COUNTERS 128                      /* of a node's status */
 #define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
 

@@ -24,6 +24,7 @@ bool audit_failed(enum audit_verdict verdict)
     case AUDIT_SILENT:
     case AUDIT_FINE: return false;
     case AUDIT_WRONG:
+    case AUDIT_CONTENT:
     case AUDIT_SHORT:
     case AUDIT_UNPROVEN:
     case AUDIT_FORKED: break;

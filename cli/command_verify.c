@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "cli/audit.h"
+#include "cli/audit_content.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/ledger_node.h"
@@ -27,6 +27,7 @@ struct verifying {
     struct ledger_node *nodes;
     struct audit *audits;
     bool *asked;
+    uint64_t compared;          /* attachments, of all nodes, that are what the ledger says */
 };
 
 /* --- the checkpoint of the last time --- */
@@ -120,12 +121,26 @@ static enum err find_reference(struct verifying *vf, uint32_t *place)
     return e;
 }
 
+/* What the nodes whose ledgers are fine store beside them. */
+static enum err compare_contents(struct verifying *vf)
+{
+    struct content_node *nodes = xcalloc(vf->count, sizeof *nodes);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < vf->count; i++)
+        if (vf->asked[i]) nodes[count++] = (struct content_node){.source = &vf->nodes[i].source, .audit = &vf->audits[i]};
+    enum err e = audit_contents(nodes, count, vf->reference, &vf->known, &vf->t->failure);
+    for (uint32_t i = 0; i < count; i++) vf->compared += nodes[i].compared;
+    free(nodes);
+    return e;
+}
+
 static enum err verify_nodes(struct verifying *vf)
 {
     uint32_t place = 0;
     enum err e = find_reference(vf, &place);
     for (uint32_t i = 0; e == OK && vf->all && vf->reference && i < vf->count; i++)
         if (i != place) e = compare_node(vf, i);
+    if (e == OK && vf->reference) e = compare_contents(vf);
     return e;
 }
 
@@ -157,7 +172,7 @@ static struct tally count_verdicts(const struct verifying *vf)
 /* The entry from which on the ledger is wrong, where it is known. */
 static bool first_wrong(const struct audit *a)
 {
-    return (a->verdict == AUDIT_WRONG || a->verdict == AUDIT_SHORT) && a->finding.located;
+    return (a->verdict == AUDIT_WRONG || a->verdict == AUDIT_SHORT || a->verdict == AUDIT_CONTENT) && a->finding.located;
 }
 
 static json_t *text_or_null(const char *text) { return *text ? json_text(bytes_text(text)) : json_null(); }
@@ -186,8 +201,9 @@ static void print_json_report(struct verifying *vf, const struct tally *tally)
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < vf->count; i++)
         if (vf->asked[i]) json_array_append_new(nodes, node_json(vf, i));
-    json_t *o = json_pack("{s:s, s:I, s:I, s:o}", "verdict", verdict_word(vf, tally), "entry", (json_int_t)vf->pass.index,
-                          "verified_before", (json_int_t)vf->known.seen.size, "nodes", nodes);
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:o}", "verdict", verdict_word(vf, tally), "entry", (json_int_t)vf->pass.index,
+                          "verified_before", (json_int_t)vf->known.seen.size, "contents",
+                          (json_int_t)vf->compared, "nodes", nodes);
     CHECK(o != NULL);
     output_json(&vf->t->output, o);
 }

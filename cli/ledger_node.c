@@ -203,6 +203,22 @@ static enum err node_consistency(void *data, struct tree_proof *out, uint64_t ol
     return e == OK ? OK : fail(failure, e, "%s sent a proof that can't be read: %s", n->source.name, err_text(e));
 }
 
+static enum err node_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, struct failure *failure)
+{
+    struct ledger_node *n = data;
+    struct frame answer;
+    struct message_stored_ok m;
+    struct buffer question = {0};
+    message_stored_encode(&question, &(struct message_stored){from, to});
+    enum err e = ask(n, &answer, true, MESSAGE_STORED, buffer_bytes(&question), MESSAGE_STORED_OK, failure);
+    buffer_free(&question);
+    if (e != OK) return e;
+    e = message_stored_ok_decode(&m, n->stored, LIMIT_STORED, answer.body);
+    if (e != OK) return fail(failure, e, "%s sent hashes that can't be read: %s", n->source.name, err_text(e));
+    *out = (struct stored_page){m.next, m.count, m.items};
+    return OK;
+}
+
 static bool node_wait(void *data, uint32_t waited_ms)
 {
     const struct ledger_node *n = data;
@@ -218,9 +234,11 @@ enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint3
     struct tool *t = pass->tool;
     const char *name = cluster_member_name(&t->cluster, member);
     *n = (struct ledger_node){.pass = pass, .member = member};
-    n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_wait};
+    n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_stored,
+                                       node_wait};
     n->leaves = calloc(LIMIT_LEAVES, sizeof *n->leaves);
-    if (!n->leaves) return fail(failure, ERR_NOMEM, "no memory for the verification");
+    n->stored = calloc(LIMIT_STORED, sizeof *n->stored);
+    if (!n->leaves || !n->stored) return fail(failure, ERR_NOMEM, "no memory for the verification");
     return cluster_open(&n->cluster, t->settings.values[SETTING_CLUSTER], name, t->cluster.timeout_ms, &t->output, failure);
 }
 
@@ -229,5 +247,6 @@ void ledger_node_close(struct ledger_node *n)
     cluster_close(&n->cluster);
     buffer_free(&n->page);
     free(n->leaves);
+    free(n->stored);
     *n = (struct ledger_node){0};
 }

@@ -31,6 +31,7 @@ struct ledger_node {
     bool admitted; /* this connection has shown the pass */
     struct buffer page; /* the answer that the last page's views point into */
     struct bytes *leaves;
+    struct stored_hash *stored; /* of the last page of hashes */
     /* The next page, asked for while the last one is worked on. */
     bool ahead;
     uint64_t ahead_id, ahead_from;

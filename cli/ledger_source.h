@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "ledger/tree.h"
+#include "net/protocol.h"
 
 #define SOURCE_WAIT_MS 100
 
@@ -18,6 +19,13 @@ struct leaf_page {
     uint32_t count;       /* as many as asked for, or fewer */
     struct bytes *leaves; /* from the index asked for on */
     uint64_t ledger_size; /* of the source now */
+};
+
+/* Hashes of what a source stores beside the leaves from .. next - 1, ascending; a view until the next call. */
+struct stored_page {
+    uint64_t next;
+    uint32_t count;
+    const struct stored_hash *items; /* net/protocol.h */
 };
 
 /* Each returns OK, source_silent's errors when the source doesn't answer (the
@@ -31,6 +39,8 @@ struct ledger_source {
     /* What should prove that its tree of new_size leaves begins with that of old_size. */
     enum err (*consistency)(void *data, struct tree_proof *out, uint64_t old_size, uint64_t new_size,
                             struct failure *failure);
+    /* from < to. ERR_NOT_READY: not yet, though its ledger has these leaves. */
+    enum err (*stored)(void *data, struct stored_page *out, uint64_t from, uint64_t to, struct failure *failure);
     /* Lets SOURCE_WAIT_MS pass before something is asked again; false: it was waited for long enough. */
     bool (*wait)(void *data, uint32_t waited_ms);
 };

@@ -635,6 +635,56 @@ enum err message_consistent_decode(struct message_consistent *m, struct bytes bo
     return unpack_done(&u);
 }
 
+void message_stored_encode(struct buffer *out, const struct message_stored *m)
+{
+    CHECK(m->from < m->to);
+    pack_array(out, 2);
+    pack_uint(out, m->from);
+    pack_uint(out, m->to);
+}
+
+enum err message_stored_decode(struct message_stored *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 2);
+    m->from = unpack_uint(&u);
+    m->to = unpack_uint(&u);
+    if (m->from >= m->to) unpack_fail(&u, ERR_MALFORMED);
+    return unpack_done(&u);
+}
+
+void message_stored_ok_encode(struct buffer *out, const struct message_stored_ok *m)
+{
+    CHECK(m->count <= LIMIT_STORED);
+    pack_array(out, 2);
+    pack_uint(out, m->next);
+    pack_array(out, m->count);
+    for (uint32_t i = 0; i < m->count; i++) {
+        pack_array(out, 2);
+        pack_uint(out, m->items[i].index);
+        pack_digest(out, &m->items[i].hash);
+    }
+}
+
+enum err message_stored_ok_decode(struct message_stored_ok *m, struct stored_hash *items, size_t capacity,
+                                  struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    uint64_t least = 0;
+    unpack_array_of(&u, 2);
+    m->next = unpack_uint(&u);
+    m->count = unpack_array(&u, capacity < LIMIT_STORED ? (uint32_t)capacity : LIMIT_STORED);
+    m->items = items;
+    for (uint32_t i = 0; i < m->count && u.error == OK; i++) {
+        unpack_array_of(&u, 2);
+        items[i].index = unpack_uint(&u);
+        items[i].hash = unpack_digest(&u);
+        if (items[i].index < least || items[i].index >= m->next) unpack_fail(&u, ERR_MALFORMED);
+        least = items[i].index + 1;
+    }
+    return unpack_done(&u);
+}
+
 void message_follow_encode(struct buffer *out, const struct message_follow *m)
 {
     pack_array(out, 1);

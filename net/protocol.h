@@ -33,6 +33,9 @@
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
  * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
  *              keeps; after an approved ledger.export on this connection
+ * STORED       [from, to]                  -> STORED_OK [next, [[leaf_index, hash(32)] ...]]   the hash, computed now, of each
+ *              attachment that the node stores for the leaves from .. next - 1 (zeros: it can't be read); next <= to.
+ *              After an approved ledger.export on this connection
  * FOLLOW       [leaf_index of the approved log.query with follow]  -> ROWS [[row ...]] now and again until the connection closes
  */
 #ifndef NET_PROTOCOL_H
@@ -75,6 +78,8 @@ enum message_type {
     MESSAGE_ROWS = 25,
     MESSAGE_EVIDENCE = 26,
     MESSAGE_EVIDENCE_OK = 27,
+    MESSAGE_STORED = 36,
+    MESSAGE_STORED_OK = 37,
     /* 64..127: between nodes (consilium-peer/1), see consensus/peer_messages.h */
 };
 
@@ -319,6 +324,25 @@ struct message_consistent {
 };
 void message_consistent_encode(struct buffer *out, const struct message_consistent *m);
 enum err message_consistent_decode(struct message_consistent *m, struct bytes body);
+
+struct message_stored {
+    uint64_t from, to; /* from < to */
+};
+void message_stored_encode(struct buffer *out, const struct message_stored *m);
+enum err message_stored_decode(struct message_stored *m, struct bytes body);
+
+struct stored_hash {
+    uint64_t index;
+    struct digest hash; /* zeros: there, but can't be read */
+};
+struct message_stored_ok {
+    uint64_t next;  /* where to go on */
+    uint32_t count; /* 0 .. LIMIT_STORED; indexes ascend, all below `next` */
+    const struct stored_hash *items;
+};
+void message_stored_ok_encode(struct buffer *out, const struct message_stored_ok *m);
+enum err message_stored_ok_decode(struct message_stored_ok *m, struct stored_hash *items, size_t capacity,
+                                  struct bytes body);
 
 struct message_follow {
     uint64_t leaf_index;

@@ -5,9 +5,11 @@
 
 #include "base/check.h"
 #include "ledger/apply.h"
+#include "ledger/attachment.h"
 #include "ledger/leaf.h"
 #include "ledger/proof.h"
 #include "ledger/query.h"
+#include "ledger/tables.h"
 
 /* One question that is answered from the state. */
 struct question {
@@ -19,6 +21,7 @@ struct question {
     union {
         struct message_lookup lookup;
         struct message_leaves leaves;
+        struct message_stored stored;
         struct message_consistency consistency;
         uint32_t secret;
     };
@@ -250,6 +253,79 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
     bool fresh = m.from + m.max > d.synced_size && d.synced_size < d.size;
     if (fresh && q->leaves.max > 512) q->leaves.max = 512;
     ask(q, fresh, leaves_run);
+}
+
+/* --- STORED --- */
+
+/* What this attachment hashes to, as it is read now; zeros when it can't be. */
+static enum err hash_stored(struct stored_hash *out, size_t *bytes, struct table_cursor *cursor)
+{
+    struct buffer value = {0};
+    struct attachment a;
+    out->hash = (struct digest){{0}};
+    enum err e = table_cursor_value(cursor, &value);
+    if (e == OK && attachment_decode(&a, buffer_bytes(&value)) == OK) out->hash = attachment_hash(a.salt, a.content);
+    *bytes += value.size;
+    buffer_free(&value);
+    return e == ERR_CORRUPT ? OK : e;
+}
+
+static enum err hash_all_stored(struct message_stored_ok *m, struct stored_hash *items, struct table_txn *txn,
+                                const struct message_stored *asked)
+{
+    struct table_cursor *cursor;
+    uint8_t key[8];
+    size_t bytes = 0;
+    put_be64(key, asked->from);
+    enum err e = table_cursor_open(&cursor, txn, TABLE_ATTACHMENT);
+    if (e != OK) return e;
+    for (e = table_cursor_seek(cursor, BYTES(key)); e == OK; e = table_cursor_next(cursor)) {
+        struct bytes at = table_cursor_key(cursor);
+        uint64_t index = at.size == 8 ? get_be64(at.data) : asked->to;
+        m->next = index < asked->to ? index : asked->to;
+        if (index >= asked->to || m->count == LIMIT_STORED || bytes >= LIMIT_STORED_BYTES) break;
+        items[m->count].index = index;
+        e = hash_stored(&items[m->count++], &bytes, cursor);
+        if (e != OK) break;
+        m->next = index + 1;
+    }
+    if (e == ERR_NOT_FOUND) m->next = asked->to;
+    table_cursor_close(cursor);
+    return e == ERR_NOT_FOUND ? OK : e;
+}
+
+static enum err stored_run(struct state_read *read, struct table_txn *txn)
+{
+    struct question *q = read->data;
+    struct message_stored asked = q->stored;
+    struct message_stored_ok m = {.next = asked.from};
+    struct stored_hash *items = calloc(LIMIT_STORED, sizeof *items);
+    uint64_t size = 0;
+    m.items = items;
+    enum err e = items ? proof_size(&size, txn) : ERR_NOMEM;
+    if (e == OK) e = session_still_usable(txn, &q->exporter);
+    if (e == OK && asked.to > size) e = ERR_NOT_READY; /* of the synced state, which may lag */
+    if (e == OK) e = hash_all_stored(&m, items, txn, &asked);
+    if (e == OK) message_stored_ok_encode(&q->answer, &m);
+    free(items);
+    return e;
+}
+
+/* Reads much, so never from the open transaction. */
+void serve_stored(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_stored m;
+    enum err e = message_stored_decode(&m, body);
+    if (e == OK && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct question *q = question_new(s, id, MESSAGE_STORED_OK);
+    if (!q) return;
+    q->stored = m;
+    q->exporter = s->exporter;
+    ask(q, false, stored_run);
 }
 
 /* --- CONSISTENCY --- */

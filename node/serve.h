@@ -1,5 +1,5 @@
 /* The smaller questions of clients, answered from the state: LOOKUP, CHECKPOINT,
- * KEYS, LEAVES, CONSISTENCY, FOLLOW. */
+ * KEYS, LEAVES, STORED, CONSISTENCY, FOLLOW. */
 #ifndef NODE_SERVE_H
 #define NODE_SERVE_H
 
@@ -9,6 +9,7 @@ void serve_lookup(struct session *s, uint64_t id, struct bytes body);
 void serve_checkpoint(struct session *s, uint64_t id, struct bytes body);
 void serve_keys(struct session *s, uint64_t id, struct bytes body);
 void serve_leaves(struct session *s, uint64_t id, struct bytes body);
+void serve_stored(struct session *s, uint64_t id, struct bytes body);
 void serve_consistency(struct session *s, uint64_t id, struct bytes body);
 void serve_follow(struct session *s, uint64_t id, struct bytes body);
 

@@ -168,7 +168,7 @@ static void set_true_note(struct buffer *out, uint64_t size, unsigned mask)
 static struct fake *fake_new(void)
 {
     struct fake *f = xcalloc(1, sizeof *f);
-    f->source = (struct ledger_source){"mercy", f, fake_leaves, fake_checkpoint, fake_consistency, fake_wait};
+    f->source = (struct ledger_source){"mercy", f, fake_leaves, fake_checkpoint, fake_consistency, NULL, fake_wait};
     f->count = f->says = truth_size;
     f->per_page = 7;
     f->hole = f->silent_from = MOST;

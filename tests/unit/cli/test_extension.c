@@ -114,7 +114,7 @@ static bool fake_wait(void *data, uint32_t waited_ms)
 static struct extension check(struct fake *f, const struct checkpoint *old)
 {
     struct extension x;
-    struct ledger_source source = {"mercy", f, NULL, fake_checkpoint, fake_consistency, fake_wait};
+    struct ledger_source source = {"mercy", f, NULL, fake_checkpoint, fake_consistency, NULL, fake_wait};
     extension_check(&x, &source, &genesis, old);
     assert_true((x.verdict == AUDIT_FINE) == (x.text[0] == '\0'));
     return x;

@@ -1,0 +1,156 @@
+#include "cli/audit_content.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "cli/leaf_words.h"
+#include "ledger/leaf.h"
+
+static bool is_looked_at(const struct content_node *n) { return n->audit->verdict == AUDIT_FINE; }
+
+static void set_silent(struct content_node *n, const struct failure *why)
+{
+    n->audit->verdict = AUDIT_SILENT;
+    finding_set(&n->audit->finding, why->code, 0, "%s", why->text[0] ? why->text : err_text(why->code));
+    n->audit->finding.located = false;
+}
+
+/* --- what a node says of one block --- */
+
+static enum err ask(const struct content_node *n, struct stored_page *page, uint64_t from, uint64_t to,
+                    struct failure *why)
+{
+    uint32_t waited_ms = 0;
+    enum err e;
+    /* Its synced state may lag behind its ledger. */
+    while ((e = n->source->stored(n->source->data, page, from, to, why)) == ERR_NOT_READY &&
+           n->source->wait(n->source->data, waited_ms))
+        waited_ms += SOURCE_WAIT_MS;
+    return e;
+}
+
+/* False: the node is not looked at any more. */
+static bool gather(struct content_node *n, uint64_t from, uint64_t to)
+{
+    struct failure why = {0};
+    n->block->count = 0;
+    while (from < to) {
+        struct stored_page page = {0};
+        enum err e = ask(n, &page, from, to, &why);
+        if (e == OK && (page.next <= from || page.next > to || page.count > CONTENT_BLOCK - n->block->count ||
+                        (page.count > 0 && page.items[0].index < from)))
+            e = fail(&why, ERR_MALFORMED, "%s answered about other entries than it was asked for", n->source->name);
+        if (e != OK) {
+            set_silent(n, &why);
+            return false;
+        }
+        if (page.count > 0)
+            memcpy(n->block->items + n->block->count, page.items, page.count * sizeof *page.items);
+        n->block->count += page.count;
+        from = page.next;
+    }
+    return true;
+}
+
+static const struct stored_hash *find(const struct content_hashes *block, uint64_t index)
+{
+    uint32_t low = 0, high = block->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (block->items[middle].index < index)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < block->count && block->items[low].index == index ? &block->items[low] : NULL;
+}
+
+/* --- one leaf --- */
+
+static void blame(struct content_node *n, uint64_t index, const struct digest *right, const struct stored_hash *stored)
+{
+    static const struct digest unreadable;
+    struct finding *f = &n->audit->finding;
+    char hex[65];
+    n->audit->verdict = AUDIT_CONTENT;
+    if (!stored)
+        finding_set(f, ERR_NOT_FOUND, index, "it does not store what belongs to entry %" PRIu64 ", though another node does: "
+                    "it was removed there, or has not been fetched", index);
+    else if (digest_equal(&stored->hash, &unreadable))
+        finding_set(f, ERR_CORRUPT, index, "what it stores for entry %" PRIu64 " can't be read there any more", index);
+    else
+        finding_set(f, ERR_ATTACHMENT, index, "what it stores for entry %" PRIu64 " was altered: it is not what the ledger "
+                    "says", index);
+    f->located = true;
+    hex_format(hex, right->bytes, sizeof right->bytes);
+    snprintf(f->expected, sizeof f->expected, "hash %s", hex);
+    if (stored) hex_format(hex, stored->hash.bytes, sizeof stored->hash.bytes);
+    snprintf(f->found, sizeof f->found, "%s%s", stored ? "hash " : "nothing", stored ? hex : "");
+}
+
+static void compare(struct content_node *nodes, uint32_t count, uint64_t index, const struct digest *right)
+{
+    bool somewhere = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_looked_at(&nodes[i])) continue;
+        const struct stored_hash *stored = find(nodes[i].block, index);
+        if (stored && !digest_equal(&stored->hash, right))
+            blame(&nodes[i], index, right, stored);
+        else if (stored)
+            somewhere = true, nodes[i].compared++;
+    }
+    for (uint32_t i = 0; somewhere && i < count; i++)
+        if (is_looked_at(&nodes[i]) && !find(nodes[i].block, index)) blame(&nodes[i], index, right, NULL);
+}
+
+/* --- all of them --- */
+
+static enum err compare_block(struct content_node *nodes, uint32_t count, struct verifier *v, uint64_t from, uint64_t to,
+                              struct failure *failure)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (is_looked_at(&nodes[i])) (void)gather(&nodes[i], from, to);
+    for (uint64_t index = from; index < to; index++) {
+        struct bytes bytes;
+        struct leaf leaf;
+        enum err e = verifier_leaf(&bytes, v, index, failure);
+        if (e != OK) return e;
+        e = leaf_decode(&leaf, bytes);
+        if (e != OK) return fail(failure, e, "entry %" PRIu64 " of the replayed ledger can't be read: %s", index, err_text(e));
+        if (index > 0 && operation_has_attachment(&leaf.operation))
+            compare(nodes, count, index, &leaf.operation.attachment);
+    }
+    return OK;
+}
+
+static bool any_left(const struct content_node *nodes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (is_looked_at(&nodes[i])) return true;
+    return false;
+}
+
+enum err audit_contents(struct content_node *nodes, uint32_t count, struct verifier *v, const struct audit_known *known,
+                        struct failure *failure)
+{
+    enum err e = OK;
+    uint64_t size = known->reference.size;
+    CHECK(size <= verifier_size(v));
+    for (uint32_t i = 0; e == OK && i < count; i++) {
+        nodes[i].block = malloc(sizeof *nodes[i].block);
+        if (!nodes[i].block) e = fail(failure, ERR_NOMEM, "no memory for comparing what nodes store");
+    }
+    for (uint64_t from = 0; e == OK && from < size && any_left(nodes, count); from += CONTENT_BLOCK) {
+        uint64_t to = size - from < CONTENT_BLOCK ? size : from + CONTENT_BLOCK;
+        e = compare_block(nodes, count, v, from, to, failure);
+        if (known->progress) known->progress(known->data, "content", to, size);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        free(nodes[i].block);
+        nodes[i].block = NULL;
+    }
+    return e;
+}
