@@ -11,7 +11,7 @@
 /* network */
 #define LIMIT_FRAME (4 * MIB)           /* length after the 4-byte prefix */
 #define LIMIT_CONNECTIONS 12288         /* of clients, in all */
-#define LIMIT_CONNECTIONS_PER_ADDRESS 12288 /* lowered by configuration where clients have addresses of their own */
+#define LIMIT_CONNECTIONS_PER_ADDRESS 4096 /* of clients; a hospital behind one address has them all */
 #define LIMIT_HANDSHAKES 16             /* steps at once; requests wait behind so many on the workers */
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_IDLE_MS 300000

@@ -58,11 +58,21 @@ static struct connection **bucket_of(struct listener *l, uint64_t party)
     return &l->buckets[party * 0x9e3779b97f4a7c15u >> 54];
 }
 
-static uint32_t count_party(struct listener *l, uint64_t party)
+/* What one party has: connections that are not about to leave, and of these its clients. */
+struct party_count {
+    uint32_t all, clients;
+    struct connection *oldest; /* in the handshake; NULL: none is */
+};
+
+static struct party_count count_party(struct listener *l, uint64_t party)
 {
-    uint32_t count = 0;
-    for (const struct connection *c = *bucket_of(l, party); c; c = c->same_bucket)
-        count += c->party == party;
+    struct party_count count = {0};
+    for (struct connection *c = *bucket_of(l, party); c; c = c->same_bucket) {
+        if (c->party != party || c->is_leaving) continue;
+        count.all++;
+        count.clients += c->is_counted;
+        if (c->is_fresh) count.oldest = c; /* the newest come first */
+    }
     return count;
 }
 
@@ -96,11 +106,19 @@ static void no_longer_fresh(struct listener *l, struct connection *c)
     c->is_fresh = false;
 }
 
-/* All but the reserved places; of few, an eighth is reserved. */
+/* Places that clients never have; of few, an eighth. */
+static uint32_t reserve_of(uint32_t places) { return places / 8 < RESERVED ? places / 8 : RESERVED; }
+
 static uint32_t most_clients(const struct listener *l)
 {
-    uint32_t all = l->options.connections;
-    return all - (all / 8 < RESERVED ? all / 8 : RESERVED);
+    return l->options.connections - reserve_of(l->options.connections);
+}
+
+/* One party's clients are limited; beside them it may have links between nodes, and handshakes. */
+static uint32_t most_of_party(const struct listener *l)
+{
+    uint32_t clients = l->options.connections_per_address;
+    return clients + reserve_of(clients);
 }
 
 static bool choose(struct connection_owner *owner, struct connection *c)
@@ -109,7 +127,8 @@ static bool choose(struct connection_owner *owner, struct connection *c)
     no_longer_fresh(l, c);
     if (l->closing) return false;
     bool client = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) != 0;
-    if (client && l->clients >= most_clients(l)) {
+    if (client && (l->clients >= most_clients(l) ||
+                   count_party(l, c->party).clients >= l->options.connections_per_address)) {
         connection_finish(c, ERR_TOO_MANY_CONNECTIONS, NULL);
         return false;
     }
@@ -149,11 +168,10 @@ static void refuse(struct listener *l, const char *why)
     log_warning("net", "connection refused: %s (%llu so far)", why, (unsigned long long)l->refused);
 }
 
-/* Connections that say nothing fill all places for little: the one that has been at its handshake for
- * longest goes, so that other nodes and clients still come in. */
-static bool make_room(struct listener *l)
+/* Connections that say nothing fill all places, or those of their party, for little: the one that has
+ * been at its handshake for longest goes, so that other nodes and clients still come in. */
+static bool make_room(struct listener *l, struct connection *oldest)
 {
-    struct connection *oldest = TAILQ_FIRST(&l->fresh);
     if (!oldest || uv_now(l->network->loop) - oldest->since_ms < FRESH_MS) return false;
     no_longer_fresh(l, oldest);
     oldest->is_leaving = true;
@@ -164,10 +182,10 @@ static bool make_room(struct listener *l)
 
 static const char *over_limit(struct listener *l, const struct connection *c)
 {
-    if (l->connections - l->leaving >= l->options.connections && !make_room(l))
+    struct party_count count = count_party(l, c->party);
+    if (count.all >= most_of_party(l) && !make_room(l, count.oldest)) return "too many connections from one address";
+    if (l->connections - l->leaving >= l->options.connections && !make_room(l, TAILQ_FIRST(&l->fresh)))
         return err_text(ERR_TOO_MANY_CONNECTIONS);
-    if (count_party(l, c->party) >= l->options.connections_per_address)
-        return "too many connections from one address";
     return NULL;
 }
 

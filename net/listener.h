@@ -17,7 +17,7 @@ struct listener_handler {
 
 struct listener_options {
     uint32_t connections;             /* 0: LIMIT_CONNECTIONS */
-    uint32_t connections_per_address; /* 0: LIMIT_CONNECTIONS_PER_ADDRESS */
+    uint32_t connections_per_address; /* clients; 0: LIMIT_CONNECTIONS_PER_ADDRESS */
 };
 
 /* Listens on a numeric address. Handlers are copied; an ALPN without a handler is refused.

@@ -30,7 +30,7 @@ enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
       "dial other nodes from the own listening address")                                           \
     X(connections, "connections", SETTING_NUMBER, "N", "12288", 16, 65536,                         \
       "client connections at once")                                                                \
-    X(connections_per_address, "connections-per-address", SETTING_NUMBER, "N", "12288", 1, 65536,  \
+    X(connections_per_address, "connections-per-address", SETTING_NUMBER, "N", "4096", 1, 65536,   \
       "client connections at once from one address")                                               \
     X(idle_seconds, "idle-seconds", SETTING_NUMBER, "SECONDS", "300", 5, 86400,                    \
       "close a client connection that is silent for so long")                                      \

@@ -956,6 +956,55 @@ static void test_room_for_who_speaks(void **state)
     caller_end(&a);
 }
 
+/* All clients of one address, and silent connections beside them: a node behind the same address comes in. */
+static void test_room_for_nodes_of_an_address(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 24, SILENT = 12 }; /* an eighth of the clients' places is kept: 3 */
+    struct world w;
+    static struct caller a[CLIENTS + 1], peers[2];
+    struct listener_options limits = {.connections = 400, .connections_per_address = CLIENTS};
+    struct address any;
+    int silent[SILENT];
+    unsigned closed = 0;
+    memset(a, 0, sizeof a);
+    memset(peers, 0, sizeof peers);
+    world_start(&w, NULL, NULL);
+    listener_close(w.listener);
+    const struct listener_handler handlers[] = {
+        {.alpn = TLS_ALPN_CLIENT, .events = server_events, .data = &w},
+        {.alpn = TLS_ALPN_PEER, .events = server_events, .data = &w},
+    };
+    assert_int_equal(address_parse(&any, "127.0.0.1:0", true, NULL), OK);
+    assert_int_equal(listener_new(&w.listener, w.server, &any, handlers, 2, &limits, NULL), OK);
+    for (unsigned i = 0; i <= CLIENTS; i++) { /* one more than may be */
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == (i < CLIENTS ? i + 1 : CLIENTS) && (i < CLIENTS || a[i].closed == 1));
+    }
+    for (unsigned i = 0; i <= CLIENTS; i++)
+        closed += a[i].closed;
+    assert_int_equal(closed, 1);
+    call(&w, &peers[0], TLS_ALPN_PEER, &identity_of(0)->pin);
+    RUN_UNTIL(&w, peers[0].opened == 1);
+    for (unsigned i = 0; i < SILENT; i++)
+        silent[i] = raw_socket(&w);
+    for (unsigned tries = 0; !peers[1].opened; tries++) { /* it comes again, as nodes do */
+        peers[1] = (struct caller){0};
+        call(&w, &peers[1], TLS_ALPN_PEER, &identity_of(0)->pin);
+        RUN_UNTIL(&w, peers[1].opened == 1 || peers[1].closed == 1);
+        assert_true(tries < 3000);
+        run_for(&w, 20);
+    }
+    assert_int_equal(w.opened, CLIENTS + 2);
+    world_end(&w);
+    for (unsigned i = 0; i < SILENT; i++)
+        close(silent[i]);
+    for (unsigned i = 0; i <= CLIENTS; i++)
+        caller_end(&a[i]);
+    caller_end(&peers[0]);
+    caller_end(&peers[1]);
+}
+
 static void test_listen_errors(void **state)
 {
     (void)state;
@@ -1002,6 +1051,7 @@ int main(void)
         cmocka_unit_test(test_send_total),
         cmocka_unit_test(test_frames_in_turns),
         cmocka_unit_test(test_room_for_who_speaks),
+        cmocka_unit_test(test_room_for_nodes_of_an_address),
         cmocka_unit_test(test_listen_errors),
     };
     crypto_init();
