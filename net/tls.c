@@ -298,6 +298,7 @@ static void establish(struct tls_session *s)
         s->peer = s->expected;
         s->has_peer = true;
     }
+    if (!s->alpn && s->role == TLS_SERVER) s->alpn = TLS_ALPN_HTTP; /* older tools of HTTP name none */
     if (!s->alpn)
         fail_with_alert(s, ERR_ALPN, "the other side named no protocol",
                         MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL);

@@ -46,7 +46,7 @@ struct digest tls_context_pin(const struct tls_context *context);
 void tls_set_pins(struct tls_context *context, const struct digest *pins, size_t count);
 bool tls_knows_pin(struct tls_context *context, const struct digest *pin);
 
-/* A server accepts every ALPN above. */
+/* A server accepts every ALPN above; a client that negotiates none gets TLS_ALPN_HTTP. */
 enum err tls_server_new(struct tls_session **out, struct tls_context *context);
 /* `ticket` (may be NULL) is only read; it is ignored unless made for this pin and ALPN. */
 enum err tls_client_new(struct tls_session **out, struct tls_context *context, const char *alpn,

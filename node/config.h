@@ -34,6 +34,8 @@ enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
       "client connections at once from one address")                                               \
     X(idle_seconds, "idle-seconds", SETTING_NUMBER, "SECONDS", "300", 5, 86400,                    \
       "close a client connection that is silent for so long")                                      \
+    X(http, "http", SETTING_FLAG, "yes|no", "yes", 0, 0,                                           \
+      "answer HTTP: checkpoint, tiles (hashes), health, metrics")                                  \
     X(map_gib, "map-gib", SETTING_NUMBER, "GIB", "1024", 1, 65536,                                 \
       "address space reserved for the state, GiB")                                                 \
     X(free_mib, "free-mib", SETTING_NUMBER, "MIB", "256", 16, 1048576,                             \

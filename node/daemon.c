@@ -19,6 +19,7 @@
 #include "ledger/arguments.h"
 #include "ledger/tables.h"
 #include "node/node.h"
+#include "node/http.h"
 #include "node/release.h"
 #include "node/session.h"
 #include "node/status.h"
@@ -290,13 +291,13 @@ static enum err start_listener(struct node *node, struct failure *failure)
 {
     struct address own;
     char text[ADDRESS_TEXT_SIZE];
-    struct listener_handler handlers[] = {peers_handler(node->peers), session_handler(node)};
+    struct listener_handler handlers[] = {peers_handler(node->peers), session_handler(node), http_handler(node)};
     struct listener_options options = {
         .connections = most_connections(node),
         .connections_per_address = (uint32_t)node->config->connections_per_address.number,
     };
     enum err e = address_parse(&own, node->config->listen.text, true, failure);
-    if (e == OK) e = listener_new(&node->listener, node->network, &own, handlers, 2, &options, failure);
+    if (e == OK) e = listener_new(&node->listener, node->network, &own, handlers, node->config->http.flag ? 3 : 2, &options, failure);
     if (e != OK) return e;
     address_format(text, listener_address(node->listener));
     log_notice("node", "listening on %s", text);
@@ -392,6 +393,7 @@ void node_stop(struct node *node, int exit_code)
         next = s->next;
         if (s->connection) connection_close(s->connection, ERR_STOPPED, "this node is stopping: use another one");
     }
+    http_desk_stop(node->http);
     board_stop(node->board);
     if (node->keygen) keygen_agent_stop(node->keygen);
     if (node->catchup) catchup_stop(node->catchup);
@@ -422,6 +424,7 @@ static void free_parts(struct node *node)
     witness_free(node->witness);
     driver_free(node->driver);
     release_desk_free(node->release);
+    http_desk_free(node->http);
     board_free(node->board);
     network_free(node->network);
     tls_context_free(node->tls);
@@ -436,6 +439,7 @@ static enum err start(struct node *node, struct failure *failure)
     if (e == OK) e = release_desk_new(&node->release, node);
     if (e == OK) e = start_consensus(node, failure);
     if (e == OK) e = board_new(&node->board, node);
+    if (e == OK) e = http_desk_new(&node->http, node);
     if (e == OK) e = start_peers(node, failure);
     if (e == OK) e = start_listener(node, failure);
     return e;

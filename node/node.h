@@ -24,6 +24,7 @@
 
 struct integrity;    /* node/integrity.h */
 struct alert;        /* node/alert.h */
+struct http_desk;    /* node/http.h */
 struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */
 struct session;      /* node/session.h */
@@ -49,6 +50,7 @@ struct node {
     struct keygen_agent *keygen;
     struct release_desk *release;
     struct board *board;
+    struct http_desk *http;
     struct integrity *integrity;
     struct alert *alert; /* tells people of alarms */
 

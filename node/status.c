@@ -181,7 +181,7 @@ static void add_counter(struct message_status_ok *m, const char *name, uint64_t 
     m->counters[m->counter_count++] = (struct message_counter){bytes_text(name), value};
 }
 
-static void add_counters(struct message_status_ok *m, const struct node *node)
+void board_counters(struct message_status_ok *m, const struct node *node)
 {
     struct driver_status d;
     struct store_space space = {0};
@@ -221,7 +221,7 @@ void board_status(struct session *s, uint64_t id, struct bytes body)
     own_entry(node, &node->board->entries[node->self]);
     for (unsigned i = 1; i <= node->genesis.member_count; i++)
         member_row(&m->members[m->member_count++], node, i, now);
-    add_counters(m, node);
+    board_counters(m, node);
     struct buffer out = {.limit = LIMIT_FRAME};
     message_status_ok_encode(&out, m);
     session_send(s, MESSAGE_STATUS_OK, id, &out);

@@ -287,7 +287,8 @@ static void test_attackers(void **state)
         {peer_name, peer, 1, 1, OK, ""}, /* the harness works */
         {"whoever", any, -1, -1, OK, ""},
         {"whoever", old, -1, -1, ERR_ALPN, "not offered"},
-        {"whoever", NULL, -1, -1, ERR_ALPN, "named no protocol"},
+        {"whoever", NULL, -1, -1, OK, ""}, /* older tools of HTTP: what is public, and nothing else */
+        {peer_name, NULL, -1, -1, ERR_WRONG_PEER, "no certificate"},
         {"whoever", peer, -1, -1, ERR_WRONG_PEER, "no certificate"}, /* evades the request for one */
         {"whoever", peer, 1, 1, ERR_WRONG_PEER, "no certificate"},
         {peer_name, peer, -1, -1, ERR_WRONG_PEER, "no certificate"},
@@ -302,6 +303,7 @@ static void test_attackers(void **state)
             assert_int_equal(tls_state(s), TLS_OPEN);
         else
             assert_failed(s, attackers[i].code, attackers[i].says);
+        if (attackers[i].code == OK && !attackers[i].alpn) assert_string_equal(tls_alpn(s), TLS_ALPN_HTTP);
         tls_session_free(s);
     }
     tls_context_free(server);
