@@ -48,6 +48,8 @@ static const char *asked_words(enum action action)
     case ACTION_NODE_ALARM: return "to raise an alarm, or to say that it is repaired";
     case ACTION_ALARM_TELL: return "to tell people of an alarm";
     case ACTION_ALARM_CLEAR: return "to clear an alarm";
+    case ACTION_STATE_DIGEST: return "to compare the nodes' states";
+    case ACTION_NODE_DIGEST: return "to compare the nodes' states, asked for by a node";
     }
     return "for something that this version doesn't know";
 }

@@ -67,6 +67,7 @@ enum err err_of_reason(unsigned reason)
     case REASON_UNKNOWN_VERSION:
     case REASON_UNKNOWN_ROLE:
     case REASON_RECORD_DELETED:
+    case REASON_UNKNOWN_ALARM:
     case REASON_KEY_UNKNOWN: return ERR_NOT_FOUND;
     case REASON_USER_EXISTS:
     case REASON_LOGIN_TAKEN:
@@ -75,6 +76,7 @@ enum err err_of_reason(unsigned reason)
     case REASON_CONFLICT: return ERR_CONFLICT;
     case REASON_KEY_NOT_ACTIVE: return ERR_NOT_READY;
     case REASON_TOO_MANY_KEYS: return ERR_TOO_LARGE;
+    case REASON_ALARM_CLOSED:
     case REASON_UNCHANGED: return ERR_UNCHANGED;
     case REASON_NOT_A_PATIENT:
     case REASON_POLICY_INVALID:
@@ -84,7 +86,15 @@ enum err err_of_reason(unsigned reason)
     case REASON_WRONG_ATTEMPT:
     case REASON_ALREADY_DONE:
     case REASON_COMMITMENT:
-    case REASON_TOO_EARLY: return ERR_UNEXPECTED; /* of nodes only */
+    case REASON_TOO_EARLY:
+    case REASON_ALREADY_RAISED:
+    case REASON_TOO_MANY_ALARMS:
+    case REASON_NOT_RAISER:
+    case REASON_PROVEN:
+    case REASON_CLAIMED:
+    case REASON_NOT_CLAIMED:
+    case REASON_ALREADY_TOLD:
+    case REASON_TOO_SOON: return ERR_UNEXPECTED; /* of nodes only */
     }
     return ERR_DENIED; /* a newer node's reason */
 }

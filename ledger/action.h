@@ -59,6 +59,7 @@
  * policy.set     [policy (bin, configs/policy.conf's text)]
  * policy.show    []                         row: [leaf_index, policy (bin)]
  * alarm.clear    [leaf index of the alarm]                       attachment: note (optional)
+ * state.digest   []                         every node digests its state after the block with this leaf: ledger/state_digest.h
  *
  * Of nodes (actor kind node; permitted to members of the epoch, for themselves only). secret: 1 records, 2 passwords
  * key.commit     [secret, attempt, digest of the commitments]
@@ -74,6 +75,7 @@
  * node.alarm     [kind, named member index, first, last, status (1 open, 2 repaired), SHA-256 of the evidence (or empty)]
  *                first to last: leaf indexes, sizes, or Raft indexes. attachment: evidence. ledger/alarm.h
  * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told)]   who tells people outside of it, and that it did
+ * node.digest    []                         as state.digest, when nobody asked for a while
  */
 #define ACTION_LIST(X)                                                                             \
     X(ACTION_GENESIS, 0, "genesis", ACTOR_NONE)                                                    \
@@ -98,6 +100,7 @@
     X(ACTION_POLICY_SET, 50, "policy.set", ACTOR_USER)                                             \
     X(ACTION_POLICY_SHOW, 51, "policy.show", ACTOR_USER)                                           \
     X(ACTION_ALARM_CLEAR, 52, "alarm.clear", ACTOR_USER)                                           \
+    X(ACTION_STATE_DIGEST, 53, "state.digest", ACTOR_USER)                                         \
     X(ACTION_KEY_COMMIT, 60, "key.commit", ACTOR_NODE)                                             \
     X(ACTION_KEY_REVEAL, 61, "key.reveal", ACTOR_NODE)                                             \
     X(ACTION_KEY_CONFIRM, 62, "key.confirm", ACTOR_NODE)                                           \
@@ -105,7 +108,8 @@
     X(ACTION_KEY_CLOSE, 64, "key.close", ACTOR_NODE)                                               \
     X(ACTION_KEY_ACTIVATE, 65, "key.activate", ACTOR_NODE)                                         \
     X(ACTION_NODE_ALARM, 70, "node.alarm", ACTOR_NODE)                                             \
-    X(ACTION_ALARM_TELL, 71, "alarm.tell", ACTOR_NODE)
+    X(ACTION_ALARM_TELL, 71, "alarm.tell", ACTOR_NODE)                                             \
+    X(ACTION_NODE_DIGEST, 72, "node.digest", ACTOR_NODE)
 
 enum actor_kind { ACTOR_NONE = 0, ACTOR_USER = 1, ACTOR_NODE = 2 };
 
@@ -167,7 +171,8 @@ enum decision { DECISION_APPROVED = 1, DECISION_DENIED = 2 };
     X(REASON_PROVEN, 51, "what signatures prove only an administrator clears")                     \
     X(REASON_CLAIMED, 52, "a node's claim to tell of the alarm still holds")                       \
     X(REASON_NOT_CLAIMED, 53, "the node has no claim to tell of the alarm")                        \
-    X(REASON_ALREADY_TOLD, 54, "people were told of it within 24 hours")
+    X(REASON_ALREADY_TOLD, 54, "people were told of it within 24 hours")                           \
+    X(REASON_TOO_SOON, 55, "too soon after the last one")
 
 enum reason {
 #define X(name, number, text) name = number,

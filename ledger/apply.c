@@ -219,6 +219,7 @@ static enum err reserve(struct ledger_results *results, const struct block *bloc
     results->keygen_changed = false;
     results->policy_changed = false;
     results->alarms_changed = false;
+    results->digest_leaf = 0;
     buffer_clear(&results->bytes);
     return OK;
 }
@@ -294,6 +295,7 @@ static enum err apply_request(struct ledger *ledger, struct table_txn *txn, stru
         results->keygen_changed |= step->keygen_changed;
         results->policy_changed |= step->policy_changed;
         results->alarms_changed |= step->alarms_changed;
+        if (step->digest_asked) results->digest_leaf = step->index;
     }
     return err;
 }

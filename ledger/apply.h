@@ -65,6 +65,7 @@ struct ledger_results {
     struct ledger_result *items;
     size_t count, capacity;
     bool keygen_changed, policy_changed, alarms_changed;
+    uint64_t digest_leaf; /* the last that asks for a digest of the state after this block; 0: none */
     struct buffer bytes; /* leaves and answers */
 };
 void ledger_results_free(struct ledger_results *results);

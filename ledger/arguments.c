@@ -19,7 +19,9 @@ enum err arguments_decode(struct arguments *out, uint32_t action, struct bytes i
     case number: return args_##name##_decode(&out->name, in);
         ARGUMENTS_LIST(X)
 #undef X
-    case ACTION_POLICY_SHOW: return nothing_decode(in);
+    case ACTION_POLICY_SHOW:
+    case ACTION_STATE_DIGEST:
+    case ACTION_NODE_DIGEST: return nothing_decode(in);
     case ACTION_GENESIS: break;
     }
     return ERR_UNKNOWN_ACTION;
@@ -32,7 +34,9 @@ void arguments_encode(struct buffer *out, const struct arguments *args)
     case number: args_##name##_encode(out, &args->name); return;
         ARGUMENTS_LIST(X)
 #undef X
-    case ACTION_POLICY_SHOW: pack_array(out, 0); return;
+    case ACTION_POLICY_SHOW:
+    case ACTION_STATE_DIGEST:
+    case ACTION_NODE_DIGEST: pack_array(out, 0); return;
     case ACTION_GENESIS: break;
     }
     CHECK(!"an action without arguments");
@@ -88,7 +92,9 @@ static struct target target_of(const struct arguments *a)
     case ACTION_KEY_ACTIVATE:
     case ACTION_NODE_ALARM:
     case ACTION_ALARM_TELL:
-    case ACTION_ALARM_CLEAR: break;
+    case ACTION_ALARM_CLEAR:
+    case ACTION_STATE_DIGEST:
+    case ACTION_NODE_DIGEST: break;
     }
     return (struct target){0};
 }

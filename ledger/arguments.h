@@ -133,7 +133,7 @@ struct args_ledger_export {
 struct args_policy_set {
     struct bytes policy; /* 1 .. LIMIT_POLICY bytes */
 };
-/* ACTION_POLICY_SHOW has no arguments: []. */
+/* ACTION_POLICY_SHOW, ACTION_STATE_DIGEST and ACTION_NODE_DIGEST have no arguments: []. */
 struct args_alarm_clear {
     uint64_t index; /* of the alarm's leaf */
 };

@@ -109,7 +109,7 @@ struct step {
     uint32_t opened_count;
     uint64_t opened_cursor; /* 0: the end */
     uint64_t opened_left_out;
-    bool keygen_changed, policy_changed, alarms_changed;
+    bool keygen_changed, policy_changed, alarms_changed, digest_asked;
     struct alarm alarm;   /* that an alarm's operation is about */
     struct keygen keygen; /* of the operation's secret */
 };
@@ -180,6 +180,9 @@ void change_nodes(struct step *step);
 
 enum reason decide_alarms(struct step *step);
 void change_alarms(struct step *step);
+
+enum reason decide_digest(struct step *step);
+void change_digest(struct step *step);
 
 /* --- for answers --- */
 

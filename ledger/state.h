@@ -170,6 +170,10 @@ struct meta {
     uint64_t users, records, denied; /* counters */
 };
 #define RULES_VERSION 1
+
+/* The last leaf that asked for a state digest, and its time. ERR_NOT_FOUND: none did. */
+enum err state_digest_asked_get(uint64_t *index, uint64_t *time_ms, struct table_txn *txn);
+enum err state_digest_asked_put(struct table_txn *txn, uint64_t index, uint64_t time_ms);
 enum err state_meta_get(struct meta *out, struct table_txn *txn);
 enum err state_meta_put(struct table_txn *txn, const struct meta *meta);
 

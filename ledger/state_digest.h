@@ -37,6 +37,7 @@ struct genesis;
 struct unpack;
 
 #define STATE_DIGEST_TABLES TABLE_COUNT_MAX
+#define STATE_DIGEST_GAP_MS 10000 /* ledger time: a node.digest comes so long after the last digest, at least */
 
 struct table_digest {
     uint8_t table; /* number, ledger/tables.h */

@@ -144,6 +144,24 @@ enum err state_meta_put(struct table_txn *txn, const struct meta *meta)
     return row_put(txn, TABLE_META, bytes_text("state"), &b);
 }
 
+enum err state_digest_asked_get(uint64_t *index, uint64_t *time_ms, struct table_txn *txn)
+{
+    uint8_t value[16];
+    enum err err = row_get_fixed(value, sizeof value, txn, TABLE_META, bytes_text("digest"));
+    if (err != OK) return err;
+    *index = get_be64(value);
+    *time_ms = get_be64(value + 8);
+    return OK;
+}
+
+enum err state_digest_asked_put(struct table_txn *txn, uint64_t index, uint64_t time_ms)
+{
+    uint8_t value[16];
+    put_be64(value, index);
+    put_be64(value + 8, time_ms);
+    return table_put(txn, TABLE_META, bytes_text("digest"), BYTES(value));
+}
+
 enum err state_applied_get(struct applied *out, struct table_txn *txn)
 {
     uint8_t value[16];

@@ -68,6 +68,7 @@ void step_begin(struct step *step, struct ledger *ledger, struct table_txn *txn,
     step->keygen_changed = false;
     step->policy_changed = false;
     step->alarms_changed = false;
+    step->digest_asked = false;
 }
 
 static enum err authenticate_user(struct step *step)
@@ -235,7 +236,9 @@ static enum presence attachment_presence(enum action action)
     case ACTION_KEY_ANSWER:
     case ACTION_KEY_CLOSE:
     case ACTION_KEY_ACTIVATE:
-    case ACTION_ALARM_TELL: break;
+    case ACTION_ALARM_TELL:
+    case ACTION_STATE_DIGEST:
+    case ACTION_NODE_DIGEST: break;
     }
     return ABSENT;
 }
@@ -278,6 +281,8 @@ static enum reason decide_action(struct step *step)
     case ACTION_NODE_ALARM:
     case ACTION_ALARM_TELL:
     case ACTION_ALARM_CLEAR: return decide_alarms(step);
+    case ACTION_STATE_DIGEST:
+    case ACTION_NODE_DIGEST: return decide_digest(step);
     case ACTION_GENESIS: break;
     }
     return REASON_FIELDS;
@@ -391,6 +396,8 @@ void step_change(struct step *step)
     uint32_t action = step->op->action;
     if (action == ACTION_NODE_ALARM || action == ACTION_ALARM_TELL || action == ACTION_ALARM_CLEAR)
         change_alarms(step);
+    else if (action == ACTION_STATE_DIGEST || action == ACTION_NODE_DIGEST)
+        change_digest(step);
     else if (step->op->actor.kind == ACTOR_NODE)
         change_nodes(step);
     else if (action >= ACTION_USER_CREATE && action <= ACTION_TEAM_LIST)

@@ -2,7 +2,7 @@
  *
  * Replicated tables follow from the leaves alone (attachments from the leaves'
  * hashes): every node that applied the same leaves holds the same rows, and
- * ledger_digest covers them. Node-local tables are a node's own and are left
+ * the state digest (ledger/state_digest.h) covers them. Node-local tables are a node's own and are left
  * out of it. Numbers and names are never changed or reused.
  *
  * Integers in keys are big-endian, so that LMDB's order is theirs; `index` is a
@@ -43,6 +43,7 @@
  * alarm_open      index(8) -> raiser(1), of those that are open
  * alarm_last      kind(1) named(1) first(8) -> index(8) of the latest such alarm
  * state           "state" -> [rules, size, last hash, time_ms, usable roots, users, records, denied]
+ *                 "digest" -> index(8) time_ms(8) of the last leaf that asked for a state digest; absent: none did
  *
  * content_info    index -> [context, capsule, SHA-256(ciphertext), size of the ciphertext], from the attachment
  * applied         "raft" -> raft index(8) raft term(8) of the last block applied
@@ -96,11 +97,5 @@ extern const struct table_name ledger_tables[];
 extern const size_t ledger_tables_count;
 
 bool table_is_replicated(enum table_number table);
-
-/* SHA-256 over number, keys and values of all replicated tables: equal on nodes
- * that applied the same leaves and hold the same attachments. A full scan. */
-enum err ledger_digest(struct digest *out, struct table_txn *txn);
-/* The same of one table, for tests that find the difference. */
-enum err ledger_digest_table(struct digest *out, struct table_txn *txn, enum table_number table);
 
 #endif

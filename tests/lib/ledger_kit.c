@@ -9,6 +9,7 @@
 #include "crypto/random.h"
 #include "ledger/keygen.h"
 #include "ledger/proof.h"
+#include "ledger/state_digest.h"
 #include "tests/lib/samples.h"
 
 #define ADMIN_KEY 1000 /* sample_key of kit->root */
@@ -306,21 +307,49 @@ void kit_replay_all(struct kit *to, struct kit *from)
     buffer_free(&attachment);
 }
 
-struct digest kit_digest(struct kit *kit)
+/* One table more than the state digest has. */
+static struct digest attachments_of(struct table_txn *txn)
 {
+    struct table_cursor *c;
+    struct buffer all = {0}, value = {0};
     struct digest digest;
-    CHECK(ledger_digest(&digest, kit->txn) == OK);
+    CHECK(table_cursor_open(&c, txn, TABLE_ATTACHMENT) == OK);
+    enum err err = table_cursor_seek(c, (struct bytes){0});
+    for (; err == OK; err = table_cursor_next(c)) {
+        CHECK(table_cursor_value(c, &value) == OK);
+        pack_bytes(&all, table_cursor_key(c));
+        pack_bytes(&all, buffer_bytes(&value));
+    }
+    CHECK(err == ERR_NOT_FOUND && !all.failed);
+    table_cursor_close(c);
+    hash_sha256(&digest, all.data, all.size);
+    buffer_free(&all);
+    buffer_free(&value);
     return digest;
 }
 
+struct digest kit_digest_of(struct table_txn *txn)
+{
+    struct state_digest state;
+    CHECK(state_digest_now(&state, txn) == OK);
+    struct digest parts[] = {state_digest_whole(&state), attachments_of(txn)}, digest;
+    hash_sha256(&digest, parts, sizeof parts);
+    return digest;
+}
+
+struct digest kit_digest(struct kit *kit) { return kit_digest_of(kit->txn); }
+
 const char *kit_difference(struct kit *a, struct kit *b)
 {
-    for (size_t i = 0; i < ledger_tables_count; i++) {
-        struct digest x, y;
-        enum table_number table = (enum table_number)ledger_tables[i].table;
-        if (!table_is_replicated(table)) continue;
-        CHECK(ledger_digest_table(&x, a->txn, table) == OK && ledger_digest_table(&y, b->txn, table) == OK);
-        if (!digest_equal(&x, &y)) return ledger_tables[i].name;
-    }
-    return "";
+    static char names[1024];
+    struct state_statement x = {.size = 1}, y = {.size = 1};
+    struct buffer out = {0};
+    CHECK(state_digest_now(&x.digest, a->txn) == OK && state_digest_now(&y.digest, b->txn) == OK);
+    state_differences(&out, &x, &y);
+    buffer_append(&out, "", 1);
+    CHECK(!out.failed && out.size <= sizeof names);
+    memcpy(names, out.data, out.size);
+    buffer_free(&out);
+    struct digest p = attachments_of(a->txn), q = attachments_of(b->txn);
+    return names[0] || digest_equal(&p, &q) ? names : "attachment";
 }

@@ -75,8 +75,10 @@ void kit_content(struct buffer *out, const char *text);
 /* Replays leaf `index` of `from` into `to`; then attaches its attachment, if any. */
 enum err kit_replay(struct kit *to, struct kit *from, uint64_t index, struct failure *failure);
 void kit_replay_all(struct kit *to, struct kit *from); /* all leaves, all attachments */
-struct digest kit_digest(struct kit *kit); /* of all replicated tables */
-/* "" or the name of the first replicated table that differs. */
+/* Of all replicated tables, and of the attachments that are here. */
+struct digest kit_digest_of(struct table_txn *txn);
+struct digest kit_digest(struct kit *kit);
+/* "" or the names of the replicated tables that differ. Static. */
 const char *kit_difference(struct kit *a, struct kit *b);
 
 #endif

@@ -108,7 +108,8 @@ static bool sample_queries(struct arguments *a, bool full)
         return true;
     case ACTION_LEDGER_EXPORT: a->ledger_export = (struct args_ledger_export){full ? 5 : 0, full ? 6 : 0}; return true;
     case ACTION_POLICY_SET: a->policy_set = (struct args_policy_set){bytes_text("[role root]\n")}; return true;
-    case ACTION_POLICY_SHOW: return true;
+    case ACTION_POLICY_SHOW:
+    case ACTION_STATE_DIGEST: return true;
     case ACTION_ALARM_CLEAR: a->alarm_clear = (struct args_alarm_clear){full ? UINT64_MAX : 0}; return true;
     }
     return false;
@@ -144,6 +145,7 @@ static bool sample_nodes(struct arguments *a, bool full)
     case ACTION_ALARM_TELL:
         a->alarm_tell = (struct args_alarm_tell){full ? UINT64_MAX : 0, full ? ALARM_TOLD : ALARM_CLAIM};
         return true;
+    case ACTION_NODE_DIGEST: return true;
     }
     return false;
 }

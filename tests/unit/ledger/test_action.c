@@ -35,6 +35,9 @@ static void test_numbers_are_stable(void **state)
     assert_int_equal(ACTION_ALARM_CLEAR, 52);
     assert_int_equal(ACTION_NODE_ALARM, 70);
     assert_int_equal(ACTION_ALARM_TELL, 71);
+    assert_int_equal(ACTION_STATE_DIGEST, 53);
+    assert_int_equal(ACTION_NODE_DIGEST, 72);
+    assert_int_equal(REASON_TOO_SOON, 55);
     assert_int_equal(REASON_NO_PERMISSION, 1);
     assert_int_equal(REASON_CONFLICT, 18);
     assert_int_equal(REASON_NOT_A_MEMBER, 40);

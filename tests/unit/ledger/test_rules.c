@@ -171,6 +171,7 @@ static const struct {
     {ACTION_POLICY_SHOW, "++++++++"},
     {ACTION_POLICY_SET, "+ppppppp"},
     {ACTION_ALARM_CLEAR, "++pppppp"},
+    {ACTION_STATE_DIGEST, "++pppp+p"},
 };
 
 /* --- the world --- */

@@ -336,6 +336,69 @@ static void test_role(void **state)
     kit_close(&kit);
 }
 
+/* --- the rules --- */
+
+static void assert_asked(struct kit *kit, uint64_t leaf)
+{
+    uint64_t index = 0, time_ms = 0;
+    assert_int_equal(kit->results.digest_leaf, leaf);
+    assert_int_equal(state_digest_asked_get(&index, &time_ms, kit->txn), leaf ? OK : ERR_NOT_FOUND);
+    assert_int_equal(index, leaf);
+    assert_true(leaf == 0 || time_ms == ledger_time_ms(kit->ledger));
+}
+
+/* A user with the permission at any time; nodes not within 10 s of the last, whoever asked. */
+static void test_asking(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct kit_actor doctor = open_with_people(&kit), node = kit_node(&kit, 2), other = kit_node(&kit, 3);
+    struct arguments ask = {.action = ACTION_STATE_DIGEST}, own = {.action = ACTION_NODE_DIGEST};
+    assert_int_equal(kit_do(&kit, &doctor, &ask, NONE)->reason, REASON_NO_PERMISSION);
+    assert_asked(&kit, 0);
+    assert_int_equal(kit_do(&kit, &doctor, &own, NONE)->reason, REASON_NO_PERMISSION);
+    assert_int_equal(kit_do(&kit, &node, &ask, NONE)->reason, REASON_NO_PERMISSION);
+    assert_asked(&kit, 0);
+    const struct ledger_result *r = kit_do(&kit, &node, &own, NONE);
+    assert_int_equal(r->decision, DECISION_APPROVED);
+    assert_asked(&kit, r->leaf_index);
+    r = kit_do(&kit, &kit.root, &ask, NONE);
+    assert_int_equal(r->decision, DECISION_APPROVED);
+    assert_asked(&kit, r->leaf_index);
+    kit.now = ledger_time_ms(kit.ledger) + STATE_DIGEST_GAP_MS - 1;
+    assert_int_equal(kit_do(&kit, &other, &own, NONE)->reason, REASON_TOO_SOON);
+    assert_int_equal(kit.results.digest_leaf, 0);
+    kit.now = ledger_time_ms(kit.ledger) + 1;
+    r = kit_do(&kit, &other, &own, NONE);
+    assert_int_equal(r->reason, REASON_NONE);
+    assert_asked(&kit, r->leaf_index);
+    assert_int_equal(kit_do(&kit, &kit.root, &ask, bytes_text("a note"))->reason, REASON_FIELDS);
+    kit_close(&kit);
+}
+
+/* Wherever in its block the leaf stands: the last one that asks is named, the state is that at the end. */
+static void test_in_a_block(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct kit_actor doctor = open_with_people(&kit);
+    struct arguments event = event_args(5), ask = {.action = ACTION_STATE_DIGEST};
+    struct buffer requests[4] = {{0}};
+    struct bytes views[4];
+    for (unsigned i = 0; i < 4; i++) {
+        bool asks = i == 0 || i == 2;
+        kit_request(&kit, &requests[i], asks ? &kit.root : &doctor, asks ? &ask : &event, NONE);
+        views[i] = buffer_bytes(&requests[i]);
+    }
+    uint64_t size = ledger_size(kit.ledger);
+    kit_apply(&kit, views, 4);
+    assert_int_equal(kit.results.digest_leaf, size + 2);
+    kit_apply(&kit, views, 4); /* duplicates */
+    assert_int_equal(kit.results.digest_leaf, 0);
+    for (unsigned i = 0; i < 4; i++) buffer_free(&requests[i]);
+    kit_close(&kit);
+}
+
 /* --- in parts and steps --- */
 
 static void scan_in_steps(struct state_digest *out, struct table_txn *txn, enum state_part part, uint64_t size,
@@ -532,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_definition), cmocka_unit_test(test_empty),     cmocka_unit_test(test_batches),
         cmocka_unit_test(test_replayed),   cmocka_unit_test(test_any_row),   cmocka_unit_test(test_added_row),
         cmocka_unit_test(test_role),       cmocka_unit_test(test_steps),     cmocka_unit_test(test_later),
+        cmocka_unit_test(test_asking),     cmocka_unit_test(test_in_a_block),
         cmocka_unit_test(test_statement),  cmocka_unit_test(test_strict),    cmocka_unit_test(test_compare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
