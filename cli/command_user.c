@@ -33,6 +33,24 @@ static enum err check_label(struct tool *t, const char *option, struct bytes tex
     return OK;
 }
 
+/* A misspelt hospital would leave the user to root alone; yet one without a node may be meant. */
+static void warn_of_hospital(struct tool *t)
+{
+    const char *hospital = option_text(t->line, "hospital");
+    const struct genesis *g = &t->cluster.genesis;
+    struct buffer known = {0};
+    for (uint32_t i = 0; hospital && i < g->member_count; i++) {
+        if (strcmp(g->members[i].hospital, hospital) == 0) goto done;
+        buffer_printf(&known, "%s'%s'", i ? ", " : "", g->members[i].hospital);
+    }
+    if (hospital && *hospital && !known.failed)
+        output_message(&t->output, "no node of this cluster is of the hospital '%s'. The nodes' are: %.*s. If this is a "
+                                   "slip, correct it with 'user update'", hospital, (int)known.size,
+                       (const char *)known.data);
+done:
+    buffer_free(&known);
+}
+
 /* One operation with arguments that were encoded and perhaps an attachment. */
 static enum err submit_action(struct tool *t, struct submission *s, enum action action, struct buffer *args,
                      struct buffer *attachment, enum purpose otherwise)
@@ -100,6 +118,7 @@ int command_user_add(struct tool *t)
     if (e == OK && person.login.size)
         e = login_tag(&args.login_tag, &t->cluster.genesis.cluster, option_text(t->line, "login"), &t->failure);
     if (e != OK) return tool_failed(t);
+    warn_of_hospital(t);
     args_user_create_encode(&encoded, &args);
     person_encode(&attachment, &person);
     e = submit_action(t, &s, ACTION_USER_CREATE, &encoded, &attachment, PURPOSE_ADMINISTRATION);
@@ -222,6 +241,7 @@ static enum err update_person(struct tool *t, struct submission *s, const struct
     if (e == OK && option_given(t->line, "login"))
         e = login_tag(&args.login_tag, &t->cluster.genesis.cluster, option_text(t->line, "login"), &t->failure);
     if (e != OK) return e;
+    warn_of_hospital(t);
     args_user_update_encode(&encoded, &args);
     person_encode(&attachment, &person);
     return submit_action(t, s, ACTION_USER_UPDATE, &encoded, &attachment, PURPOSE_ADMINISTRATION);
