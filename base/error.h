@@ -15,7 +15,7 @@
     X(ERR_NOMEM, 1, "out of memory", "free memory on this machine and try again")                  \
     X(ERR_IO, 2, "input/output error", "check the device and the file's permissions")              \
     X(ERR_NOT_FOUND, 3, "not found", "check the name or id")                                       \
-    X(ERR_EXISTS, 4, "already exists", "choose another name, or remove the old one first")         \
+    X(ERR_EXISTS, 4, "already exists", "choose another name, or look at what is there")            \
     X(ERR_INVALID, 5, "invalid value", "correct the value and try again")                          \
     X(ERR_TOO_LARGE, 6, "over the limit", "send less at once")                                     \
     X(ERR_FULL, 7, "no space left", "free space on the device")                                    \
@@ -70,7 +70,7 @@
     X(ERR_QUARANTINED, 65, "this node's ledger contradicts the cluster's", "rebuild the node")     \
     X(ERR_CONFLICT, 66, "changed by somebody else meanwhile", "show the latest version, then try again") \
     X(ERR_DENIED, 67, "denied by policy", "ask an administrator")                                  \
-    X(ERR_UNCHANGED, 68, "nothing would change", "it is so already")                               \
+    X(ERR_UNCHANGED, 68, "nothing would change", "nothing needs to be done")                       \
     /* keys and proofs */                                                                          \
     X(ERR_DECRYPT, 80, "decryption failed", "check that it is the right key, and the data whole")                        \
     X(ERR_PASSPHRASE, 81, "wrong passphrase", "try again")                                         \

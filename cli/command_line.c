@@ -110,7 +110,7 @@ static enum err unknown_in_group(const struct command *commands, const char *gro
     if (near)
         e = fail(failure, ERR_USAGE, "there is no command '%s %s'; did you mean '%s %s'?", group, word, group, near);
     else
-        e = fail(failure, ERR_USAGE, "there is no command '%s %s'; see 'consilium %s --help'", group, word, group);
+        e = fail(failure, ERR_USAGE, "there is no command '%s %s'", group, word);
     free(candidates);
     return e;
 }
@@ -175,11 +175,9 @@ static enum err unknown_option(const struct command_line *a, const char *word, s
     char name[EDIT_MAX];
     snprintf(name, sizeof name, "%.*s", (int)(size < EDIT_MAX ? size : EDIT_MAX - 1), word);
     const char *near = nearest(name, candidates, n);
-    const char *command = a->command ? a->command->name : "";
     if (near)
         return fail(failure, ERR_USAGE, "there is no option '--%s'; did you mean '--%s'?", name, near);
-    return fail(failure, ERR_USAGE, "there is no option '--%s'; see 'consilium%s%s --help'", name, *command ? " " : "",
-                command);
+    return fail(failure, ERR_USAGE, "there is no option '--%s'", name);
 }
 
 /* A word that is an option: "-x", "--name"; not "-" (standard input) and not "--". */
@@ -377,13 +375,15 @@ void print_overview(FILE *to, const struct command *commands, const struct optio
 {
     fprintf(to, "Usage: consilium [OPTION]... %s%sCOMMAND\n\n", topic ? topic : "", topic ? " " : "");
     const char *group = "";
+    bool single = false; /* commands of one word that begin no group stand together */
     for (const struct command *c = commands; c->name; c++) {
         const char *rest;
         if (topic && !first_word(c->name, topic, &rest)) continue;
         size_t n = strcspn(c->name, " ");
         bool same = strncmp(group, c->name, n) == 0 && (group[n] == ' ' || group[n] == '\0');
-        bool alone = !c->name[n] && *group && !strchr(group, ' '); /* single commands stand together */
-        if (!same && !alone && *group) fputc('\n', to);
+        bool before = single;
+        single = !c->name[n] && !is_group(commands, c->name);
+        if (!same && !(before && single) && *group) fputc('\n', to);
         group = c->name;
         char left[80];
         snprintf(left, sizeof left, "%s %s", c->name, c->operands);

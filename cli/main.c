@@ -59,7 +59,7 @@ int main(int argc, char **argv)
     crypto_init();
     enum err e = command_line_parse(&line, COMMANDS, COMMON_OPTIONS, argc, argv, &tool.failure);
     output_setup(&tool.output, e == OK && option_given(&line, "json"));
-    tool.output.command = line.command ? line.command->name : NULL;
+    tool.output.command = line.command ? line.command->name : line.topic;
     int code;
     if (e != OK) {
         code = output_failure(&tool.output, &tool.failure);

@@ -20,6 +20,7 @@ static enum err check_note(struct checkpoint *out, const struct genesis *genesis
     if (e == ERR_TOO_FEW_COSIGNATURES)
         return fail(failure, e, "the checkpoint carries fewer than %u valid cosignatures of this cluster's nodes",
                     genesis->quorum);
+    if (e == ERR_CHECKPOINT) return fail(failure, e, "%s", err_text(e));
     return fail(failure, e, "the checkpoint is not valid: %s", err_text(e));
 }
 

@@ -53,6 +53,7 @@ enum err signer_read(struct signer *out, const char *path, struct failure *failu
     if (e == ERR_NOT_FOUND)
         e = fail(failure, ERR_NO_KEY, "there is no identity file %s; make one with 'consilium key new -o %s'", path,
                  path);
+    if (e == ERR_TOO_LARGE) e = fail(failure, ERR_NO_KEY, "%s is not an identity file: it is too large for one", path);
     if (e == OK) e = parse_identity(out, buffer_bytes(&text), path, failure);
     buffer_free(&text);
     return e;
@@ -212,9 +213,9 @@ enum err public_key_read(struct sign_public *out, const char *file_or_text, stru
     struct buffer text = {0};
     struct signer signer;
     enum err e = file_read(&text, file_or_text, LIMIT_IDENTITY, failure);
-    if (e != OK) goto free_text;
-    if (public_key_parse(out, buffer_bytes(&text), NULL) == OK) goto free_text;
-    if (parse_identity(&signer, buffer_bytes(&text), file_or_text, NULL) == OK)
+    if (e != OK && e != ERR_TOO_LARGE) goto free_text;
+    if (e == OK && public_key_parse(out, buffer_bytes(&text), NULL) == OK) goto free_text;
+    if (e == OK && parse_identity(&signer, buffer_bytes(&text), file_or_text, NULL) == OK)
         *out = signer.public_key;
     else
         e = fail(failure, ERR_INVALID, "%s is neither a public key nor an identity file; "

@@ -151,8 +151,14 @@ static bool is_query(enum action action)
            action == ACTION_POLICY_SHOW;
 }
 
+/* A new user's id that nobody chose is their key's. */
+static bool id_of_given_key(const struct command_line *line)
+{
+    return strcmp(line->command->name, "user add") == 0 && option_given(line, "key") && !option_given(line, "id");
+}
+
 /* What the one who was denied can do, where it isn't plain; "" otherwise. Follows the reason and the entry. */
-static const char *way_out(enum action action, unsigned reason)
+static const char *way_out(const struct command_line *line, enum action action, unsigned reason)
 {
     bool of_user = action == ACTION_USER_CREATE || action == ACTION_USER_UPDATE || action == ACTION_USER_DISABLE;
     bool of_record = action == ACTION_RECORD_CREATE || action == ACTION_RECORD_READ || action == ACTION_RECORD_UPDATE ||
@@ -160,7 +166,8 @@ static const char *way_out(enum action action, unsigned reason)
     if (reason == REASON_SCOPE && of_user) return "; it may be for your own hospital only, written as 'whoami' shows it";
     if (reason == REASON_SCOPE && of_record) return "; you may have to be in the patient's team first ('team add')";
     if (reason == REASON_UNKNOWN_ROLE) return "; 'consilium policy show' lists the roles";
-    if (reason == REASON_USER_EXISTS) return "; without --id it comes from the key, so this key has its user";
+    if (reason == REASON_USER_EXISTS && id_of_given_key(line))
+        return "; without --id it comes from the key, so this key has its user";
     return "";
 }
 
@@ -170,7 +177,8 @@ static enum err check_outcome(struct tool *t, const struct outcome *o, enum acti
         return fail(&t->failure, o->code, "%s was refused: %s", action_name(action), err_text(o->code));
     if (o->decision == DECISION_APPROVED) return OK;
     return fail(&t->failure, err_of_reason(o->reason), "%s was denied: %s (entry %llu)%s", action_name(action),
-                reason_text((enum reason)o->reason), (unsigned long long)o->index, way_out(action, o->reason));
+                reason_text((enum reason)o->reason), (unsigned long long)o->index,
+                way_out(t->line, action, o->reason));
 }
 
 enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft)

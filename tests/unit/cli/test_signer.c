@@ -121,6 +121,13 @@ static void test_damaged_files(void **state)
         assert_int_not_equal(signer_read(&me, path, &failure), OK);
     }
     buffer_free(&text);
+    char large[8192];
+    memset(large, 'x', sizeof large);
+    folder_store(folder, "me.key", bytes_of((const uint8_t *)large, sizeof large));
+    assert_int_equal(signer_read(&me, path, &failure), ERR_NO_KEY);
+    assert_non_null(strstr(failure.text, "is not an identity file"));
+    assert_int_equal(public_key_read(&key, path, &failure), ERR_INVALID);
+    assert_non_null(strstr(failure.text, "neither a public key"));
 }
 
 static void test_public_keys(void **state)
