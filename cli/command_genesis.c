@@ -14,6 +14,16 @@
 
 /* --- genesis --- */
 
+/* The same file twice, or a copy of it: a slip that the rules below would call a key used twice. */
+static enum err check_new(struct tool *t, const struct genesis *g, const char *file)
+{
+    const struct descriptor *d = &g->members[g->member_count];
+    for (uint32_t i = 0; i < g->member_count; i++)
+        if (id_equal(&g->members[i].id, &d->id))
+            return fail(&t->failure, ERR_INVALID, "%s is the descriptor of %s, which is a member already", file, d->name);
+    return OK;
+}
+
 static enum err take_members(struct tool *t, struct genesis *g)
 {
     size_t at = 0;
@@ -26,6 +36,7 @@ static enum err take_members(struct tool *t, struct genesis *g)
         if (e == OK) e = descriptor_parse(&g->members[g->member_count], buffer_bytes(&line), &why);
         buffer_free(&line);
         if (why.code != OK) fail(&t->failure, e, "%s is not a node's descriptor: %s", file, why.text);
+        if (e == OK) e = check_new(t, g, file);
         if (e != OK) return e;
     }
     return OK;
@@ -80,8 +91,11 @@ static void explain_numbers(struct buffer *out, const struct genesis *g)
 {
     uint32_t n = g->member_count, b = g->faulty, k = g->quorum;
     buffer_printf(out, "%u nodes, of which %u may lie; %u must agree (n = %u, b = %u, k = %u).\n", n, b, k, n, b, k);
-    buffer_printf(out, "- Nothing is acknowledged or opened without %u of the %u nodes. Up to %u may be down.\n", k, n,
-                  n - k);
+    buffer_printf(out, "- Nothing is acknowledged or opened without %u of the %u nodes. ", k, n);
+    if (k < n)
+        buffer_printf(out, "Up to %u may be down.\n", n - k);
+    else
+        buffer_append_text(out, "None may be down.\n");
     buffer_printf(
         out, "- Fewer than %u nodes together decrypt nothing. %u that conspire decrypt everything, silently.\n", k, k);
     if (b == 0)

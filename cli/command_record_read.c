@@ -105,7 +105,8 @@ static enum err print_part(struct chart *c, const struct record_row *row, struct
            (unsigned long long)row->version, confidentiality_letter(row->conf), (unsigned long long)content.size);
     buffer_free(&kind);
     enum err e = print_content(c->tool, content);
-    if (content.size == 0 || content.data[content.size - 1] != '\n') putchar('\n');
+    bool ended = isatty(STDOUT_FILENO) || (content.size > 0 && content.data[content.size - 1] == '\n');
+    if (!ended) putchar('\n'); /* at a terminal the line is ended already */
     return e;
 }
 
@@ -137,6 +138,8 @@ static int show_chart(struct tool *t)
     if (e == OK) e = reading_open(t, &reading, take_part, &chart);
     if (e == OK && chart.rows) output_json(&t->output, json_incref(chart.rows));
     if (e == OK && reading.count == 0) output_message(&t->output, "no records that you may open");
+    if (e == OK && reading.count > 0 && chart.folder)
+        output_message(&t->output, "%u records written into %s", (unsigned)reading.count, chart.folder);
     if (e == OK) tool_page_end(t, reading.cursor, reading.left_out);
     json_decref(chart.rows);
     reading_end(&reading);
