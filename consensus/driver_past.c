@@ -189,6 +189,8 @@ void driver_past_judge(struct driver *d)
               "The way back is to join anew, as a new node with keys of its own ('consiliumd init' in an empty folder)",
               (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
     driver_apply_settings(d);
+    uint64_t first = log.last < p->index ? log.last + 1 : p->index;
+    if (d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);
 }
 
 static void face(struct driver *d, const struct past *own)

@@ -6,6 +6,7 @@
  * leadership over and syncs -> links -> the loop ends with nothing left open.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -18,6 +19,8 @@
 #include "ledger/apply.h"
 #include "ledger/arguments.h"
 #include "ledger/tables.h"
+#include "node/alert.h"
+#include "node/integrity.h"
 #include "node/node.h"
 #include "node/http.h"
 #include "node/release.h"
@@ -112,6 +115,7 @@ static void on_applied(void *data, const struct driver_applied *applied)
     struct node *node = data;
     if (node->witness) witness_applied(node->witness, applied);
     if (node->keygen) keygen_agent_applied(node->keygen, applied);
+    integrity_applied(node, applied);
     if (applied->keygen_changed || applied->replayed) ask_epoch(node);
     session_applied(node, applied->size);
     if (!node->ready) note_readiness(node);
@@ -128,6 +132,7 @@ static void on_role(void *data, bool leads, unsigned leader, uint64_t term)
     else
         log_notice("raft", "no leader is known in term %llu", (unsigned long long)term);
     if (node->witness) witness_role(node->witness, leads, term);
+    integrity_role(node);
     note_readiness(node);
 }
 
@@ -154,8 +159,7 @@ static void on_fatal(void *data, enum err code, const char *text)
 static void on_quarantine(void *data, const char *why)
 {
     struct node *node = data;
-    log_error("witness", "QUARANTINED: %s. This node serves and votes no more; rebuild it from its peers", why);
-    driver_quarantine(node->driver, why);
+    integrity_quarantine(node, why);
     note_readiness(node);
 }
 
@@ -174,6 +178,17 @@ static void on_evidence(void *data, const char *kind, unsigned named, uint64_t s
     log_error("witness", "ALARM: node %u (%s) contradicts itself or the others: %s at size %llu (%zu bytes of evidence)",
               named, named ? genesis_member(&node->genesis, named)->name : "?", kind, (unsigned long long)size,
               evidence.size);
+    struct finding f = {.kind = ALARM_FORKED, .named = named, .first = size, .last = size};
+    snprintf(f.text, sizeof f.text, "%s", kind);
+    if (named) integrity_found(node, &f, evidence);
+}
+
+static void on_set_back(void *data, uint64_t first, uint64_t last)
+{
+    struct node *node = data;
+    const struct finding f = {.kind = ALARM_ROLLED_BACK, .named = node->self, .first = first, .last = last,
+                              .text = "this node's disk is older than what the node has signed before"};
+    integrity_found(node, &f, (struct bytes){0});
 }
 
 static void on_witnessed(void *data, uint64_t size)
@@ -325,6 +340,7 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .log = node->log, .store = node->store, .peers = node->peers,
         .log_keep_bytes = node->config->log_keep_mib.number << 20, .data = node, .on_applied = on_applied,
         .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
+        .on_set_back = on_set_back,
     };
     random_bytes(&driver.seed, sizeof driver.seed);
     enum err e = driver_start(&node->driver, &driver, failure);
@@ -395,6 +411,8 @@ void node_stop(struct node *node, int exit_code)
     }
     http_desk_stop(node->http);
     board_stop(node->board);
+    integrity_stop(node);
+    alert_stop(node);
     if (node->keygen) keygen_agent_stop(node->keygen);
     if (node->catchup) catchup_stop(node->catchup);
     if (node->witness) witness_stop(node->witness);
@@ -423,9 +441,11 @@ static void free_parts(struct node *node)
     catchup_free(node->catchup);
     witness_free(node->witness);
     driver_free(node->driver);
+    integrity_free(node->integrity);
     release_desk_free(node->release);
     http_desk_free(node->http);
     board_free(node->board);
+    alert_free(node->alert);
     network_free(node->network);
     tls_context_free(node->tls);
     log_close(node->log);
@@ -438,8 +458,10 @@ static enum err start(struct node *node, struct failure *failure)
     if (e == OK) e = start_network(node, failure);
     if (e == OK) e = release_desk_new(&node->release, node);
     if (e == OK) e = start_consensus(node, failure);
+    if (e == OK) e = integrity_new(&node->integrity, node);
     if (e == OK) e = board_new(&node->board, node);
     if (e == OK) e = http_desk_new(&node->http, node);
+    if (e == OK) e = alert_new(&node->alert, node);
     if (e == OK) e = start_peers(node, failure);
     if (e == OK) e = start_listener(node, failure);
     return e;

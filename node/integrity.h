@@ -5,12 +5,19 @@
  * tried again until it stands there (once per kind, node and first index, whoever raises it); a
  * notice to every client of this node. Alarms of others arrive through the ledger.
  * A finding about this node itself counts at once, before any ledger knows of it.
+ * A quarantined node can't put anything into the ledger: it says what it found in its STATE
+ * message, and its peers raise the alarm in its place.
+ * A finding ends when its alarm is closed in the ledger: by its raiser, who says that it
+ * is repaired, or by an administrator.
  *
+ * ALARM_FORKED and ALARM_ROLLED_BACK are facts about a node: while one is open of a node,
+ * further ones of that kind and node are the same finding, whatever their indexes.
  * Loop thread. Bounded: INTEGRITY_FINDINGS; what comes beyond is counted and logged.
  */
 #ifndef NODE_INTEGRITY_H
 #define NODE_INTEGRITY_H
 
+#include "base/pack.h"
 #include "ledger/alarm.h"
 #include "node/node.h"
 
@@ -24,25 +31,46 @@ struct finding {
     char text[INTEGRITY_TEXT]; /* what happened, to what, for people; no secret and no personal data */
 };
 
-enum err integrity_new(struct integrity **out, struct node *node); /* reads what was kept */
+/* Reads what was kept, and quarantines the node again if it was. After the driver started. */
+enum err integrity_new(struct integrity **out, struct node *node);
 void integrity_stop(struct node *node);
-void integrity_free(struct integrity *integrity);
+void integrity_free(struct integrity *integrity); /* after the driver's end */
 
 /* `evidence` (may be empty; at most LIMIT_ALARM_EVIDENCE): an encoded ledger/evidence.h, copied. */
 void integrity_found(struct node *node, const struct finding *finding, struct bytes evidence);
 /* What this node found about `named` with first in [from, to] is repaired: its own
- * findings end, and the alarms that this node raised are closed in the ledger. */
+ * findings end, and the alarms that this node raised are closed in the ledger (but ALARM_FORKED:
+ * only an administrator clears that). A finding that isn't in the ledger yet is raised first:
+ * that it happened is told in each case. */
 void integrity_repaired(struct node *node, unsigned named, uint64_t from, uint64_t to);
+/* driver_quarantine, and durably: a restart is quarantined again, until the state's folder is made
+ * anew (rebuild). Without an open finding about this node, one is made: ALARM_MODIFIED at its size. */
+void integrity_quarantine(struct node *node, const char *why);
 
 void integrity_applied(struct node *node, const struct driver_applied *applied);
+void integrity_role(struct node *node); /* another leader, or none: what waits is tried at once */
 
 /* Open findings and alarms together, own first; views until the loop turns. */
 struct integrity_view {
-    bool own;                  /* this node itself is named */
+    bool own;                  /* this node itself is named, by itself or by others */
     bool quarantined;          /* and serves no more */
     size_t count;
     const struct alarm *alarms; /* index 0: not in the ledger yet */
 };
 void integrity_view(const struct node *node, struct integrity_view *out);
+
+/* --- between nodes: the end of a STATE message --- */
+
+#define PEER_FINDINGS 4
+struct peer_findings {
+    bool quarantined;
+    uint32_t count; /* what the node found about itself, oldest first */
+    struct alarm own[PEER_FINDINGS]; /* kind, first, last, since_ms */
+};
+void integrity_own(const struct node *node, struct peer_findings *out);
+/* What a peer says of itself. `ready`: it is up to date again. */
+void integrity_peer(struct node *node, unsigned from, const struct peer_findings *said, bool ready);
+void integrity_own_encode(struct buffer *out, const struct peer_findings *said); /* appends two values */
+void integrity_own_decode(struct peer_findings *out, struct unpack *u);
 
 #endif
