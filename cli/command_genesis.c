@@ -20,7 +20,8 @@ static enum err check_new(struct tool *t, const struct genesis *g, const char *f
     const struct descriptor *d = &g->members[g->member_count];
     for (uint32_t i = 0; i < g->member_count; i++)
         if (id_equal(&g->members[i].id, &d->id))
-            return fail(&t->failure, ERR_INVALID, "%s is the descriptor of %s, which is a member already", file, d->name);
+            return fail(&t->failure, ERR_INVALID, "%s is the descriptor of %s, which is a member already", file,
+                        d->name);
     return OK;
 }
 

@@ -44,9 +44,10 @@ static void warn_of_hospital(struct tool *t)
         buffer_printf(&known, "%s'%s'", i ? ", " : "", g->members[i].hospital);
     }
     if (hospital && *hospital && !known.failed)
-        output_message(&t->output, "no node of this cluster is of the hospital '%s'. The nodes' are: %.*s. If this is a "
-                                   "slip, correct it with 'user update'", hospital, (int)known.size,
-                       (const char *)known.data);
+        output_message(&t->output,
+                       "no node of this cluster is of the hospital '%s'. The nodes' are: %.*s. If this is a slip, "
+                       "correct it with 'user update'",
+                       hospital, (int)known.size, (const char *)known.data);
 done:
     buffer_free(&known);
 }

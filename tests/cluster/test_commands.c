@@ -48,7 +48,7 @@ static void help(void **state)
         struct buffer first = text;
         text = (struct buffer){0};
         assert_int_equal(node("help %s", commands[i]), 0);
-        assert_string_equal(text.data, first.data);
+        assert_string_equal((const char *)text.data, (const char *)first.data);
         buffer_free(&first);
     }
     assert_int_equal(node("%s", ""), 2);
