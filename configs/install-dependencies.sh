@@ -24,7 +24,7 @@ wanted() { # one line per alternative group that is not installed
             if installed "$package"; then have=1; break; fi
         done
         [ -n "$have" ] || echo "$group"
-    done
+    done | awk '!seen[$0]++'
 }
 
 missing=$(wanted)
