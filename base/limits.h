@@ -67,6 +67,7 @@
 #define LIMIT_CONSISTENCY (2 * LIMIT_PROOF)     /* hashes of a consistency proof */
 #define LIMIT_CHECKPOINT_NOTE (8 * KIB)         /* a checkpoint with all its signature lines */
 #define LIMIT_RECEIPT (384 * KIB)               /* a leaf (base64), its proof and the checkpoint, as a file */
+#define LIMIT_TILE 256                          /* hashes of one tile */
 #define LIMIT_LEAVES 4096                       /* in one answer, which also ends at LIMIT_ANSWER */
 #define LIMIT_STORED 2048                       /* hashes of attachments in one answer */
 #define LIMIT_STORED_BYTES (4 * MIB)            /* of attachments read for it */

@@ -1,9 +1,11 @@
 #include "ledger/tile.h"
 
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
 
 #include "base/check.h"
+
+static_assert(TILE_WIDTH == LIMIT_TILE, "what messages hold");
 
 /* --- paths --- */
 
@@ -91,6 +93,12 @@ unsigned tile_width_at(uint64_t size, unsigned level, uint64_t index)
     uint64_t full = hashes / TILE_WIDTH;
     if (index < full) return TILE_WIDTH;
     return index == full ? (unsigned)(hashes % TILE_WIDTH) : 0;
+}
+
+uint64_t tile_end(const struct tile *tile)
+{
+    CHECK(tile->level < TILE_LEVELS);
+    return (tile->index * TILE_WIDTH + tile->width) << (TILE_HEIGHT * tile->level);
 }
 
 enum err tile_from_rows(struct digest hashes[static TILE_WIDTH], const struct tile *tile, tree_fetch fetch,

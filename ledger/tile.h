@@ -44,6 +44,8 @@ void tile_path_append(struct buffer *out, const struct tile *tile, bool entries)
 
 /* The number of hashes that this tile has in a tree of `size` leaves: 256, fewer at the edge, 0: no such tile. */
 unsigned tile_width_at(uint64_t size, unsigned level, uint64_t index);
+/* The leaves that a tree must have for it to be there; the tile is one of a tree. */
+uint64_t tile_end(const struct tile *tile);
 /* The tile's hashes from stored rows (tree_fetch). The tile is one of a tree that is there (CHECK of its level). */
 enum err tile_from_rows(struct digest hashes[static TILE_WIDTH], const struct tile *tile, tree_fetch fetch,
                         void *context);

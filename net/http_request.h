@@ -16,8 +16,8 @@
 struct http_request {
     bool head;       /* HEAD; else GET */
     bool keep_alive; /* RFC 9112 9.3 */
-    char path[LIMIT_HTTP_TARGET + 1];         /* as sent, with its escapes, without query, scheme and host; starts with a slash */
-    char if_none_match[LIMIT_HTTP_TAG + 1];   /* as sent, several joined by ", "; empty: none, or longer */
+    char path[LIMIT_HTTP_TARGET + 1]; /* begins with a slash; escapes as sent, no query, scheme or host */
+    char if_none_match[LIMIT_HTTP_TAG + 1]; /* as sent, several joined by ", "; empty: none, or longer */
 };
 
 enum http_outcome {

@@ -685,6 +685,48 @@ enum err message_stored_ok_decode(struct message_stored_ok *m, struct stored_has
     return unpack_done(&u);
 }
 
+void message_tile_encode(struct buffer *out, const struct message_tile *m)
+{
+    CHECK(m->level < 64 && m->width >= 1 && m->width <= LIMIT_TILE);
+    pack_array(out, 3);
+    pack_uint(out, m->level);
+    pack_uint(out, m->index);
+    pack_uint(out, m->width);
+}
+
+enum err message_tile_decode(struct message_tile *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 3);
+    m->level = (uint32_t)unpack_uint_max(&u, 63);
+    m->index = unpack_uint(&u);
+    m->width = (uint32_t)unpack_uint_max(&u, LIMIT_TILE);
+    if (m->width == 0) unpack_fail(&u, ERR_MALFORMED);
+    return unpack_done(&u);
+}
+
+static bool is_tile(struct bytes hashes)
+{
+    return hashes.size > 0 && hashes.size <= LIMIT_TILE * sizeof(struct digest) &&
+           hashes.size % sizeof(struct digest) == 0;
+}
+
+void message_tile_ok_encode(struct buffer *out, const struct message_tile_ok *m)
+{
+    CHECK(is_tile(m->hashes));
+    pack_array(out, 1);
+    pack_bytes(out, m->hashes);
+}
+
+enum err message_tile_ok_decode(struct message_tile_ok *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 1);
+    m->hashes = unpack_bin(&u, LIMIT_TILE * sizeof(struct digest));
+    if (u.error == OK && !is_tile(m->hashes)) unpack_fail(&u, ERR_MALFORMED);
+    return unpack_done(&u);
+}
+
 void message_follow_encode(struct buffer *out, const struct message_follow *m)
 {
     pack_array(out, 1);

@@ -36,6 +36,7 @@
  * STORED       [from, to]                  -> STORED_OK [next, [[leaf_index, hash(32)] ...]]   the hash, computed now, of each
  *              attachment that the node stores for the leaves from .. next - 1 (zeros: it can't be read); next <= to.
  *              After an approved ledger.export on this connection
+ * TILE         [level, index, width (1..256)]   -> TILE_OK [hashes (bin, 32 each)]   a tile of the tree (ledger/tile.h)
  * FOLLOW       [leaf_index of the approved log.query with follow]  -> ROWS [[row ...]] now and again until the connection closes
  */
 #ifndef NET_PROTOCOL_H
@@ -80,6 +81,8 @@ enum message_type {
     MESSAGE_EVIDENCE_OK = 27,
     MESSAGE_STORED = 36,
     MESSAGE_STORED_OK = 37,
+    MESSAGE_TILE = 40,
+    MESSAGE_TILE_OK = 41,
     /* 64..127: between nodes (consilium-peer/1), see consensus/peer_messages.h */
 };
 
@@ -343,6 +346,20 @@ struct message_stored_ok {
 void message_stored_ok_encode(struct buffer *out, const struct message_stored_ok *m);
 enum err message_stored_ok_decode(struct message_stored_ok *m, struct stored_hash *items, size_t capacity,
                                   struct bytes body);
+
+struct message_tile {
+    uint32_t level; /* 0 .. 63 */
+    uint64_t index;
+    uint32_t width; /* 1 .. LIMIT_TILE */
+};
+void message_tile_encode(struct buffer *out, const struct message_tile *m);
+enum err message_tile_decode(struct message_tile *m, struct bytes body);
+
+struct message_tile_ok {
+    struct bytes hashes; /* 1 .. LIMIT_TILE of 32 bytes */
+};
+void message_tile_ok_encode(struct buffer *out, const struct message_tile_ok *m);
+enum err message_tile_ok_decode(struct message_tile_ok *m, struct bytes body);
 
 struct message_follow {
     uint64_t leaf_index;

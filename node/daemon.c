@@ -312,7 +312,8 @@ static enum err start_listener(struct node *node, struct failure *failure)
         .connections_per_address = (uint32_t)node->config->connections_per_address.number,
     };
     enum err e = address_parse(&own, node->config->listen.text, true, failure);
-    if (e == OK) e = listener_new(&node->listener, node->network, &own, handlers, node->config->http.flag ? 3 : 2, &options, failure);
+    size_t count = sizeof handlers / sizeof handlers[0] - (node->config->http.flag ? 0 : 1); /* HTTP is the last */
+    if (e == OK) e = listener_new(&node->listener, node->network, &own, handlers, count, &options, failure);
     if (e != OK) return e;
     address_format(text, listener_address(node->listener));
     log_notice("node", "listening on %s", text);

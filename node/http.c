@@ -74,7 +74,8 @@ void http_say(struct http_client *k, unsigned status, const char *text)
 {
     struct buffer body = {0};
     buffer_printf(&body, "%s\n", text);
-    http_answer(k, &(struct http_answer){.status = status, .retry_after_s = status == 503, .body = buffer_bytes(&body)});
+    http_answer(k, &(struct http_answer){.status = status, .retry_after_s = status == 503,
+                                         .body = buffer_bytes(&body)});
     buffer_free(&body);
 }
 
@@ -128,7 +129,8 @@ void http_go_on(struct http_client *k)
         case HTTP_COMPLETE: take_request(k); break;
         case HTTP_REFUSED: refuse(k, http_reader_status(k->reader)); break;
         }
-        k->blocked = ++turn >= LIMIT_HTTP_TURN || (k->connection && connection_queued(k->connection) > LIMIT_HTTP_QUEUE);
+        k->blocked = ++turn >= LIMIT_HTTP_TURN ||
+                     (k->connection && connection_queued(k->connection) > LIMIT_HTTP_QUEUE);
     }
     drop_used(k, at);
     if (!k->connection || k->closing) return;

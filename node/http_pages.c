@@ -19,7 +19,8 @@ static bool serves(struct http_client *k)
 {
     struct driver_status d;
     driver_status(k->desk->node->driver, &d);
-    if (d.quarantined) http_say(k, 503, "COMPROMISED: this node's ledger contradicts the other nodes'; use another node");
+    if (d.quarantined)
+        http_say(k, 503, "COMPROMISED: this node's ledger contradicts the other nodes'; use another node");
     return !d.quarantined;
 }
 
@@ -159,8 +160,7 @@ static void page_tile(struct http_client *k, const char *path)
         return;
     }
     driver_status(node->driver, &d);
-    uint64_t end = (k->tile.index * TILE_WIDTH + k->tile.width) << (TILE_HEIGHT * k->tile.level);
-    k->fresh = end > d.synced_size;
+    k->fresh = tile_end(&k->tile) > d.synced_size;
     k->answering = true;
     if (k->desk->first || k->desk->reads >= LIMIT_HTTP_READS)
         wait_to_read(k);
@@ -170,7 +170,8 @@ static void page_tile(struct http_client *k, const char *path)
 
 static void page_entries(struct http_client *k)
 {
-    http_say(k, 403, "Entries tell who accessed whose records, so they are not public. Auditors get them, verified, with\n"
+    http_say(k, 403, "Entries tell who accessed whose records, so they are not public. Auditors get them,\n"
+                     "verified, with\n"
                      "  consilium export --from N --to M -o FOLDER\n"
                      "which leaves an entry itself. Hashes of all entries are at /tile/0/000 and so on.");
 }
@@ -186,8 +187,8 @@ static void page_health(struct http_client *k)
 /* What goes up and down; all else only counts up. */
 static bool is_gauge(struct bytes name)
 {
-    static const char *const gauges[] = {"requests_waiting", "raft_first", "raft_commit", "synced_size", "connections_open",
-                                         "device_free_bytes", "state_bytes"};
+    static const char *const gauges[] = {"requests_waiting", "raft_first", "raft_commit", "synced_size",
+                                         "connections_open", "device_free_bytes", "state_bytes"};
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         if (bytes_equal(name, bytes_text(gauges[i]))) return true;
     return false;

@@ -23,6 +23,7 @@ struct question {
         struct message_leaves leaves;
         struct message_stored stored;
         struct message_consistency consistency;
+        struct tile tile;
         uint32_t secret;
     };
     struct actor exporter; /* of LEAVES */
@@ -358,6 +359,36 @@ void serve_consistency(struct session *s, uint64_t id, struct bytes body)
     struct driver_status d;
     driver_status(s->node->driver, &d);
     ask(q, m.new_size > d.synced_size, consistency_run);
+}
+
+/* --- TILE --- */
+
+static enum err tile_run(struct state_read *read, struct table_txn *txn)
+{
+    struct question *q = read->data;
+    struct digest hashes[TILE_WIDTH];
+    enum err e = proof_tile(hashes, txn, &q->tile);
+    if (e != OK) return e;
+    message_tile_ok_encode(&q->answer, &(struct message_tile_ok){bytes_of(hashes, q->tile.width * sizeof hashes[0])});
+    return OK;
+}
+
+/* Hashes only: for anybody, as over HTTP. */
+void serve_tile(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_tile m;
+    struct driver_status d;
+    enum err e = message_tile_decode(&m, body);
+    driver_status(s->node->driver, &d);
+    if (e == OK && tile_width_at(d.size, m.level, m.index) < m.width) e = ERR_NOT_FOUND;
+    if (e != OK) {
+        session_fail(s, id, e, NULL, 0);
+        return;
+    }
+    struct question *q = question_new(s, id, MESSAGE_TILE_OK);
+    if (!q) return;
+    q->tile = (struct tile){m.level, m.index, m.width};
+    ask(q, tile_end(&q->tile) > d.synced_size, tile_run);
 }
 
 /* --- FOLLOW --- */

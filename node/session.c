@@ -118,7 +118,8 @@ static const struct {
     {MESSAGE_SHARES, release_shares},      {MESSAGE_STATUS, board_status},
     {MESSAGE_CHECKPOINT, serve_checkpoint}, {MESSAGE_KEYS, serve_keys},
     {MESSAGE_LEAVES, serve_leaves},        {MESSAGE_CONSISTENCY, serve_consistency},
-    {MESSAGE_FOLLOW, serve_follow},        {MESSAGE_STORED, serve_stored},
+    {MESSAGE_FOLLOW, serve_follow},
+    {MESSAGE_TILE, serve_tile},        {MESSAGE_STORED, serve_stored},
 };
 
 static void on_frame(struct connection *c, const struct frame *frame, void *data)

@@ -25,7 +25,8 @@ static void look_at_path(const char *path)
     bool entries;
     struct buffer again = {0};
     if (tile_path_parse(&tile, &entries, bytes_text(path + 1)) != OK) return;
-    CHECK(tile.width >= 1 && tile.width <= TILE_WIDTH && tile_width_at(TREE_SIZE_MAX, tile.level, tile.index) <= TILE_WIDTH);
+    CHECK(tile.width >= 1 && tile.width <= TILE_WIDTH);
+    CHECK(tile_width_at(TREE_SIZE_MAX, tile.level, tile.index) <= TILE_WIDTH);
     tile_path_append(&again, &tile, entries);
     CHECK(again.size <= TILE_PATH_MAX && bytes_equal(buffer_bytes(&again), bytes_text(path + 1)));
     buffer_free(&again);

@@ -28,6 +28,8 @@
     X(MESSAGE_CONSISTENCY, consistency)                                                            \
     X(MESSAGE_CONSISTENT, consistent)                                                              \
     X(MESSAGE_STORED, stored)                                                                      \
+    X(MESSAGE_TILE, tile)                                                                          \
+    X(MESSAGE_TILE_OK, tile_ok)                                                                    \
     X(MESSAGE_FOLLOW, follow)                                                                      \
     X(MESSAGE_ROWS, rows)
 

@@ -119,7 +119,8 @@ static void other_texts_are_no_paths(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct tile tile;
         bool entries;
-        if (tile_path_parse(&tile, &entries, text(bad[i])) != ERR_SYNTAX) fail_msg("\"%s\" is taken for a path", bad[i]);
+        if (tile_path_parse(&tile, &entries, text(bad[i])) != ERR_SYNTAX)
+            fail_msg("\"%s\" is taken for a path", bad[i]);
     }
 }
 
@@ -158,7 +159,8 @@ static void a_tile_holds_the_hashes_of_its_subtrees(void **state)
     }
 }
 
-static const uint64_t SIZES[] = {0, 1, 2, 3, 128, 255, 256, 257, 511, 512, 513, 4095, 65535, 65536, 65537, 65792, LEAVES};
+static const uint64_t SIZES[] = {0,   1,   2,    3,     128,   255,   256,   257,   511,
+                                 512, 513, 4095, 65535, 65536, 65537, 65792, LEAVES};
 
 static void the_root_follows_from_the_edge_alone(void **state)
 {

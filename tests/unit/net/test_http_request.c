@@ -41,7 +41,8 @@ static void a_request_is_read_whole_and_in_pieces(void **state)
         for (size_t piece = 1; piece <= strlen(rows[i].text); piece = piece * 3 + 1) {
             size_t used;
             struct http_reader *r = http_reader_new();
-            if (feed(r, rows[i].text, strlen(rows[i].text), piece, &used) != HTTP_COMPLETE) fail_msg("%s", rows[i].text);
+            if (feed(r, rows[i].text, strlen(rows[i].text), piece, &used) != HTTP_COMPLETE)
+                fail_msg("%s", rows[i].text);
             assert_int_equal(used, strlen(rows[i].text));
             const struct http_request *q = http_reader_request(r);
             assert_string_equal(q->path, rows[i].path);
@@ -56,7 +57,8 @@ static void a_request_is_read_whole_and_in_pieces(void **state)
 static void pipelined_requests_come_one_by_one(void **state)
 {
     (void)state;
-    static const char text[] = "GET /1 HTTP/1.1\r\nHost: a\r\nIf-None-Match: x\r\n\r\nHEAD /22 HTTP/1.1\r\nHost: a\r\n\r\n"
+    static const char text[] = "GET /1 HTTP/1.1\r\nHost: a\r\nIf-None-Match: x\r\n\r\n"
+                               "HEAD /22 HTTP/1.1\r\nHost: a\r\n\r\n"
                                "GET /333 HTTP/1.1\r\nHost: a\r\n\r\nGET /4";
     static const char *const paths[] = {"/1", "/22", "/333"};
     for (size_t piece = 1; piece < sizeof text; piece += 7) {
@@ -134,7 +136,8 @@ static void each_length_has_its_limit(void **state)
     expect_refusal((char *)b.data, b.size, 431);
     /* A list of tags that is too long is as good as none. */
     buffer_clear(&b);
-    buffer_printf(&b, "GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: %0*d\r\nIf-None-Match: \"x\"\r\n\r\n", LIMIT_HTTP_TAG + 1, 0);
+    buffer_printf(&b, "GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: %0*d\r\nIf-None-Match: \"x\"\r\n\r\n",
+                  LIMIT_HTTP_TAG + 1, 0);
     r = http_reader_new();
     assert_int_equal(feed(r, (char *)b.data, b.size, 3, &used), HTTP_COMPLETE);
     assert_string_equal(http_reader_request(r)->if_none_match, "");

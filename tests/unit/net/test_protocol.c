@@ -71,6 +71,7 @@ static void fill_share_box(struct buffer *out)
 static bool sample_small(struct buffer *out, uint32_t type)
 {
     struct id id = sample_id(7);
+    static const uint8_t two[64] = {1, 2, 3};
     switch (type) {
     case MESSAGE_HELLO: message_hello_encode(out, &(struct message_hello){1, bytes_text("test")}); return true;
     case MESSAGE_SUBMIT:
@@ -97,6 +98,8 @@ static bool sample_small(struct buffer *out, uint32_t type)
     case MESSAGE_LEAVES: message_leaves_encode(out, &(struct message_leaves){3, LIMIT_LEAVES}); return true;
     case MESSAGE_CONSISTENCY: message_consistency_encode(out, &(struct message_consistency){3, 9}); return true;
     case MESSAGE_STORED: message_stored_encode(out, &(struct message_stored){3, 900}); return true;
+    case MESSAGE_TILE: message_tile_encode(out, &(struct message_tile){2, 70000, LIMIT_TILE}); return true;
+    case MESSAGE_TILE_OK: message_tile_ok_encode(out, &(struct message_tile_ok){BYTES(two)}); return true;
     case MESSAGE_FOLLOW: message_follow_encode(out, &(struct message_follow){77}); return true;
     case MESSAGE_ROWS: message_rows_encode(out, &(struct message_rows){bytes_of("\x92\x01\xa1x", 4)}); return true;
     }
