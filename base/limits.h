@@ -56,7 +56,7 @@
 #define LIMIT_KEYS_PER_USER 8
 #define LIMIT_OPENED 512                     /* record versions opened by one read */
 #define LIMIT_ROWS 256                       /* rows of one page of an answer */
-#define LIMIT_EXAMINED 16384                 /* rows examined for one page */
+#define LIMIT_EXAMINED 12288                 /* rows of an index examined for one page, about 10 ms; see ledger/rules.h */
 #define LIMIT_ANSWER (2 * MIB)               /* one answer, encoded */
 #define LIMIT_SKEW_MS 300000                 /* issued_at against the entry's time */
 #define LIMIT_BLOCK_AHEAD_MS 30000           /* a block's time against a follower's clock */

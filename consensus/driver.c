@@ -442,6 +442,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->synced_index = d->synced.position.raft_index;
     out->size = d->position.size;
     out->synced_size = d->synced.position.size;
+    out->synced_time_ms = d->synced.position.time_ms;
     out->root = d->position.root;
     out->last_time_ms = d->position.time_ms;
     out->waiting = d->intake.waiting.count + d->intake.aside.count;

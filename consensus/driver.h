@@ -176,6 +176,7 @@ struct driver_status {
     unsigned leader; /* 0: none known */
     uint64_t term, first, last, commit, applied, synced_index;
     uint64_t size, synced_size; /* leaves applied; leaves in the synced state */
+    uint64_t synced_time_ms;    /* of the last of these */
     struct digest root;
     uint64_t last_time_ms;
     uint64_t submitted, applied_operations, blocks, busy, forwarded, refused_blocks; /* counters */

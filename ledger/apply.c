@@ -150,6 +150,7 @@ enum err ledger_create(struct ledger **out, struct table_txn *txn, struct bytes 
         if (err == OK) err = put_first_administrators(ledger, txn);
         if (err == OK) err = state_policy_put(txn, 0, ledger->genesis.policy);
         if (err == OK) err = state_meta_put(txn, &ledger->meta);
+        if (err == OK) err = names_load(&ledger->names, txn);
         if (err != OK) fail(failure, err, "the store failed: %s", err_text(err));
     }
     if (err == OK)

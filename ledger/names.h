@@ -1,5 +1,5 @@
 /* The folded index of people's names, in memory: user search looks here, so that
- * no name is ever a key on disk. Built from the tables when a ledger is opened (a new one: at the first search), then
+ * no name is ever a key on disk. Built from the tables when a ledger is opened, then
  * kept as users come and change. Never state: nothing is decided by it.
  */
 #ifndef LEDGER_NAMES_H

@@ -1,8 +1,8 @@
 /* Answers of queries, made during their own apply from exactly the state there,
  * and the rows that follow a log query.
  *
- * A page examines at most LIMIT_EXAMINED rows and gives at most LIMIT_ROWS; its
- * cursor goes on where it stopped, so a page may be empty and not the last.
+ * A page examines what LIMIT_EXAMINED rows of an index cost, about 10 ms, and gives at most
+ * LIMIT_ROWS; its cursor goes on where it stopped, so a page may be empty and not the last.
  */
 #ifndef LEDGER_QUERY_H
 #define LEDGER_QUERY_H
@@ -15,7 +15,7 @@ struct ledger;
 
 /* The rows of an approved log.query's filter among leaves [from, size), oldest
  * first, as a msgpack array of log.query rows; *next = where to go on. Examines
- * at most LIMIT_EXAMINED. `rows` is cleared first; an empty array when none.
+ * as much as a page. `rows` is cleared first; an empty array when none.
  * ERR_NOT_FOUND: that leaf is no approved log.query with follow; ERR_DENIED:
  * its actor may not any more (disabled, or the policy changed). Needs no
  * struct ledger: any thread with a transaction. */

@@ -20,7 +20,6 @@ struct log_walk {
     struct answer *answer;
 
     uint64_t next; /* where to go on: as `from`; backward 0 and forward `end`: nothing is left */
-    uint32_t examined;
     struct buffer leaf, attachment;
 };
 
@@ -35,6 +34,7 @@ static enum err pack_note(struct log_walk *walk, const struct leaf *leaf)
     put_be64(key, leaf->index);
     if (noted && operation_has_attachment(&leaf->operation))
         err = table_get(walk->txn, TABLE_ATTACHMENT, BYTES(key), &walk->attachment);
+    if (err == OK) answer_spend(walk->answer, walk->attachment.size / COST_BYTES);
     if (err == OK) err = attachment_decode(&attachment, buffer_bytes(&walk->attachment));
     bool text = err == OK && note_check(attachment.content) == OK;
     pack_bytes(&walk->answer->rows, text ? attachment.content : (struct bytes){NULL, 0});
@@ -120,7 +120,7 @@ static enum err load_leaf(struct leaf *leaf, struct log_walk *walk, uint64_t ind
 static enum err take(struct log_walk *walk, uint64_t index, bool *on)
 {
     struct leaf leaf;
-    walk->examined++;
+    answer_spend(walk->answer, COST_LEAF);
     enum err err = load_leaf(&leaf, walk, index);
     if (err != OK) return err;
     *on = walk->forward || leaf.time_ms >= walk->filter->from_ms;
@@ -129,10 +129,7 @@ static enum err take(struct log_walk *walk, uint64_t index, bool *on)
 
 /* --- walking --- */
 
-static bool may_go_on(struct log_walk *walk)
-{
-    return walk->examined < walk->answer->examined && !answer_full(walk->answer, walk->limit);
-}
+static bool may_go_on(const struct log_walk *walk) { return !answer_full(walk->answer, walk->limit); }
 
 static void went_past(struct log_walk *walk, uint64_t index) { walk->next = walk->forward ? index + 1 : index; }
 static void nothing_left(struct log_walk *walk) { walk->next = walk->forward ? walk->end : 0; }
@@ -175,10 +172,9 @@ static enum err index_take(struct log_walk *walk, struct table_cursor *c, uint64
     enum err err = table_cursor_value(c, value);
     if (err == OK) err = state_log_facts_decode(&facts, buffer_bytes(value));
     if (err != OK) return err;
+    answer_spend(walk->answer, 1);
     *on = walk->forward || facts.time_ms >= walk->filter->from_ms;
-    if (facts_fit(walk->filter, facts.time_ms, facts.action, facts.decision)) return take(walk, at, on);
-    walk->examined++;
-    return OK;
+    return facts_fit(walk->filter, facts.time_ms, facts.action, facts.decision) ? take(walk, at, on) : OK;
 }
 
 static enum err walk_index(struct log_walk *walk, const struct log_index *index)

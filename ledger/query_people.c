@@ -5,7 +5,7 @@
 #include "ledger/rules.h"
 
 /* Nothing but the particulars of a person: what else was put there could be large. */
-static enum err pack_person(struct buffer *rows, struct table_txn *txn, uint64_t index)
+static enum err pack_person(struct answer *answer, struct table_txn *txn, uint64_t index)
 {
     uint8_t key[8];
     struct buffer value = {0};
@@ -15,7 +15,8 @@ static enum err pack_person(struct buffer *rows, struct table_txn *txn, uint64_t
     enum err err = table_get(txn, TABLE_ATTACHMENT, BYTES(key), &value);
     if (err == OK) err = attachment_decode(&attachment, buffer_bytes(&value));
     bool good = err == OK && person_decode(&person, attachment.content) == OK;
-    pack_bytes(rows, good ? attachment.content : (struct bytes){NULL, 0});
+    answer_spend(answer, value.size / COST_BYTES);
+    pack_bytes(&answer->rows, good ? attachment.content : (struct bytes){NULL, 0});
     buffer_free(&value);
     return err == ERR_NOT_FOUND ? OK : err;
 }
@@ -36,7 +37,7 @@ static void row_of_user(struct step *step, struct answer *answer, const struct i
         if (!user->keys[i].revoked) pack_bin(rows, key.bytes, sizeof key.bytes);
     }
     pack_uint(rows, user->created);
-    enum err err = pack_person(rows, step->txn, user->person_index);
+    enum err err = pack_person(answer, step->txn, user->person_index);
     if (err != OK) step_failed(step, err);
     answer->count++;
 }
@@ -63,7 +64,9 @@ static void examine(struct search *search, const struct name_entry *entry)
 {
     struct step *step = search->step;
     struct user user;
+    answer_spend(search->answer, 1);
     if (search->text && !names_match(entry, search->text)) return;
+    answer_spend(search->answer, COST_ROW);
     enum err err = ledger_user_get(&user, step->ledger, step->txn, &entry->id);
     if (err != OK) {
         step_failed(step, err);
@@ -79,11 +82,10 @@ static void search_all(struct search *search)
     struct step *step = search->step;
     const struct args_user_search *args = &step->args.user_search;
     const struct names *names = &step->ledger->names;
-    uint32_t examined = 0;
     for (size_t i = names_seek(names, cursor_position(args->cursor, 0)); i < names->count && step->err == OK; i++) {
         /* First administrators have 0, which no cursor tells apart: they are few, never a page's end. */
         bool may_end = names->items[i].created != 0;
-        if (may_end && (answer_full(search->answer, args->limit) || examined++ == search->answer->examined)) {
+        if (may_end && answer_full(search->answer, args->limit)) {
             answer_cursor(search->answer, names->items[i].created);
             return;
         }
@@ -150,7 +152,8 @@ void answer_people(struct step *step, struct answer *answer)
     for (err = table_cursor_seek(c, BYTES(patient->bytes)); err == OK; err = table_cursor_next(c)) {
         struct bytes key = table_cursor_key(c);
         if (key.size != 32 || memcmp(key.data, patient->bytes, 16) != 0) break;
-        if (answer_full(answer, LIMIT_EXAMINED)) break;
+        if (answer_full(answer, UINT32_MAX)) break;
+        answer_spend(answer, COST_ROW);
         err = row_of_member(step, answer, c, &value);
         if (err != OK) break;
     }

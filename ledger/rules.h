@@ -37,6 +37,11 @@
 #define CHART_EXAMINED (4 * LIMIT_OPENED)
 /* Operations of one request share what its answers may cost; each has at least this. */
 #define ANSWER_EXAMINED_LEAST 256
+/* What a page costs beside rows of an index, which cost 1 each (about 0.5 us): an answer is made on
+ * the state's thread, where all wait for it. */
+#define COST_LEAF 3      /* read, opened, decoded */
+#define COST_ROW 4       /* a user, a record or a version */
+#define COST_BYTES 512   /* each so many bytes of an attachment */
 
 struct user_slot {
     struct id id;
@@ -76,7 +81,7 @@ struct answer {
     size_t cursor_size;
     uint64_t left_out;
     size_t budget;     /* bytes of rows */
-    uint32_t examined; /* rows that may be looked at */
+    uint32_t examined; /* what looking at more rows may still cost */
 };
 
 struct step {
@@ -187,6 +192,7 @@ void change_digest(struct step *step);
 /* --- for answers --- */
 
 bool answer_full(const struct answer *answer, uint32_t limit); /* no further row */
+void answer_spend(struct answer *answer, size_t cost); /* of what may be examined; at 0 the page ends */
 void answer_cursor(struct answer *answer, uint64_t position);
 bool cursor_valid(struct bytes cursor); /* empty or 8 bytes */
 uint64_t cursor_position(struct bytes cursor, uint64_t if_empty);

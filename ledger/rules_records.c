@@ -412,9 +412,9 @@ static void answer_history(struct step *step, struct answer *answer)
     }
     int highest = policy_highest(&step->ledger->policy, step->role, ACTION_RECORD_HISTORY,
                                  step_reach(step, &record->patient, &patient));
-    uint32_t oldest = record->latest > answer->examined ? record->latest - answer->examined : 0;
-    for (uint32_t n = record->latest; n > oldest && !answer_full(answer, LIMIT_EXAMINED); n--) {
+    for (uint32_t n = record->latest; n > 0 && !answer_full(answer, UINT32_MAX); n--) {
         struct version version;
+        answer_spend(answer, COST_ROW);
         err = state_version_get(&version, step->txn, id, n);
         if (err != OK) {
             step_failed(step, err);
@@ -470,7 +470,7 @@ static void answer_list(struct step *step, struct answer *answer)
                                   step_reach(step, &args->patient, &patient));
     struct walk walk = {.step = step, .patient = &args->patient, .visit = visit_list, .data = &list};
     walk.from = cursor_position(args->cursor, 0);
-    walk.most = answer->examined;
+    walk.most = answer->examined / COST_ROW;
     walk_records(&walk);
     if (walk.next) answer_cursor(answer, walk.next);
 }

@@ -424,7 +424,13 @@ void step_answer(struct step *step, struct answer *answer)
 
 bool answer_full(const struct answer *answer, uint32_t limit)
 {
-    return answer->count >= limit || answer->rows.size >= answer->budget || answer->rows.failed;
+    return answer->count >= limit || answer->examined == 0 || answer->rows.size >= answer->budget ||
+           answer->rows.failed;
+}
+
+void answer_spend(struct answer *answer, size_t cost)
+{
+    answer->examined -= cost < answer->examined ? (uint32_t)cost : answer->examined;
 }
 
 void answer_cursor(struct answer *answer, uint64_t position)

@@ -688,6 +688,31 @@ static void test_log_examined(void **state)
     close_world(&w);
 }
 
+/* What is attached to an event may be large: a page reads only so much of it. */
+static void test_log_of_large_notes(void **state)
+{
+    (void)state;
+    enum { EVENTS = 12 };
+    struct world w;
+    struct buffer note = {0};
+    open_world(&w);
+    assert_non_null(buffer_extend(&note, LIMIT_RECORD));
+    memset(note.data, 'n', note.size);
+    struct arguments a = {.action = ACTION_EVENT_ADD};
+    a.event_add = (struct args_event_add){sample_id(5), bytes_text("x"), NONE};
+    for (unsigned i = 0; i < EVENTS; i++)
+        assert_int_equal(kit_do(&w.kit, &w.doctor, &a, buffer_bytes(&note))->decision, DECISION_APPROVED);
+    struct args_log_query q = log_all();
+    q.action = ACTION_EVENT_ADD;
+    a = (struct arguments){.action = ACTION_LOG_QUERY, .log_query = q};
+    ask(&w, &w.auditor, &a);
+    assert_in_range(w.page.count, 1, EVENTS - 1);
+    assert_int_equal(w.page.cursor_size, 8);
+    assert_int_equal(count_log(&w, &w.auditor, q, 10), EVENTS);
+    buffer_free(&note);
+    close_world(&w);
+}
+
 static void test_bad_cursor(void **state)
 {
     (void)state;
@@ -813,7 +838,8 @@ int main(void)
         cmocka_unit_test(test_log_rows),        cmocka_unit_test(test_log_role_then),
         cmocka_unit_test(test_log_pages),       cmocka_unit_test(test_log_time),
         cmocka_unit_test(test_log_of_copy),     cmocka_unit_test(test_log_examined),
-        cmocka_unit_test(test_bad_cursor),      cmocka_unit_test(test_follow),
+        cmocka_unit_test(test_log_of_large_notes), cmocka_unit_test(test_bad_cursor),
+        cmocka_unit_test(test_follow),
         cmocka_unit_test(test_follow_policy),   cmocka_unit_test(test_policy_set),
     };
     return cmocka_run_group_tests_name("ledger/query", tests, NULL, NULL);
