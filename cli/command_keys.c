@@ -1,6 +1,7 @@
 /* key new, key public, key assign, whoami. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/commands.h"
 #include "cli/files.h"
@@ -8,6 +9,14 @@
 #include "cli/terminal.h"
 #include "cli/tool.h"
 #include "crypto/secret.h"
+
+/* Said before a passphrase is asked for; writing checks it again. */
+static enum err check_free(struct tool *t, const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0) return OK;
+    return fail(&t->failure, ERR_EXISTS, "%s exists already and is not overwritten", path);
+}
 
 /* Twice at a terminal, since a slip would lock the key away for good. */
 static enum err ask_new_passphrase(struct buffer *out, struct failure *failure)
@@ -39,18 +48,23 @@ static enum err parse_user_option(struct tool *t, struct id *user, bool *given)
     return OK;
 }
 
+static json_t *key_json(const struct sign_public *key)
+{
+    struct digest hex;
+    memcpy(hex.bytes, key->bytes, sizeof hex.bytes);
+    return json_digest(&hex);
+}
+
 static int print_identity(struct tool *t, const char *path)
 {
     static const struct column columns[] = {
         {"file", "file", COLUMN_TEXT}, {"user", "user", COLUMN_TEXT}, {"public_key", "public key", COLUMN_TEXT}};
     struct signer signer;
     if (signer_read(&signer, path, &t->failure) != OK) return tool_failed(t);
-    struct digest key;
-    memcpy(key.bytes, signer.public_key.bytes, sizeof key.bytes);
     json_t *o = json_object();
     json_object_set_new(o, "file", json_text(bytes_text(path)));
     json_object_set_new(o, "user", json_id(&signer.user));
-    json_object_set_new(o, "public_key", json_digest(&key));
+    json_object_set_new(o, "public_key", key_json(&signer.public_key));
     output_fields(&t->output, columns, sizeof columns / sizeof columns[0], o);
     signer_close(&signer);
     return EXIT_DONE;
@@ -64,6 +78,7 @@ int command_key_new(struct tool *t)
     bool given;
     struct sign_public key;
     enum err e = parse_user_option(t, &user, &given);
+    if (e == OK) e = check_free(t, path);
     if (e == OK) e = new_passphrase(t, &passphrase);
     if (e == OK) e = signer_create(path, buffer_bytes(&passphrase), given ? &user : NULL, &key, &t->failure);
     secret_wipe_buffer(&passphrase);
@@ -79,7 +94,10 @@ int command_key_public(struct tool *t)
     struct buffer text = {0};
     if (public_key_read(&key, tool_operand(t, 0), &t->failure) != OK) return tool_failed(t);
     public_key_format(&text, &key);
-    fwrite(text.data, 1, text.size, stdout);
+    if (t->output.json)
+        output_json(&t->output, json_pack("{s:o}", "public_key", key_json(&key)));
+    else
+        fwrite(text.data, 1, text.size, stdout);
     buffer_free(&text);
     return EXIT_DONE;
 }

@@ -253,7 +253,8 @@ const struct command COMMANDS[] = {
     {.name = "log", .operands = "", .summary = "Show who accessed what, newest first", .run = command_log,
      .details = "Without --patient, --actor or --all: patients see who touched their data, auditors\n"
                 "everything, others what they did themselves. The query is an entry itself.\n"
-                "Times: 2026-01-31, '2026-01-31 14:00', 12h, 7d, today, yesterday.\n" LOOKED_UP,
+                "Times: 2026-01-31, '2026-01-31 14:00', 12h, 7d, today, yesterday.\n"
+                "With --follow --json each entry is one line.\n" LOOKED_UP,
      .example = "log\nlog --patient jmiller --decision denied --since 7d\nlog --all --follow",
      .options = {{.name = "patient", .value = "PATIENT", .help = "about this person"},
                  {.name = "actor", .value = "USER", .help = "by this person"},

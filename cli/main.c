@@ -51,6 +51,14 @@ static int explain(const struct command_line *line)
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* Of a command line that can't be read otherwise: a program wants its error as JSON, too. */
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0) return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct command_line line;
@@ -58,7 +66,7 @@ int main(int argc, char **argv)
     use_utf8();
     crypto_init();
     enum err e = command_line_parse(&line, COMMANDS, COMMON_OPTIONS, argc, argv, &tool.failure);
-    output_setup(&tool.output, e == OK && option_given(&line, "json"));
+    output_setup(&tool.output, e == OK ? option_given(&line, "json") : asks_for_json(argc, argv));
     tool.output.command = line.command ? line.command->name : line.topic;
     int code;
     if (e != OK) {

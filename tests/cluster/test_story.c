@@ -152,6 +152,26 @@ static void bad_input_has_its_code_and_changes_nothing(void **state)
     assert_non_null(strstr(said(), "login name is taken"));
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show %s", bed.dir, doctor), 1);
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/nurse.key user add --role root --hospital X", bed.dir), 3);
+    assert_non_null(strstr(said(), "hospital 'X'. The nodes' are: 'Hospital 1'")); /* a slip, perhaps */
+}
+
+static void programs_get_json_also_for_slips_and_keys(void **state)
+{
+    (void)state;
+    char code[40], shown[80], read[80];
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "--json recrd show x"), 2);
+    testbed_json(&errors, "error", code, sizeof code);
+    assert_string_equal(code, "ERR_USAGE");
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "user frobnicate"), 2);
+    assert_non_null(strstr(said(), "see 'consilium user --help'"));
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json whoami --offline", bed.dir);
+    testbed_json(&out, "public_key", shown, sizeof shown);
+    testbed_expect(&bed, 0, &out, "--json key public %s/doctor.key", bed.dir);
+    testbed_json(&out, "public_key", read, sizeof read);
+    assert_string_equal(read, shown);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "key new -o %s/doctor.key", bed.dir), 1);
+    assert_non_null(strstr(said(), "exists already")); /* and no passphrase was asked for */
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key whoami --offline", bed.dir);
 }
 
 /* With two of four nodes there is no majority of three: nothing is half done. */
@@ -253,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_nurse_is_denied_and_the_patient_sees_it),
         cmocka_unit_test(a_chart_opens_what_the_reader_may_see),
         cmocka_unit_test(bad_input_has_its_code_and_changes_nothing),
+        cmocka_unit_test(programs_get_json_also_for_slips_and_keys),
         cmocka_unit_test(without_a_majority_there_is_no_quorum),
         cmocka_unit_test(an_emptied_node_catches_up),
         cmocka_unit_test(a_state_thrown_away_is_derived_again),
