@@ -295,7 +295,10 @@ enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint
             cluster_drop(c);
             return e;
         }
-        if (out->id != id) continue;
+        if (out->id != id) {
+            if (c->on_other) c->on_other(c->other_data, out);
+            continue;
+        }
         return out->type == MESSAGE_FAILED ? take_failed(c, out->body, retry_after_ms, failure) : OK;
     }
 }

@@ -31,6 +31,9 @@ struct cluster {
     char state[LIMIT_NAME + 1]; /* of that node, as it said at connecting: "ready", or why not */
     char warning[400];          /* what it says about the cluster; empty: nothing */
     bool warned_clock;
+    /* May be NULL. A frame that came while another was waited for; its body is a view during the call. */
+    void (*on_other)(void *data, const struct frame *frame);
+    void *other_data;
 };
 
 /* Reads and checks the genesis file. `via`: a member's name, or NULL.
@@ -63,7 +66,7 @@ void cluster_drop(struct cluster *c); /* closes; the next connect begins with an
 /* A question. *id is what its answers carry. */
 enum err cluster_send(struct cluster *c, uint64_t *id, enum message_type type, struct bytes body,
                       struct failure *failure);
-/* The next answer to `id`; others are skipped. FAILED comes as its code and the
+/* The next answer to `id`; others go to on_other, where there is one, or are skipped. FAILED comes as its code and the
  * node's text (*retry_after_ms may be NULL). ERR_TIMEOUT leaves the connection
  * as it is, other trouble of the connection drops it. The body's view is valid
  * until the next call. */

@@ -1,4 +1,5 @@
 /* event add, log. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "cli/moment.h"
 #include "cli/people.h"
 #include "cli/profile.h"
+#include "cli/proved_rows.h"
 #include "cli/rows.h"
 #include "cli/tool.h"
 #include "ledger/arguments.h"
@@ -149,18 +151,23 @@ static const struct column LOG_COLUMNS[] = {
     {"reason", "REASON", COLUMN_TEXT},       {"note", "NOTE", COLUMN_TEXT}};
 #define LOG_COLUMN_COUNT (sizeof LOG_COLUMNS / sizeof LOG_COLUMNS[0])
 
+/* A page of rows on its way to the screen. */
+struct page {
+    uint32_t count;
+    uint32_t unproved; /* of all pages so far */
+    struct log_row rows[LIMIT_ROWS];
+    bool proved[LIMIT_ROWS];
+};
+
 /* Rows up to entry `shown` are passed by; 0: none are (entry 0 is never followed). */
-static enum err read_rows(json_t *out, struct unpack *u, uint32_t count, bool backwards, uint64_t shown)
+static enum err read_rows(struct page *page, struct unpack *u, uint32_t count, uint64_t shown)
 {
+    page->count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct log_row row;
-        log_row_read(&row, u);
+        struct log_row *row = &page->rows[page->count];
+        log_row_read(row, u);
         if (u->error != OK) return u->error;
-        if (shown && row.index <= shown) continue;
-        if (backwards)
-            json_array_insert_new(out, 0, log_row_json(&row));
-        else
-            json_array_append_new(out, log_row_json(&row));
+        if (!shown || row->index > shown) page->count++;
     }
     return OK;
 }
@@ -170,16 +177,40 @@ static enum err unreadable(struct tool *t, enum err e)
     return fail(&t->failure, e, "the node's rows can't be read: %s", err_text(e));
 }
 
-static enum err print_page(struct tool *t, struct bytes bytes, bool follow)
+/* The rows as JSON. A table shows only those that are proved; a program is told which are. */
+static json_t *good_rows(struct tool *t, struct page *page, bool backwards)
+{
+    json_t *rows = json_array();
+    for (uint32_t i = 0; i < page->count; i++) {
+        uint32_t at = backwards ? page->count - 1 - i : i;
+        if (!page->proved[at]) {
+            page->unproved++;
+            output_message(&t->output, "entry %" PRIu64 ", as %s shows it, is not what the nodes co-signed%s",
+                           page->rows[at].index, cluster_member_name(&t->cluster, t->cluster.member),
+                           t->output.json ? "" : ": it is left out");
+            if (!t->output.json) continue;
+        }
+        json_t *row = log_row_json(&page->rows[at]);
+        json_object_set_new(row, "proved", json_boolean(page->proved[at]));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static enum err prove_page(struct tool *t, struct page *page, const struct submission *s)
+{
+    return rows_prove(page->proved, &t->cluster, s, page->rows, page->count, &t->failure);
+}
+
+static enum err print_page(struct tool *t, struct page *page, const struct submission *s, bool follow)
 {
     struct answer answer;
-    json_t *rows = json_array();
-    enum err e = answer_open(&answer, bytes, LIMIT_ROWS);
-    if (e == OK) e = read_rows(rows, &answer.rows, answer.count, follow, 0);
-    if (e != OK) {
-        json_decref(rows);
-        return unreadable(t, e);
-    }
+    enum err e = answer_open(&answer, buffer_bytes(&s->outcomes[0].answer), LIMIT_ROWS);
+    if (e == OK) e = read_rows(page, &answer.rows, answer.count, 0);
+    if (e != OK) return unreadable(t, e);
+    e = prove_page(t, page, s);
+    if (e != OK) return e;
+    json_t *rows = good_rows(t, page, follow);
     if (follow && t->output.json) {
         output_more_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows);
         return OK;
@@ -195,21 +226,23 @@ static enum err print_page(struct tool *t, struct bytes bytes, bool follow)
 #define FOLLOW_SILENCE_MS 60000 /* a fifth of the time after which nodes close by default */
 
 /* A stream that is opened anew begins at the query's entry again: *shown says what stands on the screen. */
-static enum err print_followed(struct tool *t, struct bytes body, uint64_t *shown)
+static enum err print_followed(struct tool *t, struct page *page, const struct submission *s, struct bytes body,
+                               uint64_t *shown)
 {
     struct message_rows m;
-    json_t *rows = json_array();
+    struct buffer kept = {0}; /* the rows are views, and the proof is another message */
     enum err e = message_rows_decode(&m, body);
-    struct unpack u = unpack_start(m.rows);
-    if (e == OK) e = read_rows(rows, &u, unpack_array(&u, LIMIT_ROWS), false, *shown);
-    if (e != OK) {
-        json_decref(rows);
-        return unreadable(t, e);
+    if (e == OK) buffer_append_bytes(&kept, m.rows);
+    struct unpack u = unpack_start(buffer_bytes(&kept));
+    if (e == OK) e = kept.failed ? ERR_NOMEM : read_rows(page, &u, unpack_array(&u, LIMIT_ROWS), *shown);
+    if (e != OK) e = unreadable(t, e);
+    if (e == OK) e = prove_page(t, page, s);
+    if (e == OK) {
+        if (page->count > 0) *shown = page->rows[page->count - 1].index;
+        output_more_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, good_rows(t, page, false));
     }
-    const json_t *last = json_array_get(rows, json_array_size(rows) - 1);
-    if (last) *shown = (uint64_t)json_integer_value(json_object_get(last, "index"));
-    output_more_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows);
-    return OK;
+    buffer_free(&kept);
+    return e;
 }
 
 static enum err open_stream(struct tool *t, const struct submission *s, uint64_t *id)
@@ -242,19 +275,85 @@ static void show_life(struct tool *t)
     buffer_free(&question);
 }
 
-static enum err follow(struct tool *t, const struct submission *s)
+/* Rows of the stream that come while proofs of others are waited for. */
+#define ROWS_WAITING 64
+struct stream {
+    uint64_t id;
+    uint32_t first, count;
+    struct buffer waiting[ROWS_WAITING]; /* a ring of bodies of ROWS */
+    bool lost;                           /* more came than there is room for */
+};
+
+static void keep_rows(void *data, const struct frame *frame)
 {
-    uint64_t id, shown = 0;
-    t->cluster.one_deadline = false; /* until it is interrupted; each request has the time-out */
-    enum err e = open_stream(t, s, &id);
+    struct stream *s = data;
+    if (frame->id != s->id || frame->type != MESSAGE_ROWS) return;
+    struct buffer *place = &s->waiting[(s->first + s->count) % ROWS_WAITING];
+    if (s->count == ROWS_WAITING) {
+        s->lost = true;
+        return;
+    }
+    buffer_clear(place);
+    buffer_append_bytes(place, frame->body);
+    s->lost = s->lost || place->failed;
+    s->count++;
+}
+
+/* The rest comes again when the stream is opened anew. */
+static enum err print_waiting(struct tool *t, struct stream *stream, struct page *page, const struct submission *s,
+                              uint64_t *shown)
+{
+    enum err e = OK;
+    while (e == OK && stream->count > 0) {
+        uint32_t at = stream->first;
+        stream->first = (at + 1) % ROWS_WAITING;
+        stream->count--;
+        struct buffer body = stream->waiting[at];
+        stream->waiting[at] = (struct buffer){0};
+        e = print_followed(t, page, s, buffer_bytes(&body), shown);
+        buffer_free(&body);
+    }
+    if (stream->lost) {
+        stream->lost = false;
+        stream->count = 0;
+        cluster_drop(&t->cluster);
+        return fail(&t->failure, ERR_CLOSED, "more is recorded than can be checked at once");
+    }
+    return e;
+}
+
+static enum err follow_stream(struct tool *t, struct stream *stream, struct page *page, const struct submission *s)
+{
+    uint64_t shown = 0;
+    enum err e = open_stream(t, s, &stream->id);
     while (e == OK || e == ERR_TIMEOUT) {
         struct frame frame;
-        e = cluster_receive(&t->cluster, &frame, id, FOLLOW_SILENCE_MS, NULL, &t->failure);
+        e = cluster_receive(&t->cluster, &frame, stream->id, FOLLOW_SILENCE_MS, NULL, &t->failure);
         if (e == ERR_TIMEOUT) show_life(t);
-        if (e == OK && frame.type == MESSAGE_ROWS) e = print_followed(t, frame.body, &shown);
-        if ((e == ERR_CLOSED || e == ERR_TLS || e == ERR_TRUNCATED) && !t->cluster.client) e = reopen_stream(t, s, &id);
+        if (e == OK && frame.type == MESSAGE_ROWS) {
+            e = print_followed(t, page, s, frame.body, &shown);
+            if (e == OK) e = print_waiting(t, stream, page, s, &shown);
+            if (e == ERR_TIMEOUT) e = ERR_NOT_WITNESSED; /* of the proof, not silence */
+        }
+        if ((e == ERR_CLOSED || e == ERR_TLS || e == ERR_TRUNCATED) && !t->cluster.client) {
+            stream->count = 0;
+            e = reopen_stream(t, s, &stream->id);
+        }
         if (ferror(stdout)) return fail(&t->failure, ERR_IO, "cannot write to standard output");
     }
+    return e;
+}
+
+static enum err follow(struct tool *t, struct page *page, const struct submission *s)
+{
+    struct stream *stream = xcalloc(1, sizeof *stream);
+    t->cluster.one_deadline = false; /* until it is interrupted; each request has the time-out */
+    t->cluster.on_other = keep_rows;
+    t->cluster.other_data = stream;
+    enum err e = follow_stream(t, stream, page, s);
+    t->cluster.on_other = NULL;
+    for (uint32_t i = 0; i < ROWS_WAITING; i++) buffer_free(&stream->waiting[i]);
+    free(stream);
     return e;
 }
 
@@ -272,10 +371,14 @@ int command_log(struct tool *t)
             t, &s, &(struct draft){.action = ACTION_LOG_QUERY, .args = buffer_bytes(&encoded), .purpose = purpose});
         if (e == ERR_DENIED) profile_forget(t);
     }
-    if (e == OK) e = print_page(t, buffer_bytes(&s.outcomes[0].answer), args.follow);
-    if (e == OK && args.follow) e = follow(t, &s);
+    struct page *page = xcalloc(1, sizeof *page);
+    if (e == OK) e = print_page(t, page, &s, args.follow);
+    if (e == OK && args.follow) e = follow(t, page, &s);
+    uint32_t unproved = page->unproved;
+    free(page);
     buffer_free(&encoded);
     buffer_free(&cursor);
     submission_free(&s);
-    return e == OK ? EXIT_DONE : tool_failed(t);
+    if (e != OK) return tool_failed(t);
+    return unproved ? EXIT_VERIFICATION : EXIT_DONE;
 }

@@ -7,8 +7,8 @@
 #include "ledger/tree.h"
 
 /* A valid note of some other cluster is told apart, since the remedy is another genesis file. */
-static enum err check_note(struct checkpoint *out, const struct genesis *genesis, struct bytes text,
-                           struct failure *failure)
+enum err receipt_check_note(struct checkpoint *out, const struct genesis *genesis, struct bytes text,
+                            struct failure *failure)
 {
     enum err e = checkpoint_verify(out, text, genesis);
     if (e == OK) return OK;
@@ -24,21 +24,26 @@ static enum err check_note(struct checkpoint *out, const struct genesis *genesis
     return fail(failure, e, "the checkpoint is not valid: %s", err_text(e));
 }
 
+enum err receipt_check_inclusion(struct leaf *out, const struct genesis *genesis, const struct checkpoint *checkpoint,
+                                 struct bytes leaf, const struct digest *hashes, uint32_t count, struct failure *failure)
+{
+    struct digest hash;
+    enum err e = leaf_decode(out, leaf);
+    if (e != OK) return fail(failure, ERR_BAD_PROOF, "the node sent a leaf that is none: %s", err_text(e));
+    leaf_hash(&hash, leaf);
+    if (tree_inclusion_verify(&hash, out->index, checkpoint->size, hashes, count, &checkpoint->root) != OK)
+        return fail(failure, ERR_BAD_PROOF,
+                    "the leaf at %llu is not in the tree of %llu leaves that %u nodes co-signed",
+                    (unsigned long long)out->index, (unsigned long long)checkpoint->size, genesis->quorum);
+    return OK;
+}
+
 enum err receipt_check_leaf(struct leaf *out, const struct genesis *genesis, struct bytes note, struct bytes leaf,
                             const struct digest *hashes, uint32_t count, struct failure *failure)
 {
     struct checkpoint checkpoint;
-    enum err e = check_note(&checkpoint, genesis, note, failure);
-    if (e != OK) return e;
-    e = leaf_decode(out, leaf);
-    if (e != OK) return fail(failure, ERR_BAD_PROOF, "the node sent a leaf that is none: %s", err_text(e));
-    struct digest hash;
-    leaf_hash(&hash, leaf);
-    if (tree_inclusion_verify(&hash, out->index, checkpoint.size, hashes, count, &checkpoint.root) != OK)
-        return fail(failure, ERR_BAD_PROOF,
-                    "the leaf at %llu is not in the tree of %llu leaves that %u nodes co-signed",
-                    (unsigned long long)out->index, (unsigned long long)checkpoint.size, genesis->quorum);
-    return OK;
+    enum err e = receipt_check_note(&checkpoint, genesis, note, failure);
+    return e == OK ? receipt_check_inclusion(out, genesis, &checkpoint, leaf, hashes, count, failure) : e;
 }
 
 enum err receipt_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,

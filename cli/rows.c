@@ -113,6 +113,8 @@ static void unpack_object(struct log_row *out, struct unpack *u)
 
 void log_row_read(struct log_row *out, struct unpack *u)
 {
+    struct attachment note = {.content = bytes_text("")};
+    out->raw.data = u->at;
     unpack_array_of(u, 11);
     out->index = unpack_uint(u);
     out->time_ms = unpack_uint(u);
@@ -124,7 +126,11 @@ void log_row_read(struct log_row *out, struct unpack *u)
     unpack_object(out, u);
     out->decision = (uint32_t)unpack_uint_max(u, DECISION_DENIED);
     out->reason = (uint32_t)unpack_uint_max(u, 0xffff);
-    out->note = unpack_bin(u, LIMIT_NOTE);
+    out->attachment = unpack_bin(u, LIMIT_NOTE + ATTACHMENT_OVERHEAD);
+    if (out->attachment.size > 0 && (attachment_decode(&note, out->attachment) != OK || note_check(note.content) != OK))
+        unpack_fail(u, ERR_MALFORMED);
+    out->note = note.content;
+    out->raw.size = (size_t)(u->at - out->raw.data);
 }
 
 /* --- as JSON --- */

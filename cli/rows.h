@@ -77,7 +77,9 @@ struct log_row {
     bool object_is_text;
     struct bytes object; /* text, a 16-byte id, or empty */
     uint32_t decision, reason;
-    struct bytes note;
+    struct bytes note;       /* the text */
+    struct bytes attachment; /* that holds it, with the salt of its hash */
+    struct bytes raw;        /* the whole row */
 };
 /* Each reads one row from the cursor; its error stays in it. */
 void user_row_read(struct user_row *out, struct unpack *u);

@@ -12,6 +12,8 @@
 #include "base/table.h"
 
 struct ledger;
+struct leaf;
+struct actor;
 
 /* The rows of an approved log.query's filter among leaves [from, size), oldest
  * first, as a msgpack array of log.query rows; *next = where to go on. Examines
@@ -21,5 +23,17 @@ struct ledger;
  * struct ledger: any thread with a transaction. */
 enum err query_follow(struct buffer *rows, uint64_t *next, struct table_txn *txn, uint64_t query_index,
                       uint64_t from);
+
+/* One row, appended. All of it follows from the leaf but two: `role` (of the actor,
+ * then: it follows from the leaves before), and `note`, an encoded attachment whose hash is the leaf's, or empty. So
+ * who has the leaf can make the row anew, and compare. */
+void query_row_pack(struct buffer *rows, const struct leaf *leaf, struct bytes role, struct bytes note);
+
+/* OK when all these leaves fit the filter of the approved log.query at query_index,
+ * which is this actor's: whoever may see the rows may see what proves them.
+ * ERR_NOT_FOUND: no such query; ERR_UNAUTHORIZED: another one's, or a leaf that it does not show; ERR_DENIED as
+ * above. Any thread with a transaction. */
+enum err query_shows(struct table_txn *txn, uint64_t query_index, const struct actor *actor, const uint64_t *indexes,
+                     size_t count);
 
 #endif

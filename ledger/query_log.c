@@ -25,7 +25,8 @@ struct log_walk {
 
 /* --- rows --- */
 
-static enum err pack_note(struct log_walk *walk, const struct leaf *leaf)
+/* With its salt, so that its hash can be checked. */
+static enum err load_note(struct bytes *out, struct log_walk *walk, const struct leaf *leaf)
 {
     uint8_t key[8];
     struct attachment attachment = {0};
@@ -37,7 +38,7 @@ static enum err pack_note(struct log_walk *walk, const struct leaf *leaf)
     if (err == OK) answer_spend(walk->answer, walk->attachment.size / COST_BYTES);
     if (err == OK) err = attachment_decode(&attachment, buffer_bytes(&walk->attachment));
     bool text = err == OK && note_check(attachment.content) == OK;
-    pack_bytes(&walk->answer->rows, text ? attachment.content : (struct bytes){NULL, 0});
+    *out = text ? buffer_bytes(&walk->attachment) : (struct bytes){NULL, 0};
     return err == ERR_NOT_FOUND ? OK : err;
 }
 
@@ -69,28 +70,34 @@ static enum err role_of(struct log_facts *facts, struct log_walk *walk, const st
     return state_log_actor_get(facts, walk->txn, leaf->index, (uint8_t)actor->kind, &actor->id);
 }
 
-static enum err put_row(struct log_walk *walk, const struct leaf *leaf)
+void query_row_pack(struct buffer *rows, const struct leaf *leaf, struct bytes role, struct bytes note)
 {
     static const struct id nobody;
-    struct buffer *rows = &walk->answer->rows;
     const struct operation *op = &leaf->operation;
-    struct log_facts facts;
-    enum err err = role_of(&facts, walk, leaf);
-    if (err != OK) return err;
     pack_array(rows, 11);
     pack_uint(rows, leaf->index);
     pack_uint(rows, leaf->time_ms);
     pack_uint(rows, op->actor.kind);
     pack_bin(rows, op->actor.id.bytes, leaf->index ? sizeof op->actor.id.bytes : 0);
-    pack_text(rows, facts.role);
+    pack_str(rows, role);
     pack_bin(rows, leaf->subject.bytes, id_equal(&leaf->subject, &nobody) ? 0 : sizeof leaf->subject.bytes);
     pack_uint(rows, op->action);
     pack_object(rows, op);
     pack_uint(rows, leaf->index ? leaf->decision : DECISION_APPROVED);
     pack_uint(rows, leaf->reason);
-    err = pack_note(walk, leaf);
+    pack_bytes(rows, note);
+}
+
+static enum err put_row(struct log_walk *walk, const struct leaf *leaf)
+{
+    struct log_facts facts;
+    struct bytes note = {0};
+    enum err err = role_of(&facts, walk, leaf);
+    if (err == OK) err = load_note(&note, walk, leaf);
+    if (err != OK) return err;
+    query_row_pack(&walk->answer->rows, leaf, bytes_text(facts.role), note);
     walk->answer->count++;
-    return err;
+    return OK;
 }
 
 /* --- fitting --- */
@@ -303,8 +310,7 @@ static enum err load_query(struct leaf *leaf, struct args_log_query *args, struc
     if (err != OK) return err;
     if (index == 0 || leaf->operation.action != ACTION_LOG_QUERY || leaf->decision != DECISION_APPROVED)
         return ERR_NOT_FOUND;
-    if (args_log_query_decode(args, leaf->operation.args) != OK) return ERR_CORRUPT;
-    return args->follow ? OK : ERR_NOT_FOUND;
+    return args_log_query_decode(args, leaf->operation.args) == OK ? OK : ERR_CORRUPT;
 }
 
 /* An actor that is no user is a node. */
@@ -343,8 +349,48 @@ enum err query_follow(struct buffer *rows, uint64_t *next, struct table_txn *txn
     struct args_log_query args;
     buffer_clear(rows);
     enum err err = load_query(&leaf, &args, &raw, txn, query_index);
+    if (err == OK && !args.follow) err = ERR_NOT_FOUND;
     if (err == OK) err = still_permitted(txn, &leaf.operation, &args);
     if (err == OK) err = follow_rows(rows, next, txn, &args, from);
+    buffer_free(&raw);
+    return err;
+}
+
+/* --- what proves rows --- */
+
+/* The index that a walk would have taken it from has it. */
+static enum err is_indexed(struct table_txn *txn, const struct args_log_query *filter, const struct leaf *leaf)
+{
+    uint8_t key[LOG_SUBJECT_KEY];
+    if (id_is_zero(&filter->patient)) return OK; /* by actor, or all: leaf_fits compares */
+    state_log_subject_key(key, &filter->patient, leaf->index);
+    return table_exists(txn, TABLE_LOG_SUBJECT, BYTES(key));
+}
+
+static enum err shows_one(struct log_walk *walk, uint64_t query_index, uint64_t index)
+{
+    struct leaf leaf;
+    if (!walk->filter->follow && index >= query_index) return ERR_UNAUTHORIZED;
+    enum err err = proof_leaf(&walk->leaf, walk->txn, index);
+    if (err == ERR_NOT_FOUND) return ERR_UNAUTHORIZED; /* no such leaf so far: it shows nothing of it */
+    if (err == OK && leaf_decode(&leaf, buffer_bytes(&walk->leaf)) != OK) err = ERR_CORRUPT;
+    if (err == OK && !leaf_fits(walk->filter, &leaf)) err = ERR_UNAUTHORIZED;
+    if (err == OK) err = is_indexed(walk->txn, walk->filter, &leaf);
+    return err == ERR_NOT_FOUND ? ERR_UNAUTHORIZED : err;
+}
+
+enum err query_shows(struct table_txn *txn, uint64_t query_index, const struct actor *actor, const uint64_t *indexes,
+                     size_t count)
+{
+    struct buffer raw = {0};
+    struct leaf leaf;
+    struct args_log_query args;
+    struct log_walk walk = {.txn = txn, .filter = &args};
+    enum err err = load_query(&leaf, &args, &raw, txn, query_index);
+    if (err == OK && !actor_equal(&leaf.operation.actor, actor)) err = ERR_UNAUTHORIZED;
+    if (err == OK) err = still_permitted(txn, &leaf.operation, &args);
+    for (size_t i = 0; err == OK && i < count; i++) err = shows_one(&walk, query_index, indexes[i]);
+    buffer_free(&walk.leaf);
     buffer_free(&raw);
     return err;
 }

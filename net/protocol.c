@@ -242,7 +242,7 @@ enum err message_found_decode(struct message_found *m, struct bytes body)
     return unpack_done(&u);
 }
 
-void message_prove_encode(struct buffer *out, const struct message_prove *m)
+static void pack_prove(struct buffer *out, const struct message_prove *m)
 {
     CHECK(m->count >= 1 && m->count <= LIMIT_OPERATIONS);
     pack_array(out, m->count);
@@ -250,13 +250,36 @@ void message_prove_encode(struct buffer *out, const struct message_prove *m)
         pack_uint(out, m->leaves[i]);
 }
 
+static void unpack_prove(struct message_prove *m, struct unpack *u)
+{
+    m->count = unpack_array(u, LIMIT_OPERATIONS);
+    if (m->count == 0) unpack_fail(u, ERR_MALFORMED);
+    for (uint32_t i = 0; i < m->count && u->error == OK; i++)
+        m->leaves[i] = unpack_uint(u);
+}
+
+void message_prove_encode(struct buffer *out, const struct message_prove *m) { pack_prove(out, m); }
+
 enum err message_prove_decode(struct message_prove *m, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    m->count = unpack_array(&u, LIMIT_OPERATIONS);
-    if (m->count == 0) unpack_fail(&u, ERR_MALFORMED);
-    for (uint32_t i = 0; i < m->count && u.error == OK; i++)
-        m->leaves[i] = unpack_uint(&u);
+    unpack_prove(m, &u);
+    return unpack_done(&u);
+}
+
+void message_prove_rows_encode(struct buffer *out, const struct message_prove_rows *m)
+{
+    pack_array(out, 2);
+    pack_uint(out, m->query);
+    pack_prove(out, &m->rows);
+}
+
+enum err message_prove_rows_decode(struct message_prove_rows *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 2);
+    m->query = unpack_uint(&u);
+    unpack_prove(&m->rows, &u);
     return unpack_done(&u);
 }
 

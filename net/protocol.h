@@ -17,6 +17,8 @@
  * LOOKUP       [actor_kind, actor id, issued_at_ms, request_id]   what became of an operation
  * FOUND        [found (bool), leaf_index, decision, reason, witnessed_time_ms, leader known (bool)]
  * PROVE        [leaf_index ...]  (array of 1..64)                 -> COSIGNED, once witnessed (or FAILED ERR_NOT_WITNESSED)
+ * PROVE_ROWS   [leaf_index of an approved log.query, [leaf_index ...]]  (1..64)   -> COSIGNED, as of PROVE: of leaves
+ *              whose rows that query shows to this session's actor
  * CONTENT      [leaf_index, first, count]                         items opened by an approved read of this session's actor
  * CONTENTS     [first, [[context (bin), capsule (bin), ciphertext (bin)] ...]]   as many as fit into LIMIT_ANSWER, at least one
  * SHARES       [leaf_index, first, count, with_proofs (bool), [member index not to ask ...]]
@@ -37,6 +39,12 @@
  *              attachment that the node stores for the leaves from .. next - 1 (zeros: it can't be read); next <= to.
  *              After an approved ledger.export on this connection
  * TILE         [level, index, width (1..256)]   -> TILE_OK [hashes (bin, 32 each)]   a tile of the tree (ledger/tile.h)
+ * NOTICE       [quarantined (bool), how many are open, [alarm ...]]   without a question, with id 0: before WELCOME when
+ *              something is open, and at each change, also to none. net/protocol_alarms.h
+ * ALARMS       [all (bool), before, max]   -> ALARMS_OK [more (bool), [alarm ...]]   open ones, oldest first; or all,
+ *              newest first, below a leaf index
+ *              alarm: [leaf_index (0: about to be raised), kind, named, raiser, first, last, since_ms, status, closed,
+ *              told, told_ms]   member indexes and leaf indexes as in ledger/alarm.h
  * FOLLOW       [leaf_index of the approved log.query with follow]  -> ROWS [[row ...]] now and again until the connection closes
  */
 #ifndef NET_PROTOCOL_H
@@ -79,8 +87,12 @@ enum message_type {
     MESSAGE_ROWS = 25,
     MESSAGE_EVIDENCE = 26,
     MESSAGE_EVIDENCE_OK = 27,
+    MESSAGE_NOTICE = 28,
+    MESSAGE_ALARMS = 29,
+    MESSAGE_ALARMS_OK = 30,
     MESSAGE_STORED = 36,
     MESSAGE_STORED_OK = 37,
+    MESSAGE_PROVE_ROWS = 38,
     MESSAGE_TILE = 40,
     MESSAGE_TILE_OK = 41,
     /* 64..127: between nodes (consilium-peer/1), see consensus/peer_messages.h */
@@ -188,6 +200,13 @@ struct message_prove {
 };
 void message_prove_encode(struct buffer *out, const struct message_prove *m);
 enum err message_prove_decode(struct message_prove *m, struct bytes body);
+
+struct message_prove_rows {
+    uint64_t query;
+    struct message_prove rows;
+};
+void message_prove_rows_encode(struct buffer *out, const struct message_prove_rows *m);
+enum err message_prove_rows_decode(struct message_prove_rows *m, struct bytes body);
 
 struct message_content {
     uint64_t leaf_index;

@@ -12,6 +12,7 @@
 #include "ledger/arguments.h"
 #include "ledger/leaf.h"
 #include "ledger/proof.h"
+#include "ledger/query.h"
 #include "ledger/record.h"
 #include "ledger/request.h"
 
@@ -51,6 +52,8 @@ struct request_job {
     bool has_collective;
     struct point collective;
 
+    bool of_rows;      /* of PROVE_ROWS: leaves that the log.query at `query` shows */
+    uint64_t query;
     bool prove_only, any_leaf; /* any_leaf: for an export by `exporter` */
     struct actor exporter;
     size_t count;
@@ -256,13 +259,20 @@ struct prove_batch {
     struct request_job *jobs[PROVE_JOBS];
 };
 
-/* A session sees its own actor's leaves; an approved export opens all. */
+/* A session sees its own actor's leaves; an approved export opens all, an approved query those of its rows. */
 static bool may_see(const struct request_job *j, const struct buffer *bytes)
 {
     struct leaf leaf;
-    if (!j->prove_only || j->any_leaf) return true;
+    if (!j->prove_only || j->any_leaf || j->of_rows) return true;
     return leaf_decode(&leaf, buffer_bytes(bytes)) == OK && leaf.index != 0 &&
            actor_equal(&leaf.operation.actor, &j->actor);
+}
+
+static enum err may_see_rows(const struct request_job *j, struct table_txn *txn)
+{
+    uint64_t indexes[LIMIT_OPERATIONS];
+    for (size_t i = 0; i < j->count; i++) indexes[i] = j->results[i].index;
+    return query_shows(txn, j->query, &j->actor, indexes, j->count);
 }
 
 static enum err prove_one(struct prove_batch *b, struct request_job *j, struct result *r, struct message_proof *proof,
@@ -285,6 +295,7 @@ static enum err prove_job(struct prove_batch *b, struct request_job *j, struct t
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
     if (!m || !hashes) e = ERR_NOMEM;
     if (e == OK && j->any_leaf) e = session_still_usable(txn, &j->exporter);
+    if (e == OK && j->of_rows) e = may_see_rows(j, txn);
     for (size_t i = 0; e == OK && i < j->count; i++)
         e = prove_one(b, j, &j->results[i], &m->proofs[i], &hashes[i], txn);
     if (e == OK) {
@@ -618,19 +629,14 @@ void request_submit(struct session *s, uint64_t id, struct bytes body)
         check(j);
 }
 
-void request_prove(struct session *s, uint64_t id, struct bytes body)
+static void begin_proof(struct session *s, uint64_t id, const struct message_prove *m, bool of_rows, uint64_t query)
 {
-    struct message_prove m;
-    enum err e = message_prove_decode(&m, body);
-    if (e == OK && !s->known && !s->may_export) e = ERR_UNAUTHORIZED;
-    if (e != OK) {
-        session_fail(s, id, e, NULL, 0);
-        return;
-    }
     struct request_job *j = job_new(s, id);
     if (!j) return;
     j->prove_only = true;
-    j->any_leaf = s->may_export;
+    j->any_leaf = s->may_export && !of_rows;
+    j->of_rows = of_rows;
+    j->query = query;
     j->actor = s->actor;
     j->exporter = s->exporter;
     if (s->node->proves >= LIMIT_REQUESTS) {
@@ -639,13 +645,35 @@ void request_prove(struct session *s, uint64_t id, struct bytes body)
     }
     s->node->proves++;
     j->counted = true;
-    j->results = calloc(m.count, sizeof *j->results);
+    j->results = calloc(m->count, sizeof *j->results);
     if (!j->results) {
         job_fail(j, ERR_NOMEM, NULL);
         return;
     }
-    j->count = m.count;
-    for (uint32_t i = 0; i < m.count; i++)
-        j->results[i] = (struct result){.has_leaf = true, .index = m.leaves[i]};
+    j->count = m->count;
+    for (uint32_t i = 0; i < m->count; i++)
+        j->results[i] = (struct result){.has_leaf = true, .index = m->leaves[i]};
     wait_for_witness(j);
+}
+
+void request_prove(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_prove m;
+    enum err e = message_prove_decode(&m, body);
+    if (e == OK && !s->known && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e != OK)
+        session_fail(s, id, e, NULL, 0);
+    else
+        begin_proof(s, id, &m, false, 0);
+}
+
+void request_prove_rows(struct session *s, uint64_t id, struct bytes body)
+{
+    struct message_prove_rows m;
+    enum err e = message_prove_rows_decode(&m, body);
+    if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
+    if (e != OK)
+        session_fail(s, id, e, NULL, 0);
+    else
+        begin_proof(s, id, &m.rows, true, m.query);
 }

@@ -19,6 +19,7 @@
 /* Takes a SUBMIT message's body. */
 void request_submit(struct session *s, uint64_t id, struct bytes body);
 /* PROVE: leaves of this session's actor (or any after an approved export), with proofs. */
+void request_prove_rows(struct session *s, uint64_t id, struct bytes body);
 void request_prove(struct session *s, uint64_t id, struct bytes body);
 
 #endif

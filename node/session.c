@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "node/notice.h"
 #include "node/release.h"
 #include "node/request.h"
 #include "node/serve.h"
@@ -104,6 +105,7 @@ static void greet(struct session *s, uint64_t id, struct bytes body)
     struct buffer out = {.limit = LIMIT_ANSWER};
     message_welcome_encode(&out, &w);
     s->greeted = true;
+    notice_greet(s);
     session_send(s, MESSAGE_WELCOME, id, &out);
     buffer_free(&out);
 }
@@ -118,8 +120,9 @@ static const struct {
     {MESSAGE_SHARES, release_shares},      {MESSAGE_STATUS, board_status},
     {MESSAGE_CHECKPOINT, serve_checkpoint}, {MESSAGE_KEYS, serve_keys},
     {MESSAGE_LEAVES, serve_leaves},        {MESSAGE_CONSISTENCY, serve_consistency},
-    {MESSAGE_FOLLOW, serve_follow},
+    {MESSAGE_FOLLOW, serve_follow},        {MESSAGE_ALARMS, notice_alarms},
     {MESSAGE_TILE, serve_tile},        {MESSAGE_STORED, serve_stored},
+    {MESSAGE_PROVE_ROWS, request_prove_rows},
 };
 
 static void on_frame(struct connection *c, const struct frame *frame, void *data)

@@ -122,17 +122,50 @@ static void only_auditors_may(void **state)
     testbed_expect(&bed, 2, &out, "-i %s/auditor.key --via node-1 verify --all", bed.dir);
 }
 
+/* A node that shows an altered row can't prove it; the others' rows are proved. */
+static void expect_unproved(unsigned index)
+{
+    char words[100];
+    snprintf(words, sizeof words, "entry %u, as node-4 shows it, is not what the nodes co-signed", index);
+    assert_int_equal(verify("--via node-4 log --all --action event.add"), 6);
+    if (!strstr(said(), words)) testbed_fail(&bed, "expected \"%s\", got %s", words, said());
+    assert_int_equal(verify("--via node-1 --json log --all --action event.add --limit 1"), 0);
+    json_is("0.proved", "true");
+}
+
 static void altered_entries_are_named(void **state)
 {
     (void)state;
     unsigned index = event_entry();
     tamper("leaf", index);
     expect_named(index);
+    expect_unproved(index);
     tamper("leaf", index); /* back again */
     expect_verify(0, "verify --all", "4 of 4");
     tamper("swap", index - 1);
     expect_named(index - 1);
     tamper("swap", index - 1);
+    expect_verify(0, "verify --all", "4 of 4");
+}
+
+/* The leaf is right; the record that belongs to it was altered on one node. */
+static void an_altered_record_is_named(void **state)
+{
+    (void)state;
+    char index[20], words[100];
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record create --patient %s --kind Note %s/genesis", bed.dir, patient, bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action record.create --limit 1", bed.dir);
+    testbed_json(&out, "0.index", index, sizeof index);
+    expect_verify(0, "verify --all", "4 of 4");
+    tamper("attachment", (unsigned)atoi(index));
+    snprintf(words, sizeof words, "altered in its content from entry %s on", index);
+    expect_verify(6, "verify --all", words);
+    assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is altered in its content"));
+    expect_verify(6, "--json verify --all", NULL);
+    json_is("nodes.3.first_wrong", index);
+    json_is("nodes.1.verdict", "fine");
+    expect_verify(6, "--via node-4 verify", words);
+    tamper("attachment", (unsigned)atoi(index));
     expect_verify(0, "verify --all", "4 of 4");
 }
 
@@ -215,6 +248,7 @@ int main(void)
         cmocka_unit_test(a_whole_ledger_is_fine),
         cmocka_unit_test(only_auditors_may),
         cmocka_unit_test(altered_entries_are_named),
+        cmocka_unit_test(an_altered_record_is_named),
         cmocka_unit_test(a_removed_entry_is_named),
         cmocka_unit_test(a_damaged_note_of_last_time_is_said),
         cmocka_unit_test(nodes_that_are_away_are_said),

@@ -27,6 +27,7 @@
     X(MESSAGE_LEAVES, leaves)                                                                      \
     X(MESSAGE_CONSISTENCY, consistency)                                                            \
     X(MESSAGE_CONSISTENT, consistent)                                                              \
+    X(MESSAGE_PROVE_ROWS, prove_rows)                                                              \
     X(MESSAGE_STORED, stored)                                                                      \
     X(MESSAGE_TILE, tile)                                                                          \
     X(MESSAGE_TILE_OK, tile_ok)                                                                    \

@@ -1,7 +1,8 @@
 /* What the ledger answers is what the client reads: rows of every query. */
-#include "cli/rows.h"
+#include "cli/proved_rows.h"
 
 #include "ledger/policy.h"
+#include "ledger/proof.h"
 #include "tests/lib/ledger_kit.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
@@ -169,6 +170,42 @@ static void test_log(void **state)
     assert_int_equal(before, 0);
 }
 
+/* Each row fits its own leaf and no other; a byte of it changed, and it fits none. */
+static void test_proved(void **state)
+{
+    (void)state;
+    struct arguments a = {.action = ACTION_LOG_QUERY, .log_query = {.limit = LIMIT_ROWS}};
+    struct answer answer = ask(&auditor, &a);
+    unsigned notes = 0;
+    for (uint32_t i = 0; i < answer.count; i++) {
+        struct log_row row, changed;
+        struct buffer bytes = {0}, other = {0}, copy = {0};
+        struct leaf leaf, next;
+        log_row_read(&row, &answer.rows);
+        assert_int_equal(proof_leaf(&bytes, kit.txn, row.index), OK);
+        assert_int_equal(leaf_decode(&leaf, buffer_bytes(&bytes)), OK);
+        assert_true(row_fits_leaf(&row, &leaf));
+        assert_int_equal(proof_leaf(&other, kit.txn, row.index ? row.index - 1 : 1), OK);
+        assert_int_equal(leaf_decode(&next, buffer_bytes(&other)), OK);
+        assert_false(row_fits_leaf(&row, &next));
+        buffer_append_bytes(&copy, row.raw);
+        size_t role = (size_t)(row.actor_role.data - row.raw.data); /* what no leaf says */
+        for (size_t at = 0; at < copy.size; at++) {
+            struct unpack u = unpack_start(buffer_bytes(&copy));
+            bool in_role = at + 1 >= role && at < role + row.actor_role.size;
+            copy.data[at] ^= 1;
+            log_row_read(&changed, &u);
+            if (u.error == OK && unpack_done(&u) == OK && !in_role) assert_false(row_fits_leaf(&changed, &leaf));
+            copy.data[at] ^= 1;
+        }
+        notes += row.note.size > 0;
+        buffer_free(&bytes);
+        buffer_free(&other);
+        buffer_free(&copy);
+    }
+    assert_true(notes > 0);
+}
+
 /* A node may send anything: cut or changed, an error, never a crash. */
 static void test_damaged(void **state)
 {
@@ -199,7 +236,7 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_users), cmocka_unit_test(test_teams),
-                                       cmocka_unit_test(test_records), cmocka_unit_test(test_log),
+                                       cmocka_unit_test(test_records), cmocka_unit_test(test_log), cmocka_unit_test(test_proved),
                                        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

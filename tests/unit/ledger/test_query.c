@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/pack.h"
+#include "ledger/attachment.h"
 #include "ledger/names.h"
 #include "ledger/query.h"
 #include "tests/lib/ledger_kit.h"
@@ -540,7 +541,9 @@ static void test_log_rows(void **state)
     assert_int_equal(field_uint(denied, 9), REASON_CONFIDENTIALITY);
     assert_int_equal(field_bin(denied, 10).size, 0);
     assert_true(field_is(event, 7, "bill.print B-17"));
-    assert_true(bytes_equal(field_bin(event, 10), bytes_text("printed twice")));
+    struct attachment note; /* with its salt */
+    assert_int_equal(attachment_decode(&note, field_bin(event, 10)), OK);
+    assert_true(bytes_equal(note.content, bytes_text("printed twice")));
     close_world(&w);
 }
 
@@ -797,6 +800,97 @@ static void test_follow_policy(void **state)
     close_world(&w);
 }
 
+/* --- what proves rows --- */
+
+static enum err shows(struct world *w, uint64_t query, const struct kit_actor *who, uint64_t index)
+{
+    return query_shows(w->kit.txn, query, &who->actor, &index, 1);
+}
+
+/* For every leaf: a query shows its proof exactly when it shows its row. */
+static void assert_shows_its_rows(struct world *w, const struct kit_actor *who, struct args_log_query query)
+{
+    struct arguments a = {.action = ACTION_LOG_QUERY, .log_query = query};
+    uint64_t at = ask(w, who, &a)->leaf_index, size = ledger_size(w->kit.ledger);
+    unsigned shown = 0;
+    assert_int_equal(w->page.cursor_size, 0);
+    for (uint64_t index = 0; index < size + 3; index++) {
+        bool row = false;
+        for (uint32_t i = 0; i < w->page.count; i++) row = row || field_uint(w->page.rows[i], 0) == index;
+        assert_int_equal(shows(w, at, who, index), row ? OK : ERR_UNAUTHORIZED);
+        shown += row;
+    }
+    assert_int_equal(shown, w->page.count);
+    assert_true(shown > 0);
+}
+
+static void test_shows(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    for (int i = 0; i < 3; i++) add_event(&w, &w.doctor, 5, "note");
+    kit_add_user(&w.kit, 50, "patient", "Mercy", "Another");
+    add_event(&w, &w.doctor, 50, "");
+    struct args_log_query q = log_all();
+    assert_shows_its_rows(&w, &w.auditor, q);
+    q.action = ACTION_EVENT_ADD;
+    assert_shows_its_rows(&w, &w.auditor, q);
+    q.decision = DECISION_APPROVED;
+    q.actor = w.doctor.actor.id;
+    assert_shows_its_rows(&w, &w.doctor, q);
+    q = log_all();
+    q.patient = sample_id(5);
+    assert_shows_its_rows(&w, &w.patient, q);
+    q.actor = w.doctor.actor.id;
+    assert_shows_its_rows(&w, &w.patient, q);
+    close_world(&w);
+}
+
+/* Another's query, no query, one that may not be asked any more. */
+static void test_shows_to_nobody_else(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    add_event(&w, &w.doctor, 5, "");
+    struct arguments a = {.action = ACTION_LOG_QUERY, .log_query = log_all()};
+    a.log_query.patient = sample_id(5);
+    uint64_t event = ledger_size(w.kit.ledger) - 1;
+    uint64_t query = ask(&w, &w.patient, &a)->leaf_index;
+    assert_int_equal(shows(&w, query, &w.patient, event), OK);
+    assert_int_equal(shows(&w, query, &w.nurse, event), ERR_UNAUTHORIZED);
+    assert_int_equal(shows(&w, event, &w.doctor, event), ERR_NOT_FOUND);
+    assert_int_equal(shows(&w, 1 << 30, &w.patient, event), ERR_NOT_FOUND);
+    assert_int_equal(shows(&w, 0, &w.patient, event), ERR_NOT_FOUND);
+    a.log_query.patient = sample_id(50);
+    const struct ledger_result *denied = kit_do(&w.kit, &w.patient, &a, NONE);
+    assert_int_equal(denied->decision, DECISION_DENIED);
+    assert_int_equal(shows(&w, denied->leaf_index, &w.patient, event), ERR_NOT_FOUND);
+    a = (struct arguments){.action = ACTION_USER_DISABLE, .user_disable = {sample_id(5), true}};
+    do_it(&w, &w.kit.root, &a, NONE);
+    assert_int_equal(shows(&w, query, &w.patient, event), ERR_DENIED);
+    close_world(&w);
+}
+
+/* A query that follows shows what came after it, too. */
+static void test_shows_what_follows(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    struct arguments a = {.action = ACTION_LOG_QUERY, .log_query = log_all()};
+    a.log_query.patient = sample_id(5);
+    uint64_t plain = ask(&w, &w.patient, &a)->leaf_index;
+    a.log_query.follow = true;
+    uint64_t query = ask(&w, &w.patient, &a)->leaf_index;
+    add_event(&w, &w.doctor, 5, "");
+    uint64_t event = ledger_size(w.kit.ledger) - 1;
+    assert_int_equal(shows(&w, query, &w.patient, event), OK);
+    assert_int_equal(shows(&w, plain, &w.patient, event), ERR_UNAUTHORIZED);
+    close_world(&w);
+}
+
 /* --- policy --- */
 
 static void test_policy_set(void **state)
@@ -835,6 +929,8 @@ int main(void)
         cmocka_unit_test(test_search_pages),    cmocka_unit_test(test_search_by_login),
         cmocka_unit_test(test_particulars_that_are_none),
         cmocka_unit_test(test_team_list),       cmocka_unit_test(test_policy_show),
+        cmocka_unit_test(test_shows),           cmocka_unit_test(test_shows_to_nobody_else),
+        cmocka_unit_test(test_shows_what_follows),
         cmocka_unit_test(test_log_rows),        cmocka_unit_test(test_log_role_then),
         cmocka_unit_test(test_log_pages),       cmocka_unit_test(test_log_time),
         cmocka_unit_test(test_log_of_copy),     cmocka_unit_test(test_log_examined),

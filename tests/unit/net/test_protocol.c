@@ -87,6 +87,9 @@ static bool sample_small(struct buffer *out, uint32_t type)
         message_found_encode(out, &(struct message_found){true, 5, DECISION_DENIED, REASON_SCOPE, SAMPLE_TIME, true});
         return true;
     case MESSAGE_PROVE: message_prove_encode(out, &(struct message_prove){2, {1, 70000}}); return true;
+    case MESSAGE_PROVE_ROWS:
+        message_prove_rows_encode(out, &(struct message_prove_rows){90, {3, {1, 300, 70000}}});
+        return true;
     case MESSAGE_CONTENT: message_content_encode(out, &(struct message_content){9, 0, 512}); return true;
     case MESSAGE_SHARES:
         message_shares_encode(out, &(struct message_shares){9, 1, 2, true, 2, {1, 3}});
