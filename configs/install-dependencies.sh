@@ -30,10 +30,12 @@ wanted() { # one line per alternative group that is not installed
 missing=$(wanted)
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ]; then
-    if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    echo "Missing packages: $(echo "$missing" | tr '\n' ' ')" >&2
+    # At a terminal sudo may ask for a password; elsewhere it must need none.
+    if command -v sudo >/dev/null 2>&1 && { [ -t 2 ] || sudo -n true 2>/dev/null; }; then
+        echo "Only for installing them, sudo is used:" >&2
         exec sudo sh "$0" "$@"
     fi
-    echo "Missing packages: $(echo "$missing" | tr '\n' ' ')" >&2
     echo "Run this once as root, then make again:  sh configs/install-dependencies.sh $purposes" >&2
     exit 1
 fi
