@@ -33,25 +33,34 @@ static bool place_of(struct record_context *out, const struct arguments *args, c
     return true;
 }
 
-/* Content of another shape can't be opened by anybody; that its author's node let
- * it pass changes no state. */
-static enum err note_content(struct table_txn *txn, uint64_t index, const struct record_context *place,
-                             struct bytes bytes)
+enum err content_describe(struct content_info *out, bool *any, const struct arguments *args, const struct operation *op,
+                          struct bytes bytes)
 {
     struct content content;
-    struct content_info info;
+    struct record_context place;
     struct buffer context = {0};
-    if (content_decode(&content, bytes) != OK || content.capsule.size > sizeof info.capsule) return OK;
-    record_context_encode(&context, place);
+    *any = place_of(&place, args, op) && content_decode(&content, bytes) == OK &&
+           content.capsule.size <= sizeof out->capsule;
+    if (!*any) return OK;
+    record_context_encode(&context, &place);
     if (context.failed) return ERR_NOMEM;
-    memcpy(info.context, context.data, context.size);
-    info.context_size = context.size;
+    memcpy(out->context, context.data, context.size);
+    out->context_size = context.size;
     buffer_free(&context);
-    memcpy(info.capsule, content.capsule.data, content.capsule.size);
-    info.capsule_size = content.capsule.size;
-    hash_sha256(&info.ciphertext_hash, content.ciphertext.data, content.ciphertext.size);
-    info.ciphertext_size = content.ciphertext.size;
-    return state_content_put(txn, index, &info);
+    memcpy(out->capsule, content.capsule.data, content.capsule.size);
+    out->capsule_size = content.capsule.size;
+    hash_sha256(&out->ciphertext_hash, content.ciphertext.data, content.ciphertext.size);
+    out->ciphertext_size = content.ciphertext.size;
+    return OK;
+}
+
+static enum err note_content(struct table_txn *txn, uint64_t index, const struct arguments *args,
+                             const struct operation *op, struct bytes bytes)
+{
+    struct content_info info;
+    bool any;
+    enum err err = content_describe(&info, &any, args, op, bytes);
+    return err == OK && any ? state_content_put(txn, index, &info) : err;
 }
 
 /* Particulars replace the former ones only when no later leaf has replaced these:
@@ -70,11 +79,10 @@ enum err content_store(struct ledger *ledger, struct table_txn *txn, uint64_t in
 {
     uint8_t key[8];
     struct attachment decoded;
-    struct record_context place;
     put_be64(key, index);
     enum err err = table_put(txn, TABLE_ATTACHMENT, BYTES(key), attachment);
     if (err == OK) err = attachment_decode(&decoded, attachment);
-    if (err == OK && place_of(&place, args, op)) err = note_content(txn, index, &place, decoded.content);
+    if (err == OK) err = note_content(txn, index, args, op, decoded.content);
     if (err == OK && ledger && args->action == ACTION_USER_CREATE)
         err = note_person(ledger, txn, index, &args->user_create.user, decoded.content);
     if (err == OK && ledger && args->action == ACTION_USER_UPDATE)

@@ -10,6 +10,12 @@
 /* Whether the leaf of this operation has an attachment to keep. */
 bool content_kept(const struct operation *op, enum decision decision);
 
+/* What this node notes of a record's content (table content_info), from the attachment's bytes.
+ * *any false: the operation brings none, or it has another shape: nobody can open it, and that its
+ * author's node let it pass changes no state. ERR_NOMEM. */
+enum err content_describe(struct content_info *out, bool *any, const struct arguments *args, const struct operation *op,
+                          struct bytes bytes);
+
 /* Stores an attachment that was checked against its hash. `ledger` may be NULL. */
 enum err content_store(struct ledger *ledger, struct table_txn *txn, uint64_t index, const struct arguments *args,
                        const struct operation *op, struct bytes attachment);

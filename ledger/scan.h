@@ -103,7 +103,8 @@ enum err scan_mend_leaf(struct table_txn *txn, bool *changed, const struct tree 
 /* The attachment of leaf `index` in the place of what is there. ERR_ATTACHMENT: not the one that
  * the leaf names. `ledger` as in ledger_attach. */
 enum err scan_mend_attachment(struct ledger *ledger, struct table_txn *txn, uint64_t index, struct bytes attachment);
-/* DERIVED, STRAY and LOCAL. ERR_INVALID: it can't be derived after all (rebuild). */
-enum err scan_mend_row(struct table_txn *txn, const struct genesis *genesis, const struct damage *damage);
+/* DERIVED, STRAY and LOCAL; `ledger` may be NULL. ERR_INVALID: it can't be derived after all (rebuild). */
+enum err scan_mend_row(struct ledger *ledger, struct table_txn *txn, const struct genesis *genesis,
+                       const struct damage *damage);
 
 #endif

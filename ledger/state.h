@@ -85,6 +85,8 @@ enum err state_record_get(struct record *out, struct table_txn *txn, const struc
 /* Writes the record and its latest version's row; `created` also the patient's list. */
 enum err state_record_put(struct table_txn *txn, const struct id *id, const struct record *record, bool created);
 enum err state_version_get(struct version *out, struct table_txn *txn, const struct id *id, uint32_t version);
+/* One version's row alone, for repairs: the rules use state_record_put. */
+enum err state_version_put(struct table_txn *txn, const struct id *id, uint32_t version, const struct version *row);
 
 /* --- what was opened by a read --- */
 

@@ -62,12 +62,12 @@ enum err state_record_get(struct record *out, struct table_txn *txn, const struc
     return row_close(&row);
 }
 
-static enum err put_version(struct table_txn *txn, const struct id *id, const struct record *record)
+enum err state_version_put(struct table_txn *txn, const struct id *id, uint32_t version, const struct version *row)
 {
     uint8_t key[20];
     struct buffer b = {0};
-    version_key(key, id, record->latest);
-    pack_version(&b, &record->version);
+    version_key(key, id, version);
+    pack_version(&b, row);
     return row_put(txn, TABLE_VERSION, BYTES(key), &b);
 }
 
@@ -90,7 +90,7 @@ enum err state_record_put(struct table_txn *txn, const struct id *id, const stru
     pack_uint(&b, record->latest);
     pack_version(&b, &record->version);
     enum err err = row_put(txn, TABLE_RECORD, BYTES(id->bytes), &b);
-    if (err == OK) err = put_version(txn, id, record);
+    if (err == OK) err = state_version_put(txn, id, record->latest, &record->version);
     if (err == OK && created) err = put_of_patient(txn, id, record);
     return err;
 }
