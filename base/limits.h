@@ -71,6 +71,8 @@
 #define LIMIT_LEAVES 4096                       /* in one answer, which also ends at LIMIT_ANSWER */
 #define LIMIT_STORED 2048                       /* hashes of attachments in one answer */
 #define LIMIT_STORED_BYTES (4 * MIB)            /* of attachments read for it */
+#define LIMIT_NOTICE 64                         /* open alarms that clients hear of unasked */
+#define LIMIT_ALARMS 256                        /* of one page of all alarms */
 #define LIMIT_COUNTERS 128                      /* of a node's status */
 #define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
 

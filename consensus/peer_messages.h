@@ -13,7 +13,9 @@
  * PACE          TELL's body from the node that asks all others to tell for this size now
  * COSIGN        [size, root(32), timestamp_s, cosignature(64)]   C2SP cosignature/v1 by the sender
  * STATE         [role, term, last, commit, applied, synced, cosigned size, witnessed size, ledger size, root(32), time_ms,
- *                state, version text, raft leader]      every 300 ms, for status and the comparison of clocks
+ *                state, version text, raft leader, quarantined (bool), [[kind, first, last, since_ms] ...]]
+ *                every 200 ms, for status and the comparison of clocks; at last what it found about itself, at most 4
+ *                (ledger/alarm.h): its peers raise that when it is quarantined
  * SHARE_ASK     [leaf_index, first, count, with_proofs]    -> SHARE_GIVEN [code, sealed (bin), signature(64)]
  * SUBSHARE_ASK  [secret, attempt]                          -> SUBSHARE [secret, attempt, dealer, sealed (bin)]
  * SUBSHARE      also unasked, when a dealer deals

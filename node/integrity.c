@@ -17,6 +17,7 @@
 #include "base/pack.h"
 #include "ledger/fields.h"
 #include "node/integrity_internal.h"
+#include "node/notice.h"
 
 #define TIMER_MS 500
 
@@ -64,11 +65,36 @@ static void show(struct integrity *i, bool own)
         if ((i->open[at].named == i->node->self) == own) i->view[i->view_count++] = i->open[at];
 }
 
+/* At once, but not more often than the timer comes: there may be thousands of clients. */
+static void tell_clients(struct integrity *i)
+{
+    uint64_t now = integrity_now_ms();
+    if (!i->news || i->node->stopping || now < i->told_ms + TIMER_MS) return;
+    i->news = false;
+    i->told_ms = now;
+    notice_push(i->node);
+}
+
+static bool looks_same(const struct alarm *a, const struct alarm *b)
+{
+    return a->index == b->index && a->kind == b->kind && a->named == b->named && a->raiser == b->raiser &&
+           a->first == b->first && a->last == b->last && a->told == b->told;
+}
+
 static void changed(struct integrity *i)
 {
+    struct alarm *before = i->view;
+    size_t count = i->view_count;
+    i->view = i->spare;
+    i->spare = before;
     i->view_count = 0;
     show(i, true);
     show(i, false);
+    bool same = count == i->view_count && i->shown_quarantined == i->quarantined;
+    for (size_t at = 0; same && at < count; at++) same = looks_same(&before[at], &i->view[at]);
+    i->shown_quarantined = i->quarantined;
+    if (!same) i->news = true;
+    tell_clients(i);
 }
 
 void integrity_view(const struct node *node, struct integrity_view *out)
@@ -430,6 +456,7 @@ static void on_timer(uv_timer_t *timer)
     if (i->read_again) raise_read(i);
     close_orphans(i);
     raise_next(i);
+    tell_clients(i);
 }
 
 static void say_kept(const struct integrity *i)
@@ -448,6 +475,7 @@ enum err integrity_new(struct integrity **out, struct node *node)
     struct integrity *i = xcalloc(1, sizeof *i);
     i->node = node;
     i->view = xcalloc(INTEGRITY_FINDINGS + ALARMS_OPEN_MOST, sizeof *i->view);
+    i->spare = xcalloc(INTEGRITY_FINDINGS + ALARMS_OPEN_MOST, sizeof *i->spare);
     enum err e = integrity_load(i);
     if (e != OK) {
         integrity_free(i);
@@ -476,5 +504,6 @@ void integrity_free(struct integrity *i)
     while (i->count) kept_forget(i, i->kept[0]);
     free(i->open);
     free(i->view);
+    free(i->spare);
     free(i);
 }

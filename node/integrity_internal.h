@@ -37,8 +37,11 @@ struct integrity {
     size_t open_count;
     bool open_known, reading, read_again;
 
-    struct alarm *view;      /* what integrity_view shows */
+    struct alarm *view, *spare; /* what integrity_view shows; for the next one */
+    bool shown_quarantined;
     size_t view_count;
+    bool news;               /* clients haven't heard of the last change */
+    uint64_t told_ms;        /* when they last heard; monotonic */
 
     bool saying;             /* a request is under way ... */
     struct kept *said;       /* ... about this one; NULL: it went away meanwhile */

@@ -482,20 +482,28 @@ void follow_end(struct session *s)
     if (!f->reading) follow_free(f);
 }
 
+void follow_refuse(struct session *s, enum err code)
+{
+    if (!s->follow) return;
+    session_fail(s, s->follow->id, code, NULL, 0);
+    follow_end(s);
+}
+
 void serve_follow(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_follow m;
     enum err e = message_follow_decode(&m, body);
     if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
     if (e == OK && s->follow) e = ERR_UNEXPECTED;
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    if (e == OK && d.quarantined) e = ERR_QUARANTINED;
     struct session_follow *f = e == OK ? calloc(1, sizeof *f) : NULL;
     if (e == OK && !f) e = ERR_BUSY;
     if (e != OK) {
         session_fail(s, id, e, NULL, 0);
         return;
     }
-    struct driver_status d;
-    driver_status(s->node->driver, &d);
     session_hold(s);
     *f = (struct session_follow){.session = s, .id = id, .query = m.leaf_index, .next = m.leaf_index + 1,
                                  .size = d.size, .actor = s->actor};

@@ -17,5 +17,6 @@ void serve_follow(struct session *s, uint64_t id, struct bytes body);
 /* Sends new rows to a session that follows; called after each applied block. */
 void follow_applied(struct session *s, uint64_t size);
 void follow_end(struct session *s);
+void follow_refuse(struct session *s, enum err code); /* ends it with that answer; fine when there is none */
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "consensus/peer_messages.h"
+#include "node/integrity.h"
 
 #define STATE_MS 200
 #define SILENT_MS 2000 /* a peer that said nothing for so long is shown as not reachable */
@@ -19,6 +20,7 @@ struct entry {
     uint32_t leader;
     struct digest root;
     char state[LIMIT_NAME + 1], version[LIMIT_NAME + 1];
+    struct peer_findings own;
 };
 
 struct board {
@@ -42,11 +44,12 @@ static void own_entry(struct node *node, struct entry *e)
         .root = d.root, .version = CONSILIUM_VERSION,
     };
     strncpy(e->state, node_state(node), LIMIT_NAME);
+    integrity_own(node, &e->own);
 }
 
 static void encode_state(struct buffer *out, const struct entry *e)
 {
-    pack_array(out, 15);
+    pack_array(out, 17);
     pack_bool(out, e->leads);
     pack_bool(out, e->voting);
     const uint64_t numbers[] = {e->term, e->last, e->commit, e->applied, e->synced,
@@ -58,6 +61,7 @@ static void encode_state(struct buffer *out, const struct entry *e)
     pack_text(out, e->state);
     pack_text(out, e->version);
     pack_uint(out, e->leader);
+    integrity_own_encode(out, &e->own);
 }
 
 static void copy_text(char out[static LIMIT_NAME + 1], struct bytes text)
@@ -69,7 +73,7 @@ static void copy_text(char out[static LIMIT_NAME + 1], struct bytes text)
 static enum err decode_state(struct entry *e, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 15);
+    unpack_array_of(&u, 17);
     e->leads = unpack_bool(&u);
     e->voting = unpack_bool(&u);
     uint64_t *const numbers[] = {&e->term, &e->last, &e->commit, &e->applied, &e->synced,
@@ -80,6 +84,7 @@ static enum err decode_state(struct entry *e, struct bytes body)
     e->time_ms = unpack_uint(&u);
     struct bytes state = unpack_str(&u, LIMIT_NAME), version = unpack_str(&u, LIMIT_NAME);
     e->leader = (uint32_t)unpack_uint_max(&u, LIMIT_NODES);
+    integrity_own_decode(&e->own, &u);
     enum err error = unpack_done(&u);
     if (error != OK) return error;
     if (state.size) copy_text(e->state, state);
@@ -160,6 +165,7 @@ void board_message(struct node *node, unsigned from, struct bytes body)
     e.heard_ns = clock_monotonic_ns();
     e.ahead_ms = ahead_of(clock_wall_ms(), e.time_ms);
     node->board->entries[from] = e;
+    integrity_peer(node, from, &e.own, strcmp(e.state, "ready") == 0);
 }
 
 static void member_row(struct message_member *m, const struct node *node, unsigned index, uint64_t now)
