@@ -570,8 +570,9 @@ void connection_flush(struct connection *c)
 static void tune(struct connection *c, bool peer)
 {
     int fd, idle = peer ? 3 : 30, interval = peer ? 1 : 10, count = 3;
-    /* The kernel also counts a full receiver as silent; for clients our own rule comes first and tells. */
-    unsigned silent = peer ? LIMIT_PEER_DEAD_MS : 2 * c->network->options.stall_ms;
+    /* The kernel also counts a full receiver as silent; for clients our own rule comes first and tells:
+     * it takes up to two periods, since the first may still have seen bytes go. */
+    unsigned silent = peer ? LIMIT_PEER_DEAD_MS : 3 * c->network->options.stall_ms;
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, (unsigned)idle);
     if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
@@ -688,7 +689,7 @@ void connection_sweep(struct connection *c, uint64_t now)
         if (stalled(c, now)) connection_finish(c, c->close_code, NULL);
         break;
     case PHASE_LINGERING:
-        if (now - c->since_ms >= LIMIT_LINGER_MS) connection_finish(c, c->close_code, NULL);
+        if (now - c->since_ms >= c->network->options.linger_ms) connection_finish(c, c->close_code, NULL);
         break;
     case PHASE_CLOSED: break;
     }

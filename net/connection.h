@@ -40,6 +40,7 @@ struct network_options {
     uint32_t idle_ms;      /* 0: LIMIT_IDLE_MS; of clients; links between peers have none (keepalive finds dead ones) */
     uint32_t stall_ms;     /* 0: LIMIT_STALL_MS */
     uint32_t frame_ms;     /* 0: LIMIT_FRAME_MS */
+    uint32_t linger_ms;    /* 0: LIMIT_LINGER_MS */
     uint32_t handshakes;   /* 0: LIMIT_HANDSHAKES */
     size_t send_queue;     /* 0: LIMIT_SEND_QUEUE; an empty queue takes any one frame */
     size_t send_total;     /* 0: LIMIT_SEND_TOTAL; this and the next: of accepted connections */

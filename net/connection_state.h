@@ -107,6 +107,7 @@ struct network {
     uv_check_t check;
     uv_idle_t idle;
     uv_timer_t sweep;
+    bool sweep_due;   /* its time has come: after this turn's poll */
     unsigned handles; /* not yet closed */
     bool closing;
     void (*done)(void *data);

@@ -67,14 +67,32 @@ static void run_wakes(struct network *n)
         network_unwake(c);
         connection_wake(c);
     }
-    if (n->wake_count)
+    if (n->wake_count || n->sweep_due)
         uv_idle_start(&n->idle, on_idle);
     else
         uv_idle_stop(&n->idle);
 }
 
+static void sweep(struct network *n)
+{
+    struct connection *c, *next;
+    uint64_t now = uv_now(n->loop);
+    n->sweep_due = false;
+    for (c = TAILQ_FIRST(&n->all); c; c = next) {
+        next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
+        connection_sweep(c, now);
+    }
+}
+
 static void on_prepare(uv_prepare_t *handle) { run_wakes(handle->data); }
-static void on_check(uv_check_t *handle) { run_wakes(handle->data); }
+
+/* After the poll: what came while this process was held up is heard before anybody counts as silent. */
+static void on_check(uv_check_t *handle)
+{
+    struct network *n = handle->data;
+    run_wakes(n);
+    if (n->sweep_due) sweep(n);
+}
 
 /* --- handshakes --- */
 
@@ -157,16 +175,7 @@ bool network_unshake(struct connection *c)
 
 /* --- start and end --- */
 
-static void on_sweep(uv_timer_t *timer)
-{
-    struct network *n = timer->data;
-    struct connection *c, *next;
-    uint64_t now = uv_now(n->loop);
-    for (c = TAILQ_FIRST(&n->all); c; c = next) {
-        next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
-        connection_sweep(c, now);
-    }
-}
+static void on_sweep(uv_timer_t *timer) { ((struct network *)timer->data)->sweep_due = true; }
 
 /* Often enough that no time-out is late by more than an eighth of itself. */
 static uint64_t sweep_interval(const struct network_options *o)
@@ -203,6 +212,7 @@ static struct network_options with_defaults(const struct network_options *given)
     if (!o.stall_ms) o.stall_ms = LIMIT_STALL_MS;
     if (!o.handshakes) o.handshakes = LIMIT_HANDSHAKES;
     if (!o.frame_ms) o.frame_ms = LIMIT_FRAME_MS;
+    if (!o.linger_ms) o.linger_ms = LIMIT_LINGER_MS;
     if (!o.send_queue) o.send_queue = LIMIT_SEND_QUEUE;
     if (!o.send_total) o.send_total = LIMIT_SEND_TOTAL;
     if (!o.receive_total) o.receive_total = LIMIT_RECEIVE_TOTAL;
