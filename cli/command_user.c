@@ -29,6 +29,8 @@ static enum err check_person(struct tool *t, const struct person *p)
 
 static enum err check_label(struct tool *t, const char *option, struct bytes text)
 {
+    if (option_given(t->line, option) && text.size == 0)
+        return fail(&t->failure, ERR_USAGE, "--%s must not be empty", option);
     if (text.size > LIMIT_NAME) return fail(&t->failure, ERR_USAGE, "--%s has at most %d bytes", option, LIMIT_NAME);
     return OK;
 }
@@ -116,7 +118,7 @@ int command_user_add(struct tool *t)
     if (e == OK) e = check_person(t, &person);
     if (e == OK) e = take_keys(t, &args);
     if (e == OK) e = choose_id(t, &args);
-    if (e == OK && person.login.size)
+    if (e == OK && option_given(t->line, "login"))
         e = login_tag(&args.login_tag, &t->cluster.genesis.cluster, option_text(t->line, "login"), &t->failure);
     if (e != OK) return tool_failed(t);
     warn_of_hospital(t);

@@ -153,6 +153,8 @@ static void bad_input_has_its_code_and_changes_nothing(void **state)
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show %s", bed.dir, doctor), 1);
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/nurse.key user add --role root --hospital X", bed.dir), 3);
     assert_non_null(strstr(said(), "hospital 'X'. The nodes' are: 'Hospital 1'")); /* a slip, perhaps */
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s user add --role= --hospital H", bed.admin), 2);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s user add --role doctor --hospital H --login=", bed.admin), 1);
 }
 
 static void programs_get_json_also_for_slips_and_keys(void **state)
