@@ -3,12 +3,12 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "crypto/secret.h"
 #include "storage/files.h"
 
 #define ANSWER_MOST 200 /* of a refusal's text, for people */
@@ -130,7 +130,7 @@ static enum err read_secret(char out[static ALERT_SECRET], const char *path, str
         memcpy(out, file.data, size);
         out[size] = 0;
         if (size == 0) e = fail(failure, ERR_INVALID, "%s is empty: its first line is the password", path);
-        sodium_memzero(file.data, file.size);
+        secret_wipe(file.data, file.size);
     }
     buffer_free(&file);
     return e;
@@ -208,7 +208,7 @@ static enum err set_hook(struct sending *s, const struct config *config, const s
         if (e != OK) return e;
         snprintf(header, sizeof header, "Authorization: Bearer %s", s->secret);
         add(s, header);
-        sodium_memzero(header, sizeof header);
+        secret_wipe(header, sizeof header);
     }
     alert_json(&s->body, m);
     curl_easy_setopt(s->curl, CURLOPT_HTTPHEADER, s->list);
@@ -266,7 +266,7 @@ static void free_sending(struct sending *s)
     curl_slist_free_all(s->list);
     buffer_free(&s->body);
     buffer_free(&s->answer);
-    sodium_memzero(s->secret, sizeof s->secret);
+    secret_wipe(s->secret, sizeof s->secret);
 }
 
 static enum err send_one(enum alert_way way, const struct config *config, const struct alert_message *m,
