@@ -103,7 +103,7 @@
 #define LIMIT_APPLYING_BYTES (16 * MIB)
 #define LIMIT_UNAPPLIED_BYTES (32 * MIB)  /* a leader proposes no more while its own state lags by that */
 #define LIMIT_STATE_JOBS 4096             /* reads, and writes, of the state under way */
-#define LIMIT_EVIDENCE 16                 /* contradictions of leaders kept by one run */
+#define LIMIT_EVIDENCE 64                 /* pieces of evidence that one node lists: 4 for each member */
 #define LIMIT_ALARM_EVIDENCE (16 * KIB)   /* encoded evidence in an alarm's attachment */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 

@@ -100,6 +100,7 @@ enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
 {
     if (!driver_alive(d)) return ERR_STOPPED;
     if (m->size < d->past.size) return ERR_CONFLICT; /* it cosigned more before its disk was set back */
+    if (m->raft_index > d->marking) d->marking = m->raft_index;
     m->driver.job.kind = LOG_JOB_MARK;
     log_thread_push(d->log, &m->driver.job);
     return OK;
@@ -277,13 +278,15 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
         free(d);
         return e;
     }
+    e = driver_blame_load(d);
     d->synced.position = d->position;
     d->workers = workers_new(options->loop);
     d->preverify = preverify_new(d->workers, options->genesis);
     d->log = log_thread_start(options->log, &d->handles->wake);
     struct failure why = {.code = OK};
+    if (e != OK) fail(&why, e, "the kept evidence can't be read: %s", err_text(e));
     d->starting = &why;
-    driver_open(d);
+    if (e == OK) driver_open(d);
     d->starting = NULL;
     if (why.code != OK) {
         driver_free(d);
@@ -389,6 +392,8 @@ void driver_free(struct driver *d)
         free(d->spare[i]);
     }
     driver_repair_free(d);
+    driver_blame_free(d);
+    free(d->statements);
     preverify_free(d->preverify);
     raft_free(d->raft);
     raft_blob_release(d->manifest);

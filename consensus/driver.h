@@ -72,6 +72,12 @@ struct driver_options {
     void (*on_install)(void *data, uint64_t raft_index, uint64_t raft_term, struct bytes manifest);
     /* A newest (raft index, term, manifest) behind which the log may be trimmed: one that is witnessed. */
     bool (*snapshot)(void *data, uint64_t *raft_index, uint64_t *raft_term, struct buffer *manifest);
+    /* New evidence against a member (ledger/evidence.h), found here or sent by a peer; verified and
+     * on its way to the disk. `index`: of the log, or a size. May be NULL. */
+    void (*on_evidence)(void *data, const char *kind, unsigned named, uint64_t index, struct bytes evidence);
+    /* A leader that lies gave this node another history than the others have, and it cosigned none of that: the owner
+     * stops the node, rebuilds it (node/rebuild.h, with cut) and starts it again. Once; may be NULL. */
+    void (*on_deceived)(void *data, const char *why);
     /* What cannot go on: disk failed, own inconsistency. The owner stops the node with exit code 1. */
     void (*on_fatal)(void *data, enum err code, const char *text);
     /* This node's disk is older than what the node signed before; optional. Raft indexes: the first
@@ -167,6 +173,29 @@ void driver_catch_up_failed(struct driver *d, uint64_t raft_index);
 /* Stops voting, leading and serving writes: own root contradicts k others'. */
 void driver_quarantine(struct driver *d, const char *why);
 const char *driver_quarantined_why(const struct driver *d); /* "" while it is not; lives as long as the driver */
+/* --- evidence and forks (driver_blame.c, driver_fork.c) --- */
+
+/* Encoded evidence that somebody else found: verified, kept, told to all peers. The errors of evidence_open. */
+enum err driver_evidence(struct driver *d, struct bytes encoded);
+/* Evidence proves that this member lied: it is not followed any more, and its word on roots must not count. */
+bool driver_is_named(const struct driver *d, unsigned member);
+/* This peer told another root than this node's after the block at `last`: find where the two logs part. */
+void driver_compare(struct driver *d, unsigned peer, uint64_t last);
+/* k members contradict this node, which has cosigned none of it: quarantines, then on_deceived. */
+void driver_deceived(struct driver *d, const char *why);
+
+/* What is kept about rebuilds: table blob, under this name. */
+#define DRIVER_REBUILT "driver/rebuilt"
+struct driver_rebuilt {
+    uint64_t term, index; /* of the last entry that was cut off or replaced: this node may have told a
+                             root after any entry up to there, and tells none again. 0: never rebuilt */
+    uint64_t cosigned;    /* size, at the last rebuild */
+    unsigned times;       /* in a row, with nothing cosigned between */
+};
+const struct driver_rebuilt *driver_rebuilt(const struct driver *d);
+void driver_rebuilt_encode(struct buffer *out, const struct driver_rebuilt *r);
+enum err driver_rebuilt_decode(struct driver_rebuilt *out, struct bytes row);
+
 /* A clock more than 30 s off the lower median: does not lead, hands over. */
 void driver_set_clock_ok(struct driver *d, bool ok);
 

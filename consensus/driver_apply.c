@@ -143,7 +143,7 @@ void driver_adopt(struct driver *d, const struct raft_entry *entry)
     driver_count_size(d, entry->index, raft_blob_bytes(entry->blob).size);
     if (job) {
         if (job->decoded && job->block.time_ms > d->last_time_ms) d->last_time_ms = job->block.time_ms;
-        driver_note_hash(d, job);
+        driver_note_head(d, job);
         d->counters.blocks++;
     }
     if (job && !has_room(d, entry->index, job_bytes(job))) {
@@ -211,6 +211,7 @@ static void fetch_run(struct worker_task *task)
     f->jobs = xcalloc(f->count, sizeof(struct block_job *));
     for (size_t i = 0; i < f->count && f->code == OK; i++) {
         f->jobs[i] = block_job_new(f->d, &f->entries[i]);
+        entry_hash(&f->jobs[i]->hash, &f->entries[i]);
         f->code = block_job_decode(f->jobs[i]);
     }
 }
@@ -230,6 +231,7 @@ static void fetched_to_apply(struct driver *d, struct fetch *f)
             *slot_of(d, job->entry.index))
             continue;
         f->jobs[i] = NULL;
+        if (job->entry.type == RAFT_ENTRY_BLOCK) driver_note_head(d, job);
         put(d, job);
     }
     d->dirty = true;

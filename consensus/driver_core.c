@@ -225,6 +225,12 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
         driver_forwarded(d, from, body);
     else if (type == PEER_PAST)
         driver_past_came(d, from, body);
+    else if (type == PEER_EVIDENCE)
+        driver_evidence_came(d, from, body);
+    else if (type == PEER_HEADS_ASK)
+        driver_heads_asked(d, from, body);
+    else if (type == PEER_HEADS)
+        driver_heads_came(d, from, body);
     else if (type == PEER_BLOCK_ASK)
         driver_block_asked(d, from, id, body);
     else if (type == PEER_BLOCK)
@@ -234,6 +240,7 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
 void driver_peer_up(struct driver *d, unsigned peer)
 {
     driver_past_up(d, peer); /* before anything that could make it vote */
+    driver_blame_up(d, peer);
     if (driver_alive(d) && peer == d->leader) {
         driver_unsent(d);
         driver_route_all(d);
@@ -255,7 +262,7 @@ void driver_apply_settings(struct driver *d)
 {
     if (!d->raft) return;
     raft_set_may_vote(d->raft, !d->quarantined && !d->recovering && !d->set_back);
-    raft_set_may_lead(d->raft, d->clock_ok && !d->space_low && !d->quarantined);
+    raft_set_may_lead(d->raft, d->clock_ok && !d->space_low && !d->quarantined && !driver_is_named(d, d->o.self));
     d->dirty = true;
 }
 
@@ -281,6 +288,7 @@ void driver_tick(struct driver *d)
         d->dirty = true;
     }
     driver_deadlines(d);
+    driver_fork_tick(d);
     if (d->ticks % DRIVER_SLOW_TICKS == 0 && d->phase != DRIVER_FLUSHING) slow_tick(d);
 }
 
@@ -288,6 +296,7 @@ void driver_tick(struct driver *d)
 
 static void mark_done(struct driver *d, struct cosigned_mark *m, enum err code)
 {
+    if (d->marking == m->raft_index) d->marking = 0;
     if (code == OK) {
         d->mark = *m;
         d->marked = true;

@@ -7,6 +7,8 @@
  * its own election time-out runs, others do the same, and a later term has
  * another leader. For a while the node is given no vote either.
  *
+ * A node that evidence names (driver_blame.c) is treated so for good.
+ *
  * The reasons that lie on our own side (no space, no memory, our own clock off the
  * others') never count.
  */
@@ -38,7 +40,9 @@ void driver_accepted(struct driver *d, unsigned from)
 
 bool driver_hears(const struct driver *d, const struct raft_message *m)
 {
-    if (d->distrust[m->from].until <= d->ticks) return true;
+    bool named = driver_is_named(d, m->from);
+    if (named && m->term > d->term) return false; /* or it could end every other leader's term by an answer */
+    if (!named && d->distrust[m->from].until <= d->ticks) return true;
     switch (m->type) {
     case RAFT_PREVOTE:
     case RAFT_VOTE:

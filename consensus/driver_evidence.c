@@ -1,101 +1,86 @@
 /* Leaders that contradict themselves or what stands.
  *
- * Two blocks, or two statements of commit, by one signer for one (term, index), or
- * a block in the place of one that is applied or co-signed: refused by the core
- * where it matters, checked here for who signed what, told in the log, and kept in
- * the node's own table for whoever investigates. Nothing here stops the node: no
- * single peer may be able to.
+ * Two blocks, or two statements of commit, by one signer for one (term, index), the
+ * commit of another block than it made, or a block in the place of one that is applied
+ * or co-signed: refused by the core where it matters, and checked here for who signed
+ * what. Where two signatures prove it, it is evidence (ledger/evidence.h) and goes to
+ * driver_blame.c; else a line in the log. Nothing here stops the node: no single peer
+ * may be able to.
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
-#include "base/pack.h"
 #include "consensus/driver_internal.h"
-#include "ledger/tables.h"
 
-void driver_note_hash(struct driver *d, const struct block_job *job)
-{
-    d->hashes[job->entry.index % DRIVER_HASHES].index = job->entry.index;
-    d->hashes[job->entry.index % DRIVER_HASHES].term = job->entry.term;
-    d->hashes[job->entry.index % DRIVER_HASHES].hash = job->hash;
-}
+#define STATEMENTS 64u /* of leaders, remembered, by index modulo this */
 
-static bool find_hash(const struct driver *d, struct digest *out, raft_index index, raft_term term)
-{
-    size_t at = index % DRIVER_HASHES;
-    if (d->hashes[at].index != index || d->hashes[at].term != term) return false;
-    *out = d->hashes[at].hash;
-    return true;
-}
-
-/* ---- keeping ---- */
-
-struct keep {
-    struct state_write write;
-    char key[64];
-    struct buffer value;
+struct statements {
+    struct {
+        unsigned leader;
+        struct statement said;
+    } last[STATEMENTS];
 };
 
-static enum err keep_run(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+/* ---- what stands where in the log ---- */
+
+void driver_note_head(struct driver *d, const struct block_job *job)
 {
-    struct keep *k = w->data;
-    (void)ledger;
-    return table_put(txn, TABLE_BLOB, bytes_text(k->key), buffer_bytes(&k->value));
+    struct entry entry;
+    struct head *head = &d->heads[job->entry.index % DRIVER_HEADS];
+    *head = (struct head){.index = job->entry.index, .term = job->entry.term, .hash = job->hash};
+    if (entry_open(&entry, raft_blob_bytes(job->entry.blob)) != OK) return;
+    head->signer = entry.signer;
+    head->signature = entry.signature;
 }
 
-static void keep_done(struct state_write *w, enum err code)
+const struct head *driver_head(const struct driver *d, raft_index index)
 {
-    struct keep *k = w->data;
-    if (code != OK) log_warning("driver", "cannot keep evidence %s: %s", k->key, err_text(code));
-    buffer_free(&k->value);
-    free(k);
+    const struct head *head = &d->heads[index % DRIVER_HEADS];
+    bool stands = head->index == index && d->raft && raft_term_of(d->raft, index) == head->term;
+    return index != 0 && stands ? head : NULL;
 }
 
-/* value: [kind, signer, index, term, ours (bin), theirs (bin)] */
-static void keep(struct driver *d, const char *kind, unsigned signer, raft_index index, raft_term term,
-                 struct bytes ours, struct bytes theirs)
+struct statement driver_head_statement(const struct head *head)
 {
-    d->counters.evidence++;
-    if (d->evidence_count >= LIMIT_EVIDENCE) return; /* said often enough */
-    log_error("driver", "EVIDENCE: %s by node %u at index %llu, term %llu", kind, signer, (unsigned long long)index,
-              (unsigned long long)term);
-    struct keep *k = xcalloc(1, sizeof *k);
-    snprintf(k->key, sizeof k->key, "evidence/%020llu/%020llu/%u", (unsigned long long)index,
-             (unsigned long long)term, d->evidence_count++);
-    pack_array(&k->value, 6);
-    pack_text(&k->value, kind);
-    pack_uint(&k->value, signer);
-    pack_uint(&k->value, index);
-    pack_uint(&k->value, term);
-    pack_bytes(&k->value, ours);
-    pack_bytes(&k->value, theirs);
-    k->write = (struct state_write){.durable = true, .data = k, .run = keep_run, .done = keep_done};
-    if (k->value.failed || driver_write(d, &k->write) != OK) {
-        buffer_free(&k->value);
-        free(k);
-    }
+    return (struct statement){.kind = STATEMENT_BLOCK, .term = head->term, .index = head->index, .hash = head->hash,
+                              .signature = head->signature};
 }
 
 /* ---- blocks ---- */
 
-static unsigned signer_of(struct driver *d, const struct raft_entry *e)
+static bool head_of_entry(struct head *head, const struct raft_entry *e)
 {
     struct entry entry;
-    if (e->type != RAFT_ENTRY_BLOCK || entry_open(&entry, raft_blob_bytes(e->blob)) != OK) return 0;
-    const struct descriptor *signer = genesis_member(d->o.genesis, entry.signer);
-    struct block_place place = {.cluster = d->o.genesis->cluster, .term = e->term, .index = e->index};
-    return signer && entry_verify(&entry, &place, &signer->keys.message) == OK ? entry.signer : 0;
+    *head = (struct head){.index = e->index, .term = e->term};
+    if (e->type != RAFT_ENTRY_BLOCK || entry_open(&entry, raft_blob_bytes(e->blob)) != OK) return false;
+    block_hash(&head->hash, entry.block);
+    head->signer = entry.signer;
+    head->signature = entry.signature;
+    return true;
+}
+
+/* Both signed by one leader for one place? */
+bool driver_two_heads(struct driver *d, const struct head *a, const struct head *b)
+{
+    struct statement first = driver_head_statement(a), second = driver_head_statement(b);
+    return a->signer != 0 && a->signer == b->signer && driver_contradiction(d, a->signer, &first, &second);
+}
+
+static void say(struct driver *d, unsigned from, raft_index index, raft_term term, const char *what)
+{
+    d->counters.evidence++;
+    if (!log_seldom(&d->said_ns[from])) return;
+    log_error("driver", "node %u sent %s at index %llu, term %llu", from, what, (unsigned long long)index,
+              (unsigned long long)term);
 }
 
 void driver_conflict(struct driver *d, const struct raft_conflict *conflict)
 {
     const struct raft_entry *own = raft_entry_cached(d->raft, conflict->index);
-    unsigned theirs = signer_of(d, &conflict->entry);
-    unsigned ours = own && own->index == conflict->index ? signer_of(d, own) : 0;
-    bool twice = own && theirs != 0 && theirs == ours && own->term == conflict->entry.term;
-    keep(d, twice ? "two blocks for one place" : "a block against what stands", twice ? theirs : conflict->leader,
-         conflict->index, conflict->entry.term, own ? raft_blob_bytes(own->blob) : (struct bytes){0},
-         raft_blob_bytes(conflict->entry.blob));
+    struct head theirs, ours;
+    bool signed_by_one = own && own->index == conflict->index && head_of_entry(&theirs, &conflict->entry) &&
+                         head_of_entry(&ours, own) && driver_two_heads(d, &theirs, &ours);
+    if (!signed_by_one) say(d, conflict->leader, conflict->index, conflict->entry.term, "a block against what stands");
+    driver_differs(d, conflict->leader, conflict->index);
 }
 
 /* ---- statements of commit ---- */
@@ -112,22 +97,51 @@ void driver_state_commit(struct driver *d)
     place.term = status.term;
     place.index = status.commit;
     /* Only for blocks that are in memory anyway: the one before or after says the same of all before. */
-    if (find_hash(d, &place.hash, status.commit, raft_term_of(d->raft, status.commit)))
-        statement_sign(&d->statement, &place, &d->o.keys->message);
+    const struct head *head = driver_head(d, status.commit);
+    if (!head) return;
+    place.hash = head->hash;
+    statement_sign(&d->statement, &place, &d->o.keys->message);
 }
 
+/* What this leader said before of the same place. */
+static const struct statement *said_before(struct driver *d, unsigned leader, const struct statement *s)
+{
+    if (!d->statements) d->statements = xcalloc(1, sizeof *d->statements);
+    size_t at = s->index % STATEMENTS;
+    const struct statement *last = &d->statements->last[at].said;
+    bool same = d->statements->last[at].leader == leader && last->index == s->index && last->term == s->term;
+    return same ? last : NULL;
+}
+
+static void remember(struct driver *d, unsigned leader, const struct statement *s)
+{
+    d->statements->last[s->index % STATEMENTS].leader = leader;
+    d->statements->last[s->index % STATEMENTS].said = *s;
+}
+
+/* Verified only where it says something new and odd: a heartbeat costs nothing otherwise. */
 void driver_check_statement(struct driver *d, const struct raft_message *m)
 {
     struct raft_status status;
-    struct signature signature;
-    struct digest ours;
     struct block_place place = {.cluster = d->o.genesis->cluster, .term = m->term};
-    const struct descriptor *leader = genesis_member(d->o.genesis, m->from);
-    if (m->extra.size == 0 || !leader || statement_open(&place, &signature, m->extra) != OK) return;
+    struct statement s = {.kind = STATEMENT_COMMIT, .term = m->term};
+    if (m->extra.size == 0 || statement_open(&place, &s.signature, m->extra) != OK) return;
+    s.index = place.index;
+    s.hash = place.hash;
+    const struct statement *before = said_before(d, m->from, &s);
+    if (before && digest_equal(&before->hash, &s.hash)) return;
+    if (before && driver_contradiction(d, m->from, before, &s)) return;
+    const struct head *head = driver_head(d, s.index);
+    if (head && head->term == s.term && head->signer == m->from && !digest_equal(&head->hash, &s.hash)) {
+        struct statement made = driver_head_statement(head);
+        driver_contradiction(d, m->from, &made, &s);
+        return;
+    }
+    if (evidence_statement_verify(&s, d->o.genesis, m->from) != OK) return;
+    remember(d, m->from, &s);
     raft_status_get(d->raft, &status);
     /* Beyond `checked` our log may differ in good faith. */
-    if (m->term != status.term || m->from != status.leader || place.index > status.checked) return;
-    if (!find_hash(d, &ours, place.index, raft_term_of(d->raft, place.index)) || digest_equal(&ours, &place.hash)) return;
-    if (statement_verify(&signature, &place, &leader->keys.message) != OK) return;
-    keep(d, "a commit of another block", m->from, place.index, m->term, BYTES(ours.bytes), m->extra);
+    if (m->term == status.term && m->from == status.leader && s.index <= status.checked && head &&
+        !digest_equal(&head->hash, &s.hash))
+        say(d, m->from, s.index, m->term, "a commit of another block than stands");
 }

@@ -8,6 +8,8 @@
  * driver_repair.c    damaged log entries from peers
  * driver_trim.c      snapshots, compaction, catching up
  * driver_evidence.c  leaders that contradict themselves
+ * driver_blame.c     evidence: kept, told to all; who is named by it
+ * driver_fork.c      on which side of a fork this node stands
  * driver_distrust.c  leaders whose blocks can't be taken
  * driver_past.c      a disk that was set back to an old image
  */
@@ -27,13 +29,15 @@
 #include "consensus/state_thread.h"
 #include "consensus/workers.h"
 #include "ledger/apply.h"
+#include "ledger/evidence.h"
 #include "ledger/genesis.h"
 
 #define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #define DRIVER_TICK_MS 50      /* the core's unit of time */
 #define DRIVER_SLOW_TICKS 20   /* once a second: trimming, space, repair */
-#define DRIVER_HASHES 1024u    /* recent entries whose hashes are kept for evidence */
+#define DRIVER_HEADS 1024u     /* recent entries whose hashes and signatures are kept for evidence */
+#define EVIDENCE_PER_MEMBER 4  /* kept: the first ones */
 #define DRIVER_SPARE_RESULTS 8 /* result buffers kept for the next blocks */
 
 enum driver_phase {
@@ -100,6 +104,36 @@ struct size_mark { /* the log's entries before `index` make `bytes` */
     raft_index index;
     uint64_t bytes;
 };
+
+/* What stands at an index of the log, and who signed it as leader; signer 0: nobody. */
+struct head {
+    raft_index index;
+    raft_term term;
+    struct digest hash;
+    unsigned signer;
+    struct signature signature;
+};
+
+struct blame { /* of one member */
+    unsigned count;
+    struct digest ids[EVIDENCE_PER_MEMBER];
+    struct buffer first; /* encoded evidence */
+};
+struct holder {         /* one peer */
+    uint32_t of;        /* bits: members against whom it holds evidence */
+    raft_index cosigned; /* as it said last, holding it */
+};
+struct compare { /* with one peer */
+    uint64_t tick;
+    raft_index next, last;
+};
+struct fork { /* index 0: none known */
+    raft_index index; /* the first one where our log differs from this leader's */
+    unsigned leader;
+    raft_term term;
+    uint64_t asked; /* tick */
+};
+struct statements;
 
 /* Of one node as leader, in ticks; 0: never. */
 struct distrust {
@@ -170,8 +204,16 @@ struct driver {
     bool unavailable; /* no peer has a damaged entry any more */
 
     /* evidence */
-    struct { raft_index index; raft_term term; struct digest hash; } hashes[DRIVER_HASHES];
-    unsigned evidence_count;
+    struct head heads[DRIVER_HEADS]; /* by index modulo the size */
+    struct statements *statements;   /* of leaders, NULL before the first */
+    uint64_t said_ns[LIMIT_NODES + 1];
+    struct blame blame[LIMIT_NODES + 1];
+    struct holder holders[LIMIT_NODES + 1];
+    struct compare compares[LIMIT_NODES + 1];
+    struct fork fork;
+    bool deceived;           /* the owner was told */
+    raft_index marking;      /* a cosigned mark on its way to the disk */
+    struct driver_rebuilt rebuilt;
     raft_index stated;       /* index of `statement` */
     raft_term stated_term;
     struct buffer statement;
@@ -264,9 +306,29 @@ void driver_past_judge(struct driver *d); /* once the core runs: is the log behi
 bool driver_past_reached(const struct driver *d);
 
 /* driver_evidence.c */
-void driver_note_hash(struct driver *d, const struct block_job *job);
+void driver_note_head(struct driver *d, const struct block_job *job);
+const struct head *driver_head(const struct driver *d, raft_index index); /* NULL: not remembered */
+struct statement driver_head_statement(const struct head *head);
+bool driver_two_heads(struct driver *d, const struct head *a, const struct head *b); /* evidence, if one signed both */
 void driver_state_commit(struct driver *d); /* renews d->statement */
 void driver_check_statement(struct driver *d, const struct raft_message *heartbeat);
 void driver_conflict(struct driver *d, const struct raft_conflict *conflict);
+
+/* driver_blame.c */
+enum err driver_blame_load(struct driver *d);
+void driver_blame_free(struct driver *d);
+void driver_blame_up(struct driver *d, unsigned peer);
+void driver_blame_ask(struct driver *d); /* all peers, what they have cosigned */
+void driver_evidence_came(struct driver *d, unsigned from, struct bytes body);
+/* Whether the two are evidence against the signer; then it is kept, and told. */
+bool driver_contradiction(struct driver *d, unsigned signer, const struct statement *a, const struct statement *b);
+
+/* driver_fork.c */
+void driver_heads_asked(struct driver *d, unsigned from, struct bytes body);
+void driver_heads_came(struct driver *d, unsigned from, struct bytes body);
+void driver_differs(struct driver *d, unsigned from, raft_index index); /* our log and this peer's */
+void driver_fork_judge(struct driver *d);
+void driver_fork_tick(struct driver *d);
+#define DRIVER_REBUILDS 3u              /* by itself, without having cosigned anything between */
 
 #endif

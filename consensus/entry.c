@@ -5,9 +5,7 @@
 #include "base/check.h"
 #include "base/pack.h"
 #include "crypto/hash.h"
-
-static const char statement_tag[] = "consilium/commit/v1\n";
-#define STATEMENT_SIZE (sizeof statement_tag - 1 + 32 + 8 + 8 + 32)
+#include "ledger/evidence.h"
 
 enum err entry_open(struct entry *out, struct bytes in)
 {
@@ -45,26 +43,14 @@ void entry_hash(struct digest *out, const struct raft_entry *entry)
         hash_sha256(out, bytes.data, bytes.size);
 }
 
-static void statement_bytes(uint8_t out[static STATEMENT_SIZE], const struct block_place *place)
-{
-    size_t tag = sizeof statement_tag - 1;
-    memcpy(out, statement_tag, tag);
-    memcpy(out + tag, place->cluster.bytes, 32);
-    put_be64(out + tag + 32, place->term);
-    put_be64(out + tag + 40, place->index);
-    memcpy(out + tag + 48, place->hash.bytes, 32);
-}
-
 void statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret)
 {
-    uint8_t message[STATEMENT_SIZE];
-    struct signature signature;
-    statement_bytes(message, place);
-    sign_message(&signature, secret, BYTES(message));
+    struct statement s = {.kind = STATEMENT_COMMIT, .term = place->term, .index = place->index, .hash = place->hash};
+    evidence_statement_sign(&s, &place->cluster, secret);
     pack_array(out, 3);
     pack_uint(out, place->index);
     pack_digest(out, &place->hash);
-    pack_bin(out, signature.bytes, sizeof signature.bytes);
+    pack_bin(out, s.signature.bytes, sizeof s.signature.bytes);
 }
 
 enum err statement_open(struct block_place *place, struct signature *signature, struct bytes in)
@@ -75,12 +61,4 @@ enum err statement_open(struct block_place *place, struct signature *signature, 
     place->hash = unpack_digest(&u);
     unpack_bin_exact(&u, signature->bytes, sizeof signature->bytes);
     return unpack_done(&u);
-}
-
-enum err statement_verify(const struct signature *signature, const struct block_place *place,
-                          const struct sign_public *leader)
-{
-    uint8_t message[STATEMENT_SIZE];
-    statement_bytes(message, place);
-    return sign_verify(signature, leader, BYTES(message));
 }

@@ -9,7 +9,7 @@
  *              I hold everything up to `index` committed, and the block there has this hash"
  *              over "consilium/commit/v1\n" || cluster || term (8) || index (8) || hash
  *
- * Two of either by one signer for one (term, index) are evidence against it.
+ * Two of either by one signer for one (term, index) are evidence against it (ledger/evidence.h).
  * Pure; any thread.
  */
 #ifndef CONSENSUS_ENTRY_H
@@ -38,9 +38,8 @@ enum err entry_verify(const struct entry *entry, struct block_place *place, cons
 void entry_hash(struct digest *out, const struct raft_entry *entry);
 
 void statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret);
-/* index and hash of *place (whose cluster and term are given) are filled. ERR_MALFORMED and the like. */
+/* index and hash of *place (whose cluster and term are given) are filled; ledger/evidence.h verifies such a
+ * statement. ERR_MALFORMED and the like. */
 enum err statement_open(struct block_place *place, struct signature *signature, struct bytes in);
-enum err statement_verify(const struct signature *signature, const struct block_place *place,
-                          const struct sign_public *leader); /* OK or ERR_BAD_SIGNATURE */
 
 #endif

@@ -1,5 +1,3 @@
-#include "consensus/witness.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,14 +6,11 @@
 #include "base/log.h"
 #include "base/pack.h"
 #include "consensus/peer_messages.h"
+#include "consensus/witness_internal.h"
 #include "consensus/witness_rows.h"
 #include "crypto/keys.h"
-#include "ledger/checkpoint.h"
-#include "ledger/genesis.h"
-#include "ledger/proof.h"
 #include "net/peers.h"
 
-#define ENDS_KEPT 4096   /* ends of applied blocks that a peer may still ask about */
 #define TICK_MS 50
 #define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
 #define AGAIN_MS 200     /* a pace for what was told already is answered to one member so often */
@@ -23,56 +18,6 @@
  * So the leader's rounds begin at least so far apart: */
 #define GAP_UNAWAITED_MS 50 /* when nobody waits, as far as it knows */
 #define GAP_BUSY_MS 4       /* when several blocks come in a round: more share the next one */
-
-/* The end of a block that this node applied. */
-struct end {
-    uint64_t raft_index, raft_term, size, time_ms;
-    struct digest root;
-};
-
-/* What a member last told, and last cosigned. */
-struct told {
-    struct end end; /* raft_index 0: nothing yet */
-    struct signature signature;
-};
-struct cosigned {
-    uint64_t size; /* 0: nothing yet */
-    struct digest root;
-    struct cosignature cosignature;
-};
-
-struct witness {
-    struct witness_options o;
-    struct cosigner cosigners[LIMIT_NODES];
-    unsigned n, k;
-    uv_timer_t timer, pace_timer; /* pace_timer: the next round isn't due yet */
-    bool leads, stopped, quarantined;
-    uint64_t term;
-
-    struct end ends[ENDS_KEPT]; /* by raft_index modulo the size */
-    struct end newest;          /* applied */
-    struct told told[LIMIT_NODES + 1];
-    struct cosigned cosigned[LIMIT_NODES + 1];
-    struct end pace;        /* what this node asked all to tell, not witnessed so far; raft_index 0: nothing */
-    struct end asked[LIMIT_NODES + 1]; /* of each member: its last pace, until answered */
-    uint64_t again_ns[LIMIT_NODES + 1]; /* when each member's pace was last answered with what was told before */
-    uint64_t moved_ns;      /* when a round last began or ended */
-    uint64_t begun_ns, begun_index; /* when the last round of this node began, and for which block */
-    uint64_t awaited;       /* somebody waits for this size */
-    bool marking;           /* a cosigned mark is on its way to the disk */
-    struct cosigned_mark mark;
-    struct end mark_end;
-
-    struct witnessed kept[WITNESS_KEPT]; /* by kept_next modulo the size, newest at kept_next - 1 */
-    uint64_t kept_next;
-    uint64_t size; /* witnessed */
-    struct buffer later; /* a note beyond what is applied here */
-    struct checkpoint later_checkpoint;
-    bool checking;       /* the own root at its size is being read */
-    struct witness_wait *waits, *due; /* due: about to be called back */
-    uint64_t warned_ns[LIMIT_NODES + 1];
-    uint32_t named; /* members whose different root was reported already, until they tell this node's again */
-};
 
 /* --- waiting --- */
 
@@ -133,36 +78,6 @@ void witness_wait_cancel(struct witness *w, struct witness_wait *wait) { unlink_
 
 /* --- statements --- */
 
-#define TELL_TAG "consilium/tell/v1\n"
-#define TELL_SIZE (sizeof TELL_TAG - 1 + 32 + 8 + 32 + 8 + 8)
-
-static void tell_bytes(uint8_t out[static TELL_SIZE], const struct witness *w, const struct end *end)
-{
-    uint8_t *at = out;
-    memcpy(at, TELL_TAG, sizeof TELL_TAG - 1), at += sizeof TELL_TAG - 1;
-    memcpy(at, w->o.genesis->cluster.bytes, 32), at += 32;
-    put_be64(at, end->size), at += 8;
-    memcpy(at, end->root.bytes, 32), at += 32;
-    put_be64(at, end->raft_index), at += 8;
-    put_be64(at, end->raft_term), at += 8;
-    CHECK(at == out + TELL_SIZE);
-}
-
-static void pack_end(struct buffer *out, const struct end *end)
-{
-    pack_uint(out, end->size);
-    pack_digest(out, &end->root);
-    pack_uint(out, end->raft_index);
-    pack_uint(out, end->raft_term);
-}
-
-static void pack_tell(struct buffer *out, const struct told *told)
-{
-    pack_array(out, 5);
-    pack_end(out, &told->end);
-    pack_bin(out, told->signature.bytes, sizeof told->signature.bytes);
-}
-
 static void pack_cosigned(struct buffer *out, const struct cosigned *c)
 {
     pack_array(out, 4);
@@ -172,16 +87,7 @@ static void pack_cosigned(struct buffer *out, const struct cosigned *c)
     pack_bin(out, c->cosignature.signature.bytes, sizeof c->cosignature.signature.bytes);
 }
 
-static void unpack_end(struct end *end, struct unpack *u)
-{
-    end->size = unpack_uint(u);
-    end->root = unpack_digest(u);
-    end->raft_index = unpack_uint(u);
-    end->raft_term = unpack_uint(u);
-    if (end->size == 0 || end->raft_index == 0) unpack_fail(u, ERR_MALFORMED);
-}
-
-static bool end_equal(const struct end *a, const struct end *b)
+bool witness_end_equal(const struct end *a, const struct end *b)
 {
     return a->raft_index == b->raft_index && a->raft_term == b->raft_term && a->size == b->size &&
            digest_equal(&a->root, &b->root);
@@ -193,17 +99,19 @@ static void send_all(struct witness *w, uint32_t type, const struct buffer *body
         if (i != w->o.self) peers_send(w->o.peers, i, type, 0, buffer_bytes(body)); /* lost: the next pace repeats */
 }
 
+/* Before a rebuild this node may have told another root after an entry up to there, in good faith; whoever
+ * holds both would call it a lie. A later term's entries are told of again. */
+static bool is_quiet(const struct witness *w, const struct end *end)
+{
+    return end->raft_index <= w->o.quiet_index && end->raft_term <= w->o.quiet_term;
+}
+
 static void tell(struct witness *w, const struct end *end, uint32_t type)
 {
-    uint8_t bytes[TELL_SIZE];
     struct told *own = &w->told[w->o.self];
-    if (!end_equal(&own->end, end)) {
-        own->end = *end;
-        tell_bytes(bytes, w, end);
-        sign_message(&own->signature, &w->o.keys->message, BYTES(bytes));
-    }
+    if (!witness_end_equal(&own->end, end)) witness_sign_tell(own, w, end);
     struct buffer body = {0};
-    pack_tell(&body, own);
+    witness_pack_tell(&body, own);
     send_all(w, type, &body);
     buffer_free(&body);
 }
@@ -219,16 +127,16 @@ static void send_cosignature(struct witness *w, unsigned to)
     buffer_free(&body);
 }
 
-static const struct end *end_at(const struct witness *w, uint64_t raft_index)
+const struct end *witness_end_at(const struct witness *w, uint64_t raft_index)
 {
     const struct end *end = &w->ends[raft_index % ENDS_KEPT];
     return end->raft_index == raft_index && raft_index ? end : NULL;
 }
 
-static const struct end *end_of_size(const struct witness *w, uint64_t size)
+const struct end *witness_end_of_size(const struct witness *w, uint64_t size)
 {
     for (uint64_t i = w->newest.raft_index; i && i + ENDS_KEPT > w->newest.raft_index; i--) {
-        const struct end *end = end_at(w, i);
+        const struct end *end = witness_end_at(w, i);
         if (end && end->size == size) return end;
         if (end && end->size < size) break;
     }
@@ -237,7 +145,7 @@ static const struct end *end_of_size(const struct witness *w, uint64_t size)
 
 bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term, uint64_t size)
 {
-    const struct end *end = end_at(w, raft_index);
+    const struct end *end = witness_end_at(w, raft_index);
     if (!end || end->raft_term != raft_term || end->size != size) return false;
     *root = end->root;
     return true;
@@ -245,11 +153,25 @@ bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_
 
 /* --- a checkpoint is witnessed --- */
 
-static void quarantine(struct witness *w, const char *why)
+void witness_quarantine(struct witness *w, const char *why)
 {
     if (w->quarantined) return;
     w->quarantined = true;
     w->o.on_quarantine(w->o.data, why);
+}
+
+/* on_deceived quarantines, too. */
+void witness_contradicted(struct witness *w, uint64_t size, const char *why)
+{
+    struct cosigned_mark last = {0};
+    bool bound = w->marking || (driver_cosigned(w->o.driver, &last) && last.size >= size);
+    if (w->quarantined) return;
+    if (bound || !w->o.on_deceived) {
+        witness_quarantine(w, why);
+        return;
+    }
+    w->quarantined = true;
+    w->o.on_deceived(w->o.data, why);
 }
 
 static void keep_witnessed(struct witness *w, struct witnessed *fresh)
@@ -261,7 +183,7 @@ static void keep_witnessed(struct witness *w, struct witnessed *fresh)
     w->moved_ns = clock_monotonic_ns();
 }
 
-static void take_witnessed(struct witness *w, struct witnessed *fresh)
+void witness_take_witnessed(struct witness *w, struct witnessed *fresh)
 {
     keep_witnessed(w, fresh);
     const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
@@ -284,7 +206,7 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
             count++;
         }
     if (count < w->k) return;
-    const struct end *end = end_of_size(w, size);
+    const struct end *end = witness_end_of_size(w, size);
     struct checkpoint checkpoint;
     struct witnessed fresh = {.size = size, .root = *root};
     checkpoint_set(&checkpoint, w->o.genesis, size, root);
@@ -297,13 +219,13 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
     }
     if (!digest_equal(&end->root, root)) {
         buffer_free(&fresh.note);
-        quarantine(w, "its root contradicts one that k nodes co-signed");
+        witness_contradicted(w, size, "its root contradicts one that k nodes co-signed");
         return;
     }
     /* Several positions may have one size; the one that k nodes told is the one that others keep, too. */
     if (w->mark_end.size == size && digest_equal(&w->mark_end.root, root)) end = &w->mark_end;
     fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
-    take_witnessed(w, &fresh);
+    witness_take_witnessed(w, &fresh);
 }
 
 /* --- cosigning --- */
@@ -321,8 +243,6 @@ static void cosign(struct witness *w, const struct end *end)
     try_complete(w, own->size, &own->root);
 }
 
-static void try_cosign(struct witness *w, const struct end *own);
-
 static void marked(struct cosigned_mark *m, enum err code)
 {
     struct witness *w = m->data;
@@ -330,26 +250,26 @@ static void marked(struct cosigned_mark *m, enum err code)
     if (w->stopped || code == ERR_STOPPED) return;
     if (code == OK) {
         cosign(w, &w->mark_end);
-        try_cosign(w, end_at(w, w->told[w->o.self].end.raft_index)); /* what was told meanwhile */
+        witness_try_cosign(w, witness_end_at(w, w->told[w->o.self].end.raft_index)); /* what was told meanwhile */
     } else {
         log_error("witness", "size %llu is not cosigned: %s", (unsigned long long)m->size, err_text(code));
     }
 }
 
 /* Once k nodes, this one included, told the same for the end of a block that is applied here. */
-static void try_cosign(struct witness *w, const struct end *own)
+void witness_try_cosign(struct witness *w, const struct end *own)
 {
     struct cosigned_mark last = {0};
     unsigned count = 0;
     if (!own || w->marking || w->quarantined || w->stopped) return;
     for (unsigned i = 1; i <= w->n; i++)
-        if (w->told[i].end.raft_index && end_equal(&w->told[i].end, own)) count++;
+        if (w->told[i].end.raft_index && witness_end_equal(&w->told[i].end, own) && witness_counts(w, i)) count++;
     if (count < w->k) return;
     bool any = driver_cosigned(w->o.driver, &last);
     if (any && own->size < last.size) return; /* never anything smaller */
     if (any && own->size == last.size) {
         if (!digest_equal(&own->root, &last.root))
-            quarantine(w, "its root contradicts one that it cosigned before");
+            witness_quarantine(w, "its root contradicts one that it cosigned before");
         else if (w->cosigned[w->o.self].size != own->size)
             cosign(w, own);
         return;
@@ -376,13 +296,13 @@ static bool may_repeat(struct witness *w, unsigned to)
 /* Tells what a member asked for, once it is applied here. Never anything older than told before. */
 static void answer_pace(struct witness *w, unsigned from)
 {
-    const struct end *own = end_at(w, w->asked[from].raft_index), *last = &w->told[w->o.self].end;
+    const struct end *own = witness_end_at(w, w->asked[from].raft_index), *last = &w->told[w->o.self].end;
     if (!own) return; /* not applied yet: witness_applied comes back to it */
     w->asked[from].raft_index = 0;
-    if (own->raft_index < last->raft_index || (end_equal(own, last) && !may_repeat(w, from))) return;
+    if (is_quiet(w, own) || own->raft_index < last->raft_index || (witness_end_equal(own, last) && !may_repeat(w, from))) return;
     tell(w, own, PEER_TELL);
     if (w->cosigned[w->o.self].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
-    try_cosign(w, own);
+    witness_try_cosign(w, own);
 }
 
 static void begin_pace(struct witness *w, const struct end *end)
@@ -392,7 +312,7 @@ static void begin_pace(struct witness *w, const struct end *end)
     w->begun_index = end->raft_index;
     tell(w, end, PEER_PACE);
     if (w->cosigned[w->o.self].size == end->size) send_cosignature(w, 0); /* again: it may have been lost */
-    try_cosign(w, end);
+    witness_try_cosign(w, end);
 }
 
 /* Nanoseconds until the next round is due. One alone who waits has no delay. */
@@ -416,7 +336,7 @@ static void on_pace_timer(uv_timer_t *timer)
 static void pace_next(struct witness *w)
 {
     if (w->pace.raft_index || w->stopped || w->quarantined) return;
-    if (!w->newest.raft_index || w->newest.size <= w->size) return;
+    if (!w->newest.raft_index || w->newest.size <= w->size || is_quiet(w, &w->newest)) return;
     uint64_t wait = until_due(w);
     if (wait == 0)
         begin_pace(w, &w->newest);
@@ -424,15 +344,13 @@ static void pace_next(struct witness *w)
         CHECK(uv_timer_start(&w->pace_timer, on_pace_timer, wait / 1000000 + 1, 0) == 0);
 }
 
-static void check_later(struct witness *w);
-
 static void on_tick(uv_timer_t *timer)
 {
     struct witness *w = timer->data;
     uint64_t now = clock_monotonic_ns();
     run_waits(w, now, false);
-    check_later(w);
-    if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined &&
+    witness_check_later(w);
+    if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined && !is_quiet(w, &w->newest) &&
         now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
         w->pace.raft_index = 0;
         begin_pace(w, &w->newest);
@@ -449,7 +367,7 @@ void witness_applied(struct witness *w, const struct driver_applied *a)
         w->ends[a->raft_index % ENDS_KEPT] = end;
         w->newest = end;
     }
-    check_later(w);
+    witness_check_later(w);
     for (unsigned i = 1; i <= w->n; i++)
         if (w->asked[i].raft_index && w->asked[i].raft_index <= a->raft_index) answer_pace(w, i);
     if (w->leads) pace_next(w);
@@ -467,38 +385,12 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
 /* --- messages --- */
 
 /* A member's messages can't fill the log. */
-static void warn(struct witness *w, unsigned from, const char *what)
+void witness_warn(struct witness *w, unsigned from, const char *what)
 {
     uint64_t now = clock_monotonic_ns();
     if (w->warned_ns[from] && now - w->warned_ns[from] < UINT64_C(1000) * 1000000) return;
     w->warned_ns[from] = now;
     log_warning("witness", "node %u (%s) %s", from, genesis_member(w->o.genesis, from)->name, what);
-}
-
-/* One member's different root, told under its signature: named once. */
-static void compare_roots(struct witness *w, unsigned from, const struct end *own, struct bytes body)
-{
-    const struct end *theirs = &w->told[from].end;
-    uint32_t bit = UINT32_C(1) << from;
-    if (own->size == theirs->size && digest_equal(&own->root, &theirs->root)) {
-        w->named &= ~bit;
-    } else if (!(w->named & bit)) {
-        w->named |= bit;
-        w->o.on_evidence(w->o.data, "another root than this node's", from, theirs->size, body);
-    }
-}
-
-/* Two statements that contradict each other, each under the member's own signature: [before, now]. */
-static void report_both(struct witness *w, const char *kind, unsigned from, uint64_t size, struct buffer *before,
-                        struct bytes now)
-{
-    struct buffer evidence = {0};
-    pack_array(&evidence, 2);
-    pack_bytes(&evidence, buffer_bytes(before));
-    pack_bytes(&evidence, now);
-    w->o.on_evidence(w->o.data, kind, from, size, buffer_bytes(&evidence));
-    buffer_free(&evidence);
-    buffer_free(before);
 }
 
 static void push_note(struct witness *w, unsigned to)
@@ -514,49 +406,51 @@ static void push_note(struct witness *w, unsigned to)
 /* It says what this node says, of what it cosigned or is about to: of no use any more, so not verified. */
 static bool is_late(const struct witness *w, const struct end *told)
 {
-    const struct end *own = end_at(w, told->raft_index);
+    const struct end *own = witness_end_at(w, told->raft_index);
     bool marked = w->marking && w->mark_end.size >= told->size;
-    return own && end_equal(own, told) && (marked || w->cosigned[w->o.self].size >= told->size);
+    return own && witness_end_equal(own, told) && (marked || w->cosigned[w->o.self].size >= told->size);
 }
 
 static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes body)
 {
-    struct end end = {0};
-    struct signature signature;
-    uint8_t bytes[TELL_SIZE];
-    struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 5);
-    unpack_end(&end, &u);
-    unpack_bin_exact(&u, signature.bytes, sizeof signature.bytes);
-    if (unpack_done(&u) != OK) {
-        warn(w, from, "told its root in a message that is not well-formed");
+    struct told told;
+    if (witness_unpack_tell(&told, body) != OK) {
+        witness_warn(w, from, "told its root in a message that is not well-formed");
         return;
     }
-    if (!paces && is_late(w, &end)) return;
-    struct told *told = &w->told[from];
-    if (!(told->end.raft_index && end_equal(&told->end, &end))) {
-        tell_bytes(bytes, w, &end);
-        if (sign_verify(&signature, &genesis_member(w->o.genesis, from)->keys.message, BYTES(bytes)) != OK) {
-            warn(w, from, "told its root with a signature that does not verify");
-            return;
-        }
-        if (told->end.raft_index && told->end.size == end.size && !digest_equal(&told->end.root, &end.root)) {
-            struct buffer before = {0};
-            pack_tell(&before, told);
-            report_both(w, "two roots of one size", from, end.size, &before, body);
-        }
-        told->end = end;
-        told->signature = signature;
+    if (!witness_counts(w, from)) return;
+    if (!paces && is_late(w, &told.end)) {
+        witness_note_late(w, from, &told);
+        return;
     }
-    const struct end *own = end_at(w, end.raft_index);
-    if (own) compare_roots(w, from, own, body);
+    if (!witness_note_tell(w, from, &told)) {
+        witness_warn(w, from, "told its root with a signature that does not verify");
+        return;
+    }
+    w->told[from] = told; /* also an older one: it is what this member says now */
+    const struct end *own = witness_end_at(w, told.end.raft_index);
+    if (own) witness_compare(w, from, own);
     if (!paces) {
-        if (own) try_cosign(w, own);
-    } else if (end.size > w->size) {
-        w->asked[from] = end;
+        if (own) witness_try_cosign(w, own);
+    } else if (told.end.size > w->size) {
+        w->asked[from] = told.end;
         answer_pace(w, from);
     } else {
         push_note(w, from); /* it is behind: the note we have says so */
+    }
+}
+
+/* What is witnessed already needs no more cosignatures; but another root for its size is a lie. */
+static void take_late_cosignature(struct witness *w, unsigned from, const struct cosigned *c)
+{
+    struct cosigned known = {.size = c->size};
+    for (unsigned i = 0; i < WITNESS_KEPT; i++) {
+        struct note note;
+        const struct witnessed *kept = &w->kept[i];
+        if (kept->size != c->size || digest_equal(&kept->root, &c->root) || c->size == 0) continue;
+        if (note_parse(&note, buffer_bytes(&kept->note)) != OK) continue;
+        known.root = kept->root;
+        if (witness_line_of(&known.cosignature, w, &note, from)) witness_two_cosigned(w, from, &known, c);
     }
 }
 
@@ -571,118 +465,23 @@ static void take_cosignature(struct witness *w, unsigned from, struct bytes body
     c.cosignature.time_s = unpack_uint(&u);
     unpack_bin_exact(&u, c.cosignature.signature.bytes, sizeof c.cosignature.signature.bytes);
     if (unpack_done(&u) != OK) {
-        warn(w, from, "cosigned in a message that is not well-formed");
+        witness_warn(w, from, "cosigned in a message that is not well-formed");
         return;
     }
-    if (c.size <= w->size) return; /* k are there already */
+    if (c.size <= w->size) {
+        take_late_cosignature(w, from, &c);
+        return;
+    }
     checkpoint_set(&checkpoint, w->o.genesis, c.size, &c.root);
     if (checkpoint_cosignature_verify(&c.cosignature, &checkpoint, &w->cosigners[from - 1].key) != OK) {
-        warn(w, from, "sent a cosignature that does not verify");
+        witness_warn(w, from, "sent a cosignature that does not verify");
         return;
     }
     struct cosigned *known = &w->cosigned[from];
-    if (known->size == c.size && !digest_equal(&known->root, &c.root)) {
-        struct buffer before = {0};
-        pack_cosigned(&before, known);
-        report_both(w, "two roots of one size cosigned", from, c.size, &before, body);
-    }
+    if (known->size == c.size && !digest_equal(&known->root, &c.root)) witness_two_cosigned(w, from, known, &c);
     if (known->size > c.size) return;
     *known = c;
     try_complete(w, c.size, &c.root);
-}
-
-/* --- notes of peers --- */
-
-struct root_check {
-    struct witness *w;
-    struct state_read read;
-    uint64_t size;
-    struct digest root;
-};
-
-static void accept_later(struct witness *w)
-{
-    const struct end *end = end_of_size(w, w->later_checkpoint.size);
-    struct witnessed fresh = {.size = w->later_checkpoint.size, .root = w->later_checkpoint.root, .note = w->later};
-    if (end) fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
-    w->later = (struct buffer){0};
-    w->later_checkpoint.size = 0;
-    take_witnessed(w, &fresh);
-}
-
-static void judge_later(struct witness *w, const struct digest *own_root)
-{
-    if (!digest_equal(own_root, &w->later_checkpoint.root)) {
-        quarantine(w, "its root contradicts one that k nodes co-signed");
-        return;
-    }
-    accept_later(w);
-}
-
-static enum err root_run(struct state_read *read, struct table_txn *txn)
-{
-    struct root_check *c = read->data;
-    return proof_root(&c->root, txn, c->size);
-}
-
-static void root_done(struct state_read *read, enum err code)
-{
-    struct root_check *c = read->data;
-    struct witness *w = c->w;
-    w->checking = false;
-    if (code == OK && !w->stopped && w->later.size && w->later_checkpoint.size == c->size &&
-        w->later_checkpoint.size > w->size)
-        judge_later(w, &c->root);
-    free(c);
-}
-
-/* The note waits until its size is applied here; then our own root decides. */
-static void check_later(struct witness *w)
-{
-    struct driver_status d;
-    if (!w->later.size || w->stopped || w->quarantined || w->checking) return;
-    if (w->later_checkpoint.size <= w->size) {
-        buffer_free(&w->later);
-        return;
-    }
-    const struct end *end = end_of_size(w, w->later_checkpoint.size);
-    if (end) {
-        struct digest own = end->root;
-        judge_later(w, &own);
-        return;
-    }
-    driver_status(w->o.driver, &d);
-    if (d.size < w->later_checkpoint.size) return;
-    struct root_check *c = xcalloc(1, sizeof *c);
-    c->w = w;
-    c->size = w->later_checkpoint.size;
-    c->read = (struct state_read){.fresh = true, .data = c, .run = root_run, .done = root_done};
-    w->checking = true;
-    if (driver_read(w->o.driver, &c->read) == OK) return;
-    w->checking = false; /* busy: the timer comes back to it */
-    free(c);
-}
-
-void witness_take_note(struct witness *w, struct bytes text)
-{
-    struct checkpoint checkpoint;
-    if (w->stopped || checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return;
-    if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return;
-    buffer_clear(&w->later);
-    buffer_append_bytes(&w->later, text);
-    w->later_checkpoint = checkpoint;
-    check_later(w);
-}
-
-static void take_push(struct witness *w, unsigned from, struct bytes body)
-{
-    struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 1);
-    struct bytes note = unpack_bin(&u, LIMIT_CHECKPOINT_NOTE);
-    if (unpack_done(&u) == OK)
-        witness_take_note(w, note);
-    else
-        warn(w, from, "sent a note in a message that is not well-formed");
 }
 
 void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body)
@@ -692,7 +491,8 @@ void witness_message(struct witness *w, unsigned from, uint32_t type, struct byt
     case PEER_TELL: take_tell(w, from, false, body); return;
     case PEER_PACE: take_tell(w, from, true, body); return;
     case PEER_COSIGN: take_cosignature(w, from, body); return;
-    case PEER_NOTE_PUSH: take_push(w, from, body); return;
+    case PEER_NOTE_PUSH: witness_take_push(w, from, body); return;
+    case PEER_TOLD: witness_take_shown(w, from, body); return;
     default: CHECK(!"a message of the witness");
     }
 }

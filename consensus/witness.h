@@ -35,7 +35,15 @@ struct witness_options {
     void *data;
     void (*on_witnessed)(void *data, uint64_t size); /* a larger checkpoint is complete */
     void (*on_quarantine)(void *data, const char *why);
-    /* Two signed statements that contradict each other; `named` = member index of the signer. */
+    /* Instead of on_quarantine, where this node has cosigned nothing of what k members contradict, so that it may
+     * be rebuilt (driver_deceived, which quarantines). May be NULL. */
+    void (*on_deceived)(void *data, const char *why);
+    /* A member told another root than this node's after the block at `raft_index`. May be NULL. */
+    void (*on_differs)(void *data, unsigned member, uint64_t raft_index);
+    /* It tells no root after entries up to this index and term: see struct driver_rebuilt. */
+    uint64_t quiet_index, quiet_term;
+    /* Two signed statements that contradict each other: encoded evidence (ledger/evidence.h) against `named`. Or, with
+     * no evidence, what may be its lie or this node's error: one line in the log, no more. */
     void (*on_evidence)(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence);
 };
 enum err witness_start(struct witness **out, const struct witness_options *options, struct failure *failure);
@@ -44,7 +52,9 @@ void witness_free(struct witness *w);
 
 void witness_applied(struct witness *w, const struct driver_applied *applied);
 void witness_role(struct witness *w, bool leads, uint64_t term);
-void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body); /* TELL PACE COSIGN NOTE_PUSH */
+void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body); /* TELL PACE COSIGN NOTE_PUSH TOLD */
+/* From now on what this member tells of roots does not count: evidence proves that it lied. */
+void witness_exclude(struct witness *w, unsigned member);
 
 void witness_peer_up(struct witness *w, unsigned peer); /* sends it what it may have missed */
 

@@ -10,9 +10,8 @@
  *              [4, size, root(32), time_s, signature(64)]             a cosignature (C2SP cosignature/v1)
  *
  * 1 to 3 are signed with the message key, each over its own tag, the cluster and the
- * fields (integers be64); 4 with the cosigning key. `first` is the one with the lower
- * number, then with the lower signed content, so that one pair has one encoding (and one id,
- * the SHA-256 of it).
+ * fields (integers be64); 4 with the cosigning key. `first` is the one whose
+ * encoding is lower, byte by byte, so that one pair has one encoding (and one id, the SHA-256 of it).
  *
  * What contradicts what (anything else proves nothing):
  *   1 and 1   two blocks for one (term, index)

@@ -171,16 +171,46 @@ static bool tells_alarm(unsigned named)
     return true;
 }
 
-static void on_evidence(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence)
+/* The witness' view: proved, it goes the way of all evidence; else it is worth a line. */
+static void on_told(void *data, const char *kind, unsigned named, uint64_t size, struct bytes evidence)
 {
     struct node *node = data;
-    if (!tells_alarm(named)) return;
-    log_error("witness", "ALARM: node %u (%s) contradicts itself or the others: %s at size %llu (%zu bytes of evidence)",
-              named, named ? genesis_member(&node->genesis, named)->name : "?", kind, (unsigned long long)size,
-              evidence.size);
-    struct finding f = {.kind = ALARM_FORKED, .named = named, .first = size, .last = size};
-    snprintf(f.text, sizeof f.text, "%s", kind);
-    if (named) integrity_found(node, &f, evidence);
+    if (evidence.size != 0)
+        driver_evidence(node->driver, evidence);
+    else if (tells_alarm(named))
+        log_error("witness", "node %u (%s) told %s at size %llu: one of the two is wrong", named,
+                  named ? genesis_member(&node->genesis, named)->name : "?", kind, (unsigned long long)size);
+}
+
+static void on_evidence(void *data, const char *kind, unsigned named, uint64_t index, struct bytes evidence)
+{
+    struct node *node = data;
+    if (node->witness) witness_exclude(node->witness, named);
+    struct finding f = {.kind = ALARM_FORKED, .named = named, .first = index, .last = index};
+    snprintf(f.text, sizeof f.text, "%s, as its signatures prove: see 'consilium evidence list'", kind);
+    integrity_found(node, &f, evidence);
+}
+
+static void on_differs(void *data, unsigned member, uint64_t raft_index)
+{
+    struct node *node = data;
+    driver_compare(node->driver, member, raft_index);
+}
+
+static void on_contradicted(void *data, const char *why)
+{
+    struct node *node = data;
+    driver_deceived(node->driver, why);
+}
+
+/* It stops, and main.c rebuilds it and starts it again. */
+static void on_deceived(void *data, const char *why)
+{
+    struct node *node = data;
+    log_error("node", "DECEIVED: %s. It has cosigned nothing of that: it drops what it was given, and derives its state "
+              "anew from its log and its peers", why);
+    node->rebuild = true;
+    node_stop(node, 0);
 }
 
 static void on_set_back(void *data, uint64_t first, uint64_t last)
@@ -221,10 +251,14 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_FORWARD:
     case PEER_BLOCK_ASK:
     case PEER_BLOCK:
-    case PEER_PAST: driver_message(node->driver, index, f->type, f->id, f->body); return;
+    case PEER_PAST:
+    case PEER_HEADS_ASK:
+    case PEER_HEADS:
+    case PEER_EVIDENCE: driver_message(node->driver, index, f->type, f->id, f->body); return;
     case PEER_TELL:
     case PEER_PACE:
     case PEER_COSIGN:
+    case PEER_TOLD:
     case PEER_NOTE_PUSH: witness_message(node->witness, index, f->type, f->body); return;
     case PEER_STATE: board_message(node, index, f->body); return;
     case PEER_SHARE_ASK:
@@ -342,15 +376,23 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .log_keep_bytes = node->config->log_keep_mib.number << 20, .data = node, .on_applied = on_applied,
         .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
         .on_set_back = on_set_back,
+        .on_evidence = on_evidence, .on_deceived = on_deceived,
     };
     random_bytes(&driver.seed, sizeof driver.seed);
     enum err e = driver_start(&node->driver, &driver, failure);
     struct witness_options witness = {
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
         .driver = node->driver, .peers = node->peers, .store = node->store, .data = node, .on_witnessed = on_witnessed,
-        .on_quarantine = on_quarantine, .on_evidence = on_evidence,
+        .on_quarantine = on_quarantine, .on_evidence = on_told,
+        .on_deceived = on_contradicted, .on_differs = on_differs,
     };
-    if (e == OK) e = witness_start(&node->witness, &witness, failure);
+    if (e == OK) {
+        witness.quiet_index = driver_rebuilt(node->driver)->index;
+        witness.quiet_term = driver_rebuilt(node->driver)->term;
+        e = witness_start(&node->witness, &witness, failure);
+    }
+    for (unsigned i = 1; e == OK && i <= node->genesis.member_count; i++)
+        if (driver_is_named(node->driver, i)) witness_exclude(node->witness, i);
     struct catchup_options catchup = {
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .driver = node->driver,
         .witness = node->witness, .peers = node->peers, .data = node, .on_ready = on_ready,
@@ -423,6 +465,7 @@ void node_stop(struct node *node, int exit_code)
 static void on_signal(uv_signal_t *handle, int number)
 {
     log_notice("node", "received %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    ((struct node *)handle->data)->rebuild = false; /* who stops it doesn't want it to come back */
     node_stop(handle->data, 0);
 }
 

@@ -14,10 +14,12 @@
 #include "node/alert.h"
 #include "node/dump.h"
 #include "node/node.h"
+#include "node/rebuild.h"
 
 /* Options of all commands; NULL: not given. */
 struct options {
     const char *dir, *name, *hospital, *advertise, *genesis, *config_file, *limit, *positional;
+    bool cut;
     struct config config;
 };
 
@@ -26,6 +28,7 @@ static int command_run(int argc, char **argv);
 static int command_dump(int argc, char **argv);
 static int command_rebuild(int argc, char **argv);
 static int command_alert_test(int argc, char **argv);
+static int run_again(struct node *node, char **argv);
 
 static const struct command {
     const char *name, *arguments, *what, *example;
@@ -43,8 +46,9 @@ static const struct command {
     {"dump", "TABLE --dir DIR [--limit N] [--storage-key-file FILE]",
      "prints what is stored, with the node running or not; 'consiliumd dump list' names the tables",
      "consiliumd dump leaf --dir /var/lib/consilium --limit 10", command_dump, false},
-    {"rebuild", "--dir DIR [--storage-key-file FILE]",
-     "sets the derived state of a stopped node aside; the next run derives it anew from log and peers",
+    {"rebuild", "--dir DIR [--cut] [--storage-key-file FILE]",
+     "sets the derived state of a stopped node aside; the next run derives it anew from log and peers.\n      "
+     "--cut: also drops what its log has beyond what it co-signed, for a node that a lying leader deceived",
      "consiliumd rebuild --dir /var/lib/consilium", command_rebuild, false},
     {"alert-test", "--dir DIR --genesis FILE [--config FILE] [settings]",
      "sends one test message each way that alarms would take, mail and webhook",
@@ -129,6 +133,11 @@ static int parse(struct options *o, int argc, char **argv)
         struct failure failure = {0};
         int used;
         const char **value = own_option(o, argv[i]);
+        if (strcmp(argv[i], "--cut") == 0 && strcmp(argv[1], "rebuild") == 0) {
+            o->cut = true;
+            i++;
+            continue;
+        }
         if (value) {
             const char *equals = strchr(argv[i], '=');
             if (!equals && i + 1 >= argc) return wrong_usage("this option needs a value", argv[i]);
@@ -249,6 +258,7 @@ static int command_run(int argc, char **argv)
     enum err e = identity_open(&node->identity, o.dir, &o.config, false, &failure);
     if (e == OK) e = load_genesis(node, o.genesis, &failure);
     code = e == OK ? node_run(node) : complain(&failure, 1);
+    if (code == 0 && node->rebuild) code = run_again(node, argv);
     identity_close(&node->identity);
     buffer_free(&node->genesis_text);
     free(node);
@@ -286,7 +296,7 @@ static int command_rebuild(int argc, char **argv)
     struct options o = {0};
     struct failure failure = {0};
     struct node_identity identity;
-    char aside[FILES_PATH + 32];
+    char aside[REBUILD_PATH];
     config_defaults(&o.config);
     int code = configure(&o, argc, argv);
     if (code) return code;
@@ -294,15 +304,27 @@ static int command_rebuild(int argc, char **argv)
     if (!o.dir) return wrong_usage("rebuild needs --dir", "");
     enum err e = identity_open(&identity, o.dir, &o.config, false, &failure);
     if (e != OK) return complain(&failure, 1);
-    snprintf(aside, sizeof aside, "%s.set-aside-%llu", identity.state_directory, (unsigned long long)clock_wall_ms());
-    if (rename(identity.state_directory, aside) != 0)
-        e = fail(&failure, ERR_IO, "%s can't be renamed to %s: %s", identity.state_directory, aside, strerror(errno));
+    e = rebuild(aside, &identity, o.cut, &failure);
     identity_close(&identity);
     if (e != OK) return complain(&failure, 1);
     printf("The state was set aside as %s.\n"
            "Start the node: it derives its state anew from its log and its peers, and checks every entry against\n"
            "what k nodes co-signed. Keep the folder as evidence, or remove it.\n", aside);
     return 0;
+}
+
+/* This process again, from its beginning. Returns only when it can't be. */
+static int run_again(struct node *node, char **argv)
+{
+    struct failure failure = {0};
+    char aside[REBUILD_PATH];
+    enum err e = rebuild(aside, &node->identity, true, &failure);
+    if (e != OK) return complain(&failure, 1);
+    log_notice("node", "rebuilt: the old state was set aside as %s; starting again", aside);
+    identity_close(&node->identity);
+    execv("/proc/self/exe", argv);
+    log_error("node", "can't start again by itself (%s): start this node again", strerror(errno));
+    return 1;
 }
 
 static int command_alert_test(int argc, char **argv)

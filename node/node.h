@@ -68,6 +68,7 @@ struct node {
     bool epoch_asked;         /* a read of it is under way */
     bool ready;               /* all state and attachments are here, and the record key is active */
     bool stopping;
+    bool rebuild;             /* after the stop: node/rebuild.h, then start again */
     int exit_code;
     struct {
         uint64_t sessions, requests, refused, releases;

@@ -24,12 +24,10 @@ static void checkpoint_row(struct bytes in)
 
 static void statement(struct bytes in)
 {
-    static const struct sign_public nobody;
     struct block_place place = {.term = 1};
     struct signature signature;
     struct buffer out = {0};
     if (statement_open(&place, &signature, in) != OK) return;
-    CHECK(statement_verify(&signature, &place, &nobody) != OK);
     pack_array(&out, 3);
     pack_uint(&out, place.index);
     pack_digest(&out, &place.hash);

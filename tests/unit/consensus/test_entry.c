@@ -1,6 +1,7 @@
 #include "consensus/entry.h"
 
 #include "base/pack.h"
+#include "ledger/evidence.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -81,10 +82,11 @@ static void statements(void **state)
     assert_int_equal(statement_open(&read, &signature, buffer_bytes(&out)), OK);
     assert_int_equal(read.index, 9);
     assert_true(digest_equal(&read.hash, &place.hash));
-    const struct sign_public *key = &genesis.members[2].keys.message;
-    assert_int_equal(statement_verify(&signature, &read, key), OK);
-    read.term = 6;
-    assert_int_equal(statement_verify(&signature, &read, key), ERR_BAD_SIGNATURE);
+    struct statement s = {.kind = STATEMENT_COMMIT, .term = 5, .index = 9, .hash = read.hash, .signature = signature};
+    genesis.cluster = place.cluster;
+    assert_int_equal(evidence_statement_verify(&s, &genesis, 3), OK);
+    s.term = 6;
+    assert_int_equal(evidence_statement_verify(&s, &genesis, 3), ERR_BAD_SIGNATURE);
     for (size_t cut = 0; cut < out.size; cut++)
         assert_int_not_equal(statement_open(&read, &signature, bytes_of(out.data, cut)), OK);
     buffer_free(&out);

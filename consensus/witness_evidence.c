@@ -1,0 +1,233 @@
+/* What members told of their roots: kept for a while, compared, and shown around.
+ *
+ * A member whose root differs from this node's after the same block: what all members told
+ * after it goes to everybody (TOLD), each under its own signature. So
+ *   - who told two nodes different roots is caught by whoever sees both;
+ *   - k equal words that one node holds bind all: who stands on another branch sees them, too;
+ *   - the owner is asked to compare logs with that member (on_differs), for who forked them.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/pack.h"
+#include "consensus/peer_messages.h"
+#include "consensus/witness_internal.h"
+#include "crypto/keys.h"
+#include "net/peers.h"
+
+#define SHOW_MS 500 /* between two times that what was told is shown around */
+
+/* --- one TELL --- */
+
+static struct statement statement_of(const struct told *told)
+{
+    return (struct statement){.kind = STATEMENT_TELL,
+                              .term = told->end.raft_term,
+                              .index = told->end.raft_index,
+                              .size = told->end.size,
+                              .hash = told->end.root,
+                              .signature = told->signature};
+}
+
+void witness_sign_tell(struct told *out, const struct witness *w, const struct end *end)
+{
+    *out = (struct told){.end = *end};
+    struct statement s = statement_of(out);
+    evidence_statement_sign(&s, &w->o.genesis->cluster, &w->o.keys->message);
+    out->signature = s.signature;
+}
+
+void witness_pack_tell(struct buffer *out, const struct told *told)
+{
+    pack_array(out, 5);
+    pack_uint(out, told->end.size);
+    pack_digest(out, &told->end.root);
+    pack_uint(out, told->end.raft_index);
+    pack_uint(out, told->end.raft_term);
+    pack_bin(out, told->signature.bytes, sizeof told->signature.bytes);
+}
+
+enum err witness_unpack_tell(struct told *out, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    *out = (struct told){0};
+    unpack_array_of(&u, 5);
+    out->end.size = unpack_uint(&u);
+    out->end.root = unpack_digest(&u);
+    out->end.raft_index = unpack_uint(&u);
+    out->end.raft_term = unpack_uint(&u);
+    unpack_bin_exact(&u, out->signature.bytes, sizeof out->signature.bytes);
+    if (out->end.size == 0 || out->end.raft_index == 0) unpack_fail(&u, ERR_MALFORMED);
+    return unpack_done(&u);
+}
+
+/* --- whose word counts --- */
+
+bool witness_counts(const struct witness *w, unsigned member) { return !(w->excluded >> member & 1); }
+
+void witness_exclude(struct witness *w, unsigned member) { w->excluded |= UINT32_C(1) << member; }
+
+static void report(struct witness *w, unsigned named, const struct statement *a, const struct statement *b)
+{
+    struct evidence e;
+    struct buffer encoded = {0};
+    if (evidence_make(&e, w->o.genesis, named, a, b) != OK) return;
+    evidence_encode(&encoded, &e);
+    w->o.on_evidence(w->o.data, evidence_kind_text(evidence_kind(&e)), named, evidence_place(&e), buffer_bytes(&encoded));
+    buffer_free(&encoded);
+}
+
+/* k members say the same after a block after which this node has another root: at least k - b of
+ * them are honest, and no other root can have k words, unless more than b lie. An excluded member's words
+ * count here where they were heard before it was: somebody may have cosigned because of them. */
+static void check_contradiction(struct witness *w, const struct end *end)
+{
+    const struct end *own = witness_end_at(w, end->raft_index);
+    unsigned count = 0;
+    if (!own || w->quarantined || (own->size == end->size && digest_equal(&own->root, &end->root))) return;
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct told *told = &w->recent[i][end->raft_index % TOLD_KEPT];
+        if (i != w->o.self && told->verified && witness_end_equal(&told->end, end)) count++;
+    }
+    if (count >= w->k) witness_contradicted(w, end->size, "its root contradicts one that k nodes told");
+}
+
+bool witness_note_tell(struct witness *w, unsigned member, const struct told *told)
+{
+    struct told *kept = &w->recent[member][told->end.raft_index % TOLD_KEPT];
+    struct statement now = statement_of(told), before = statement_of(kept);
+    if (kept->verified && witness_end_equal(&kept->end, &told->end)) return true;
+    if (evidence_statement_verify(&now, w->o.genesis, member) != OK) return false;
+    if (kept->end.raft_index && evidence_contradict(&before, &now)) report(w, member, &before, &now);
+    if (told->end.raft_index >= kept->end.raft_index) {
+        *kept = *told;
+        kept->verified = true;
+    }
+    check_contradiction(w, &told->end);
+    return true;
+}
+
+/* A signature that would cost 50 us and change nothing now: it is checked when something contradicts it. */
+void witness_note_late(struct witness *w, unsigned member, const struct told *told)
+{
+    struct told *kept = &w->recent[member][told->end.raft_index % TOLD_KEPT];
+    if (told->end.raft_index <= kept->end.raft_index) return;
+    *kept = *told;
+    kept->verified = false;
+}
+
+/* Worth showing: its signature is good. */
+static bool is_good(const struct witness *w, unsigned member, struct told *told)
+{
+    struct statement s = statement_of(told);
+    if (!told->verified) told->verified = evidence_statement_verify(&s, w->o.genesis, member) == OK;
+    return told->verified;
+}
+
+/* --- showing around --- */
+
+static void show(struct witness *w, const struct end *end)
+{
+    struct buffer body = {0};
+    const struct told *found[LIMIT_NODES];
+    uint8_t members[LIMIT_NODES];
+    uint32_t count = 0;
+    uint64_t now = clock_monotonic_ns();
+    if (w->shown_ns && now - w->shown_ns < UINT64_C(1000000) * SHOW_MS) return;
+    w->shown_ns = now;
+    for (unsigned i = 1; i <= w->n; i++) {
+        struct told *told = i == w->o.self ? &w->told[i] : &w->recent[i][end->raft_index % TOLD_KEPT];
+        if (told->end.raft_index != end->raft_index || !is_good(w, i, told)) continue;
+        members[count] = (uint8_t)i;
+        found[count++] = told;
+    }
+    pack_array(&body, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct buffer tell = {0};
+        witness_pack_tell(&tell, found[i]);
+        pack_array(&body, 2);
+        pack_uint(&body, members[i]);
+        pack_bytes(&body, buffer_bytes(&tell));
+        buffer_free(&tell);
+    }
+    for (unsigned i = 1; i <= w->n && !body.failed; i++)
+        if (i != w->o.self) peers_send(w->o.peers, i, PEER_TOLD, 0, buffer_bytes(&body));
+    buffer_free(&body);
+}
+
+/* One member's different root after a block that is applied here: named in the log once, and looked into. */
+void witness_compare(struct witness *w, unsigned from, const struct end *own)
+{
+    const struct end *theirs = &w->told[from].end;
+    uint32_t bit = UINT32_C(1) << from;
+    if (own->size == theirs->size && digest_equal(&own->root, &theirs->root)) {
+        w->differing &= ~bit;
+        return;
+    }
+    if (!(w->differing & bit))
+        w->o.on_evidence(w->o.data, "another root than this node's", from, theirs->size, (struct bytes){0});
+    w->differing |= bit;
+    if (w->o.on_differs) w->o.on_differs(w->o.data, from, theirs->raft_index);
+    show(w, own);
+}
+
+static void take_one(struct witness *w, unsigned from, unsigned member, const struct told *told)
+{
+    if (!witness_note_tell(w, member, told)) {
+        witness_warn(w, from, "showed a root that another member did not tell");
+        return;
+    }
+    if (told->end.raft_index > w->told[member].end.raft_index) w->told[member] = *told;
+    const struct end *own = witness_end_at(w, told->end.raft_index);
+    if (own && witness_end_equal(own, &told->end)) witness_try_cosign(w, own);
+}
+
+void witness_take_shown(struct witness *w, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    uint32_t count = unpack_array(&u, LIMIT_NODES);
+    if (!witness_counts(w, from)) return;
+    for (uint32_t i = 0; i < count; i++) {
+        struct told told;
+        unpack_array_of(&u, 2);
+        unsigned member = (unsigned)unpack_uint_max(&u, w->n);
+        struct bytes tell = unpack_bin(&u, LIMIT_NOTE);
+        if (u.error != OK || member == 0 || witness_unpack_tell(&told, tell) != OK) {
+            witness_warn(w, from, "showed what was told in a message that is not well-formed");
+            return;
+        }
+        if (member != w->o.self) take_one(w, from, member, &told);
+    }
+}
+
+/* --- cosignatures --- */
+
+static struct statement statement_of_cosigned(const struct cosigned *c)
+{
+    return (struct statement){.kind = STATEMENT_COSIGNED,
+                              .size = c->size,
+                              .time_s = c->cosignature.time_s,
+                              .hash = c->root,
+                              .signature = c->cosignature.signature};
+}
+
+void witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now)
+{
+    struct statement a = statement_of_cosigned(known), b = statement_of_cosigned(now);
+    report(w, from, &a, &b);
+}
+
+bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member)
+{
+    const struct cosigner *c = &w->cosigners[member - 1];
+    for (uint32_t i = 0; i < note->count; i++) {
+        const struct note_line *line = &note->lines[i];
+        if (!line->is_cosignature || !bytes_equal(line->name, bytes_text(c->name)) ||
+            memcmp(line->key_id, c->key_id, sizeof c->key_id) != 0)
+            continue;
+        *out = line->cosignature;
+        return true;
+    }
+    return false;
+}

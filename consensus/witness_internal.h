@@ -1,0 +1,101 @@
+/* Inside the witness: its state, and what its files call of each other.
+ *
+ * witness.c           start, waiting, pacing, telling, cosigning
+ * witness_evidence.c  what members told: kept for a while, compared, shown around
+ * witness_notes.c     whole notes of peers
+ */
+#ifndef CONSENSUS_WITNESS_INTERNAL_H
+#define CONSENSUS_WITNESS_INTERNAL_H
+
+#include "consensus/witness.h"
+#include "ledger/checkpoint.h"
+#include "ledger/evidence.h"
+#include "ledger/genesis.h"
+
+#define ENDS_KEPT 4096   /* ends of applied blocks that a peer may still ask about */
+
+/* The end of a block that this node applied. */
+struct end {
+    uint64_t raft_index, raft_term, size, time_ms;
+    struct digest root;
+};
+
+/* What a member last told, and last cosigned. */
+struct told {
+    struct end end; /* raft_index 0: nothing yet */
+    struct signature signature;
+    bool verified;  /* of those in `recent`; the others always are */
+};
+#define TOLD_KEPT 16 /* of each member, by raft_index modulo this */
+struct cosigned {
+    uint64_t size; /* 0: nothing yet */
+    struct digest root;
+    struct cosignature cosignature;
+};
+
+struct witness {
+    struct witness_options o;
+    struct cosigner cosigners[LIMIT_NODES];
+    unsigned n, k;
+    uv_timer_t timer, pace_timer; /* pace_timer: the next round isn't due yet */
+    bool leads, stopped, quarantined;
+    uint64_t term;
+
+    struct end ends[ENDS_KEPT]; /* by raft_index modulo the size */
+    struct end newest;          /* applied */
+    struct told told[LIMIT_NODES + 1];
+    struct told recent[LIMIT_NODES + 1][TOLD_KEPT];
+    uint32_t excluded;      /* bits: members whose word does not count any more */
+    uint64_t shown_ns;      /* when what members told was last shown around */
+    struct cosigned cosigned[LIMIT_NODES + 1];
+    struct end pace;        /* what this node asked all to tell, not witnessed so far; raft_index 0: nothing */
+    struct end asked[LIMIT_NODES + 1]; /* of each member: its last pace, until answered */
+    uint64_t again_ns[LIMIT_NODES + 1]; /* when each member's pace was last answered with what was told before */
+    uint64_t moved_ns;      /* when a round last began or ended */
+    uint64_t begun_ns, begun_index; /* when the last round of this node began, and for which block */
+    uint64_t awaited;       /* somebody waits for this size */
+    bool marking;           /* a cosigned mark is on its way to the disk */
+    struct cosigned_mark mark;
+    struct end mark_end;
+
+    struct witnessed kept[WITNESS_KEPT]; /* by kept_next modulo the size, newest at kept_next - 1 */
+    uint64_t kept_next;
+    uint64_t size; /* witnessed */
+    struct buffer later; /* a note beyond what is applied here */
+    struct checkpoint later_checkpoint;
+    bool checking;       /* the own root at its size is being read */
+    struct witness_wait *waits, *due; /* due: about to be called back */
+    uint64_t warned_ns[LIMIT_NODES + 1];
+    uint32_t differing; /* members whose different root was reported already, until they tell this node's again */
+};
+
+/* witness.c */
+const struct end *witness_end_at(const struct witness *w, uint64_t raft_index); /* NULL: not remembered */
+const struct end *witness_end_of_size(const struct witness *w, uint64_t size);
+void witness_quarantine(struct witness *w, const char *why);
+/* k members say otherwise: quarantines, and has the node rebuilt where it has cosigned none of what they contradict. */
+void witness_contradicted(struct witness *w, uint64_t size, const char *why);
+void witness_try_cosign(struct witness *w, const struct end *own);
+void witness_take_witnessed(struct witness *w, struct witnessed *fresh); /* takes the note over */
+void witness_warn(struct witness *w, unsigned from, const char *what);
+bool witness_end_equal(const struct end *a, const struct end *b);
+bool witness_counts(const struct witness *w, unsigned member); /* its word */
+
+/* witness_evidence.c */
+void witness_sign_tell(struct told *out, const struct witness *w, const struct end *end);
+void witness_pack_tell(struct buffer *out, const struct told *told);
+enum err witness_unpack_tell(struct told *out, struct bytes body);
+/* A member's word, from itself or shown by another: verified and kept; false: bad signature. */
+bool witness_note_tell(struct witness *w, unsigned member, const struct told *told);
+void witness_note_late(struct witness *w, unsigned member, const struct told *told); /* kept as it is */
+void witness_compare(struct witness *w, unsigned from, const struct end *own);
+void witness_take_shown(struct witness *w, unsigned from, struct bytes body);
+/* Of one size and another root than `known`, both by this member. */
+bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member);
+void witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now);
+
+/* witness_notes.c */
+void witness_check_later(struct witness *w);
+void witness_take_push(struct witness *w, unsigned from, struct bytes body);
+
+#endif

@@ -1,0 +1,115 @@
+/* Whole notes of peers, for a node that missed cosignatures: taken once the own root at
+ * their size says the same. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/pack.h"
+#include "consensus/witness_internal.h"
+#include "ledger/proof.h"
+
+struct root_check {
+    struct witness *w;
+    struct state_read read;
+    uint64_t size;
+    struct digest root;
+};
+
+static void accept_later(struct witness *w)
+{
+    const struct end *end = witness_end_of_size(w, w->later_checkpoint.size);
+    struct witnessed fresh = {.size = w->later_checkpoint.size, .root = w->later_checkpoint.root, .note = w->later};
+    if (end) fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
+    w->later = (struct buffer){0};
+    w->later_checkpoint.size = 0;
+    witness_take_witnessed(w, &fresh);
+}
+
+static void judge_later(struct witness *w, const struct digest *own_root)
+{
+    if (!digest_equal(own_root, &w->later_checkpoint.root)) {
+        witness_contradicted(w, w->later_checkpoint.size, "its root contradicts one that k nodes co-signed");
+        return;
+    }
+    accept_later(w);
+}
+
+static enum err root_run(struct state_read *read, struct table_txn *txn)
+{
+    struct root_check *c = read->data;
+    return proof_root(&c->root, txn, c->size);
+}
+
+static void root_done(struct state_read *read, enum err code)
+{
+    struct root_check *c = read->data;
+    struct witness *w = c->w;
+    w->checking = false;
+    if (code == OK && !w->stopped && w->later.size && w->later_checkpoint.size == c->size &&
+        w->later_checkpoint.size > w->size)
+        judge_later(w, &c->root);
+    free(c);
+}
+
+/* The note waits until its size is applied here; then our own root decides. */
+void witness_check_later(struct witness *w)
+{
+    struct driver_status d;
+    if (!w->later.size || w->stopped || w->quarantined || w->checking) return;
+    if (w->later_checkpoint.size <= w->size) {
+        buffer_free(&w->later);
+        return;
+    }
+    const struct end *end = witness_end_of_size(w, w->later_checkpoint.size);
+    if (end) {
+        struct digest own = end->root;
+        judge_later(w, &own);
+        return;
+    }
+    driver_status(w->o.driver, &d);
+    if (d.size < w->later_checkpoint.size) return;
+    struct root_check *c = xcalloc(1, sizeof *c);
+    c->w = w;
+    c->size = w->later_checkpoint.size;
+    c->read = (struct state_read){.fresh = true, .data = c, .run = root_run, .done = root_done};
+    w->checking = true;
+    if (driver_read(w->o.driver, &c->read) == OK) return;
+    w->checking = false; /* busy: the timer comes back to it */
+    free(c);
+}
+
+/* Who cosigned another root of that size for this node. */
+static void look_for_two(struct witness *w, const struct checkpoint *checkpoint, struct bytes text)
+{
+    struct note note;
+    struct cosigned other = {.size = checkpoint->size, .root = checkpoint->root};
+    if (note_parse(&note, text) != OK) return;
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct cosigned *known = &w->cosigned[i];
+        if (known->size != other.size || digest_equal(&known->root, &other.root) || i == w->o.self) continue;
+        if (witness_line_of(&other.cosignature, w, &note, i)) witness_two_cosigned(w, i, known, &other);
+    }
+}
+
+void witness_take_note(struct witness *w, struct bytes text)
+{
+    struct checkpoint checkpoint;
+    if (w->stopped || checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return;
+    look_for_two(w, &checkpoint, text);
+    if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return;
+    buffer_clear(&w->later);
+    buffer_append_bytes(&w->later, text);
+    w->later_checkpoint = checkpoint;
+    witness_check_later(w);
+}
+
+void witness_take_push(struct witness *w, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 1);
+    struct bytes note = unpack_bin(&u, LIMIT_CHECKPOINT_NOTE);
+    if (unpack_done(&u) == OK)
+        witness_take_note(w, note);
+    else
+        witness_warn(w, from, "sent a note in a message that is not well-formed");
+}

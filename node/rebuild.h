@@ -1,0 +1,21 @@
+/* Rebuilding a stopped node: its derived state is set aside, to be derived anew from its log and
+ * its peers at the next start; its keys, key share and log stay.
+ *
+ * What is not derived goes over into the new state: evidence, how far its peers have signed
+ * (driver_past.c), and up to where this node may have told roots (struct driver_rebuilt).
+ * With `cut`, what the log has beyond the last cosigned entry goes too: for a node that a lying
+ * leader gave another history than the others. What is cosigned is never undone, and
+ * term and vote stay, so that it votes as before. Order: the new state is made, then put in the
+ * old one's place, then the log is cut; a crash between leaves what a second call finishes. */
+#ifndef NODE_REBUILD_H
+#define NODE_REBUILD_H
+
+#include "node/identity.h"
+
+#define REBUILD_PATH (FILES_PATH + 32)
+
+/* The folder is locked by the caller (identity_open). `aside`: where the old state is now. */
+enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity, bool cut,
+                 struct failure *failure);
+
+#endif
