@@ -259,7 +259,7 @@ static enum err open_stream(struct tool *t, const struct submission *s, uint64_t
  * one dies, with what was recorded in between. */
 static enum err reopen_stream(struct tool *t, const struct submission *s, uint64_t *id)
 {
-    output_message(&t->output, "%s; following at another node", t->failure.text);
+    output_message(&t->output, "%s; following %s", t->failure.text, t->cluster.via ? "it again" : "at another node");
     enum err e = cluster_connect(&t->cluster, &t->failure);
     if (e == OK) e = submit_again(&t->cluster, s, &t->failure);
     return e == OK ? open_stream(t, s, id) : e;
