@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "cli/alarms.h"
 #include "cli/command_line.h"
 #include "cli/files.h"
 #include "crypto/random.h"
@@ -209,6 +210,8 @@ enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *
     client_close(c->client);
     c->client = NULL;
     c->member = member;
+    c->notice = (struct message_notice){0};
+    c->connected = false;
     struct address address;
     enum err e = address_parse(&address, d->address, false, failure);
     if (e != OK) return e;
@@ -216,6 +219,7 @@ enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *
     e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = connect_ms(c)},
                        failure);
     if (e == OK) e = greet(c, failure);
+    c->connected = e == OK;
     if (e != OK) {
         client_close(c->client);
         c->client = NULL;
@@ -233,9 +237,14 @@ enum err cluster_connect(struct cluster *c, struct failure *failure)
     uint32_t remembered = c->started ? 0 : remembered_member(c), member = c->started;
     if (!c->started) member = remembered;
     struct failure last = {0}, alarming = {0};
+    uint32_t named = 0; /* the first that answers, but that an alarm names */
     for (uint32_t tried = 0; tried < c->genesis.member_count; tried++, member = member_after(c, member)) {
         struct failure why = {0};
         enum err e = cluster_connect_to(c, member, &why);
+        if (e == OK && alarms_name(c, member)) {
+            if (!named) named = member;
+            continue;
+        }
         if (e == OK) {
             if (alarming.code != OK && c->output) output_message(c->output, "%s", alarming.text);
             c->started = member;
@@ -244,6 +253,10 @@ enum err cluster_connect(struct cluster *c, struct failure *failure)
         }
         last = why;
         if (is_alarming(e)) alarming = why;
+    }
+    if (named) {
+        c->started = named;
+        return cluster_connect_to(c, named, failure);
     }
     if (alarming.code != OK) return fail(failure, alarming.code, "%s", alarming.text);
     return fail(failure, ERR_UNREACHABLE, "none of the %u nodes of %s answers; the last: %s", c->genesis.member_count,
@@ -280,6 +293,16 @@ static enum err take_failed(struct cluster *c, struct bytes body, uint64_t *retr
                 m.text.size ? (int)m.text.size : (int)strlen(text), text);
 }
 
+/* False: the connection was given up. */
+static bool take_notice(struct cluster *c, struct bytes body)
+{
+    bool before = alarms_name(c, c->member);
+    alarms_take(c, body);
+    if (!c->leaves_named || !c->connected || c->via || before || !alarms_name(c, c->member)) return true;
+    cluster_drop(c);
+    return false;
+}
+
 enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint32_t timeout_ms,
                          uint64_t *retry_after_ms, struct failure *failure)
 {
@@ -294,6 +317,10 @@ enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint
             fail(failure, e, "the connection to %s broke: %s", cluster_member_name(c, c->member), why.text);
             cluster_drop(c);
             return e;
+        }
+        if (out->type == MESSAGE_NOTICE && out->id == 0) {
+            if (take_notice(c, out->body)) continue;
+            return fail(failure, ERR_CLOSED, "%s is named in an open alarm", cluster_member_name(c, c->member));
         }
         if (out->id != id) {
             if (c->on_other) c->on_other(c->other_data, out);

@@ -12,6 +12,7 @@
 #include "ledger/genesis.h"
 #include "net/client.h"
 #include "net/protocol.h"
+#include "net/protocol_alarms.h"
 
 struct cluster {
     struct buffer text; /* the genesis file; `genesis` points into it */
@@ -31,6 +32,9 @@ struct cluster {
     char state[LIMIT_NAME + 1]; /* of that node, as it said at connecting: "ready", or why not */
     char warning[400];          /* what it says about the cluster; empty: nothing */
     bool warned_clock;
+    struct message_notice notice; /* what that node last said to be open (cli/alarms.h) */
+    bool connected;        /* greeted */
+    bool leaves_named;     /* drop the connection (ERR_CLOSED) once a notice names that node, where others may answer */
     /* May be NULL. A frame that came while another was waited for; its body is a view during the call. */
     void (*on_other)(void *data, const struct frame *frame);
     void *other_data;
@@ -56,6 +60,7 @@ uint32_t cluster_patience_ms(const struct cluster *c, uint64_t deadline_ns);
 
 /* Connects unless connected: each member once, beginning with the one that
  * answered last time, or behind the one that was dropped.
+ * A node that an open alarm names (cli/alarms.h) is taken only where no other answers.
  * Checks the node's key (pin), cluster id, n, b and k. ERR_OTHER_CLUSTER,
  * ERR_WRONG_PEER (these only when no other node answers), ERR_UNREACHABLE. */
 enum err cluster_connect(struct cluster *c, struct failure *failure);

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "cli/alarms.h"
 #include "cli/commands.h"
 #include "cli/profile.h"
 #include "cli/receipt.h"
@@ -40,18 +41,20 @@ static json_t *status_json(const struct cluster *c, const struct message_status_
         if (m->members[i].reachable && m->members[i].ledger_size > end) end = m->members[i].ledger_size;
     for (uint32_t i = 0; i < m->member_count; i++) {
         reachable += m->members[i].reachable;
-        json_array_append_new(rows, member_json(&m->members[i], end));
+        json_t *row = member_json(&m->members[i], end);
+        alarms_integrity(row, c, &m->members[i]);
+        json_array_append_new(rows, row);
     }
     for (uint32_t i = 0; i < m->counter_count; i++) {
         char name[LIMIT_NAME + 1];
         snprintf(name, sizeof name, "%.*s", (int)m->counters[i].name.size, (const char *)m->counters[i].name.data);
         json_object_set_new(counters, name, json_integer((json_int_t)m->counters[i].value));
     }
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:s, s:s}", "asked",
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:s, s:s, s:o}", "asked",
                      cluster_member_name(c, c->member), "origin", c->genesis.origin, "nodes",
                      (int)c->genesis.member_count, "faulty", (int)c->genesis.faulty, "quorum", (int)c->genesis.quorum,
                      "reachable", reachable, "opening_possible", reachable >= (int)c->genesis.quorum, "members", rows,
-                     "counters", counters, "state", c->state, "warning", c->warning);
+                     "counters", counters, "state", c->state, "warning", c->warning, "alarms", alarms_open_json(c));
 }
 
 static void say_what_is_possible(struct tool *t, const json_t *status)
@@ -76,7 +79,8 @@ int command_status(struct tool *t)
 {
     static const struct column columns[] = {
         {"name", "NODE", COLUMN_TEXT},         {"hospital", "HOSPITAL", COLUMN_TEXT},
-        {"state", "STATE", COLUMN_VERDICT},    {"leads", "LEADS", COLUMN_YES},
+        {"state", "STATE", COLUMN_VERDICT},    {"integrity", "INTEGRITY", COLUMN_VERDICT},
+        {"leads", "LEADS", COLUMN_YES},
         {"term", "TERM", COLUMN_NUMBER},       {"last", "LAST", COLUMN_NUMBER},
         {"applied", "APPLIED", COLUMN_NUMBER}, {"witnessed", "WITNESSED", COLUMN_NUMBER},
         {"size", "LEDGER", COLUMN_NUMBER},     {"lag", "LAG", COLUMN_NUMBER},
@@ -102,6 +106,7 @@ int command_status(struct tool *t)
             output_rows(&t->output, columns, sizeof columns / sizeof columns[0],
                         json_incref(json_object_get(status, "members")), NULL);
             say_what_is_possible(t, status);
+            alarms_print_integrity(t, status);
             json_decref(status);
         }
     }

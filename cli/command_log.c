@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "cli/alarms.h"
 #include "cli/commands.h"
 #include "cli/moment.h"
 #include "cli/people.h"
@@ -155,6 +156,7 @@ static const struct column LOG_COLUMNS[] = {
 struct page {
     uint32_t count;
     uint32_t unproved; /* of all pages so far */
+    bool doubtful;     /* a node showed some that an open alarm names */
     struct log_row rows[LIMIT_ROWS];
     bool proved[LIMIT_ROWS];
 };
@@ -177,10 +179,21 @@ static enum err unreadable(struct tool *t, enum err e)
     return fail(&t->failure, e, "the node's rows can't be read: %s", err_text(e));
 }
 
+/* Only with --via, or when no other node answers. What rows it left out nobody can tell. */
+static void say_doubtful(struct tool *t, struct page *page)
+{
+    if (!alarms_name(&t->cluster, t->cluster.member)) return;
+    if (!page->doubtful)
+        output_message(&t->output, "these rows come from %s, which an open alarm names: don't trust that they are all; "
+                                   "ask another node", cluster_member_name(&t->cluster, t->cluster.member));
+    page->doubtful = true;
+}
+
 /* The rows as JSON. A table shows only those that are proved; a program is told which are. */
 static json_t *good_rows(struct tool *t, struct page *page, bool backwards)
 {
     json_t *rows = json_array();
+    say_doubtful(t, page);
     for (uint32_t i = 0; i < page->count; i++) {
         uint32_t at = backwards ? page->count - 1 - i : i;
         if (!page->proved[at]) {
@@ -192,6 +205,7 @@ static json_t *good_rows(struct tool *t, struct page *page, bool backwards)
         }
         json_t *row = log_row_json(&page->rows[at]);
         json_object_set_new(row, "proved", json_boolean(page->proved[at]));
+        json_object_set_new(row, "trusted", json_boolean(page->proved[at] && !page->doubtful));
         json_array_append_new(rows, row);
     }
     return rows;
@@ -335,6 +349,10 @@ static enum err follow_stream(struct tool *t, struct stream *stream, struct page
             if (e == OK) e = print_waiting(t, stream, page, s, &shown);
             if (e == ERR_TIMEOUT) e = ERR_NOT_WITNESSED; /* of the proof, not silence */
         }
+        if (e == ERR_QUARANTINED && !t->cluster.via) { /* it ended the stream */
+            cluster_drop(&t->cluster);
+            e = ERR_CLOSED;
+        }
         if ((e == ERR_CLOSED || e == ERR_TLS || e == ERR_TRUNCATED) && !t->cluster.client) {
             stream->count = 0;
             e = reopen_stream(t, s, &stream->id);
@@ -348,6 +366,7 @@ static enum err follow(struct tool *t, struct page *page, const struct submissio
 {
     struct stream *stream = xcalloc(1, sizeof *stream);
     t->cluster.one_deadline = false; /* until it is interrupted; each request has the time-out */
+    t->cluster.leaves_named = true;
     t->cluster.on_other = keep_rows;
     t->cluster.other_data = stream;
     enum err e = follow_stream(t, stream, page, s);
@@ -374,11 +393,11 @@ int command_log(struct tool *t)
     struct page *page = xcalloc(1, sizeof *page);
     if (e == OK) e = print_page(t, page, &s, args.follow);
     if (e == OK && args.follow) e = follow(t, page, &s);
-    uint32_t unproved = page->unproved;
+    bool bad = page->unproved || page->doubtful;
     free(page);
     buffer_free(&encoded);
     buffer_free(&cursor);
     submission_free(&s);
     if (e != OK) return tool_failed(t);
-    return unproved ? EXIT_VERIFICATION : EXIT_DONE;
+    return bad ? EXIT_VERIFICATION : EXIT_DONE;
 }

@@ -280,6 +280,20 @@ const struct command COMMANDS[] = {
      .example = "verify\nverify --all --json\nverify --since last-year.checkpoint",
      .options = {{.name = "all", .help = "ask every node, not one"},
                  {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"}, OPTION_PURPOSE}},
+    {.name = "alarm list", .operands = "", .summary = "Show the alarms that are open", .run = command_alarm_list,
+     .details = "An alarm is a node's word, in the ledger, that a node can't be trusted now. While one is\n"
+                "open, every command warns, and goes to other nodes where it can. Kinds: modified (stored\n"
+                "data is not what the ledger proves), deleted, forked (it signed two things that contradict\n"
+                "each other), rolled back (its disk is older than what it has signed). Asking makes no entry.",
+     .example = "alarm list\nalarm list --all --json",
+     .options = {{.name = "all", .help = "closed ones, too, newest first"}}},
+    {.name = "alarm clear", .operands = "INDEX", .least = 1, .most = 1, .summary = "Close an alarm",
+     .run = command_alarm_clear,
+     .details = "INDEX is the alarm's entry. For administrators, once its cause is found: nodes close what\n"
+                "they repaired themselves, but never that a node has signed contradictions. Clearing repairs\n"
+                "nothing: a node that finds the same again raises another alarm.",
+     .example = "alarm clear 4711 --note \"node-3 was rebuilt, disk exchanged\"",
+     .options = {{.name = "note", .value = "TEXT", .help = "what was found and done, for the log"}}},
     {.name = "policy show", .operands = "", .summary = "Show the policy in force", .run = command_policy_show,
      .example = "policy show"},
     {.name = "policy set", .operands = "FILE", .least = 1, .most = 1,

@@ -40,6 +40,8 @@ int command_import(struct tool *t);
 int command_log(struct tool *t);
 int command_verify(struct tool *t);
 int command_verify_since(struct tool *t); /* verify --since */
+int command_alarm_list(struct tool *t);
+int command_alarm_clear(struct tool *t);
 int command_policy_show(struct tool *t);
 int command_policy_set(struct tool *t);
 

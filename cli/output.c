@@ -206,7 +206,7 @@ void output_setup(struct output *o, bool json)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     bool wanted = !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
-    *o = (struct output){.json = json, .colors = !json && wanted && isatty(STDOUT_FILENO)};
+    *o = (struct output){.json = json, .programs = json, .colors = !json && wanted && isatty(STDOUT_FILENO)};
 }
 
 /* "2026-01-31T12:34:56.789Z" as "2026-01-31 13:34:56" where people live. */
@@ -251,7 +251,7 @@ static char *cell_text(const struct column *column, const json_t *value)
 
 static const char *verdict_color(const char *text)
 {
-    static const char *const good[] = {"approved", "ready", "leader", "follower", "yes", "active"};
+    static const char *const good[] = {"approved", "ready", "leader", "follower", "yes", "active", "verified"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (strcmp(text, good[i]) == 0) return "green";
     return *text && strcmp(text, "-") != 0 ? "red" : NULL;

@@ -34,6 +34,7 @@ enum err err_of_reason(unsigned reason);
 
 struct output {
     bool json;
+    bool programs; /* --json was given: warnings are JSON lines, too */
     bool colors; /* standard output is a terminal that wants them */
     bool progress_shown;
     const char *command; /* whose --help to point at; NULL: none in particular */

@@ -1,0 +1,246 @@
+#include "cli/alarms.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cli/tool.h"
+#include "ledger/alarm.h"
+
+#define SAID_MOST 256
+#define SAID_AT_ONCE 2
+
+/* --- in words --- */
+
+static const char *kind_word(uint32_t kind) { return alarm_kind_text((enum alarm_kind)kind); }
+
+static void indexes(char *out, size_t size, const struct message_alarm *a)
+{
+    if (a->first == a->last)
+        snprintf(out, size, "%" PRIu64, a->first);
+    else
+        snprintf(out, size, "%" PRIu64 " to %" PRIu64, a->first, a->last);
+}
+
+static void raised_by(char *out, size_t size, const struct genesis *g, const struct message_alarm *a)
+{
+    const struct descriptor *d = genesis_member(g, a->raiser);
+    const char *name = a->raiser == a->named ? "itself" : d ? d->name : "?";
+    if (a->index)
+        snprintf(out, size, "raised by %s, entry %" PRIu64, name, a->index);
+    else
+        snprintf(out, size, "found by %s, not in the ledger yet", name);
+}
+
+static const char *name_of(const struct genesis *g, uint32_t member)
+{
+    const struct descriptor *d = genesis_member(g, member);
+    return d ? d->name : "?";
+}
+
+/* "node-3, index 12, since ...: modified, ..." */
+static void in_words(char *out, size_t size, const struct genesis *g, const struct message_alarm *a)
+{
+    char since[CLOCK_TEXT_SIZE], where[64], who[LIMIT_NAME + 64];
+    clock_format(since, a->since_ms);
+    indexes(where, sizeof where, a);
+    raised_by(who, sizeof who, g, a);
+    snprintf(out, size, "COMPROMISED: %s, index %s, since %s: %s, %s (%s)", name_of(g, a->named), where, since,
+             kind_word(a->kind), alarm_kind_meaning((enum alarm_kind)a->kind), who);
+}
+
+json_t *alarm_json(const struct genesis *g, const struct message_alarm *a)
+{
+    static const char *const status[] = {"open", "repaired", "cleared"};
+    bool known = a->status >= ALARM_OPEN && a->status <= ALARM_CLEARED;
+    json_t *o = json_pack("{s:o, s:s, s:i, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o}", "entry",
+                          a->index ? json_integer((json_int_t)a->index) : json_null(), "node", name_of(g, a->named),
+                          "member", (int)a->named, "kind", kind_word(a->kind), "first", (json_int_t)a->first, "last",
+                          (json_int_t)a->last, "since", json_time(a->since_ms), "raised_by", name_of(g, a->raiser),
+                          "status", known ? status[a->status - ALARM_OPEN] : "unknown", "closed",
+                          a->closed ? json_integer((json_int_t)a->closed) : json_null(), "told",
+                          a->told ? json_time(a->told_ms) : json_null());
+    CHECK(o != NULL);
+    return o;
+}
+
+/* --- said once in a run, by whichever of its connections heard first --- */
+
+struct said {
+    uint32_t kind, named; /* kind 0: that a node is quarantined */
+    uint64_t first;
+};
+static struct {
+    pthread_mutex_t lock;
+    struct said items[SAID_MOST];
+    size_t count;
+    bool advised;
+} run = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool say_first(uint32_t kind, uint32_t named, uint64_t first)
+{
+    const struct said s = {kind, named, first};
+    for (size_t i = 0; i < run.count; i++)
+        if (run.items[i].kind == kind && run.items[i].named == named && run.items[i].first == first) return false;
+    if (run.count == SAID_MOST) return false;
+    run.items[run.count++] = s;
+    return true;
+}
+
+#define NEXT "'consilium alarm list' shows what is open; an administrator finds the cause, then 'consilium alarm clear'"
+
+static void say_json(struct output *o, json_t *value)
+{
+    output_progress_end(o);
+    json_object_set_new(value, "warning", json_string("compromised"));
+    json_object_set_new(value, "next", json_string(NEXT));
+    char *line = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII);
+    if (line) fprintf(stderr, "%s\n", line);
+    free(line);
+    json_decref(value);
+}
+
+static void say_alarm(struct cluster *c, const struct message_alarm *a)
+{
+    char text[600];
+    if (c->output->programs) {
+        say_json(c->output, alarm_json(&c->genesis, a));
+        return;
+    }
+    in_words(text, sizeof text, &c->genesis, a);
+    output_message(c->output, "WARNING: %s", text);
+}
+
+static void say_quarantined(struct cluster *c)
+{
+    const char *name = cluster_member_name(c, c->member);
+    if (c->output->programs)
+        say_json(c->output, json_pack("{s:s, s:i, s:b}", "node", name, "member", (int)c->member, "quarantined", 1));
+    else
+        output_message(c->output, "WARNING: COMPROMISED: %s is quarantined: it serves no more until it is rebuilt", name);
+}
+
+static void say_advice(struct cluster *c, uint64_t more)
+{
+    if (c->output->programs || (run.advised && more == 0)) return;
+    run.advised = true;
+    if (more)
+        output_message(c->output, "and %" PRIu64 " more; " NEXT, more);
+    else
+        output_message(c->output, NEXT);
+}
+
+static void say_new(struct cluster *c)
+{
+    const struct message_notice *n = &c->notice;
+    uint64_t said = 0, unsaid = 0;
+    pthread_mutex_lock(&run.lock);
+    if (n->quarantined && say_first(0, c->member, 0)) {
+        say_quarantined(c);
+        said++;
+    }
+    for (uint32_t i = 0; i < n->count; i++) {
+        const struct message_alarm *a = &n->alarms[i];
+        if (!say_first(a->kind, a->named, a->first)) continue;
+        if (said < SAID_AT_ONCE || c->output->programs) {
+            say_alarm(c, a);
+            said++;
+        } else {
+            unsaid++;
+        }
+    }
+    if (unsaid) unsaid += n->total - n->count;
+    if (said) say_advice(c, unsaid);
+    pthread_mutex_unlock(&run.lock);
+}
+
+void alarms_take(struct cluster *c, struct bytes body)
+{
+    struct message_notice n;
+    if (message_notice_decode(&n, body) != OK) return; /* a newer node's */
+    c->notice = n;
+    if (c->output) say_new(c);
+}
+
+/* --- whom to avoid --- */
+
+/* More nodes are named by others than can be at fault. */
+static bool accusers_lie(const struct cluster *c)
+{
+    uint32_t named = 0, count = 0;
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        const struct message_alarm *a = &c->notice.alarms[i];
+        if (a->raiser == a->named || named & (1u << a->named)) continue;
+        named |= 1u << a->named;
+        count++;
+    }
+    return count > c->genesis.faulty && count > 1;
+}
+
+bool alarms_name(const struct cluster *c, uint32_t member)
+{
+    if (c->notice.quarantined && member == c->member) return true;
+    bool lies = accusers_lie(c);
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        const struct message_alarm *a = &c->notice.alarms[i];
+        if (a->named == member && (a->raiser == member || !lies)) return true;
+    }
+    return false;
+}
+
+/* --- status --- */
+
+static const struct message_alarm *first_about(const struct cluster *c, uint32_t member)
+{
+    for (uint32_t i = 0; i < c->notice.count; i++)
+        if (c->notice.alarms[i].named == member) return &c->notice.alarms[i];
+    return NULL;
+}
+
+void alarms_integrity(json_t *row, const struct cluster *c, const struct message_member *m)
+{
+    const struct message_alarm *a = first_about(c, m->member);
+    bool quarantined = bytes_equal(m->state, bytes_text("quarantined")) && m->reachable;
+    const char *word = a || quarantined ? "COMPROMISED" : m->reachable && m->witnessed_size ? "verified" : "unknown";
+    json_object_set_new(row, "integrity", json_string(word));
+    json_object_set_new(row, "quarantined", json_boolean(quarantined));
+    json_object_set_new(row, "alarm", a ? alarm_json(&c->genesis, a) : json_null());
+}
+
+json_t *alarms_open_json(const struct cluster *c)
+{
+    json_t *rows = json_array();
+    for (uint32_t i = 0; i < c->notice.count; i++)
+        json_array_append_new(rows, alarm_json(&c->genesis, &c->notice.alarms[i]));
+    return rows;
+}
+
+static bool is_shown(const struct cluster *c, uint32_t i)
+{
+    return first_about(c, c->notice.alarms[i].named) == &c->notice.alarms[i];
+}
+
+void alarms_print_integrity(struct tool *t, const json_t *status)
+{
+    const struct cluster *c = &t->cluster;
+    char text[600];
+    size_t at;
+    json_t *row;
+    bool compromised = false;
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        if (!is_shown(c, i)) continue;
+        in_words(text, sizeof text, &c->genesis, &c->notice.alarms[i]);
+        puts(text);
+        compromised = true;
+    }
+    json_array_foreach(json_object_get(status, "members"), at, row) {
+        bool alone = json_is_true(json_object_get(row, "quarantined")) && json_is_null(json_object_get(row, "alarm"));
+        if (alone) printf("COMPROMISED: %s is quarantined\n", json_string_value(json_object_get(row, "name")));
+        compromised = compromised || alone;
+    }
+    if (!compromised) puts("integrity: verified (no alarm is open)");
+}
