@@ -3,6 +3,7 @@
  * JSON lines into the file given.
  *
  *   bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]
+ *         [--verify ENTRIES]   instead: what verifying a ledger of that length costs
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "crypto/random.h"
 #include "ledger/record.h"
 #include "tests/bench/lanes.h"
+#include "tests/bench/verify.h"
 #include "tests/lib/testbed.h"
 
 #define RECORDS 200 /* to be shown */
@@ -33,6 +35,7 @@ struct settings {
     double seconds;
     unsigned clients; /* 0: 1, 16 and 64 */
     unsigned nodes;
+    uint64_t verify; /* entries; 0: the usual rows */
     const char *only;
     FILE *json;
 };
@@ -153,7 +156,8 @@ static void run_all(const struct settings *s, const struct testbed *t, struct be
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n");
+    fprintf(stderr, "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
+                    "       bench --verify ENTRIES [--nodes N] [--json FILE]\n");
     return 2;
 }
 
@@ -170,6 +174,8 @@ int main(int argc, char **argv)
             s.only = argv[i + 1];
         else if (strcmp(argv[i], "--nodes") == 0)
             s.nodes = (unsigned)atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--verify") == 0)
+            s.verify = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--json") == 0)
             s.json = fopen(argv[i + 1], "w");
         else
@@ -183,7 +189,10 @@ int main(int argc, char **argv)
     testbed_start_all(&t);
     testbed_wait_ready(&t, 60);
     prepare(&w, &t);
-    run_all(&s, &t, &w);
+    if (s.verify)
+        bench_verify(&w, &t, s.verify, s.json);
+    else
+        run_all(&s, &t, &w);
     signer_close(&w.doctor);
     cluster_close(&w.cluster);
     free(w.records);

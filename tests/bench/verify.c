@@ -1,0 +1,79 @@
+#include "tests/bench/verify.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define FILL_CLIENTS 16
+#define SAMPLE_US 20000
+
+static uint64_t ledger_size_now(const struct testbed *t)
+{
+    char size[24];
+    struct buffer out = {0};
+    testbed_expect(t, 0, &out, "-i %s/auditor.key --json status", t->dir);
+    testbed_json(&out, "counters.synced_size", size, sizeof size);
+    buffer_free(&out);
+    return strtoull(size, NULL, 10);
+}
+
+static void fill(struct bench_world *w, const struct testbed *t, uint64_t leaves)
+{
+    const struct job job = {.work = WORK_EVENT, .clients = FILL_CLIENTS, .operations = LIMIT_OPERATIONS, .bytes = 64,
+                            .wait = WAIT_APPLIED, .seconds = 5};
+    for (uint64_t size = ledger_size_now(t); size < leaves; size = ledger_size_now(t)) {
+        struct job_result r;
+        lanes_run(&r, w, &job);
+        samples_clear(&r.applied);
+        samples_clear(&r.cosigned);
+        fprintf(stderr, "\rfilling: %llu of %llu entries ", (unsigned long long)size, (unsigned long long)leaves);
+    }
+    fputs("\n", stderr);
+}
+
+static pid_t start(const struct testbed *t, const char *output)
+{
+    const char *build = getenv("BUILD");
+    char program[600], identity[400];
+    snprintf(program, sizeof program, "%s/consilium", build && *build ? build : "build");
+    snprintf(identity, sizeof identity, "%s/auditor.key", t->dir);
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    int file = open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (file < 0 || dup2(file, 1) < 0) _exit(127);
+    execl(program, program, "--cluster", t->genesis, "-i", identity, "verify", (char *)NULL);
+    _exit(127);
+}
+
+void bench_verify(struct bench_world *w, const struct testbed *t, uint64_t leaves, FILE *json)
+{
+    char auditor[ID_TEXT_SIZE], output[400];
+    struct rusage used;
+    uint64_t peak = 0;
+    int status;
+    testbed_user(t, "auditor", "Hospital 1", "auditor", auditor);
+    fill(w, t, leaves);
+    double size = (double)ledger_size_now(t);
+    snprintf(output, sizeof output, "%s/verdict", t->dir);
+    uint64_t begin = clock_monotonic_ns();
+    pid_t pid = start(t, output);
+    while (wait4(pid, &status, WNOHANG, &used) == 0) {
+        uint64_t now = usage_of(pid).private_kib;
+        if (now > peak) peak = now;
+        usleep(SAMPLE_US);
+    }
+    double seconds = (double)(clock_monotonic_ns() - begin) / 1e9;
+    double cpu = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
+                 (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) testbed_fail(t, "verify failed; see %s", output);
+    printf("verify, %.0f entries: %.1f s, %.0f entries/s, %.1f us of CPU each, private memory at most %.1f MiB\n", size,
+           seconds, size / seconds, cpu / size, (double)peak / 1024);
+    if (json)
+        fprintf(json, "{\"name\":\"verify\",\"entries\":%.0f,\"seconds\":%.2f,\"client_cpu_us\":%.2f,\"private_mib\":%.1f}\n",
+                size, seconds, cpu / size, (double)peak / 1024);
+}

@@ -1,0 +1,169 @@
+/* Alarms reach people: by mail and by webhook, once in the whole cluster, whichever
+ * nodes live and however often they restart. A node whose disk is set back is the reason. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/lib/sink.h"
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+#define SET_BACK 4
+#define PATIENCE_S 120
+#define QUIET_S 15 /* all nodes have had their turns by then */
+
+static struct testbed bed;
+static char settings[1200], auditor[ID_TEXT_SIZE], doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
+static struct sink *mail, *hook;
+static struct buffer out, errors, got;
+
+/* In the testbed's folder. */
+static void shell(const char *words)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "cd '%s' && %s", bed.dir, words);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+}
+
+static int setup(void **state)
+{
+    char mail_ca[400], hook_ca[400];
+    (void)state;
+    testbed_make(&bed, 4, 1);
+    snprintf(mail_ca, sizeof mail_ca, "%s/mail.pem", bed.dir);
+    snprintf(hook_ca, sizeof hook_ca, "%s/hook.pem", bed.dir);
+    mail = sink_start(SINK_STARTTLS, mail_ca);
+    hook = sink_start(SINK_HTTPS, hook_ca);
+    sink_login(mail, "node", "secret");
+    shell("cat mail.pem hook.pem >ca.pem && echo secret >password");
+    snprintf(settings, sizeof settings,
+             "--alert-mail-server smtp://localhost:%u --alert-mail-from node@example.org --alert-mail-to admin@example.org "
+             "--alert-mail-user node --alert-mail-password-file %s/password --alert-webhook https://localhost:%u/ "
+             "--alert-ca-file %s/ca.pem", sink_port(mail), bed.dir, sink_port(hook), bed.dir);
+    bed.extra = settings;
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, PATIENCE_S);
+    testbed_user(&bed, "auditor", "Hospital 1", "auditor", auditor);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", auditor);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testbed_end(&bed);
+    sink_stop(mail);
+    sink_stop(hook);
+    buffer_free(&out);
+    buffer_free(&errors);
+    buffer_free(&got);
+    return 0;
+}
+
+static void add_events(int count)
+{
+    for (int i = 0; i < count; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print B-%d", bed.dir, patient, i);
+}
+
+/* A node claims how far it came about once a second: what it did after its last claim can't be held against it. */
+static bool set_back_after(unsigned seconds)
+{
+    testbed_signal(&bed, SET_BACK, SIGTERM);
+    shell("rm -rf kept-4 && cp -a node-4 kept-4");
+    testbed_start(&bed, SET_BACK);
+    testbed_wait_ready(&bed, PATIENCE_S);
+    add_events(5);
+    sleep(seconds);
+    testbed_signal(&bed, SET_BACK, SIGKILL);
+    shell("rm -rf node-4 && mv kept-4 node-4");
+    testbed_start(&bed, SET_BACK);
+    for (int i = 0; i < 100 && !testbed_log_has(&bed, SET_BACK, "it was set back"); i++) usleep(100000);
+    return testbed_log_has(&bed, SET_BACK, "it was set back");
+}
+
+static void set_back(void)
+{
+    unsigned seconds = 2;
+    while (!set_back_after(seconds) && seconds < 30) seconds *= 2;
+    if (seconds >= 30) testbed_fail(&bed, "node %d does not notice that its disk is old", SET_BACK);
+}
+
+/* What an auditor sees of the telling: so many entries of alarm.tell, approved. */
+static unsigned tellings(void)
+{
+    unsigned count = 0;
+    testbed_cli(&bed, &out, &errors, "-i %s/auditor.key --json log --all --action alarm.tell --decision approved", bed.dir);
+    for (const char *at = out.data ? (const char *)out.data : ""; (at = strstr(at, "\"alarm.tell\"")); at++) count++;
+    return count;
+}
+
+static void wait_for_tellings(unsigned count)
+{
+    uint64_t end = clock_monotonic_ns() + (uint64_t)PATIENCE_S * 1000000000u;
+    while (tellings() < count) {
+        if (clock_monotonic_ns() > end) testbed_fail(&bed, "%u tellings are not in the ledger", count);
+        usleep(200000);
+    }
+}
+
+static void expect_in(struct sink *s, const char *text)
+{
+    sink_count(s, &got);
+    if (!strstr((const char *)got.data, text)) testbed_fail(&bed, "\"%s\" is not in:\n%s", text, (const char *)got.data);
+}
+
+static void a_test_message_arrives(void **state)
+{
+    char command[2500], output[400];
+    const char *build = getenv("BUILD");
+    (void)state;
+    snprintf(output, sizeof output, "%s/alert-test.out", bed.dir);
+    snprintf(command, sizeof command, "%s/consiliumd alert-test --dir %s/node-2 --genesis %s %s >%s 2>&1",
+             build && *build ? build : "build", bed.dir, bed.genesis, settings, output);
+    assert_int_equal(system(command), 0); /* beside the node that runs */
+    assert_int_equal(sink_count(mail, NULL), 1);
+    assert_int_equal(sink_count(hook, NULL), 1);
+    expect_in(mail, "Subject: Consilium: test message of node node-2");
+    expect_in(hook, "\"event\":\"test\"");
+    snprintf(command, sizeof command, "%s/consiliumd alert-test --dir %s/node-2 --genesis %s >%s 2>&1",
+             build && *build ? build : "build", bed.dir, bed.genesis, output);
+    assert_int_not_equal(system(command), 0); /* no way is set up */
+}
+
+static void an_alarm_is_told_once(void **state)
+{
+    (void)state;
+    unsigned mails = sink_count(mail, NULL), posts = sink_count(hook, NULL);
+    set_back();
+    wait_for_tellings(2); /* a claim, and that it was sent */
+    assert_int_equal(sink_count(mail, NULL), mails + 1);
+    assert_int_equal(sink_count(hook, NULL), posts + 1);
+    expect_in(mail, "Subject: Consilium ALARM: node node-4: rolled back");
+    expect_in(mail, "RCPT TO:<admin@example.org>");
+    expect_in(hook, "\"kind\":\"rolled back\"");
+    expect_in(hook, "\"name\":\"node-4\"");
+    for (unsigned node = 1; node <= bed.n; node++) testbed_signal(&bed, node, SIGKILL);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, PATIENCE_S);
+    add_events(2);
+    sleep(QUIET_S);
+    assert_int_equal(sink_count(mail, NULL), mails + 1);
+    assert_int_equal(sink_count(hook, NULL), posts + 1);
+    assert_int_equal(tellings(), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_test_message_arrives),
+        cmocka_unit_test(an_alarm_is_told_once),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
