@@ -444,6 +444,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->last = status.last.index;
     out->commit = status.commit;
     out->applied = d->position.raft_index;
+    out->applied_term = d->position.raft_term;
     out->synced_index = d->synced.position.raft_index;
     out->size = d->position.size;
     out->synced_size = d->synced.position.size;

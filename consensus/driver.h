@@ -204,6 +204,7 @@ struct driver_status {
     bool space_low; /* the device, or the map, is almost full: no new blocks are taken */
     unsigned leader; /* 0: none known */
     uint64_t term, first, last, commit, applied, synced_index;
+    uint64_t applied_term; /* of the entry applied last */
     uint64_t size, synced_size; /* leaves applied; leaves in the synced state */
     uint64_t synced_time_ms;    /* of the last of these */
     struct digest root;

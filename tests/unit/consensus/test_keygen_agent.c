@@ -92,6 +92,9 @@ static unsigned mute_node;    /* ... by this node are lost */
 static unsigned lying_dealer, lied_to; /* what one deals to the other is not on its polynomial */
 static unsigned garbling;     /* other bytes than it published the hash of come from this node */
 static unsigned silent;       /* no sub-share comes from this node */
+static unsigned leads;        /* 0: none of the nodes has heard a leader */
+static bool log_there;        /* all blocks are in the nodes' own logs */
+static bool nothing_of_term;  /* a leader is known, and nothing of its term is applied */
 static const struct seal_key storage_key = {{9}};
 
 /* --- the doubles --- */
@@ -136,7 +139,10 @@ enum err driver_submit(struct driver *d, struct submission *s)
 
 void driver_status(const struct driver *d, struct driver_status *out)
 {
-    *out = (struct driver_status){.commit = block_count, .applied = d->applied};
+    bool hears = leads != 0;
+    *out = (struct driver_status){.commit = hears ? block_count : d->applied, .applied = d->applied, .leader = leads,
+                                  .last = log_there ? block_count : 0, .term = 1,
+                                  .applied_term = nothing_of_term ? 0 : 1};
 }
 
 /* --- one turn of a driver --- */
@@ -287,6 +293,8 @@ static int setup(void **state)
     (void)state;
     began_ns = real_ns();
     lose_percent = mute_action = mute_node = lying_dealer = garbling = silent = 0;
+    log_there = nothing_of_term = false;
+    leads = 1;
     for (unsigned i = 1; i <= N; i++) {
         struct node *n = &nodes[i];
         *n = (struct node){.driver.self = i, .peers.self = i};
@@ -711,6 +719,44 @@ static void history_is_not_acted_upon(void **state)
     assert_int_equal(ledger_size(nodes[1].driver.kit.ledger), size + 200 + 1); /* its confirmation */
 }
 
+/* Before a leader says how far the others are, the own state may be an old one. */
+static void nothing_is_done_before_a_leader_is_heard(void **state)
+{
+    (void)state;
+    leads = 0;
+    start_all(0);
+    run_for(2000);
+    leads = 1;
+    nothing_of_term = true; /* known, but what stands at its beginning is not here yet */
+    run_for(2000);
+    for (unsigned i = 1; i <= N; i++)
+        assert_int_equal(nodes[i].driver.submits + nodes[i].driver.written, 0);
+    nothing_of_term = false;
+    assert_true(wait_shares(0, 30000));
+    assert_int_equal(denied(), 0);
+    /* One whose state was thrown away has the others' blocks in its log: it applies them first. */
+    for (int i = 0; i < 100; i++) {
+        struct kit *kit = &nodes[1].driver.kit;
+        struct arguments a = {.action = ACTION_EVENT_ADD};
+        a.event_add = (struct args_event_add){sample_id(5), bytes_text("x"), bytes_text("y")};
+        block_times[block_count] = clock_wall_ms();
+        kit->now = clock_wall_ms();
+        kit_request(kit, &blocks[block_count++], &kit->root, &a, (struct bytes){0});
+    }
+    run_for(500);
+    stop_agent(4);
+    struct driver *d = &nodes[4].driver;
+    kit_close(&d->kit);
+    kit_open(&d->kit, N, 1, (struct bytes){0});
+    d->applied = d->submits = d->written = 0;
+    nodes[4].away = log_there = true;
+    start_agent(4);
+    run_for(2000);
+    assert_int_equal(d->submits + d->written, 0);
+    come_back(4);
+    assert_true(wait_shares(0, 20000)); /* from its file */
+}
+
 /* The state is gone, the share's file is not. */
 static void the_share_outlives_the_state(void **state)
 {
@@ -799,6 +845,7 @@ int main(void)
         T(restarts_in_every_phase),
         T(too_few_wait),
         T(history_is_not_acted_upon),
+        T(nothing_is_done_before_a_leader_is_heard),
         T(the_share_outlives_the_state),
         T(a_lost_polynomial_is_not_dealt),
         T(malformed_messages_change_nothing),
