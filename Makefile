@@ -81,7 +81,8 @@ $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
 $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 	$(LINK)
 # The liar wraps functions of the real node, main included; the tamperer has a main of its own.
-WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok
+WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok driver_start peers_send \
+            raft_message_encode raft_options_default statement_sign
 TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(tool_src))
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
@@ -104,6 +105,7 @@ $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(NODELI
 	$(LINK)
 
 # --- tests -----------------------------------------------------------------
+# JOBS test programs run at once, one per processor unless it is given.
 # VECTORS: a folder with published test vectors; tests that need it skip without.
 # DATA: a folder of FHIR R4 bundles for the demo.
 SEEDS     ?= 2000

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Runs test programs (cmocka, or any that exits with 0 for passed), one after the
-# other, and ends with the line "N passed, N failed". A program's output is
-# shown only when it fails, or with V=1. TEST_TIMEOUT: seconds for each program.
+# Runs test programs (cmocka, or any that exits with 0 for passed), JOBS at once
+# (one per processor), and ends with the line "N passed, N failed". A program's
+# output is shown only when it fails, or with V=1. TEST_TIMEOUT: seconds for each.
 #   tests/run.sh PROGRAM...      a program with arguments: one quoted word
 set -u
-passed=0 failed=0 broken=
-out=$(mktemp) || exit 1
-trap 'rm -f "$out"' EXIT
-for command in "$@"; do
+
+# One program: a line on standard output, "passed failed command" into the folder RESULTS.
+if [ "${1:-}" = --one ]; then
+    command=$2
+    out=$(mktemp "$RESULTS/out.XXXXXX") || exit 1
     start=$(date +%s)
     # shellcheck disable=SC2086  # words on purpose
     timeout -k 10 "${TEST_TIMEOUT:-300}" $command >"$out" 2>&1
@@ -19,19 +20,34 @@ for command in "$@"; do
     bad=$((bad / 2)) # cmocka names each failed test twice
     [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
     [ "$status" -eq 0 ] && [ "$ok" -eq 0 ] && ok=1
-    passed=$((passed + ok)) failed=$((failed + bad))
-    if [ "$status" -ne 0 ]; then
-        broken="$broken
-  $command (exit $status)"
-        echo "FAIL  $command: exit $status after $seconds s"
-        cat "$out"
-    else
-        note=
-        [ "$skip" -gt 0 ] && note=", $skip skipped"
-        printf '  ok  %-40s %3d tests%s, %d s\n' "$(basename "${command%% *}")" "$ok" "$note" "$seconds"
-        [ -n "${V:-}" ] && cat "$out"
-    fi
-done
-[ -n "$broken" ] && echo "failed:$broken"
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+    {
+        flock 9 # one program's words at a time
+        if [ "$status" -ne 0 ]; then
+            echo "FAIL  $command: exit $status after $seconds s"
+            cat "$out"
+        else
+            note=
+            [ "$skip" -gt 0 ] && note=", $skip skipped"
+            printf '  ok  %-40s %3d tests%s, %d s\n' "$(basename "${command%% *}")" "$ok" "$note" "$seconds"
+            [ -n "${V:-}" ] && cat "$out"
+        fi
+        echo "$ok $bad $status $command" >>"$RESULTS/results"
+    } 9>"$RESULTS/lock"
+    rm -f "$out"
+    exit 0
+fi
+
+RESULTS=$(mktemp -d) || exit 1
+export RESULTS
+trap 'rm -rf "$RESULTS"' EXIT
+: >"$RESULTS/results"
+printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-$(nproc)}" sh "$0" --one
+awk -v wanted=$# '
+    { passed += $1; failed += $2 }
+    $3 != 0 { line = $0; sub(/^[0-9]+ [0-9]+ [0-9]+ /, "", line); broken = broken "\n  " line " (exit " $3 ")" }
+    END {
+        if (NR != wanted) { failed++; broken = broken "\n  " wanted - NR " programs did not run" }
+        if (broken != "") print "failed:" broken
+        print passed + 0 " passed, " failed + 0 " failed"
+        exit failed > 0
+    }' "$RESULTS/results"

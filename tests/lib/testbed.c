@@ -6,12 +6,14 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -184,22 +186,40 @@ void testbed_json(const struct buffer *json, const char *path, char *out, size_t
     json_decref(root);
 }
 
-/* Ports that are free now; the listeners get them in a moment. All are held until the last is chosen,
- * so that no two are the same. */
+/* Connections get the ports from here on up by themselves; listeners stay below. */
+static unsigned first_ephemeral(void)
+{
+    unsigned low = 32768;
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    if (f && fscanf(f, "%u", &low) != 1) low = 32768;
+    if (f) fclose(f);
+    return low > 20000 && low < 65536 ? low : 32768;
+}
+
+/* Ours for as long as this process lives, among the tests that run beside it: a name in
+ * the abstract namespace of Unix sockets, which nothing has to clean up. */
+static bool claim_port(unsigned port)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "consilium-test-port-%u", port);
+    int claim = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (claim < 0 || probe < 0) die("no socket");
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
+    bool ours = bind(claim, (struct sockaddr *)&name, length) == 0 &&
+                bind(probe, (struct sockaddr *)&address, sizeof address) == 0;
+    close(probe);
+    if (!ours) close(claim); /* else it stays open on purpose */
+    return ours;
+}
+
 static void free_ports(uint16_t *ports, unsigned count)
 {
-    int held[LIMIT_NODES];
-    for (unsigned i = 0; i < count; i++) {
-        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t n = sizeof a;
-        held[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (held[i] < 0 || bind(held[i], (struct sockaddr *)&a, sizeof a) != 0 ||
-            getsockname(held[i], (struct sockaddr *)&a, &n) != 0)
-            die("no free port");
-        ports[i] = ntohs(a.sin_port);
+    unsigned first = 10000, range = first_ephemeral() - first, at = (unsigned)getpid() * 16 % range, tried = 0;
+    for (unsigned i = 0; i < count; at = (at + 1) % range) {
+        if (tried++ > range) die("no free port");
+        if (claim_port(first + at)) ports[i++] = (uint16_t)(first + at);
     }
-    for (unsigned i = 0; i < count; i++)
-        close(held[i]);
 }
 
 static void must(const struct testbed *t, char *text)
