@@ -294,6 +294,26 @@ const struct command COMMANDS[] = {
                 "nothing: a node that finds the same again raises another alarm.",
      .example = "alarm clear 4711 --note \"node-3 was rebuilt, disk exchanged\"",
      .options = {{.name = "note", .value = "TEXT", .help = "what was found and done, for the log"}}},
+    {.name = "export", .operands = "", .summary = "Export a part of the ledger, each entry proved",
+     .run = command_export,
+     .details = "For auditors; the export is an entry of its own. Everything is checked against the\n"
+                "checkpoint that k nodes co-signed before it is written.\n"
+                "bundle: a folder of entries, hashes and the checkpoint (C2SP tlog-tiles), which\n"
+                "'export verify' checks without any node. It holds whole tiles of 256 entries, so it\n"
+                "may begin and end a little outside. The same command goes on with a folder that is\n"
+                "unfinished. ndjson, csv: a row an entry, with the columns of 'log' that the entry\n"
+                "itself proves; people and records by id. Files are never written over.",
+     .example = "export --from 0 -o ledger-2026\nexport --from 1000 --to 1999 --format csv -o march.csv\n"
+                "export --format ndjson | jq 'select(.decision == \"denied\")'",
+     .options = {{.name = "from", .value = "N", .help = "the first entry (0)"},
+                 {.name = "to", .value = "M", .help = "the last entry (the newest that is co-signed)"},
+                 {.name = "output", .letter = 'o', .value = "FOLDER|FILE",
+                  .help = "where to write; rows: standard output"},
+                 {.name = "format", .value = "F", .help = "bundle (default), ndjson or csv"}, OPTION_PURPOSE}},
+    {.name = "export verify", .operands = "FOLDER", .least = 1, .most = 1,
+     .summary = "Check an exported folder, without any node", .run = command_export_verify,
+     .details = "Needs the folder and the genesis file, nothing else. Exit code 6: it is not genuine.",
+     .example = "export verify ledger-2026 --cluster north.genesis"},
     {.name = "policy show", .operands = "", .summary = "Show the policy in force", .run = command_policy_show,
      .example = "policy show"},
     {.name = "policy set", .operands = "FILE", .least = 1, .most = 1,

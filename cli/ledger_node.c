@@ -1,6 +1,7 @@
 #include "cli/ledger_node.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -30,7 +31,7 @@ enum err export_pass_make(struct export_pass *pass, struct failure *failure)
     struct tool *t = pass->tool;
     struct buffer args = {0};
     export_pass_free(pass);
-    args_ledger_export_encode(&args, &(struct args_ledger_export){0});
+    args_ledger_export_encode(&args, &(struct args_ledger_export){.from = pass->from, .to = pass->to});
     struct draft draft = {.action = ACTION_LEDGER_EXPORT, .args = buffer_bytes(&args), .purpose = pass->purpose};
     enum err e = tool_submit(t, &pass->submission, &draft);
     buffer_free(&args);
@@ -225,6 +226,22 @@ static bool node_wait(void *data, uint32_t waited_ms)
     if (waited_ms >= n->cluster.timeout_ms) return false;
     sleep_ms(SOURCE_WAIT_MS);
     return true;
+}
+
+enum err ledger_node_tile(struct ledger_node *n, struct digest hashes[static TILE_WIDTH], const struct tile *tile,
+                          struct failure *failure)
+{
+    struct frame answer;
+    struct message_tile_ok m;
+    struct buffer question = {0};
+    message_tile_encode(&question, &(struct message_tile){tile->level, tile->index, tile->width});
+    enum err e = ask(n, &answer, false, MESSAGE_TILE, buffer_bytes(&question), MESSAGE_TILE_OK, failure);
+    buffer_free(&question);
+    if (e != OK) return e;
+    e = message_tile_ok_decode(&m, answer.body);
+    if (e == OK && m.hashes.size != tile->width * sizeof *hashes) e = ERR_MALFORMED;
+    if (e == OK) memcpy(hashes, m.hashes.data, m.hashes.size);
+    return e == OK ? OK : fail(failure, e, "%s sent a tile that can't be read: %s", n->source.name, err_text(e));
 }
 
 /* --- opening --- */

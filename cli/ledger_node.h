@@ -8,11 +8,13 @@
 
 #include "cli/ledger_source.h"
 #include "cli/tool.h"
+#include "ledger/tile.h"
 
 /* The ledger.export operation that the nodes are shown. Zero-initialise. */
 struct export_pass {
     struct tool *tool;
     enum purpose purpose;
+    uint64_t from, to; /* the entries that it is for, as args_ledger_export; 0, 0: all */
     bool made;
     uint64_t index; /* its entry */
     struct submission submission;
@@ -45,5 +47,8 @@ void ledger_node_close(struct ledger_node *n);
 enum err ledger_node_reach(struct ledger_node *n, struct failure *failure);
 /* Connects and shows the pass; a new one when it is too old. */
 enum err ledger_node_admit(struct ledger_node *n, struct failure *failure);
+/* A tile of its tree, as it says; tile->width hashes. ERR_NOT_FOUND: it has no such tile. */
+enum err ledger_node_tile(struct ledger_node *n, struct digest hashes[static TILE_WIDTH], const struct tile *tile,
+                          struct failure *failure);
 
 #endif

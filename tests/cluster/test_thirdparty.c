@@ -11,6 +11,7 @@
 #include "cli/files.h"
 #include "ledger/checkpoint.h"
 #include "tests/lib/testbed.h"
+#include "tests/lib/thirdparty.h"
 #include "tests/lib/unit.h"
 
 static struct testbed bed;
@@ -45,21 +46,6 @@ static void write_file(const char *name, struct bytes content)
 
 /* --- the third party --- */
 
-/* Offline, from Debian's golang-golang-x-mod-dev. Missing is no failure, except in CI. */
-static void build_thirdparty(void)
-{
-    char command[1200];
-    const char *ci = getenv("CI");
-    have_go = system("command -v go >/dev/null") == 0 &&
-              access("/usr/share/gocode/src/golang.org/x/mod/sumdb/note/note.go", R_OK) == 0;
-    if (!have_go && ci && *ci) testbed_fail(&bed, "golang-go and golang-golang-x-mod-dev are needed in CI");
-    if (!have_go) return;
-    snprintf(command, sizeof command,
-             "GO111MODULE=off GOFLAGS= GOPATH=/usr/share/gocode GOCACHE='%s/go-cache' GOTOOLCHAIN=local "
-             "go build -o '%s/thirdparty' tests/go/thirdparty.go", bed.dir, bed.dir);
-    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-}
-
 static void need_go(void)
 {
     if (have_go) return;
@@ -70,17 +56,8 @@ static void need_go(void)
 /* Its exit code; what it prints goes to `out`. */
 static int thirdparty(const char *what, const char *origin, unsigned quorum, const char *file)
 {
-    char command[1600];
-    snprintf(command, sizeof command, "'%s' %s -origin '%s' -keys '%s' -quorum %u '%s' 2>'%s'", in_bed("thirdparty"),
-             what, origin, in_bed("keys"), quorum, in_bed(file), in_bed("thirdparty.err"));
-    FILE *f = popen(command, "r");
-    assert_non_null(f);
-    buffer_clear(&out);
-    for (int c; (c = fgetc(f)) != EOF;) buffer_append(&out, &(char){(char)c}, 1);
-    buffer_append(&out, "", 1);
-    int status = pclose(f);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return thirdparty_run(&bed, &out, "%s -origin '%s' -keys '%s' -quorum %u '%s'", what, origin, in_bed("keys"), quorum,
+                          in_bed(file));
 }
 
 /* --- the cluster --- */
@@ -89,7 +66,7 @@ static int setup(void **state)
 {
     (void)state;
     testbed_make(&bed, 4, 1);
-    build_thirdparty();
+    have_go = thirdparty_build(&bed);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);

@@ -4,6 +4,8 @@
 //
 //	thirdparty note    -origin ORIGIN -keys FILE -quorum K FILE    prints size and root
 //	thirdparty receipt -origin ORIGIN -keys FILE -quorum K FILE    prints index and SHA-256 of the entry
+//	thirdparty tiles   -origin ORIGIN -keys FILE -quorum K URL     reads a node's tiles, prints size and root
+//	thirdparty bundle  -origin ORIGIN -keys FILE -quorum K FOLDER  reads an export, prints size and root
 //
 // FILE of -keys has a verifier key a line. Exit code 0: verified, 1: not, 2: usage.
 package main
@@ -13,12 +15,15 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -161,6 +166,125 @@ func (p *policy) receipt(text []byte) (index int64, entry []byte, err error) {
 	return index, entry, tlog.CheckRecord(proof, tree.N, tree.Hash, index, tlog.RecordHash(entry))
 }
 
+// tiles reads C2SP tlog-tiles: get returns a file below the log's prefix.
+type tiles struct {
+	get  func(path string) ([]byte, error)
+	kept map[string][]byte
+}
+
+func (t *tiles) Height() int                         { return 8 }
+func (t *tiles) SaveTiles(_ []tlog.Tile, _ [][]byte) {}
+
+func (t *tiles) ReadTiles(list []tlog.Tile) ([][]byte, error) {
+	var all [][]byte
+	for _, tile := range list {
+		// Go's paths have the height in front: tile/8/0/000 is tile/0/000 here.
+		path := "tile/" + strings.TrimPrefix(tile.Path(), "tile/8/")
+		if t.kept[path] == nil {
+			data, err := t.get(path)
+			if err != nil {
+				return nil, err
+			}
+			t.kept[path] = data
+		}
+		all = append(all, t.kept[path])
+	}
+	return all, nil
+}
+
+func fromURL(prefix string) func(string) ([]byte, error) {
+	// The node's certificate is self-signed; what it serves proves itself.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	return func(path string) ([]byte, error) {
+		response, err := client.Get(prefix + "/" + path)
+		if err != nil {
+			return nil, err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != 200 {
+			return nil, fmt.Errorf("%s: %s", path, response.Status)
+		}
+		return io.ReadAll(response.Body)
+	}
+}
+
+func fromFolder(folder string) func(string) ([]byte, error) {
+	return func(path string) ([]byte, error) { return os.ReadFile(folder + "/" + path) }
+}
+
+// checkTiles reads every leaf's hash from tiles that lead to the checkpoint's root,
+// computes the root from those alone, and, of an export, hashes every entry.
+func (p *policy) checkTiles(get func(string) ([]byte, error), entries bool) (*tlog.Tree, error) {
+	text, err := get("checkpoint")
+	if err != nil {
+		return nil, err
+	}
+	tree, err := p.open(text)
+	if err != nil {
+		return nil, err
+	}
+	reader := tlog.TileHashReader(*tree, &tiles{get, map[string][]byte{}})
+	var stored []tlog.Hash // of an own tree
+	own := tlog.HashReaderFunc(func(indexes []int64) (list []tlog.Hash, err error) {
+		for _, i := range indexes {
+			list = append(list, stored[i])
+		}
+		return list, nil
+	})
+	var bundle []byte
+	for i := int64(0); i < tree.N; i++ {
+		hashes, err := reader.ReadHashes([]int64{tlog.StoredHashIndex(0, i)})
+		if err != nil {
+			return nil, err
+		}
+		if entries {
+			var entry []byte
+			if entry, bundle, err = nextEntry(get, bundle, i, tree.N); err != nil {
+				return nil, err
+			}
+			if tlog.RecordHash(entry) != hashes[0] {
+				return nil, fmt.Errorf("entry %d is another one", i)
+			}
+		}
+		more, err := tlog.StoredHashesForRecordHash(i, hashes[0], own)
+		if err != nil {
+			return nil, err
+		}
+		stored = append(stored, more...)
+	}
+	root, err := tlog.TreeHash(tree.N, own)
+	if err == nil && root != tree.Hash {
+		err = errors.New("the tiles lead to another root")
+	}
+	return tree, err
+}
+
+// nextEntry is the entry at the start of the bundle, which is read where it begins.
+func nextEntry(get func(string) ([]byte, error), bundle []byte, i, size int64) (entry, rest []byte, err error) {
+	if i%256 == 0 {
+		tile := tlog.Tile{H: 8, L: -1, N: i / 256, W: 256} // "data", in Go's words
+		if i+256 > size {
+			tile.W = int(size - i)
+		}
+		if bundle, err = get("tile/entries/" + strings.TrimPrefix(tile.Path(), "tile/8/data/")); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(bundle) < 2 || len(bundle)-2 < int(binary.BigEndian.Uint16(bundle)) {
+		return nil, nil, fmt.Errorf("the bundle ends before entry %d", i)
+	}
+	end := 2 + int(binary.BigEndian.Uint16(bundle))
+	return bundle[2:end], bundle[end:], nil
+}
+
+func runTiles(p *policy, get func(string) ([]byte, error), entries bool) error {
+	tree, err := p.checkTiles(get, entries)
+	if err == nil {
+		fmt.Printf("%d %x\n", tree.N, tree.Hash[:])
+	}
+	return err
+}
+
 func run(what string, p *policy, text []byte) error {
 	if what == "note" {
 		tree, err := p.open(text)
@@ -177,8 +301,9 @@ func run(what string, p *policy, text []byte) error {
 }
 
 func main() {
-	if len(os.Args) < 2 || (os.Args[1] != "note" && os.Args[1] != "receipt") {
-		fmt.Fprintln(os.Stderr, "usage: thirdparty note|receipt -origin ORIGIN -keys FILE -quorum K FILE")
+	kinds := map[string]bool{"note": true, "receipt": true, "tiles": true, "bundle": true}
+	if len(os.Args) < 2 || !kinds[os.Args[1]] {
+		fmt.Fprintln(os.Stderr, "usage: thirdparty note|receipt|tiles|bundle -origin ORIGIN -keys FILE -quorum K FILE")
 		os.Exit(2)
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -190,15 +315,24 @@ func main() {
 	if err == nil && flags.NArg() != 1 {
 		err = errors.New("one file is verified")
 	}
+	what, trust := os.Args[1], &policy{*origin, note.VerifierList(list...), *quorum}
 	var text []byte
-	if err == nil {
+	if err == nil && (what == "note" || what == "receipt") {
 		text, err = os.ReadFile(flags.Arg(0))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "thirdparty:", err)
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], &policy{*origin, note.VerifierList(list...), *quorum}, text); err != nil {
+	switch what {
+	case "tiles":
+		err = runTiles(trust, fromURL(flags.Arg(0)), false)
+	case "bundle":
+		err = runTiles(trust, fromFolder(flags.Arg(0)), true)
+	default:
+		err = run(what, trust, text)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "thirdparty:", err)
 		os.Exit(1)
 	}

@@ -1,0 +1,394 @@
+#include "cli/export_bundle.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "cli/files.h"
+#include "ledger/leaf.h"
+
+/* The longest bundle: every entry of the longest size. */
+#define BUNDLE_MAX ((size_t)TILE_WIDTH * (2 + BUNDLE_ENTRY_MAX))
+
+/* --- names --- */
+
+static const char *path_of(struct buffer *path, const char *folder, const struct tile *tile, bool entries)
+{
+    buffer_clear(path);
+    buffer_printf(path, "%s/", folder);
+    tile_path_append(path, tile, entries);
+    buffer_append(path, "", 1);
+    CHECK(!path->failed);
+    return (const char *)path->data;
+}
+
+static const char *large_path(struct buffer *path, const char *folder, uint64_t index)
+{
+    buffer_clear(path);
+    buffer_printf(path, "%s/large/%" PRIu64, folder, index);
+    buffer_append(path, "", 1);
+    CHECK(!path->failed);
+    return (const char *)path->data;
+}
+
+/* --- writing --- */
+
+static enum err make_folder_of(const char *path, struct failure *failure)
+{
+    char *copy = xstrdup(path);
+    *strrchr(copy, '/') = '\0';
+    enum err e = folder_create(copy, failure);
+    free(copy);
+    return e;
+}
+
+static enum err write_temporary(const char *name, struct bytes content, struct failure *failure)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!f && fd >= 0) close(fd);
+    if (!f) return fail(failure, ERR_IO, "cannot make %s: %s", name, strerror(errno));
+    bool written = fwrite(content.data, 1, content.size, f) == content.size;
+    written &= fclose(f) == 0;
+    return written ? OK
+                   : fail(failure, errno == ENOSPC ? ERR_FULL : ERR_IO, "cannot write %s: %s", name, strerror(errno));
+}
+
+/* Whole or not at all; synced with all others before the checkpoint is there. A file that is there
+ * already is right, or not ours to replace. */
+static enum err put(struct bundle_writer *w, const char *path, struct bytes content, struct failure *failure)
+{
+    struct buffer old = {0}, name = {0};
+    struct stat st;
+    if (stat(path, &st) == 0) {
+        enum err e = file_read(&old, path, BUNDLE_MAX, failure);
+        if (e == OK && !bytes_equal(buffer_bytes(&old), content))
+            e = fail(failure, ERR_EXISTS, "%s is there already, with something else in it; export into another folder",
+                     path);
+        buffer_free(&old);
+        return e;
+    }
+    buffer_printf(&name, "%s.tmp-%ld", path, (long)getpid());
+    buffer_append(&name, "", 1);
+    enum err e = make_folder_of(path, failure);
+    if (e == OK) e = write_temporary((const char *)name.data, content, failure);
+    if (e == OK && rename((const char *)name.data, path) != 0)
+        e = fail(failure, ERR_IO, "cannot make %s: %s", path, strerror(errno));
+    if (e != OK) unlink((const char *)name.data);
+    w->bytes += e == OK ? content.size : 0;
+    buffer_free(&name);
+    return e;
+}
+
+static enum err put_tile(struct bundle_writer *w, const struct tile *tile, const struct digest *hashes,
+                         struct failure *failure)
+{
+    return put(w, path_of(&w->path, w->folder, tile, false), bytes_of(hashes, tile->width * sizeof *hashes), failure);
+}
+
+static enum err take(void *data, const struct export_tile *t, struct failure *failure)
+{
+    struct bundle_writer *w = data;
+    enum err e = OK;
+    buffer_clear(&w->file);
+    for (unsigned i = 0; e == OK && i < t->tile.width; i++)
+        if (!bundle_append(&w->file, t->leaves[i]))
+            e = put(w, large_path(&w->path, w->folder, t->tile.index * TILE_WIDTH + i), t->leaves[i], failure);
+    if (w->file.failed) return fail(failure, ERR_NOMEM, "no memory for a bundle of entries");
+    if (e == OK) e = put_tile(w, &t->tile, t->hashes, failure);
+    if (e == OK) e = put(w, path_of(&w->path, w->folder, &t->tile, true), buffer_bytes(&w->file), failure);
+    w->written += e == OK ? t->tile.width : 0;
+    return e;
+}
+
+/* --- reading --- */
+
+/* The bundle's leaves against proved hashes; `leaf` (may be NULL) is told each. */
+struct bundle_check {
+    const char *folder;
+    struct buffer file, large, path;
+    enum err (*leaf)(void *data, uint64_t index, struct bytes leaf, const struct digest *hash, struct failure *failure);
+    void *data;
+};
+
+static void bundle_check_free(struct bundle_check *c)
+{
+    buffer_free(&c->file);
+    buffer_free(&c->large);
+    buffer_free(&c->path);
+}
+
+/* An entry, or in its place the file beside. */
+static enum err read_entry(struct bundle_check *c, struct bytes *out, struct bytes *rest, uint64_t index,
+                           struct failure *failure)
+{
+    enum err e = bundle_next(out, rest);
+    if (e != OK) return fail(failure, ERR_TRUNCATED, "the bundle ends before entry %" PRIu64, index);
+    if (out->size > 0) return OK;
+    buffer_clear(&c->large);
+    e = file_read(&c->large, large_path(&c->path, c->folder, index), LIMIT_LEAF_0, failure);
+    *out = buffer_bytes(&c->large);
+    return e;
+}
+
+static enum err check_bundle(struct bundle_check *c, const struct tile *tile, const struct digest *hashes,
+                             struct failure *failure)
+{
+    struct digest hash;
+    buffer_clear(&c->file);
+    enum err e = file_read(&c->file, path_of(&c->path, c->folder, tile, true), BUNDLE_MAX, failure);
+    struct bytes rest = buffer_bytes(&c->file);
+    for (unsigned i = 0; e == OK && i < tile->width; i++) {
+        struct bytes leaf;
+        uint64_t index = tile->index * TILE_WIDTH + i;
+        e = read_entry(c, &leaf, &rest, index, failure);
+        if (e != OK) break;
+        tree_leaf_hash(&hash, leaf);
+        if (!digest_equal(&hash, &hashes[i]))
+            return fail(failure, ERR_ROOT, "entry %" PRIu64 " in %s is not the one that was co-signed", index,
+                        c->folder);
+        if (c->leaf) e = c->leaf(c->data, index, leaf, &hash, failure);
+    }
+    if (e == OK && rest.size > 0)
+        e = fail(failure, ERR_TRAILING, "%s holds more than its %u entries", path_of(&c->path, c->folder, tile, true),
+                 tile->width);
+    return e;
+}
+
+/* --- going on with an export that was broken off --- */
+
+static bool has(void *data, const struct tile *tile)
+{
+    struct bundle_writer *w = data;
+    return access(path_of(&w->path, w->folder, tile, true), F_OK) == 0;
+}
+
+static enum err check_found(void *data, const struct tile *tile, const struct digest *hashes, struct failure *failure)
+{
+    struct bundle_writer *w = data;
+    struct bundle_check check = {.folder = w->folder};
+    enum err e = check_bundle(&check, tile, hashes, failure);
+    if (e == OK) e = put_tile(w, tile, hashes, failure);
+    bundle_check_free(&check);
+    w->found += e == OK ? tile->width : 0;
+    return e;
+}
+
+struct export_sink bundle_writer_sink(struct bundle_writer *w)
+{
+    return (struct export_sink){.data = w, .has = has, .check = check_found, .take = take};
+}
+
+/* Nothing but what an export makes. */
+static bool is_ours(const char *name)
+{
+    static const char *const names[] = {".", "..", "checkpoint", "tile", "large"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
+/* One that is there is this cluster's, so that what it proves is not replaced by another's. */
+static enum err check_old(const struct bundle_writer *w, const struct genesis *genesis, struct failure *failure)
+{
+    struct checkpoint old;
+    struct buffer note = {0};
+    char *path = path_join(w->folder, "checkpoint");
+    enum err e = file_read(&note, path, LIMIT_CHECKPOINT_NOTE, failure);
+    if (e == ERR_NOT_FOUND)
+        e = OK;
+    else if (e == OK && checkpoint_verify(&old, buffer_bytes(&note), genesis) != OK)
+        e = fail(failure, ERR_EXISTS, "%s is another cluster's, or damaged; export into another folder", path);
+    buffer_free(&note);
+    free(path);
+    return e;
+}
+
+enum err bundle_writer_open(struct bundle_writer *w, struct export *x, const char *folder,
+                            const struct genesis *genesis, struct failure *failure)
+{
+    *w = (struct bundle_writer){.folder = folder, .export = x};
+    struct stat st;
+    if (stat(folder, &st) == 0 && !S_ISDIR(st.st_mode))
+        return fail(failure, ERR_EXISTS, "%s is a file; a bundle is a folder", folder);
+    enum err e = folder_create(folder, failure);
+    DIR *d = e == OK ? opendir(folder) : NULL;
+    if (e == OK && !d) e = fail(failure, ERR_PERMISSION, "cannot read %s: %s", folder, strerror(errno));
+    for (struct dirent *entry; e == OK && (entry = readdir(d));)
+        if (!is_ours(entry->d_name))
+            e = fail(failure, ERR_EXISTS, "%s holds other files (%s); export into a folder of its own", folder,
+                     entry->d_name);
+    if (d) closedir(d);
+    return e == OK ? check_old(w, genesis, failure) : e;
+}
+
+/* --- the end --- */
+
+/* Tiles above the entries, up to the last that the range needs. */
+static enum err put_tiles_above(struct bundle_writer *w, struct failure *failure)
+{
+    struct export *x = w->export;
+    enum err e = OK;
+    for (unsigned level = 1; e == OK && level < TILE_LEVELS; level++) {
+        unsigned shift = TILE_HEIGHT * (level + 1);
+        uint64_t first = shift < 64 ? x->from >> shift : 0, last = shift < 64 ? (x->to - 1) >> shift : 0;
+        for (uint64_t n = first; e == OK && n <= last; n++) {
+            const struct digest *hashes;
+            struct tile tile = {level, n, tile_width_at(x->checkpoint.size, level, n)};
+            if (tile.width == 0) break;
+            e = export_tree_tile(x, &hashes, level, n);
+            if (e == OK) e = put_tile(w, &tile, hashes, failure);
+        }
+    }
+    return e;
+}
+
+/* The partial tiles that the root follows from. */
+static enum err put_edge(struct bundle_writer *w, struct failure *failure)
+{
+    struct export *x = w->export;
+    enum err e = OK;
+    for (unsigned level = 0; e == OK && level < TILE_LEVELS; level++) {
+        uint64_t hashes = x->checkpoint.size >> (TILE_HEIGHT * level);
+        struct tile tile = {level, hashes / TILE_WIDTH, (unsigned)(hashes % TILE_WIDTH)};
+        if (tile.width) e = put_tile(w, &tile, x->tree->edge[level], failure);
+    }
+    return e;
+}
+
+static enum err sync_folder(const char *folder, struct failure *failure)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = fd >= 0 && syncfs(fd) == 0;
+    int number = errno;
+    if (fd >= 0) close(fd);
+    return synced ? OK : fail(failure, ERR_IO, "cannot sync %s: %s", folder, strerror(number));
+}
+
+enum err bundle_writer_finish(struct bundle_writer *w, struct failure *failure)
+{
+    enum err e = put_tiles_above(w, failure);
+    if (e == OK) e = put_edge(w, failure);
+    if (e == OK) e = sync_folder(w->folder, failure);
+    if (e != OK) return e;
+    char *path = path_join(w->folder, "checkpoint");
+    e = file_write(path, buffer_bytes(&w->export->note), 0600, false, failure); /* a newer one replaces an older one */
+    free(path);
+    return e;
+}
+
+void bundle_writer_free(struct bundle_writer *w)
+{
+    buffer_free(&w->file);
+    buffer_free(&w->path);
+}
+
+/* --- verifying --- */
+
+struct verifying {
+    struct bundle_check check;
+    struct bundle_report *report;
+    struct tile_tree *tree;
+    struct digest last_hash; /* of entry report->last */
+    struct failure *failure;
+};
+
+static enum err fetch_file(void *context, struct digest hashes[static TILE_WIDTH], const struct tile *tile)
+{
+    struct verifying *v = context;
+    struct buffer file = {0};
+    const char *path = path_of(&v->check.path, v->check.folder, tile, false);
+    enum err e = file_read(&file, path, TILE_BYTES, v->failure);
+    if (e == OK && file.size != tile->width * sizeof *hashes)
+        e = fail(v->failure, ERR_TRUNCATED, "%s does not hold %u hashes", path, tile->width);
+    if (e == OK) memcpy(hashes, file.data, file.size);
+    buffer_free(&file);
+    return e;
+}
+
+/* The chain inside the leaves: index, and the hash of the entry before. */
+static enum err check_leaf(void *data, uint64_t index, struct bytes bytes, const struct digest *hash,
+                           struct failure *failure)
+{
+    struct verifying *v = data;
+    struct bundle_report *r = v->report;
+    struct leaf leaf;
+    enum err e = leaf_decode(&leaf, bytes);
+    if (e != OK) return fail(failure, e, "entry %" PRIu64 " can't be read: %s", index, err_text(e));
+    bool next = r->entries > 0 && r->last + 1 == index;
+    if (leaf.index != index || (next && !digest_equal(&leaf.previous, &v->last_hash)))
+        return fail(failure, ERR_CHAIN, "entry %" PRIu64 " does not follow the one before", index);
+    if (r->entries == 0) r->first = index;
+    if (r->entries > 0 && !next) r->gaps += index - r->last - 1;
+    r->entries++;
+    r->last = index;
+    v->last_hash = *hash;
+    return OK;
+}
+
+static enum err read_checkpoint(struct verifying *v, const struct genesis *genesis)
+{
+    char *path = path_join(v->check.folder, "checkpoint");
+    struct buffer note = {0};
+    enum err e = file_read(&note, path, LIMIT_CHECKPOINT_NOTE, v->failure);
+    if (e == ERR_NOT_FOUND)
+        fail(v->failure, e, "%s has no checkpoint: it is no export, or an unfinished one", v->check.folder);
+    if (e == OK && (e = checkpoint_verify(&v->report->checkpoint, buffer_bytes(&note), genesis)) != OK)
+        fail(v->failure, e, "%s is not valid: %s", path, err_text(e));
+    buffer_free(&note);
+    free(path);
+    return e;
+}
+
+static enum err verify_tile(struct verifying *v, const struct tile *tile)
+{
+    const struct digest *hashes;
+    enum err e = tile_tree_get(&hashes, v->tree, 0, tile->index);
+    if (e == ERR_BAD_PROOF)
+        return fail(v->failure, ERR_ROOT,
+                    "the hashes above entries %" PRIu64 " and following in %s are not those that were "
+                    "co-signed",
+                    tile->index * TILE_WIDTH, v->check.folder);
+    return e == OK ? check_bundle(&v->check, tile, hashes, v->failure) : e;
+}
+
+static enum err verify_tiles(struct verifying *v, void (*progress)(void *data, const struct bundle_report *report),
+                             void *data)
+{
+    uint64_t size = v->report->checkpoint.size;
+    enum err e = OK;
+    v->report->tile_count = size / TILE_WIDTH + (size % TILE_WIDTH != 0);
+    for (uint64_t n = 0; e == OK && n < v->report->tile_count; n++) {
+        struct tile tile = {0, n, tile_width_at(size, 0, n)};
+        v->report->tiles_done = n;
+        if (access(path_of(&v->check.path, v->check.folder, &tile, true), F_OK) != 0) continue;
+        if (progress) progress(data, v->report);
+        e = verify_tile(v, &tile);
+    }
+    if (e == OK && v->report->entries == 0) e = fail(v->failure, ERR_NOT_FOUND, "%s holds no entries", v->check.folder);
+    return e;
+}
+
+enum err bundle_verify(struct bundle_report *out, const char *folder, const struct genesis *genesis,
+                       void (*progress)(void *data, const struct bundle_report *report), void *data,
+                       struct failure *failure)
+{
+    struct verifying v = {.check = {.folder = folder, .leaf = check_leaf}, .report = out, .failure = failure};
+    v.check.data = &v;
+    v.tree = xcalloc(1, sizeof *v.tree);
+    *out = (struct bundle_report){0};
+    enum err e = read_checkpoint(&v, genesis);
+    if (e == OK) e = tile_tree_open(v.tree, out->checkpoint.size, &out->checkpoint.root, fetch_file, &v);
+    if (e == ERR_ROOT) fail(failure, e, "the hashes in %s don't lead to the root that was co-signed", folder);
+    if (e == OK) e = verify_tiles(&v, progress, data);
+    bundle_check_free(&v.check);
+    free(v.tree);
+    return e;
+}
