@@ -182,7 +182,9 @@ void driver_past_judge(struct driver *d)
     const struct past *p = &d->past;
     if (!d->raft || d->set_back || d->recovering) return;
     log_status(d->o.log, &log);
-    if (log.term >= p->term && log.last >= p->index && log.cosigned.size >= p->size) return;
+    /* What a rebuild cut off on purpose (driver_fork.c) is not missing: votes and cosignatures stay. */
+    bool has_index = log.last >= p->index || p->index <= d->rebuilt.index;
+    if (log.term >= p->term && has_index && log.cosigned.size >= p->size) return;
     d->set_back = true;
     log_error("driver", "this node's disk is older than what the node has signed before (term %llu, index %llu, cosigned "
               "size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does not vote. "

@@ -4,21 +4,39 @@
  *   liar --mode key ...    deals a wrong sub-share to member 1, and answers its complaint wrongly too
  *   liar --mode share ...  gives shares of another point than it should
  *   liar --mode time ...   its clock is an hour ahead, and it does not hold back from leading
+ *   liar --mode fork ...   as leader it sends one follower other blocks than all others, signed for the same places
+ *   liar --mode split ...  the same, and it tells and cosigns no roots, so that nobody else decides the matter
+ *   liar --mode roots ...  tells one node other roots than the others
+ *   liar --mode commit ... as leader it states the commit of another block than it sent
  *
- * The other arguments are consiliumd's.
+ * The last four lie once the file named by LIAR_WHEN exists (always without it), to the member
+ * LIAR_VICTIM (3), and stand for election sooner than honest nodes. The other arguments are consiliumd's.
  */
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/check.h"
 #include "base/clock.h"
+#include "base/pack.h"
 #include "consensus/driver.h"
+#include "consensus/entry.h"
+#include "consensus/peer_messages.h"
+#include "consensus/raft.h"
+#include "crypto/keys.h"
 #include "crypto/dkg.h"
 #include "crypto/tdh2.h"
+#include "ledger/evidence.h"
+#include "ledger/genesis.h"
+#include "net/peers.h"
 
 #define HOUR_MS 3600000
 
-static bool lies_key, lies_share, lies_time;
+static bool lies_key, lies_share, lies_time, lies_fork, lies_split, lies_roots, lies_commit;
+static struct driver_options own; /* genesis, keys, self */
+static unsigned victim = 3;
 
 void __real_dkg_subshare(struct scalar *out, const struct dkg_polynomial *polynomial, uint32_t node);
 void __wrap_dkg_subshare(struct scalar *out, const struct dkg_polynomial *polynomial, uint32_t node);
@@ -28,6 +46,16 @@ uint64_t __real_clock_wall_ms(void);
 uint64_t __wrap_clock_wall_ms(void);
 void __real_driver_set_clock_ok(struct driver *d, bool ok);
 void __wrap_driver_set_clock_ok(struct driver *d, bool ok);
+enum err __real_driver_start(struct driver **out, const struct driver_options *options, struct failure *failure);
+enum err __wrap_driver_start(struct driver **out, const struct driver_options *options, struct failure *failure);
+void __real_raft_message_encode(struct buffer *out, const struct raft_message *message);
+void __wrap_raft_message_encode(struct buffer *out, const struct raft_message *message);
+void __real_raft_options_default(struct raft_options *options);
+void __wrap_raft_options_default(struct raft_options *options);
+void __real_statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret);
+void __wrap_statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret);
+enum err __real_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body);
+enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body);
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
@@ -53,19 +81,129 @@ void __wrap_driver_set_clock_ok(struct driver *d, bool ok)
     if (!lies_time) __real_driver_set_clock_ok(d, ok);
 }
 
+/* ---- forks ---- */
+
+static bool is_time(void)
+{
+    const char *when = getenv("LIAR_WHEN");
+    return !when || access(when, F_OK) == 0;
+}
+
+enum err __wrap_driver_start(struct driver **out, const struct driver_options *options, struct failure *failure)
+{
+    own = *options;
+    return __real_driver_start(out, options, failure);
+}
+
+void __wrap_raft_options_default(struct raft_options *options)
+{
+    __real_raft_options_default(options);
+    if (lies_fork || lies_commit || lies_roots) options->election_ticks = 3 * options->heartbeat_ticks + 2;
+}
+
+/* The block of the same time without any request, signed for the same place; NULL: it has none anyway. */
+static struct raft_blob *other_block(const struct raft_entry *e)
+{
+    struct entry entry;
+    struct block block;
+    struct buffer b = {0};
+    struct block_place place = {.cluster = own.genesis->cluster, .term = e->term, .index = e->index};
+    if (e->type != RAFT_ENTRY_BLOCK || entry_open(&entry, raft_blob_bytes(e->blob)) != OK || entry.signer != own.self ||
+        block_decode(&block, entry.block) != OK)
+        return NULL;
+    uint64_t time_ms = block.time_ms;
+    bool empty = block.count == 0;
+    block_free(&block);
+    if (empty) return NULL;
+    CHECK(buffer_extend(&b, ENTRY_HEAD));
+    block_encode(&b, time_ms, NULL, 0);
+    entry_sign(&b, &place, own.self, &own.keys->message);
+    struct raft_blob *blob = raft_blob_copy(buffer_bytes(&b));
+    buffer_free(&b);
+    return blob;
+}
+
+void __wrap_raft_message_encode(struct buffer *out, const struct raft_message *message)
+{
+    struct raft_message m = *message;
+    if (!lies_fork || m.type != RAFT_APPEND || m.to != victim || m.entry_count == 0 || !is_time()) {
+        __real_raft_message_encode(out, message);
+        return;
+    }
+    m.entries = calloc(m.entry_count, sizeof *m.entries);
+    CHECK(m.entries);
+    struct raft_blob **made = calloc(m.entry_count, sizeof(struct raft_blob *));
+    CHECK(made);
+    for (size_t i = 0; i < m.entry_count; i++) {
+        m.entries[i] = message->entries[i];
+        made[i] = other_block(&m.entries[i]);
+        if (made[i]) m.entries[i].blob = made[i];
+    }
+    __real_raft_message_encode(out, &m);
+    for (size_t i = 0; i < m.entry_count; i++)
+        raft_blob_release(made[i]);
+    free(made);
+    free(m.entries);
+}
+
+void __wrap_statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret)
+{
+    struct block_place other = *place;
+    if (lies_commit && is_time()) other.hash.bytes[0] ^= 1;
+    __real_statement_sign(out, &other, secret);
+}
+
+/* ---- roots ---- */
+
+static void other_root(struct buffer *out, struct bytes tell)
+{
+    struct statement s = {.kind = STATEMENT_TELL};
+    struct unpack u = unpack_start(tell);
+    unpack_array_of(&u, 5);
+    s.size = unpack_uint(&u);
+    s.hash = unpack_digest(&u);
+    s.index = unpack_uint(&u);
+    s.term = unpack_uint(&u);
+    s.hash.bytes[0] ^= 1;
+    evidence_statement_sign(&s, &own.genesis->cluster, &own.keys->message);
+    pack_array(out, 5);
+    pack_uint(out, s.size);
+    pack_digest(out, &s.hash);
+    pack_uint(out, s.index);
+    pack_uint(out, s.term);
+    pack_bin(out, s.signature.bytes, sizeof s.signature.bytes);
+}
+
+enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body)
+{
+    bool told = type == PEER_TELL || type == PEER_PACE;
+    struct buffer lie = {0};
+    if (lies_split && (told || type == PEER_COSIGN || type == PEER_NOTE_PUSH || type == PEER_TOLD) && is_time()) return OK;
+    if (!lies_roots || !told || index != victim || !is_time()) return __real_peers_send(p, index, type, id, body);
+    other_root(&lie, body);
+    enum err e = __real_peers_send(p, index, type, id, buffer_bytes(&lie));
+    buffer_free(&lie);
+    return e;
+}
+
 int __wrap_main(int argc, char **argv)
 {
     if (argc < 3 || strcmp(argv[1], "--mode") != 0) {
-        fprintf(stderr, "usage: liar --mode key|share|time run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|time|fork|split|roots|commit run ...\n");
         return 2;
     }
     lies_key = strcmp(argv[2], "key") == 0;
     lies_share = strcmp(argv[2], "share") == 0;
     lies_time = strcmp(argv[2], "time") == 0;
-    if (!lies_key && !lies_share && !lies_time) {
+    lies_split = strcmp(argv[2], "split") == 0;
+    lies_fork = lies_split || strcmp(argv[2], "fork") == 0;
+    lies_roots = strcmp(argv[2], "roots") == 0;
+    lies_commit = strcmp(argv[2], "commit") == 0;
+    if (!lies_key && !lies_share && !lies_time && !lies_fork && !lies_roots && !lies_commit) {
         fprintf(stderr, "liar: no such mode: %s\n", argv[2]);
         return 2;
     }
+    if (getenv("LIAR_VICTIM")) victim = (unsigned)atoi(getenv("LIAR_VICTIM"));
     argv[2] = argv[0];
     return __real_main(argc - 2, argv + 2);
 }
