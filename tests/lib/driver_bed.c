@@ -230,7 +230,7 @@ void bed_stop(struct bed *bed, unsigned index)
 {
     struct bed_node *node = &bed->nodes[index];
     driver_stop(node->driver, stopped, node);
-    CHECK(bed_until(bed, 10000, has_stopped, node));
+    CHECK(bed_until(bed, BED_PATIENCE_MS, has_stopped, node));
     struct driver *d = node->driver;
     node->driver = NULL;
     driver_free(d);
@@ -344,7 +344,7 @@ static bool has_leader(struct bed *bed, void *data)
 
 unsigned bed_await_leader(struct bed *bed)
 {
-    CHECK(bed_until(bed, 20000, has_leader, NULL));
+    CHECK(bed_until(bed, BED_PATIENCE_MS, has_leader, NULL));
     return bed_leader(bed);
 }
 
@@ -363,7 +363,7 @@ static bool is_same(struct bed *bed, void *data)
     return true;
 }
 
-bool bed_await_same(struct bed *bed, uint64_t size) { return bed_until(bed, 30000, is_same, &size); }
+bool bed_await_same(struct bed *bed, uint64_t size) { return bed_until(bed, BED_PATIENCE_MS, is_same, &size); }
 
 /* ---- requests ---- */
 
@@ -410,7 +410,7 @@ static bool is_done(struct bed *bed, void *data)
     return ((struct bed_request *)data)->done > 0;
 }
 
-bool bed_await(struct bed *bed, struct bed_request *r) { return bed_until(bed, 30000, is_done, r); }
+bool bed_await(struct bed *bed, struct bed_request *r) { return bed_until(bed, BED_PATIENCE_MS, is_done, r); }
 
 void bed_request_free(struct bed_request *r) { buffer_free(&r->s.request); }
 
@@ -430,7 +430,7 @@ struct kit_actor bed_add_user(struct bed *bed, unsigned node, unsigned n, const 
     person_encode(&encoded, &person);
     bed->kit.now = clock_wall_ms();
     kit_request(&bed->kit, &r.s.request, &bed->kit.root, &args, buffer_bytes(&encoded));
-    CHECK(bed_submit(bed, &r, node, 10000) == OK && bed_await(bed, &r));
+    CHECK(bed_submit(bed, &r, node, BED_PATIENCE_MS) == OK && bed_await(bed, &r));
     CHECK(r.code == OK && r.outcome.code == OK && r.outcome.decision == DECISION_APPROVED);
     buffer_free(&encoded);
     bed_request_free(&r);

@@ -5,6 +5,8 @@
 #ifndef TESTS_LIB_DRIVER_BED_H
 #define TESTS_LIB_DRIVER_BED_H
 
+#include "base/check.h"
+#include "base/clock.h"
 #include "consensus/driver.h"
 #include "storage/log.h"
 #include "tests/lib/fault.h"
@@ -12,6 +14,8 @@
 
 /* Shorter than a real node's, so that elections take half a second. */
 #define BED_TICK_MS 20
+/* For what must come, on however slow a machine. */
+#define BED_PATIENCE_MS 120000u
 
 struct bed;
 
@@ -63,8 +67,17 @@ void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut); /* both ways, w
 /* Turns the loop until `condition` or the time-out; true: it came. */
 bool bed_until(struct bed *bed, unsigned ms, bool (*condition)(struct bed *bed, void *data), void *data);
 void bed_turn(struct bed *bed, unsigned ms);
+/* Turns until the condition holds; CHECKs that it comes. */
+#define BED_AWAIT(bed, condition)                                                                                    \
+    do {                                                                                                             \
+        uint64_t end_ns = clock_monotonic_ns() + BED_PATIENCE_MS * UINT64_C(1000000);                                \
+        while (!(condition)) {                                                                                       \
+            CHECK(clock_monotonic_ns() < end_ns);                                                                    \
+            bed_turn(bed, 2);                                                                                        \
+        }                                                                                                            \
+    } while (0)
 unsigned bed_leader(struct bed *bed);       /* who leads and whom a majority follows; 0: nobody */
-unsigned bed_await_leader(struct bed *bed); /* CHECKs that there is one within 20 s */
+unsigned bed_await_leader(struct bed *bed); /* CHECKs that there is one */
 /* All running nodes have the same size and root, of at least `size` leaves, and wait for nothing. */
 bool bed_await_same(struct bed *bed, uint64_t size);
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "consensus/catchup.h"
 #include "consensus/catchup_messages.h"
@@ -21,6 +20,7 @@
 #include "net/peers.h"
 #include "storage/store.h"
 #include "tests/lib/ledger_kit.h"
+#include "tests/lib/paced_clock.h"
 #include "tests/lib/samples.h"
 
 #define N 4
@@ -301,6 +301,7 @@ static void run_reads(struct driver *d)
 
 static void turn(void)
 {
+    paced_clock_turn();
     uv_run(&loop, UV_RUN_NOWAIT);
     size_t count = queued;
     struct message now[64];

@@ -23,7 +23,7 @@ static uint64_t event_through(unsigned node)
 {
     struct bed_request r;
     bed_event(&bed, &r, &doctor, PATIENT);
-    assert_int_equal(bed_submit(&bed, &r, node, 10000), OK);
+    assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.done, 1);
     assert_int_equal(r.code, OK);
@@ -124,13 +124,13 @@ static void the_same_request_twice_is_one_leaf(void **state)
     bed_event(&bed, &first, &doctor, PATIENT);
     bed_copy(&second, &first);
     bed_copy(&third, &first);
-    assert_int_equal(bed_submit(&bed, &first, 1, 10000), OK);
-    assert_int_equal(bed_submit(&bed, &second, 2, 10000), OK);
+    assert_int_equal(bed_submit(&bed, &first, 1, BED_PATIENCE_MS), OK);
+    assert_int_equal(bed_submit(&bed, &second, 2, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &first) && bed_await(&bed, &second));
     assert_int_equal(first.code, OK);
     assert_int_equal(second.code, OK);
     assert_int_equal(first.outcome.leaf_index, second.outcome.leaf_index);
-    assert_int_equal(bed_submit(&bed, &third, 3, 10000), OK); /* long after */
+    assert_int_equal(bed_submit(&bed, &third, 3, BED_PATIENCE_MS), OK); /* long after */
     assert_true(bed_await(&bed, &third));
     assert_int_equal(third.outcome.code, ERR_DUPLICATE);
     assert_int_equal(third.outcome.leaf_index, first.outcome.leaf_index);
@@ -149,8 +149,8 @@ static void one_node_twice_the_same_request(void **state)
     for (unsigned node = 1; node <= 3; node++) {
         bed_event(&bed, &first, &doctor, PATIENT);
         bed_copy(&second, &first);
-        assert_int_equal(bed_submit(&bed, &first, node, 10000), OK);
-        assert_int_equal(bed_submit(&bed, &second, node, 10000), OK);
+        assert_int_equal(bed_submit(&bed, &first, node, BED_PATIENCE_MS), OK);
+        assert_int_equal(bed_submit(&bed, &second, node, BED_PATIENCE_MS), OK);
         assert_true(bed_await(&bed, &first) && bed_await(&bed, &second));
         assert_int_equal(first.outcome.leaf_index, second.outcome.leaf_index);
         assert_int_equal(first.code | second.code, OK);
@@ -176,7 +176,7 @@ static void without_a_majority_the_deadline_answers(void **state)
     bed_request_free(&r);
     /* Waiting over the election of a new leader is the driver's business. */
     bed_event(&bed, &r, &doctor, PATIENT);
-    assert_int_equal(bed_submit(&bed, &r, alone, 20000), OK);
+    assert_int_equal(bed_submit(&bed, &r, alone, BED_PATIENCE_MS), OK);
     bed_start(&bed, other);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.code, OK);
@@ -193,7 +193,7 @@ static void a_cut_off_leader_is_replaced_and_follows(void **state)
     bed_cut(&bed, leader, a, true);
     bed_cut(&bed, leader, b, true);
     bed_event(&bed, &lost, &doctor, PATIENT);
-    assert_int_equal(bed_submit(&bed, &lost, leader, 30000), OK);
+    assert_int_equal(bed_submit(&bed, &lost, leader, BED_PATIENCE_MS), OK);
     uint64_t index = event_through(a);
     assert_int_equal(lost.done, 0);
     bed_cut(&bed, leader, a, false);
@@ -216,7 +216,7 @@ static void bad_requests_are_answered_and_change_nothing(void **state)
     for (unsigned node = 1; node <= 3; node++) {
         bed_event(&bed, &r, &doctor, PATIENT);
         r.s.request.data[r.s.request.size - 1] ^= 1; /* the signature's end */
-        assert_int_equal(bed_submit(&bed, &r, node, 10000), OK);
+        assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
         assert_true(bed_await(&bed, &r));
         assert_int_equal(r.code, OK);
         assert_int_equal(r.outcome.code, ERR_BAD_SIGNATURE);

@@ -190,13 +190,13 @@ static void run(unsigned n, unsigned b)
         }
     }
     heal();
-    assert_true(bed_until(&bed, 20000, idle, NULL));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, idle, NULL));
     assert_true(bed_await_same(&bed, 3));
     for (unsigned i = 1; i <= n; i++) {
         struct check c = {.read = {.fresh = true, .run = check_run, .done = check_done}};
         c.read.data = &c;
         assert_int_equal(driver_read(bed.nodes[i].driver, &c.read), OK);
-        assert_true(bed_until(&bed, 10000, is_checked, &c));
+        assert_true(bed_until(&bed, BED_PATIENCE_MS, is_checked, &c));
         assert_int_equal(c.wrong, 0);
         assert_false(bed.nodes[i].fatal);
     }

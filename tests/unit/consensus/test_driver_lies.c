@@ -94,24 +94,24 @@ static void blocks_that_admission_refuses(void **state)
     uint64_t now = clock_wall_ms();
     struct bytes r = buffer_bytes(&request);
     append(make_entry(1, now, r, LIAR, key_of(2)), 0, 0, 0); /* another's key */
-    assert_int_equal(status_of_one().refused_blocks, 1);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 1);
     append(make_entry(1, now, r, 2, key_of(2)), 0, 0, 0); /* not this term's leader */
-    assert_int_equal(status_of_one().refused_blocks, 2);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 2);
     append(make_entry(1, now, r, 9, key_of(2)), 0, 0, 0); /* nobody */
-    assert_int_equal(status_of_one().refused_blocks, 3);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 3);
     append(make_entry(1, now + LIMIT_BLOCK_AHEAD_MS + 5000, r, LIAR, key_of(LIAR)), 0, 0, 0); /* the future */
-    assert_int_equal(status_of_one().refused_blocks, 4);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 4);
     append(make_entry(1, now, bytes_text("no request"), LIAR, key_of(LIAR)), 0, 0, 0);
-    assert_int_equal(status_of_one().refused_blocks, 5);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 5);
     struct raft_entry bare = {.index = 1, .term = term, .type = RAFT_ENTRY_BLOCK,
                               .blob = raft_blob_copy(bytes_text("short"))};
     append(bare, 0, 0, 0);
-    assert_int_equal(status_of_one().refused_blocks, 6);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 6);
     assert_int_equal(status_of_one().last, 0);
     /* And one that it takes. */
     append(make_entry(1, now, r, LIAR, key_of(LIAR)), 0, 0, 1);
-    assert_int_equal(status_of_one().last, 1);
-    assert_int_equal(status_of_one().refused_blocks, 6);
+    BED_AWAIT(&bed, status_of_one().last == 1);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 6);
     buffer_free(&request);
     down();
 }
@@ -130,13 +130,13 @@ static void members_that_nobody_approved(void **state)
     struct raft_entry e = {.index = 1, .term = term, .type = RAFT_ENTRY_CONFIG,
                            .blob = raft_blob_copy(buffer_bytes(&encoded))};
     append(e, 0, 0, 0);
-    assert_int_equal(status_of_one().refused_blocks, 1);
+    BED_AWAIT(&bed, status_of_one().refused_blocks == 1);
     assert_int_equal(status_of_one().last, 0);
     before = status_of_one();
     struct raft_message m = {.type = RAFT_SNAPSHOT, .log = {50, term}, .commit = 50, .config = fewer,
                              .manifest = raft_blob_copy(bytes_text("anything"))};
     step(&m);
-    assert_int_equal(status_of_one().bad_messages, before.bad_messages + 1);
+    BED_AWAIT(&bed, status_of_one().bad_messages == before.bad_messages + 1);
     assert_false(status_of_one().catching_up);
     raft_blob_release(m.manifest);
     buffer_free(&encoded);
@@ -150,10 +150,10 @@ static void two_blocks_for_one_place(void **state)
     up();
     uint64_t now = clock_wall_ms();
     append(make_entry(1, now, (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 0);
-    assert_int_equal(status_of_one().last, 1);
+    BED_AWAIT(&bed, status_of_one().last == 1);
     request_by_root(&request);
     append(make_entry(1, now, buffer_bytes(&request), LIAR, key_of(LIAR)), 0, 0, 0);
-    assert_int_equal(status_of_one().evidence, 1);
+    BED_AWAIT(&bed, status_of_one().evidence == 1);
     assert_false(bed.nodes[1].fatal); /* one liar can't stop an honest node */
     buffer_free(&request);
     down();
@@ -167,14 +167,13 @@ static void a_block_against_what_is_applied(void **state)
     uint64_t now = clock_wall_ms();
     request_by_root(&request);
     append(make_entry(1, now, buffer_bytes(&request), LIAR, key_of(LIAR)), 0, 0, 1);
-    bed_turn(&bed, 200);
-    assert_int_equal(status_of_one().applied, 1);
+    BED_AWAIT(&bed, status_of_one().applied == 1);
     uint64_t size = status_of_one().size;
     term++; /* as leader of a new term it overwrites what it had committed */
     append(make_entry(1, now, (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 1);
-    assert_int_equal(status_of_one().evidence, 1);
+    BED_AWAIT(&bed, status_of_one().evidence == 1);
     assert_int_equal(status_of_one().size, size);
-    assert_int_equal(status_of_one().last, 1);
+    BED_AWAIT(&bed, status_of_one().last == 1);
     assert_false(bed.nodes[1].fatal);
     buffer_free(&request);
     down();
@@ -206,11 +205,11 @@ static void a_statement_of_another_block(void **state)
     buffer_clear(&statement);
     statement_sign(&statement, &place, key_of(LIAR));
     heartbeat(1, buffer_bytes(&statement));
-    assert_int_equal(status_of_one().evidence, 1);
+    BED_AWAIT(&bed, status_of_one().evidence == 1);
     buffer_clear(&statement);
     pack_text(&statement, "not a statement");
     heartbeat(1, buffer_bytes(&statement));
-    assert_int_equal(status_of_one().evidence, 1);
+    BED_AWAIT(&bed, status_of_one().evidence == 1);
     buffer_free(&statement);
     down();
 }
@@ -226,11 +225,11 @@ static void messages_that_are_none(void **state)
     driver_message(d, LIAR, PEER_BLOCK_ASK, 0, bytes_text("x"));
     driver_message(d, LIAR, PEER_BLOCK, 0, bytes_text("x"));
     driver_message(d, LIAR, 4711, 0, bytes_text("x"));
-    assert_int_equal(status_of_one().bad_messages, 2);
+    BED_AWAIT(&bed, status_of_one().bad_messages == 2);
     struct raft_message m = {.type = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 9};
     raft_message_encode(&out, &m); /* in another's name */
     driver_message(d, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
-    assert_int_equal(status_of_one().bad_messages, 3);
+    BED_AWAIT(&bed, status_of_one().bad_messages == 3);
     bed_turn(&bed, 100);
     assert_int_equal(status_of_one().leader, 0);
     buffer_free(&out);
@@ -285,7 +284,7 @@ static void a_changed_request_is_not_recognised(void **state)
     pack_bool(&body, false);
     /* The client's node is the leader; the altered copy is in its intake first. */
     driver_message(bed.nodes[leader].driver, other, PEER_FORWARD, 0, buffer_bytes(&body));
-    assert_int_equal(bed_submit(&bed, &r, leader, 10000), OK);
+    assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.outcome.code, OK);
     assert_true(bed_await_same(&bed, 4));
@@ -321,7 +320,7 @@ static void assert_served(const struct kit_actor *who, unsigned node)
 {
     struct bed_request r;
     bed_event(&bed, &r, who, 2);
-    assert_int_equal(bed_submit(&bed, &r, node, 60000), OK);
+    assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.outcome.code, OK);
     bed_request_free(&r);

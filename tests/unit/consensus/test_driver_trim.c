@@ -99,9 +99,9 @@ static void write_much(unsigned node, size_t bytes)
             bed.kit.now = clock_wall_ms();
             kit_request(&bed.kit, &r[i].s.request, &doctor, &args, BYTES(note));
             written += r[i].s.request.size;
-            assert_int_equal(bed_submit(&bed, &r[i], node, 30000), OK);
+            assert_int_equal(bed_submit(&bed, &r[i], node, BED_PATIENCE_MS), OK);
         }
-        assert_true(bed_until(&bed, 30000, all_done, r));
+        assert_true(bed_until(&bed, BED_PATIENCE_MS, all_done, r));
         for (unsigned i = 0; i < 16; i++) {
             assert_int_equal(r[i].outcome.code, OK);
             bed_request_free(&r[i]);
@@ -117,7 +117,7 @@ static bool is_trimmed(struct bed *b, void *data)
     return true;
 }
 
-static void await_trimmed(uint64_t more_than) { assert_true(bed_until(&bed, 15000, is_trimmed, &more_than)); }
+static void await_trimmed(uint64_t more_than) { assert_true(bed_until(&bed, BED_PATIENCE_MS, is_trimmed, &more_than)); }
 
 /* Bytes of entries that are still in the log. */
 static uint64_t log_bytes(unsigned node)
@@ -248,10 +248,10 @@ static void pull(unsigned target, unsigned source, uint64_t to, const struct dri
         p->write = (struct state_write){.data = p, .run = replay_run, .done = replay_done};
         p->done = 0;
         assert_int_equal(driver_read(bed.nodes[source].driver, &p->read), OK);
-        assert_true(bed_until(&bed, 10000, twice, p));
+        assert_true(bed_until(&bed, BED_PATIENCE_MS, twice, p));
         p->done = 0;
         assert_int_equal(driver_write(bed.nodes[target].driver, &p->write), OK);
-        assert_true(bed_until(&bed, 10000, twice, p));
+        assert_true(bed_until(&bed, BED_PATIENCE_MS, twice, p));
         for (unsigned i = 0; i < CHUNK; i++) {
             buffer_free(&p->leaves[i]);
             buffer_free(&p->attachments[i]);
@@ -269,7 +269,7 @@ static bool was_asked(struct bed *b, void *data)
 static void await_install(unsigned node)
 {
     installs[node] = 0;
-    assert_true(bed_until(&bed, 15000, was_asked, &node));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, was_asked, &node));
 }
 
 static const struct driver_applied *newest(unsigned node) { return &history[node][known[node] - 1]; }
@@ -304,7 +304,7 @@ static void an_emptied_follower_catches_up(void **state)
     write_much(leader, KEEP / 8); /* the cluster goes on meanwhile */
     catch_up(empty, leader);
     assert_true(bed_await_same(&bed, status_of(leader).size));
-    assert_true(bed_until(&bed, 5000, is_caught_up, &empty));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, is_caught_up, &empty));
     write_much(empty, 4096);
     /* Its log begins where the pulled state ends; both survive a crash. */
     assert_true(bed_await_same(&bed, status_of(leader).size));
@@ -335,7 +335,7 @@ static void a_crash_amid_catching_up(void **state)
     await_install(empty);
     pull(empty, leader, newest(leader)->size / 2, NULL); /* leaves that belong to no position yet */
     driver_catch_up_failed(bed.nodes[empty].driver, install_index[empty]);
-    assert_true(bed_until(&bed, 5000, is_synced, &empty));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, is_synced, &empty));
     bed_crash(&bed, empty);
     bed_start(&bed, empty);
     assert_true(status_of(empty).size > 1);
@@ -369,7 +369,7 @@ static void a_lost_log_goes_on_from_the_state(void **state)
     write_much(node, 4096);
     assert_true(bed_await_same(&bed, status_of(leader).size));
     assert_int_equal(installs[node], 0);
-    assert_true(bed_until(&bed, 15000, may_vote, &node));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, may_vote, &node));
     bed_close(&bed);
 }
 

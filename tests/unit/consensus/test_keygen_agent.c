@@ -1,13 +1,10 @@
 /* Four agents, each over a ledger of its own that applies the same blocks; their
- * drivers, network and clocks are the test's. The clocks run eight times as fast. */
+ * drivers, network and clock are the test's. The clock runs eight times as fast. */
 #include "tests/lib/unit.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "consensus/keygen_agent.h"
 #include "consensus/keygen_store.h"
@@ -19,30 +16,14 @@
 #include "ledger/leaf.h"
 #include "ledger/proof.h"
 #include "tests/lib/ledger_kit.h"
+#define PACED_CLOCK_FAST 8
+#include "tests/lib/paced_clock.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/trace.h"
 
 #define N 4
 #define K 3
-#define FAST 8
 #define BLOCKS 4096
-
-/* --- clocks: all of base/clock.h, so that the library's own is not linked --- */
-
-static uint64_t real_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t began_ns;
-uint64_t clock_monotonic_ns(void) { return FAST * (real_ns() - began_ns) + 1; }
-uint64_t clock_wall_ms(void) { return UINT64_C(1790000000000) + clock_monotonic_ns() / 1000000; }
-void clock_format(char out[CLOCK_TEXT_SIZE], uint64_t wall_ms)
-{
-    snprintf(out, CLOCK_TEXT_SIZE, "%llu", (unsigned long long)wall_ms);
-}
 
 /* --- nodes --- */
 
@@ -236,6 +217,7 @@ static void run_driver(struct driver *d)
 
 static void turn(void)
 {
+    paced_clock_turn();
     uv_run(&loop, UV_RUN_NOWAIT);
     size_t count = queued < 64 ? queued : 64;
     struct message now[64];
@@ -291,7 +273,6 @@ static void stop_agent(unsigned i)
 static int setup(void **state)
 {
     (void)state;
-    began_ns = real_ns();
     lose_percent = mute_action = mute_node = lying_dealer = garbling = silent = 0;
     log_there = nothing_of_term = false;
     leads = 1;
@@ -825,7 +806,6 @@ int main(void)
 {
     crypto_init();
     log_setup(LOG_ERROR, false);
-    began_ns = real_ns();
     const char *given = getenv("SEED");
     seed = given ? strtoull(given, NULL, 10) : 20240608;
     CHECK(uv_loop_init(&loop) == 0);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/pack.h"
 #include "consensus/peer_messages.h"
@@ -22,6 +21,7 @@
 #include "ledger/tree.h"
 #include "net/peers.h"
 #include "storage/store.h"
+#include "tests/lib/paced_clock.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/trace.h"
 
@@ -361,6 +361,7 @@ static void deliver(void)
 
 static void turn(void)
 {
+    paced_clock_turn();
     uv_run(&loop, UV_RUN_NOWAIT);
     deliver();
     for (unsigned i = 1; i <= N; i++)
