@@ -31,7 +31,7 @@
  * CHECKPOINT   []                          -> NOTE [note]         the newest witnessed checkpoint (empty before the first)
  * KEYS         [secret]                    -> KEY  [activation leaf (bin), index, [hash(32) ...], note]
  *              the activation leaf of the collective key, proved under the checkpoint kept for it
- * LEAVES       [from, max]                 -> LEAVES_OK [from, [leaf (bin) ...], ledger size]   after an approved ledger.export on this connection
+ * LEAVES       [from, max]                 -> LEAVES_OK [from, [leaf (bin) ...], ledger size]   after an approved ledger.export on this connection, of its entries
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
  * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
  *              keeps; after an approved ledger.export on this connection

@@ -27,6 +27,7 @@ struct result {
     bool has_leaf;
     uint64_t index;
     struct buffer leaf; /* empty: read it when proving */
+    struct args_ledger_export exported; /* of ledger.export */
 };
 
 struct request_job {
@@ -54,8 +55,8 @@ struct request_job {
 
     bool of_rows;      /* of PROVE_ROWS: leaves that the log.query at `query` shows */
     uint64_t query;
-    bool prove_only, any_leaf; /* any_leaf: for an export by `exporter` */
-    struct actor exporter;
+    bool prove_only, any_leaf; /* any_leaf: those of an export */
+    struct export_permit exported;
     size_t count;
     struct result *results;
     struct buffer answer;
@@ -198,13 +199,20 @@ static enum err find_key_synced(struct request_job *j)
     return e;
 }
 
+static void note_operation(struct result *r, const struct operation *op)
+{
+    r->action = op->action;
+    if (op->action == ACTION_LEDGER_EXPORT && args_ledger_export_decode(&r->exported, op->args) != OK)
+        r->action = 0; /* apply will say so */
+}
+
 static enum err check_items(struct request_job *j, struct request *r)
 {
     for (uint32_t i = 0; i < r->count; i++) {
         if (r->items[i].attachment_good == VERDICT_BAD) return ERR_ATTACHMENT;
         enum err e = check_capsule(j, &r->items[i]);
         if (e != OK) return e;
-        j->results[i].action = r->items[i].operation.action;
+        note_operation(&j->results[i], &r->items[i].operation);
     }
     return OK;
 }
@@ -263,9 +271,10 @@ struct prove_batch {
 static bool may_see(const struct request_job *j, const struct buffer *bytes)
 {
     struct leaf leaf;
-    if (!j->prove_only || j->any_leaf || j->of_rows) return true;
-    return leaf_decode(&leaf, buffer_bytes(bytes)) == OK && leaf.index != 0 &&
-           actor_equal(&leaf.operation.actor, &j->actor);
+    if (!j->prove_only || j->of_rows) return true;
+    if (leaf_decode(&leaf, buffer_bytes(bytes)) != OK) return false;
+    if (j->any_leaf && export_permits(&j->exported, leaf.index, leaf.index + 1)) return true;
+    return leaf.index != 0 && actor_equal(&leaf.operation.actor, &j->actor);
 }
 
 static enum err may_see_rows(const struct request_job *j, struct table_txn *txn)
@@ -294,7 +303,7 @@ static enum err prove_job(struct prove_batch *b, struct request_job *j, struct t
     struct message_cosigned *m = calloc(1, sizeof *m);
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
     if (!m || !hashes) e = ERR_NOMEM;
-    if (e == OK && j->any_leaf) e = session_still_usable(txn, &j->exporter);
+    if (e == OK && j->any_leaf) e = session_still_usable(txn, &j->exported.exporter);
     if (e == OK && j->of_rows) e = may_see_rows(j, txn);
     for (size_t i = 0; e == OK && i < j->count; i++)
         e = prove_one(b, j, &j->results[i], &m->proofs[i], &hashes[i], txn);
@@ -430,7 +439,7 @@ static void note_outcome(struct request_job *j, struct result *r, const struct o
     j->session->actor = j->actor;
     if (r->action != ACTION_LEDGER_EXPORT || o->decision != DECISION_APPROVED) return;
     j->session->may_export = true;
-    j->session->exporter = j->actor;
+    j->session->exported = (struct export_permit){j->actor, r->exported.from, r->exported.to};
 }
 
 static void send_applied(struct request_job *j, const struct outcome *outcomes)
@@ -638,7 +647,7 @@ static void begin_proof(struct session *s, uint64_t id, const struct message_pro
     j->of_rows = of_rows;
     j->query = query;
     j->actor = s->actor;
-    j->exporter = s->exporter;
+    j->exported = s->exported;
     if (s->node->proves >= LIMIT_REQUESTS) {
         job_fail(j, ERR_BUSY, NULL);
         return;

@@ -26,7 +26,7 @@ struct question {
         struct tile tile;
         uint32_t secret;
     };
-    struct actor exporter; /* of LEAVES */
+    struct actor exporter; /* of LEAVES, STORED, EVIDENCE */
     uint64_t witnessed_time_ms;
     bool leader_known;
 };
@@ -242,7 +242,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_leaves m;
     enum err e = message_leaves_decode(&m, body);
-    if (e == OK && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e == OK && !(s->may_export && export_permits(&s->exported, m.from, m.from + 1))) e = ERR_UNAUTHORIZED;
     if (e != OK) {
         session_fail(s, id, e, NULL, 0);
         return;
@@ -250,7 +250,8 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
     struct question *q = question_new(s, id, MESSAGE_LEAVES_OK);
     if (!q) return;
     q->leaves = m;
-    q->exporter = s->exporter;
+    if (s->exported.to && m.max > s->exported.to - m.from) q->leaves.max = (uint32_t)(s->exported.to - m.from);
+    q->exporter = s->exported.exporter;
     struct driver_status d;
     driver_status(s->node->driver, &d);
     /* Near the end of the ledger the synced state may lag: short pages from the open transaction. */
@@ -320,7 +321,7 @@ void serve_stored(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_stored m;
     enum err e = message_stored_decode(&m, body);
-    if (e == OK && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e == OK && !(s->may_export && export_permits(&s->exported, m.from, m.to))) e = ERR_UNAUTHORIZED;
     if (e != OK) {
         session_fail(s, id, e, NULL, 0);
         return;
@@ -328,7 +329,7 @@ void serve_stored(struct session *s, uint64_t id, struct bytes body)
     struct question *q = question_new(s, id, MESSAGE_STORED_OK);
     if (!q) return;
     q->stored = m;
-    q->exporter = s->exporter;
+    q->exporter = s->exported.exporter;
     ask(q, false, stored_run);
 }
 

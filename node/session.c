@@ -70,6 +70,11 @@ enum err session_still_usable(struct table_txn *txn, const struct actor *actor)
     return user.disabled || key < 0 || user.keys[key].revoked ? ERR_UNAUTHORIZED : OK;
 }
 
+bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to)
+{
+    return from < to && from >= permit->from && (permit->to == 0 || to <= permit->to);
+}
+
 static const char *warning_of(const struct node *node)
 {
     struct driver_status d;

@@ -16,6 +16,12 @@
 
 struct session_follow;
 
+/* What an approved ledger.export opens, to whom: entries [from, to); to 0: no end. */
+struct export_permit {
+    struct actor exporter;
+    uint64_t from, to;
+};
+
 struct session {
     struct node *node;
     struct connection *connection; /* NULL once closed */
@@ -26,8 +32,8 @@ struct session {
     struct actor actor;
     struct actor key_actor;  /* whose key `key` is; ACTOR_NONE: none was looked up so far */
     struct sign_public key;
-    bool may_export;     /* an approved ledger.export of this session, by `exporter` */
-    struct actor exporter;
+    bool may_export;     /* an approved ledger.export of this session, the last one */
+    struct export_permit exported;
     size_t request_bytes; /* of its requests in flight */
     unsigned in_flight;  /* questions not answered yet */
     struct session_follow *follow;
@@ -49,6 +55,9 @@ void session_end(struct session *s);
 /* OK while this actor is a user with a valid key, else ERR_UNAUTHORIZED: what was approved once ends when
  * the user is disabled or the key revoked. For runs of state_read. */
 enum err session_still_usable(struct table_txn *txn, const struct actor *actor);
+
+/* Whether the entries [from, to), not none, are among those. */
+bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to);
 
 /* A notice to sessions that follow the log: new leaves are applied. */
 void session_applied(struct node *node, uint64_t size);

@@ -527,6 +527,45 @@ static void rows_are_for_programs_and_spreadsheets(void **state)
     shell("! ls rows.csv.tmp-* 2>dd.err");
 }
 
+static struct message_leaves_ok ask_leaves(struct client *c, struct said *answer, uint64_t from, uint32_t most)
+{
+    static struct bytes leaves[LIMIT_LEAVES];
+    struct message_leaves_ok m = {0};
+    struct buffer body = {0};
+    message_leaves_encode(&body, &(struct message_leaves){from, most});
+    attacker_ask(&them, c, answer, MESSAGE_LEAVES, buffer_bytes(&body));
+    if (answer->type == MESSAGE_LEAVES_OK)
+        assert_int_equal(message_leaves_ok_decode(&m, leaves, LIMIT_LEAVES, buffer_bytes(&answer->body)), OK);
+    buffer_free(&body);
+    return m;
+}
+
+/* The entry that an export leaves says all that it opened. */
+static void an_export_opens_the_entries_that_it_names(void **state)
+{
+    (void)state;
+    struct signer auditor = attacker_signer(&them, "auditor");
+    struct client *c = attacker_greet(&them, 2);
+    struct said answer = {0};
+    struct message_result result;
+    struct arguments args = {.action = ACTION_LEDGER_EXPORT, .ledger_export = {256, 512}};
+    ask_leaves(c, &answer, 256, 1);
+    assert_int_equal(answer.code, ERR_UNAUTHORIZED);
+    attacker_request(&request, &them, &auditor, &args, (struct bytes){0}, NULL);
+    attacker_submit(&them, c, &answer, &result, buffer_bytes(&request));
+    assert_int_equal(result.decision, DECISION_APPROVED);
+    assert_int_equal(ask_leaves(c, &answer, 256, LIMIT_LEAVES).count, 256);
+    assert_int_equal(ask_leaves(c, &answer, 511, 9).count, 1);
+    static const uint64_t outside[] = {0, 255, 512, UINT64_MAX};
+    for (size_t i = 0; i < sizeof outside / sizeof outside[0]; i++) {
+        ask_leaves(c, &answer, outside[i], 9);
+        assert_int_equal(answer.code, ERR_UNAUTHORIZED);
+    }
+    said_free(&answer);
+    signer_close(&auditor);
+    client_close(c);
+}
+
 static void who_may_not_export_gets_nothing(void **state)
 {
     (void)state;
@@ -594,6 +633,7 @@ int main(void)
         cmocka_unit_test(an_altered_bundle_is_refused),
         cmocka_unit_test(an_export_goes_on_where_it_ended),
         cmocka_unit_test(rows_are_for_programs_and_spreadsheets),
+        cmocka_unit_test(an_export_opens_the_entries_that_it_names),
         cmocka_unit_test(who_may_not_export_gets_nothing),
         cmocka_unit_test(an_entry_that_was_changed_is_not_written),
         cmocka_unit_test(health_says_why_not),
