@@ -294,6 +294,23 @@ const struct command COMMANDS[] = {
                 "nothing: a node that finds the same again raises another alarm.",
      .example = "alarm clear 4711 --note \"node-3 was rebuilt, disk exchanged\"",
      .options = {{.name = "note", .value = "TEXT", .help = "what was found and done, for the log"}}},
+    {.name = "evidence list", .operands = "", .summary = "Show what nodes keep to prove that another one lied",
+     .run = command_evidence_list,
+     .details = "Evidence is two statements that one node signed and no honest node makes both of: two\n"
+                "blocks or commits for one place, two roots, two checkpoints of one size. For who may\n"
+                "export the ledger; asking is an entry of its own. All nodes are asked, or that of --via,\n"
+                "and everything is checked here.",
+     .example = "evidence list\nevidence list --via node-2 --json"},
+    {.name = "evidence show", .operands = "ID|FILE", .least = 1, .most = 1,
+     .summary = "Show evidence in words, or write it to a file", .run = command_evidence_show,
+     .details = "ID: as 'evidence list' shows it, or its first 8 digits and more. The file proves the lie\n"
+                "to anybody who has the genesis file; it says what in words, too.",
+     .example = "evidence show 5d41402abc4b2a76\nevidence show 5d41402abc4b2a76 -o node-4.evidence",
+     .options = {{.name = "output", .letter = 'o', .value = "FILE", .help = "where to write it; never over a file"}}},
+    {.name = "evidence verify", .operands = "FILE", .least = 1, .most = 1,
+     .summary = "Check evidence, without any node, and say whom it names", .run = command_evidence_verify,
+     .details = "Needs the file and the genesis file, nothing else. Exit code 6: it proves nothing.",
+     .example = "evidence verify node-4.evidence --cluster north.genesis"},
     {.name = "export", .operands = "", .summary = "Export a part of the ledger, each entry proved",
      .run = command_export,
      .details = "For auditors; the export is an entry of its own. Everything is checked against the\n"

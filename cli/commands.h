@@ -42,6 +42,9 @@ int command_verify(struct tool *t);
 int command_verify_since(struct tool *t); /* verify --since */
 int command_alarm_list(struct tool *t);
 int command_alarm_clear(struct tool *t);
+int command_evidence_list(struct tool *t);
+int command_evidence_show(struct tool *t);
+int command_evidence_verify(struct tool *t);
 int command_export(struct tool *t);
 int command_export_verify(struct tool *t);
 int command_policy_show(struct tool *t);

@@ -244,6 +244,19 @@ enum err ledger_node_tile(struct ledger_node *n, struct digest hashes[static TIL
     return e == OK ? OK : fail(failure, e, "%s sent a tile that can't be read: %s", n->source.name, err_text(e));
 }
 
+enum err ledger_node_evidence(struct ledger_node *n, struct message_evidence_ok *out, struct bytes *items,
+                              size_t capacity, struct failure *failure)
+{
+    struct frame answer;
+    struct buffer question = {0};
+    message_empty_encode(&question);
+    enum err e = ask(n, &answer, true, MESSAGE_EVIDENCE, buffer_bytes(&question), MESSAGE_EVIDENCE_OK, failure);
+    buffer_free(&question);
+    if (e != OK) return e;
+    e = message_evidence_ok_decode(out, items, capacity, answer.body);
+    return e == OK ? OK : fail(failure, e, "%s sent evidence that can't be read: %s", n->source.name, err_text(e));
+}
+
 /* --- opening --- */
 
 enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint32_t member, struct failure *failure)

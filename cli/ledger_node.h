@@ -9,6 +9,7 @@
 #include "cli/ledger_source.h"
 #include "cli/tool.h"
 #include "ledger/tile.h"
+#include "net/protocol_evidence.h"
 
 /* The ledger.export operation that the nodes are shown. Zero-initialise. */
 struct export_pass {
@@ -50,5 +51,8 @@ enum err ledger_node_admit(struct ledger_node *n, struct failure *failure);
 /* A tile of its tree, as it says; tile->width hashes. ERR_NOT_FOUND: it has no such tile. */
 enum err ledger_node_tile(struct ledger_node *n, struct digest hashes[static TILE_WIDTH], const struct tile *tile,
                           struct failure *failure);
+/* The evidence that it keeps (net/protocol_evidence.h), for who may export; views until the next question. */
+enum err ledger_node_evidence(struct ledger_node *n, struct message_evidence_ok *out, struct bytes *items,
+                              size_t capacity, struct failure *failure);
 
 #endif

@@ -12,6 +12,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body);
 void serve_stored(struct session *s, uint64_t id, struct bytes body);
 void serve_consistency(struct session *s, uint64_t id, struct bytes body);
 void serve_tile(struct session *s, uint64_t id, struct bytes body);
+void serve_evidence(struct session *s, uint64_t id, struct bytes body); /* serve_evidence.c */
 void serve_follow(struct session *s, uint64_t id, struct bytes body);
 
 /* Sends new rows to a session that follows; called after each applied block. */

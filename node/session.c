@@ -127,7 +127,7 @@ static const struct {
     {MESSAGE_LEAVES, serve_leaves},        {MESSAGE_CONSISTENCY, serve_consistency},
     {MESSAGE_FOLLOW, serve_follow},        {MESSAGE_ALARMS, notice_alarms},
     {MESSAGE_TILE, serve_tile},        {MESSAGE_STORED, serve_stored},
-    {MESSAGE_PROVE_ROWS, request_prove_rows},
+    {MESSAGE_PROVE_ROWS, request_prove_rows}, {MESSAGE_EVIDENCE, serve_evidence},
 };
 
 static void on_frame(struct connection *c, const struct frame *frame, void *data)

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "net/protocol.h"
+#include "net/protocol_evidence.h"
 
 /* Bodies that need nothing but the struct. */
 #define RECODE_PLAIN(X)                                                                            \
@@ -69,6 +70,7 @@ RECODE_LISTED(message_cosigned, message_cosigned, struct digest, LIMIT_PROOFS)
 RECODE_LISTED(message_contents, message_contents, struct message_item, LIMIT_OPENED)
 RECODE_LISTED(message_leaves_ok, message_leaves_ok, struct bytes, LIMIT_LEAVES)
 RECODE_LISTED(message_stored_ok, message_stored_ok, struct stored_hash, LIMIT_STORED)
+RECODE_LISTED(message_evidence_ok, message_evidence_ok, struct bytes, LIMIT_EVIDENCE)
 RECODE_LISTED(share_box, share_box, struct share_item, LIMIT_OPENED)
 #undef RECODE_LISTED
 
@@ -84,6 +86,8 @@ static inline enum err recode_message(struct buffer *out, uint32_t type, struct 
 #undef X
     case MESSAGE_STATUS:
     case MESSAGE_CHECKPOINT: return recode_empty(out, in);
+    case MESSAGE_EVIDENCE: return recode_empty(out, in);
+    case MESSAGE_EVIDENCE_OK: return recode_message_evidence_ok(out, in);
     case MESSAGE_COSIGNED: return recode_message_cosigned(out, in);
     case MESSAGE_CONTENTS: return recode_message_contents(out, in);
     case MESSAGE_LEAVES_OK: return recode_message_leaves_ok(out, in);

@@ -95,6 +95,7 @@ static bool sample_small(struct buffer *out, uint32_t type)
         message_shares_encode(out, &(struct message_shares){9, 1, 2, true, 2, {1, 3}});
         return true;
     case MESSAGE_STATUS:
+    case MESSAGE_EVIDENCE:
     case MESSAGE_CHECKPOINT: message_empty_encode(out); return true;
     case MESSAGE_NOTE: message_note_encode(out, &(struct message_note){bytes_text("note")}); return true;
     case MESSAGE_KEYS: message_keys_encode(out, &(struct message_keys){1}); return true;
@@ -121,6 +122,9 @@ static bool sample_message(struct buffer *out, uint32_t type)
     case RECODE_SHARE_BOX: fill_share_box(out); return true;
     case MESSAGE_CONTENTS: message_contents_encode(out, &(struct message_contents){3, 1, &item}); return true;
     case MESSAGE_LEAVES_OK: message_leaves_ok_encode(out, &(struct message_leaves_ok){7, 2, two, 9}); return true;
+    case MESSAGE_EVIDENCE_OK:
+        message_evidence_ok_encode(out, &(struct message_evidence_ok){2, two});
+        return true;
     case MESSAGE_STORED_OK: {
         struct stored_hash hashes[2] = {{3, sample_digest(1)}, {7, {{0}}}};
         message_stored_ok_encode(out, &(struct message_stored_ok){8, 2, hashes});

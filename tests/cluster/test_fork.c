@@ -1,0 +1,256 @@
+/* One of four nodes forks the ledger, tells two roots, or states commits of blocks that it did not
+ * send: nothing is released on a fork, evidence names it that anybody can check, a deceived node comes back
+ * by itself, and the honest nodes go on with all that was acknowledged. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+#define LIAR 4
+#define VICTIM 3
+#define HONEST 3
+#define MOST 64
+#define LIMIT_S 90
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static struct buffer out, errors;
+static char acknowledged[MOST][24];
+static unsigned acknowledged_count;
+
+static const char *text(void) { return out.data ? (const char *)out.data : ""; }
+static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
+
+static void begin(const char *program)
+{
+    char path[400];
+    testbed_make(&bed, 4, 1);
+    snprintf(path, sizeof path, "%s/lie", bed.dir);
+    setenv("LIAR_WHEN", path, 1);
+    acknowledged_count = 0;
+    bed.program[LIAR] = program;
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, LIMIT_S);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+}
+
+static void end(void)
+{
+    unsetenv("LIAR_WHEN");
+    testbed_end(&bed);
+    buffer_free(&out);
+    buffer_free(&errors);
+}
+
+static void start_lying(void)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/lie", bed.dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+}
+
+/* One event through one node. What exits with 0 is co-signed by k nodes, and is never lost. */
+static bool add_event(unsigned node, const char *what)
+{
+    char code[24];
+    snprintf(code, sizeof code, "%s-%u", what, acknowledged_count);
+    int exit = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-%u --timeout 5 event add %s fork %s",
+                           bed.dir, node, patient, code);
+    if (exit == 0 && acknowledged_count < MOST)
+        snprintf(acknowledged[acknowledged_count++], sizeof acknowledged[0], "%s", code);
+    return exit == 0;
+}
+
+static void add_on_each(const char *what)
+{
+    for (unsigned node = 1; node <= HONEST; node++) {
+        time_t until = time(NULL) + LIMIT_S;
+        while (!add_event(node, what))
+            if (time(NULL) > until) testbed_fail(&bed, "node %u takes nothing: %s", node, said());
+    }
+}
+
+static unsigned leader_now(void)
+{
+    char path[32], leads[16];
+    if (testbed_cli(&bed, &out, &errors, "--via node-1 --json status") != 0) return 0;
+    for (unsigned node = 1; node <= 4; node++) {
+        snprintf(path, sizeof path, "members.%u.leads", node - 1);
+        testbed_json(&out, path, leads, sizeof leads);
+        if (strcmp(leads, "true") == 0) return node;
+    }
+    return 0;
+}
+
+/* Honest leaders are killed until the liar leads: it stands for election sooner than they. */
+static void let_the_liar_lead(void)
+{
+    time_t until = time(NULL) + LIMIT_S;
+    for (unsigned leader; (leader = leader_now()) != LIAR;) {
+        if (time(NULL) > until) testbed_fail(&bed, "the liar never leads");
+        if (leader == 0) {
+            usleep(100000);
+            continue;
+        }
+        testbed_signal(&bed, leader, SIGKILL);
+        usleep(1500000);
+        testbed_start(&bed, leader);
+        usleep(500000);
+    }
+}
+
+static void wait_for(unsigned node, const char *what)
+{
+    time_t until = time(NULL) + LIMIT_S;
+    while (!testbed_log_has(&bed, node, what)) {
+        if (time(NULL) > until) testbed_fail(&bed, "node %u never said \"%s\"", node, what);
+        usleep(50000);
+    }
+}
+
+static bool log_row_is(const json_t *rows, const char *code)
+{
+    size_t i;
+    const json_t *row;
+    json_array_foreach(rows, i, row) {
+        const char *object = json_string_value(json_object_get(row, "object"));
+        if (object && strstr(object, code)) return true;
+    }
+    return false;
+}
+
+static void all_acknowledged_on(unsigned node)
+{
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u --json log --all --action event.add -n 256", bed.dir,
+                   node);
+    json_t *rows = json_loadb(text(), out.size, 0, NULL);
+    assert_non_null(rows);
+    for (unsigned i = 0; i < acknowledged_count; i++)
+        if (!log_row_is(rows, acknowledged[i]))
+            testbed_fail(&bed, "node %u lost %s, which was acknowledged", node, acknowledged[i]);
+    json_decref(rows);
+}
+
+/* Honest nodes with one size have one root, and some time they all have one size. */
+static void roots_are_equal(void)
+{
+    time_t until = time(NULL) + LIMIT_S;
+    for (;;) {
+        char path[32], size[4][32], root[4][80];
+        if (testbed_cli(&bed, &out, &errors, "--via node-1 --json status") != 0) continue;
+        bool same = true;
+        for (unsigned i = 0; i < HONEST; i++) {
+            snprintf(path, sizeof path, "members.%u.size", i);
+            testbed_json(&out, path, size[i], sizeof size[i]);
+            snprintf(path, sizeof path, "members.%u.root", i);
+            testbed_json(&out, path, root[i], sizeof root[i]);
+            same = same && strcmp(size[i], size[0]) == 0;
+        }
+        for (unsigned i = 1; same && i < HONEST; i++)
+            if (strcmp(root[i], root[0]) != 0) testbed_fail(&bed, "node %u has another root: %s", i + 1, text());
+        if (same) return;
+        if (time(NULL) > until) testbed_fail(&bed, "the honest nodes never have one size: %s", text());
+        usleep(200000);
+    }
+}
+
+/* On each honest node: listed, and proved by the file alone. */
+static void evidence_names_the_liar(const char *kind)
+{
+    char id[80], path[400];
+    for (unsigned node = 1; node <= HONEST; node++) {
+        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u --json evidence list", bed.dir, node);
+        if (!strstr(text(), kind)) testbed_fail(&bed, "node %u has no evidence of \"%s\": %s", node, kind, text());
+        testbed_json(&out, "0.id", id, sizeof id);
+        snprintf(path, sizeof path, "%s/evidence-%u", bed.dir, node);
+        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u evidence show %s -o %s", bed.dir, node, id, path);
+        testbed_expect(&bed, 0, &out, "evidence verify %s", path);
+        assert_non_null(strstr(text(), "node-4"));
+    }
+}
+
+static void honest_nodes_go_on(const char *kind)
+{
+    add_on_each("after");
+    for (unsigned node = 1; node <= HONEST; node++)
+        all_acknowledged_on(node);
+    roots_are_equal();
+    evidence_names_the_liar(kind);
+    printf("%u acknowledged, all on each of %u honest nodes\n", acknowledged_count, HONEST);
+}
+
+static void lies(const char *kind)
+{
+    add_on_each("before");
+    let_the_liar_lead();
+    start_lying();
+    for (unsigned i = 0; i < 6; i++)
+        add_event(1 + i % HONEST, "during"); /* may fail: who is answered is not deceived */
+    for (unsigned node = 1; node <= HONEST; node++)
+        wait_for(node, "EVIDENCE: node 4 (node-4)");
+    honest_nodes_go_on(kind);
+}
+
+static void a_leader_that_forks_deceives_nobody_for_long(void **state)
+{
+    (void)state;
+    begin("liar --mode fork");
+    lies("signed"); /* two blocks, or a block and the commit of another: whichever shows first */
+    wait_for(VICTIM, "rebuilt: the old state was set aside");
+    for (unsigned node = 1; node <= HONEST; node++)
+        assert_int_equal(testbed_log_has(&bed, node, "DECEIVED"), node == VICTIM);
+    end();
+}
+
+/* It tells nobody which branch it says is true: the three honest nodes have to agree by themselves. */
+static void a_leader_that_splits_and_is_silent_stops_nobody(void **state)
+{
+    (void)state;
+    begin("liar --mode split");
+    lies("signed"); /* two blocks, or a block and the commit of another: whichever shows first */
+    end();
+}
+
+static void who_tells_two_roots_is_named(void **state)
+{
+    (void)state;
+    begin("liar --mode roots");
+    lies("two roots");
+    for (unsigned node = 1; node <= HONEST; node++)
+        assert_false(testbed_log_has(&bed, node, "DECEIVED"));
+    end();
+}
+
+static void who_states_other_commits_is_named(void **state)
+{
+    (void)state;
+    begin("liar --mode commit");
+    lies("commit");
+    for (unsigned node = 1; node <= HONEST; node++)
+        assert_false(testbed_log_has(&bed, node, "DECEIVED"));
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_leader_that_forks_deceives_nobody_for_long),
+        cmocka_unit_test(a_leader_that_splits_and_is_silent_stops_nobody),
+        cmocka_unit_test(who_tells_two_roots_is_named),
+        cmocka_unit_test(who_states_other_commits_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
