@@ -119,7 +119,7 @@ void serve_evidence(struct session *s, uint64_t id, struct bytes body)
     }
     q->session = s;
     q->id = id;
-    q->exporter = s->exporter;
+    q->exporter = s->exported.exporter;
     q->read = (struct state_read){.fresh = true, .data = q, .run = run, .done = done};
     e = driver_read(s->node->driver, &q->read);
     if (e != OK) done(&q->read, e);
