@@ -1,0 +1,225 @@
+/* A bundle folder: written, verified offline, and refused where it is not what was co-signed. */
+#include "tests/lib/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "cli/export_bundle.h"
+#include "cli/files.h"
+#include "ledger/leaf.h"
+#include "ledger/proof.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/ledger_kit.h"
+
+#define LEAVES 300u
+#define LONG_GENESIS 70000u /* too long for a bundle */
+
+static struct kit kit;
+static struct buffer leaves[LEAVES];
+static struct bytes views[LEAVES];
+static struct digest hashes[LEAVES];
+static struct tree_row rows[LEAVES];
+static char folder[FOLDER_PATH];
+
+/* Real entries, chained anew behind a first one that is longer than a bundle's lengths can say. */
+static void make_leaves(unsigned broken)
+{
+    struct buffer genesis = {0}, raw = {0};
+    struct tree tree = {0};
+    memset(buffer_extend(&genesis, LONG_GENESIS), 'g', LONG_GENESIS);
+    for (unsigned i = 0; i < LEAVES; i++) {
+        struct leaf leaf = {.genesis = buffer_bytes(&genesis)};
+        if (i > 0) {
+            assert_int_equal(proof_leaf(&raw, kit.txn, i), OK);
+            assert_int_equal(leaf_decode(&leaf, buffer_bytes(&raw)), OK);
+            leaf.previous = hashes[i == broken ? i - 2 : i - 1];
+        }
+        buffer_clear(&leaves[i]);
+        leaf_encode(&leaves[i], &leaf);
+        views[i] = buffer_bytes(&leaves[i]);
+        leaf_hash(&hashes[i], views[i]);
+        tree_append(&tree, &rows[i], &hashes[i]);
+    }
+    buffer_free(&genesis);
+    buffer_free(&raw);
+}
+
+static enum err fetch_row(void *context, struct digest *out, unsigned level, uint64_t index)
+{
+    (void)context;
+    *out = rows[tree_row_of(level, index)].hashes[level];
+    return OK;
+}
+
+static enum err fetch_tile(void *context, struct digest out[static TILE_WIDTH], const struct tile *tile)
+{
+    return tile_from_rows(out, tile, fetch_row, context);
+}
+
+/* As after export_open: a checkpoint of three nodes, and the tree. */
+static struct export open_export(uint64_t from, uint64_t to)
+{
+    struct export x = {.from = from, .to = to};
+    struct digest root;
+    struct cosigner cosigners[LIMIT_NODES];
+    struct cosignature cosignatures[LIMIT_NODES] = {0};
+    assert_int_equal(tree_root_at(&root, LEAVES, fetch_row, NULL), OK);
+    checkpoint_set(&x.checkpoint, &kit.genesis, LEAVES, &root);
+    uint32_t n = cosigners_of_genesis(cosigners, &kit.genesis);
+    for (uint32_t i = 0; i < kit.genesis.quorum; i++)
+        checkpoint_cosign(&cosignatures[i], &x.checkpoint, 1790000000, &kit.nodes[i + 1].cosign);
+    checkpoint_format(&x.note, &x.checkpoint, cosigners, cosignatures, n);
+    x.tree = xcalloc(1, sizeof *x.tree);
+    assert_int_equal(tile_tree_open(x.tree, LEAVES, &root, fetch_tile, NULL), OK);
+    return x;
+}
+
+static void write_bundle(uint64_t from, uint64_t to)
+{
+    struct export x = open_export(from, to);
+    struct bundle_writer w;
+    struct failure failure = {0};
+    folder_make(folder, 1);
+    assert_int_equal(bundle_writer_open(&w, &x, folder, &kit.genesis, &failure), OK);
+    struct export_sink sink = bundle_writer_sink(&w);
+    for (uint64_t n = from / TILE_WIDTH; n * TILE_WIDTH < to; n++) {
+        struct tile tile = {0, n, tile_width_at(LEAVES, 0, n)};
+        struct export_tile t = {tile, &views[n * TILE_WIDTH], &hashes[n * TILE_WIDTH]};
+        assert_false(sink.has(sink.data, &tile));
+        if (sink.take(sink.data, &t, &failure) != OK) fail_msg("%s", failure.text);
+        assert_true(sink.has(sink.data, &tile));
+        assert_int_equal(sink.check(sink.data, &tile, t.hashes, &failure), OK);
+        assert_int_equal(sink.take(sink.data, &t, &failure), OK); /* the same again changes nothing */
+    }
+    if (bundle_writer_finish(&w, &failure) != OK) fail_msg("%s", failure.text);
+    bundle_writer_free(&w);
+    buffer_free(&x.note);
+    free(x.tree);
+}
+
+static enum err verify(struct bundle_report *report)
+{
+    struct failure failure = {0};
+    enum err e = bundle_verify(report, folder, &kit.genesis, NULL, NULL, &failure);
+    if (e != OK && failure.text[0] == '\0') fail_msg("%s without a text", err_name(e));
+    return e;
+}
+
+static void change(const char *name, size_t at)
+{
+    struct buffer content = {0};
+    char *path = path_join(folder, name);
+    assert_int_equal(file_read(&content, path, 64 * MIB, NULL), OK);
+    assert_true(at < content.size);
+    content.data[at] ^= 1;
+    assert_int_equal(file_write(path, buffer_bytes(&content), 0600, false, NULL), OK);
+    buffer_free(&content);
+    free(path);
+}
+
+static void a_folder_proves_what_it_holds(void **state)
+{
+    (void)state;
+    struct bundle_report r;
+    make_leaves(0);
+    write_bundle(0, LEAVES);
+    assert_int_equal(verify(&r), OK);
+    assert_int_equal(r.entries, LEAVES);
+    assert_int_equal(r.first, 0);
+    assert_int_equal(r.last, LEAVES - 1);
+    assert_int_equal(r.gaps, 0);
+    folder_remove(folder);
+    write_bundle(256, LEAVES); /* only the partial tile */
+    assert_int_equal(verify(&r), OK);
+    assert_int_equal(r.entries, LEAVES - 256);
+    assert_int_equal(r.first, 256);
+    folder_remove(folder);
+    write_bundle(0, 256);
+    assert_int_equal(verify(&r), OK);
+    assert_int_equal(r.entries, 256);
+    folder_remove(folder);
+}
+
+static void each_altered_file_is_found(void **state)
+{
+    (void)state;
+    static const struct { const char *name; size_t at; enum err code; } rows_of[] = {
+        {"large/0", 400, ERR_ROOT}, {"large/0", 69999, ERR_ROOT}, {"tile/entries/000", 1000, ERR_ROOT},
+        {"tile/entries/000", 1, ERR_ROOT}, {"tile/entries/001.p/44", 2, ERR_ROOT}, {"tile/0/000", 8191, ERR_ROOT},
+        {"tile/0/001.p/44", 0, ERR_ROOT}, {"tile/1/000.p/1", 31, ERR_ROOT}};
+    struct bundle_report r;
+    make_leaves(0);
+    write_bundle(0, LEAVES);
+    for (size_t i = 0; i < sizeof rows_of / sizeof rows_of[0]; i++) {
+        change(rows_of[i].name, rows_of[i].at);
+        enum err e = verify(&r);
+        if (e != rows_of[i].code && e != ERR_TRUNCATED) fail_msg("%s: %s", rows_of[i].name, err_name(e));
+        change(rows_of[i].name, rows_of[i].at);
+    }
+    assert_int_equal(verify(&r), OK);
+    change("checkpoint", 30);
+    assert_int_not_equal(verify(&r), OK);
+    folder_remove(folder);
+}
+
+static void a_broken_chain_is_found_under_a_good_root(void **state)
+{
+    (void)state;
+    struct bundle_report r;
+    make_leaves(280);
+    write_bundle(0, LEAVES);
+    assert_int_equal(verify(&r), ERR_CHAIN);
+    folder_remove(folder);
+}
+
+static void another_folder_is_left_alone(void **state)
+{
+    (void)state;
+    struct bundle_writer w;
+    struct failure failure = {0};
+    struct export x = {0};
+    make_leaves(0);
+    folder_make(folder, 1);
+    char *path = path_join(folder, "letter");
+    assert_int_equal(file_write(path, bytes_text("x"), 0600, true, NULL), OK);
+    assert_int_equal(bundle_writer_open(&w, &x, folder, &kit.genesis, &failure), ERR_EXISTS);
+    assert_int_equal(bundle_writer_open(&w, &x, path, &kit.genesis, &failure), ERR_EXISTS);
+    free(path);
+    folder_remove(folder);
+    folder_make(folder, 1);
+    path = path_join(folder, "checkpoint");
+    assert_int_equal(file_write(path, bytes_text("another's\n"), 0600, true, NULL), OK);
+    assert_int_equal(bundle_writer_open(&w, &x, folder, &kit.genesis, &failure), ERR_EXISTS);
+    free(path);
+    folder_remove(folder);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    kit_open(&kit, 4, 1, kit_default_policy());
+    for (unsigned i = 0; i < LEAVES; i++) kit_add_user(&kit, 10 + i, "patient", "Mercy", "name");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < LEAVES; i++) buffer_free(&leaves[i]);
+    kit_close(&kit);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_folder_proves_what_it_holds),
+        cmocka_unit_test(each_altered_file_is_found),
+        cmocka_unit_test(a_broken_chain_is_found_under_a_good_root),
+        cmocka_unit_test(another_folder_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
