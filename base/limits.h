@@ -56,7 +56,7 @@
 #define LIMIT_KEYS_PER_USER 8
 #define LIMIT_OPENED 512                     /* record versions opened by one read */
 #define LIMIT_ROWS 256                       /* rows of one page of an answer */
-#define LIMIT_EXAMINED 12288                 /* rows of an index examined for one page, about 10 ms; see ledger/rules.h */
+#define LIMIT_EXAMINED 12288                 /* rows of an index for one page, about 10 ms; see ledger/rules.h */
 #define LIMIT_ANSWER (2 * MIB)               /* one answer, encoded */
 #define LIMIT_SKEW_MS 300000                 /* issued_at against the entry's time */
 #define LIMIT_BLOCK_AHEAD_MS 30000           /* a block's time against a follower's clock */
@@ -106,6 +106,14 @@
 #define LIMIT_EVIDENCE 64                 /* pieces of evidence that one node lists: 4 for each member */
 #define LIMIT_ALARM_EVIDENCE (16 * KIB)   /* encoded evidence in an alarm's attachment */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
+/* what a member may have a leader put into blocks (consensus/quota.h) */
+#define LIMIT_OWN_BURST 512               /* operations in its own name at once; key generation takes some dozens */
+#define LIMIT_OWN_PER_S 8                 /* and each second */
+#define LIMIT_OWN_BYTES (4 * MIB)         /* the same of their bytes, with attachments */
+#define LIMIT_OWN_BYTES_PER_S (64 * KIB)
+#define LIMIT_SILENCE_MS 1000             /* after the first request that nobody signed; doubles with each time */
+#define LIMIT_SILENCE_DOUBLED 7           /* so often: two minutes */
+#define LIMIT_FORGIVEN_MS 600000          /* so long without one, and it begins anew */
 
 /* importing */
 #define LIMIT_BUNDLE (64 * MIB)       /* one file */

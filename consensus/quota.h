@@ -16,14 +16,6 @@
 
 #include "base/limits.h"
 
-#define QUOTA_OWN_BURST 512           /* operations in its own name at once; key generation takes some dozens */
-#define QUOTA_OWN_PER_S 8             /* and each second */
-#define QUOTA_OWN_BYTES (4 * MIB)     /* the same of their bytes, with attachments */
-#define QUOTA_OWN_BYTES_PER_S (64 * KIB)
-#define QUOTA_SILENCE_MS 1000         /* after the first request that nobody signed; doubles with each time */
-#define QUOTA_SILENCE_MOST 7          /* so often: two minutes */
-#define QUOTA_FORGIVEN_MS 600000      /* so long without one, and it begins anew */
-
 /* Of one member; all zero at the beginning. */
 struct quota {
     uint64_t filled_ns; /* up to when `own` and `bytes` are refilled; 0: full */
@@ -36,7 +28,8 @@ struct quota {
 bool quota_heard(const struct quota *q, uint64_t now_ns);
 /* Takes `count` operations of its own from the budget. false: used up, nothing is taken. */
 bool quota_take(struct quota *q, uint32_t count, size_t bytes, uint64_t now_ns);
-/* It forwarded something that nobody signed. Returns for how many milliseconds it is not heard; 0: that was so before. */
+/* It forwarded something that nobody signed. Returns for how many milliseconds it is not heard;
+ * 0: that was so before. */
 uint64_t quota_strike(struct quota *q, uint64_t now_ns);
 
 #endif

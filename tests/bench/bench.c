@@ -181,6 +181,9 @@ int main(int argc, char **argv)
         else
             return usage();
     }
+    char *lines = NULL; /* the JSON lines, printed under the table unless a file takes them */
+    size_t size = 0;
+    if (!s.json) s.json = open_memstream(&lines, &size);
     if (s.seconds <= 0 || s.nodes < 3 || s.nodes > LIMIT_NODES || s.clients > 4096) return usage();
     crypto_init();
     struct testbed t;
@@ -198,5 +201,7 @@ int main(int argc, char **argv)
     free(w.records);
     testbed_end(&t);
     if (s.json) fclose(s.json);
+    if (lines) printf("\n%s", lines);
+    free(lines);
     return 0;
 }

@@ -10,21 +10,21 @@ static void the_budget_ends_and_refills(void **state)
     (void)state;
     struct quota q = {0};
     uint64_t now = 5 * SECOND;
-    for (unsigned i = 0; i < QUOTA_OWN_BURST; i++)
+    for (unsigned i = 0; i < LIMIT_OWN_BURST; i++)
         assert_true(quota_take(&q, 1, 100, now));
     assert_false(quota_take(&q, 1, 100, now));
-    assert_false(quota_take(&q, 1, 100, now + SECOND / QUOTA_OWN_PER_S - 1));
-    now += SECOND / QUOTA_OWN_PER_S;
+    assert_false(quota_take(&q, 1, 100, now + SECOND / LIMIT_OWN_PER_S - 1));
+    now += SECOND / LIMIT_OWN_PER_S;
     assert_true(quota_take(&q, 1, 100, now));
     assert_false(quota_take(&q, 1, 100, now));
     /* However often it is asked, a second gives what a second gives. */
     unsigned given = 0;
     for (unsigned i = 0; i < 1000; i++)
         given += quota_take(&q, 1, 0, now += SECOND / 1000);
-    assert_int_equal(given, QUOTA_OWN_PER_S);
+    assert_int_equal(given, LIMIT_OWN_PER_S);
     /* After long it is full again, not more. */
     now += 1000 * SECOND;
-    assert_true(quota_take(&q, QUOTA_OWN_BURST, 0, now));
+    assert_true(quota_take(&q, LIMIT_OWN_BURST, 0, now));
     assert_false(quota_take(&q, 1, 0, now));
 }
 
@@ -33,32 +33,32 @@ static void bytes_are_counted(void **state)
     (void)state;
     struct quota q = {0};
     uint64_t now = SECOND;
-    assert_false(quota_take(&q, 1, QUOTA_OWN_BYTES + 1, now));
-    assert_true(quota_take(&q, 1, QUOTA_OWN_BYTES - 10, now));
+    assert_false(quota_take(&q, 1, LIMIT_OWN_BYTES + 1, now));
+    assert_true(quota_take(&q, 1, LIMIT_OWN_BYTES - 10, now));
     assert_false(quota_take(&q, 1, 11, now));
     assert_true(quota_take(&q, 1, 10, now));
     now += SECOND;
-    assert_false(quota_take(&q, 1, QUOTA_OWN_BYTES_PER_S + 1, now));
-    assert_true(quota_take(&q, 1, QUOTA_OWN_BYTES_PER_S, now));
+    assert_false(quota_take(&q, 1, LIMIT_OWN_BYTES_PER_S + 1, now));
+    assert_true(quota_take(&q, 1, LIMIT_OWN_BYTES_PER_S, now));
 }
 
 static void silence_grows_and_is_forgiven(void **state)
 {
     (void)state;
     struct quota q = {0};
-    uint64_t now = SECOND, ms = QUOTA_SILENCE_MS;
+    uint64_t now = SECOND, ms = LIMIT_SILENCE_MS;
     assert_true(quota_heard(&q, now));
-    for (unsigned i = 0; i < QUOTA_SILENCE_MOST + 3; i++) {
+    for (unsigned i = 0; i < LIMIT_SILENCE_DOUBLED + 3; i++) {
         assert_int_equal(quota_strike(&q, now), ms);
         assert_false(quota_heard(&q, now + ms * MS - 1));
         assert_int_equal(quota_strike(&q, now + ms * MS - 1), 0); /* of before */
         now += ms * MS;
         assert_true(quota_heard(&q, now));
-        if (i < QUOTA_SILENCE_MOST) ms *= 2;
+        if (i < LIMIT_SILENCE_DOUBLED) ms *= 2;
     }
-    assert_int_equal(ms, (uint64_t)QUOTA_SILENCE_MS << QUOTA_SILENCE_MOST);
-    now += (QUOTA_FORGIVEN_MS + ms) * MS;
-    assert_int_equal(quota_strike(&q, now), QUOTA_SILENCE_MS);
+    assert_int_equal(ms, (uint64_t)LIMIT_SILENCE_MS << LIMIT_SILENCE_DOUBLED);
+    now += (LIMIT_FORGIVEN_MS + ms) * MS;
+    assert_int_equal(quota_strike(&q, now), LIMIT_SILENCE_MS);
 }
 
 int main(void)
