@@ -96,6 +96,11 @@ enum err driver_write(struct driver *d, struct state_write *w)
     return OK;
 }
 
+void driver_digest_ended(struct driver *d)
+{
+    if (d->state) state_thread_snapshot_ended(d->state);
+}
+
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
 {
     if (!driver_alive(d)) return ERR_STOPPED;

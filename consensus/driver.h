@@ -53,6 +53,14 @@ struct driver_applied {
     bool replayed; /* came from catching up, not from a block */
 };
 
+/* A leaf that asks for a digest of the state (ledger/state_digest.h) was applied here. */
+struct driver_digest {
+    uint64_t time_ms;    /* of that state's last leaf */
+    uint64_t leaf, size; /* the state is that after `size` leaves, the end of the block with this leaf */
+    struct table_txn *snapshot; /* on exactly that state; the callback takes it over */
+    enum err code;              /* why there is none: ERR_BUSY: the one before was not ended so far; else the store's */
+};
+
 struct driver_options {
     uv_loop_t *loop;
     const struct genesis *genesis;
@@ -66,6 +74,8 @@ struct driver_options {
     uint64_t log_keep_bytes; /* compact the log beyond this */
     void *data;
     void (*on_applied)(void *data, const struct driver_applied *applied);
+    /* After on_applied. NULL: nobody digests. */
+    void (*on_digest)(void *data, const struct driver_digest *digest);
     void (*on_role)(void *data, bool leads, unsigned leader, uint64_t term);
     /* The core was offered a snapshot: state up to `raft_index` must be pulled
      * (consensus/catchup.h), then driver_caught_up or driver_catch_up_failed. */
@@ -151,6 +161,9 @@ struct state_write {
     struct { struct job job; } driver; /* the driver's own */
 };
 enum err driver_write(struct driver *d, struct state_write *w); /* ERR_BUSY over the limit, ERR_STOPPED */
+
+/* The snapshot that on_digest gave is aborted: the next may be made. Not after driver_stop's callback. */
+void driver_digest_ended(struct driver *d);
 
 /* Makes a cosigned mark durable in the log, before `done`. From then on the core
  * refuses to truncate at or below raft_index. */

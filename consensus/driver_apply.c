@@ -11,11 +11,13 @@
 
 #include "consensus/driver_internal.h"
 #include "storage/log.h"
+#include "storage/store.h"
 
 /* ---- one entry ---- */
 
 static void job_free(struct block_job *job)
 {
+    store_abort(job->apply.snapshot);
     block_free(&job->block);
     raft_blob_release(job->entry.blob);
     if (job->apply.results) ledger_results_free(job->apply.results);
@@ -472,6 +474,20 @@ static void tell_applied(struct driver *d, const struct block_job *job, bool awa
     if (d->o.on_applied) d->o.on_applied(d->o.data, &told);
 }
 
+static void tell_digest(struct driver *d, struct state_apply *a)
+{
+    struct driver_digest told = {.time_ms = a->position.time_ms, .leaf = a->digest_leaf, .size = a->position.size, .snapshot = a->snapshot,
+                                 .code = a->snapshot_code};
+    if (a->digest_leaf == 0) return;
+    a->snapshot = NULL;
+    if (d->o.on_digest) {
+        d->o.on_digest(d->o.data, &told);
+        return;
+    }
+    store_abort(told.snapshot);
+    driver_digest_ended(d);
+}
+
 void driver_applied(struct driver *d, struct block_job *job)
 {
     struct state_apply *a = &job->apply;
@@ -491,6 +507,7 @@ void driver_applied(struct driver *d, struct block_job *job)
             preverify_learn(d->preverify, &job->block);
         }
         if (!a->skipped) tell_applied(d, job, awaited);
+        tell_digest(d, a);
         d->dirty = true;
     }
     results_put(d, a->results);

@@ -29,6 +29,7 @@ struct state_thread {
     uv_async_t *wake;
     struct job_queue jobs, finished;
     atomic_bool abandon;
+    atomic_bool snapshot_out; /* handed out, and not ended so far */
 
     /* start-up */
     struct bytes genesis_text;
@@ -151,6 +152,19 @@ static void take_position(struct state_thread *t)
     t->position.root = ledger_root(t->ledger);
 }
 
+/* Of exactly this state: nothing else writes, so what is read is what was committed here. An error is the store's. */
+static enum err take_snapshot(struct state_thread *t, struct state_apply *a)
+{
+    a->snapshot_code = ERR_BUSY;
+    if (atomic_load(&t->snapshot_out)) return OK;
+    commit(t);
+    if (t->failed != OK) return t->failed;
+    a->snapshot_code = store_begin_read(&a->snapshot, t->store);
+    if (a->snapshot_code != OK) a->snapshot = NULL;
+    atomic_store(&t->snapshot_out, a->snapshot != NULL);
+    return OK;
+}
+
 static enum err apply(struct state_thread *t, struct state_apply *a)
 {
     uint64_t before = t->position.size;
@@ -165,11 +179,12 @@ static enum err apply(struct state_thread *t, struct state_apply *a)
         a->keygen_changed = a->block && results->keygen_changed;
         a->policy_changed = a->block && results->policy_changed;
         a->alarms_changed = a->block && results->alarms_changed;
+        a->digest_leaf = a->block ? results->digest_leaf : 0;
         take_position(t);
     }
     a->position = t->position;
     a->leaves = t->position.size - before;
-    return OK;
+    return a->digest_leaf ? take_snapshot(t, a) : OK;
 }
 
 /* A replayed leaf without a position makes the state ahead; a position ends that. */
@@ -375,6 +390,8 @@ void state_thread_synced(struct state_thread *t, struct state_synced *out)
     *out = t->synced;
     pthread_mutex_unlock(&t->lock);
 }
+
+void state_thread_snapshot_ended(struct state_thread *t) { atomic_store(&t->snapshot_out, false); }
 
 void state_thread_stop(struct state_thread *t, bool flush, struct job_list *left)
 {

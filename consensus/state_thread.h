@@ -53,6 +53,10 @@ struct state_apply {
     uint64_t leaves; /* made by this block */
     bool skipped;    /* at or below the position, or the state is ahead: nothing was done */
     bool keygen_changed, policy_changed, alarms_changed;
+    uint64_t digest_leaf; /* asks for a digest of the state after this block; 0: none does */
+    struct table_txn *snapshot; /* then: a read transaction on exactly that state, which is durable; whoever takes
+                                   it aborts it, on any thread, then calls state_thread_snapshot_ended */
+    enum err snapshot_code; /* why there is none. ERR_BUSY: the last one is still out, or too many readers */
 };
 
 struct state_thread;
@@ -73,6 +77,8 @@ struct state_synced {
     uint64_t commits;
 };
 void state_thread_synced(struct state_thread *t, struct state_synced *out);
+/* One snapshot at a time: each keeps the pages that it sees from being used again. */
+void state_thread_snapshot_ended(struct state_thread *t);
 /* Ends the thread; `flush`: after everything pushed was run and is durable. Jobs not
  * run come back in `left` with ERR_STOPPED, finished ones too. Frees it. */
 void state_thread_stop(struct state_thread *t, bool flush, struct job_list *left);

@@ -11,7 +11,8 @@
  * node stops then; a restart finds the last commit.
  *
  * Threads: open and close by the owner; a transaction, its cursors and table_*
- * calls stay on the thread that began it; store_space, store_failed: any.
+ * calls stay on the thread that began it, but a read transaction without cursors may
+ * be handed over to another thread; store_space, store_failed: any.
  */
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H

@@ -108,6 +108,18 @@ static void applied(void *data, const struct driver_applied *a)
     if (node->on_applied) node->on_applied(node, a);
 }
 
+static void digest(void *data, const struct driver_digest *d)
+{
+    struct bed_node *node = data;
+    CHECK(d->leaf < d->size && (d->snapshot != NULL) == (d->code == OK));
+    if (node->on_digest) {
+        node->on_digest(node, d);
+        return;
+    }
+    store_abort(d->snapshot);
+    if (d->snapshot) driver_digest_ended(node->driver);
+}
+
 static void fatal(void *data, enum err code, const char *text)
 {
     struct bed_node *node = data;
@@ -176,6 +188,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
                                      .log_keep_bytes = node->keep_bytes,
                                      .data = node,
                                      .on_applied = applied,
+                                     .on_digest = digest,
                                      .on_install = install,
                                      .snapshot = snapshot,
                                      .on_fatal = fatal};

@@ -36,6 +36,8 @@ struct bed_node {
     /* Before messages for other parts than the driver (witness, catch-up); may be NULL. */
     void (*on_message)(struct bed_node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body);
     void (*on_applied)(struct bed_node *node, const struct driver_applied *applied);
+    /* Takes the snapshot over; NULL: it is ended at once. */
+    void (*on_digest)(struct bed_node *node, const struct driver_digest *digest);
     void (*on_install)(struct bed_node *node, uint64_t index, uint64_t term, struct bytes manifest);
     bool (*snapshot)(struct bed_node *node, uint64_t *index, uint64_t *term, struct buffer *manifest);
     void *data; /* the test's */
