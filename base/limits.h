@@ -73,6 +73,7 @@
 #define LIMIT_STORED_BYTES (4 * MIB)            /* of attachments read for it */
 #define LIMIT_NOTICE 64                         /* open alarms that clients hear of unasked */
 #define LIMIT_ALARMS 256                        /* of one page of all alarms */
+#define LIMIT_STATEMENT (4 * KIB)               /* a node's signed state digest */
 #define LIMIT_COUNTERS 128                      /* of a node's status */
 #define LIMIT_CAPSULE (1 * KIB)                 /* encoded; also a capsule's context */
 

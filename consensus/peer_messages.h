@@ -36,6 +36,8 @@
  * EVIDENCE     [evidence (bin), cosigned raft index, cosigned size, ask]   unasked: a proof against a member
  *              (ledger/evidence.h), and how far the sender has cosigned since it holds it; ask: say the same
  * TOLD         [[member, TELL (bin)] ...]   what members told the sender after one block, for one that says otherwise
+ * DIGEST       what the sender states of its state, whole body (ledger/state_digest.h): when it is computed, and
+ *              the newest one again to a node whose link comes up
  */
 #ifndef CONSENSUS_PEER_MESSAGES_H
 #define CONSENSUS_PEER_MESSAGES_H
@@ -66,6 +68,7 @@ enum peer_message {
     PEER_HEADS = 86,
     PEER_EVIDENCE = 87,
     PEER_TOLD = 88,
+    PEER_DIGEST = 96,
 };
 
 #endif

@@ -1,5 +1,6 @@
 #include "ledger/state_digest.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -11,6 +12,7 @@
 #define WHOLE_TAG "consilium/state/v1\n"
 #define STATEMENT_TAG "consilium/state-digest/v1\n"
 #define STATEMENT_VERSION 1
+static_assert(128 + STATE_DIGEST_TABLES * (1 + 1 + 9 + 34) <= LIMIT_STATEMENT, "a statement of all tables fits");
 
 static void add_be64(struct hash *h, uint64_t number)
 {

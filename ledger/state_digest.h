@@ -110,8 +110,7 @@ struct state_statement {
     struct state_digest digest; /* STATE_COMPUTED only, else no tables */
     struct signature signature;
 };
-#define STATE_STATEMENT_MAX (256 + STATE_DIGEST_TABLES * 48)
-
+/* An encoded one has at most LIMIT_STATEMENT bytes. */
 void state_statement_sign(struct state_statement *s, const struct genesis *genesis, const struct sign_secret *key);
 /* OK, or ERR_BAD_SIGNATURE: also when the cluster has no such member. */
 enum err state_statement_verify(const struct state_statement *s, const struct genesis *genesis);

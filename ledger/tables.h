@@ -52,6 +52,7 @@
  * dkg_secret      secret(1) ... -> polynomials and sub-shares of the key generation's agent
  * evidence        id(32) -> two signed statements that contradict each other (ledger/evidence.h)
  * missing         index -> empty: a replayed leaf names an attachment that is not here yet
+ * digest          leaf(8) member(1) -> what a member stated of its state (ledger/state_digest.h)
  * finding         kind(1) named(1) first(8) -> what this node found (node/integrity_kept.c), until its alarm is closed
  * blob            name -> whatever a part of the node keeps for itself
  */
@@ -86,7 +87,8 @@
     X(TABLE_BLOB, 37, "blob", false)                                                               \
     X(TABLE_MISSING, 38, "missing", false)                                                         \
     X(TABLE_EVIDENCE, 39, "evidence", false)                                                       \
-    X(TABLE_FINDING, 40, "finding", false)
+    X(TABLE_FINDING, 40, "finding", false)                                                         \
+    X(TABLE_STATEMENT, 45, "digest", false)
 
 enum table_number {
 #define X(name, number, text, replicated) name = number,

@@ -750,6 +750,39 @@ enum err message_tile_ok_decode(struct message_tile_ok *m, struct bytes body)
     return unpack_done(&u);
 }
 
+void message_digests_encode(struct buffer *out, const struct message_digests *m)
+{
+    pack_array(out, 1);
+    pack_uint(out, m->leaf);
+}
+
+enum err message_digests_decode(struct message_digests *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 1);
+    m->leaf = unpack_uint(&u);
+    return unpack_done(&u);
+}
+
+void message_digests_ok_encode(struct buffer *out, const struct message_digests_ok *m)
+{
+    CHECK(m->count <= LIMIT_NODES);
+    pack_array(out, 2);
+    pack_uint(out, m->leaf);
+    pack_array(out, m->count);
+    for (uint32_t i = 0; i < m->count; i++) pack_bytes(out, m->statements[i]);
+}
+
+enum err message_digests_ok_decode(struct message_digests_ok *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 2);
+    m->leaf = unpack_uint(&u);
+    m->count = unpack_array(&u, LIMIT_NODES);
+    for (uint32_t i = 0; i < m->count; i++) m->statements[i] = unpack_bin(&u, LIMIT_STATEMENT);
+    return unpack_done(&u);
+}
+
 void message_follow_encode(struct buffer *out, const struct message_follow *m)
 {
     pack_array(out, 1);

@@ -45,6 +45,9 @@
  *              newest first, below a leaf index
  *              alarm: [leaf_index (0: about to be raised), kind, named, raiser, first, last, since_ms, status, closed,
  *              told, told_ms]   member indexes and leaf indexes as in ledger/alarm.h
+ * DIGESTS      [leaf_index]                -> DIGESTS_OK [leaf_index, [statement (bin, ledger/state_digest.h) ...]]   what the
+ *              nodes state of their states at the first leaf from leaf_index on that asked for it (0: at the newest one);
+ *              nothing so far: leaf 0. Each is signed by the node that states it
  * FOLLOW       [leaf_index of the approved log.query with follow]  -> ROWS [[row ...]] now and again until the connection closes
  */
 #ifndef NET_PROTOCOL_H
@@ -95,6 +98,8 @@ enum message_type {
     MESSAGE_PROVE_ROWS = 38,
     MESSAGE_TILE = 40,
     MESSAGE_TILE_OK = 41,
+    MESSAGE_DIGESTS = 44,
+    MESSAGE_DIGESTS_OK = 45,
     /* 64..127: between nodes (consilium-peer/1), see consensus/peer_messages.h */
 };
 
@@ -379,6 +384,20 @@ struct message_tile_ok {
 };
 void message_tile_ok_encode(struct buffer *out, const struct message_tile_ok *m);
 enum err message_tile_ok_decode(struct message_tile_ok *m, struct bytes body);
+
+struct message_digests {
+    uint64_t leaf; /* 0: the newest */
+};
+void message_digests_encode(struct buffer *out, const struct message_digests *m);
+enum err message_digests_decode(struct message_digests *m, struct bytes body);
+
+struct message_digests_ok {
+    uint64_t leaf;  /* 0: nothing is known */
+    uint32_t count; /* 0 .. LIMIT_NODES */
+    struct bytes statements[LIMIT_NODES]; /* at most LIMIT_STATEMENT each */
+};
+void message_digests_ok_encode(struct buffer *out, const struct message_digests_ok *m);
+enum err message_digests_ok_decode(struct message_digests_ok *m, struct bytes body);
 
 struct message_follow {
     uint64_t leaf_index;

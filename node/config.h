@@ -42,6 +42,8 @@ enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
       "refuse new work when less than this is free on the device, MiB")                            \
     X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "MIB", "128", 32, 65536,                       \
       "keep about so much of the log for nodes that lag, MiB")                                     \
+    X(digest_seconds, "digest-seconds", SETTING_NUMBER, "SECONDS", "3600", 0, 604800,              \
+      "have the nodes compare their states when they didn't for so long; 0: never")                \
     X(workers, "workers", SETTING_NUMBER, "N", "0", 0, 128,                                        \
       "worker threads; 0: one per processor")                                                      \
     X(alert_mail_server, "alert-mail-server", SETTING_TEXT, "URL", "", 0, 0,                       \

@@ -20,6 +20,7 @@
 #include "ledger/arguments.h"
 #include "ledger/tables.h"
 #include "node/alert.h"
+#include "node/digest.h"
 #include "node/integrity.h"
 #include "node/node.h"
 #include "node/http.h"
@@ -116,10 +117,13 @@ static void on_applied(void *data, const struct driver_applied *applied)
     if (node->witness) witness_applied(node->witness, applied);
     if (node->keygen) keygen_agent_applied(node->keygen, applied);
     integrity_applied(node, applied);
+    digest_applied(node, applied);
     if (applied->keygen_changed || applied->replayed) ask_epoch(node);
     session_applied(node, applied->size);
     if (!node->ready) note_readiness(node);
 }
+
+static void on_digest(void *data, const struct driver_digest *asked) { digest_begin(data, asked); }
 
 static void on_role(void *data, bool leads, unsigned leader, uint64_t term)
 {
@@ -261,6 +265,7 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_TOLD:
     case PEER_NOTE_PUSH: witness_message(node->witness, index, f->type, f->body); return;
     case PEER_STATE: board_message(node, index, f->body); return;
+    case PEER_DIGEST: digest_message(node, index, f->body); return;
     case PEER_SHARE_ASK:
     case PEER_SHARE_GIVEN: release_message(node, index, f->type, f->id, f->body); return;
     case PEER_SUBSHARE_ASK:
@@ -286,6 +291,7 @@ static void on_up(uint32_t index, void *data)
     driver_peer_up(node->driver, index);
     keygen_agent_peer_up(node->keygen, index);
     witness_peer_up(node->witness, index);
+    digest_peer_up(node, index);
 }
 
 static void on_down(uint32_t index, void *data)
@@ -375,7 +381,7 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .log = node->log, .store = node->store, .peers = node->peers,
         .log_keep_bytes = node->config->log_keep_mib.number << 20, .data = node, .on_applied = on_applied,
         .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
-        .on_set_back = on_set_back,
+        .on_set_back = on_set_back, .on_digest = on_digest,
         .on_evidence = on_evidence, .on_deceived = on_deceived,
     };
     random_bytes(&driver.seed, sizeof driver.seed);
@@ -455,6 +461,7 @@ void node_stop(struct node *node, int exit_code)
     http_desk_stop(node->http);
     board_stop(node->board);
     integrity_stop(node);
+    digest_stop(node);
     alert_stop(node);
     if (node->keygen) keygen_agent_stop(node->keygen);
     if (node->catchup) catchup_stop(node->catchup);
@@ -486,6 +493,7 @@ static void free_parts(struct node *node)
     witness_free(node->witness);
     driver_free(node->driver);
     integrity_free(node->integrity);
+    digest_free(node->digest);
     release_desk_free(node->release);
     http_desk_free(node->http);
     board_free(node->board);
@@ -503,6 +511,7 @@ static enum err start(struct node *node, struct failure *failure)
     if (e == OK) e = release_desk_new(&node->release, node);
     if (e == OK) e = start_consensus(node, failure);
     if (e == OK) e = integrity_new(&node->integrity, node);
+    if (e == OK) e = digest_new(&node->digest, node, failure);
     if (e == OK) e = board_new(&node->board, node);
     if (e == OK) e = http_desk_new(&node->http, node);
     if (e == OK) e = alert_new(&node->alert, node);

@@ -23,6 +23,7 @@
 #include "storage/store.h"
 
 struct integrity;    /* node/integrity.h */
+struct digest_desk;  /* node/digest.h */
 struct alert;        /* node/alert.h */
 struct http_desk;    /* node/http.h */
 struct release_desk; /* node/release.h */
@@ -52,6 +53,7 @@ struct node {
     struct board *board;
     struct http_desk *http;
     struct integrity *integrity;
+    struct digest_desk *digest;
     struct alert *alert; /* tells people of alarms */
 
     struct session *sessions; /* of clients, a list */

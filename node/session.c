@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "node/digest.h"
 #include "node/notice.h"
 #include "node/release.h"
 #include "node/request.h"
@@ -126,6 +127,7 @@ static const struct {
     {MESSAGE_CHECKPOINT, serve_checkpoint}, {MESSAGE_KEYS, serve_keys},
     {MESSAGE_LEAVES, serve_leaves},        {MESSAGE_CONSISTENCY, serve_consistency},
     {MESSAGE_FOLLOW, serve_follow},        {MESSAGE_ALARMS, notice_alarms},
+    {MESSAGE_DIGESTS, digest_serve},
     {MESSAGE_TILE, serve_tile},        {MESSAGE_STORED, serve_stored},
     {MESSAGE_PROVE_ROWS, request_prove_rows}, {MESSAGE_EVIDENCE, serve_evidence},
 };

@@ -32,6 +32,8 @@
     X(MESSAGE_STORED, stored)                                                                      \
     X(MESSAGE_TILE, tile)                                                                          \
     X(MESSAGE_TILE_OK, tile_ok)                                                                    \
+    X(MESSAGE_DIGESTS, digests)                                                                    \
+    X(MESSAGE_DIGESTS_OK, digests_ok)                                                              \
     X(MESSAGE_FOLLOW, follow)                                                                      \
     X(MESSAGE_ROWS, rows)
 

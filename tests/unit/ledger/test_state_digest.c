@@ -491,7 +491,7 @@ static void test_statement(void **state)
     struct buffer out = {0}, again = {0};
     assert_int_equal(state_statement_verify(&good, &c.genesis), OK);
     state_statement_encode(&out, &good);
-    assert_true(out.size <= STATE_STATEMENT_MAX);
+    assert_true(out.size <= LIMIT_STATEMENT);
     assert_int_equal(state_statement_decode(&back, buffer_bytes(&out)), OK);
     assert_int_equal(state_statement_verify(&back, &c.genesis), OK);
     assert_true(state_statement_same(&good, &back));

@@ -104,6 +104,10 @@ static bool sample_small(struct buffer *out, uint32_t type)
     case MESSAGE_STORED: message_stored_encode(out, &(struct message_stored){3, 900}); return true;
     case MESSAGE_TILE: message_tile_encode(out, &(struct message_tile){2, 70000, LIMIT_TILE}); return true;
     case MESSAGE_TILE_OK: message_tile_ok_encode(out, &(struct message_tile_ok){BYTES(two)}); return true;
+    case MESSAGE_DIGESTS: message_digests_encode(out, &(struct message_digests){41}); return true;
+    case MESSAGE_DIGESTS_OK:
+        message_digests_ok_encode(out, &(struct message_digests_ok){41, 2, {BYTES(two), bytes_text("x")}});
+        return true;
     case MESSAGE_FOLLOW: message_follow_encode(out, &(struct message_follow){77}); return true;
     case MESSAGE_ROWS: message_rows_encode(out, &(struct message_rows){bytes_of("\x92\x01\xa1x", 4)}); return true;
     }
