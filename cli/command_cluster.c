@@ -85,6 +85,7 @@ int command_status(struct tool *t)
         {"applied", "APPLIED", COLUMN_NUMBER}, {"witnessed", "WITNESSED", COLUMN_NUMBER},
         {"size", "LEDGER", COLUMN_NUMBER},     {"lag", "LAG", COLUMN_NUMBER},
         {"root_start", "ROOT", COLUMN_TEXT},   {"version", "VERSION", COLUMN_TEXT}};
+    if (option_given(t->line, "state-digest")) return command_state_digest(t);
     struct frame answer;
     struct buffer question = {0};
     message_empty_encode(&question);

@@ -82,8 +82,13 @@ const struct command COMMANDS[] = {
      .options = {{.name = "with-policy", .help = "the first policy, too"}}},
 
     {.name = "status", .operands = "", .summary = "Show the nodes, and what is possible now", .run = command_status,
-     .details = "Asks one node, which tells what it knows of the others. With --json also its counters.",
-     .example = "status"},
+     .details = "Asks one node, which tells what it knows of the others. With --json also its counters.\n"
+                "With --state-digest every node digests its whole state at one entry and signs what it\n"
+                "found: whose data was altered is named, even if nobody has used it since. That needs\n"
+                "an identity and makes an entry. Exit code 6: a node's state differs.",
+     .example = "status\nstatus --state-digest",
+     .options = {{.name = "state-digest", .help = "compare the states of all nodes"},
+                 {.name = "wait", .value = "SECONDS", .help = "for the nodes' digests (30)"}}},
     {.name = "checkpoint", .operands = "", .summary = "Print the newest co-signed checkpoint",
      .run = command_checkpoint,
      .details = "A C2SP signed note (tlog-checkpoint, cosignature/v1), verified before it is printed.",

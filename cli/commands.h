@@ -15,6 +15,7 @@ int command_whoami(struct tool *t);
 int command_genesis(struct tool *t);
 int command_genesis_show(struct tool *t);
 int command_status(struct tool *t);
+int command_state_digest(struct tool *t); /* status --state-digest */
 int command_checkpoint(struct tool *t);
 int command_node_keys(struct tool *t);
 int command_lookup(struct tool *t);

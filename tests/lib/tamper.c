@@ -4,6 +4,7 @@
  *   tamper --dir DIR leaf INDEX       turns the decision of a leaf round
  *   tamper --dir DIR remove INDEX     removes a leaf's row
  *   tamper --dir DIR swap INDEX       swaps a leaf with the one after it
+ *   tamper --dir DIR role USER:ROLE   gives a user another role
  *   tamper --dir DIR attachment INDEX alters a byte of a leaf's attachment (a record's ciphertext)
  */
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "crypto/random.h"
 #include "ledger/leaf.h"
+#include "ledger/state.h"
 #include "ledger/tables.h"
 #include "node/identity.h"
 #include "storage/store.h"
@@ -64,9 +66,27 @@ static enum err alter_attachment(struct table_txn *txn, uint64_t index)
     return e;
 }
 
-static enum err tamper(struct table_txn *txn, const char *what, uint64_t index)
+/* `what` is ID:ROLE. */
+static enum err alter_role(struct table_txn *txn, const char *what)
+{
+    char text[ID_TEXT_SIZE] = "";
+    struct id id;
+    struct user user;
+    const char *colon = strchr(what, ':');
+    if (!colon || colon - what != ID_TEXT_SIZE - 1 || strlen(colon + 1) >= sizeof user.role) return ERR_USAGE;
+    memcpy(text, what, ID_TEXT_SIZE - 1);
+    enum err e = id_parse(&id, text);
+    if (e == OK) e = state_user_get(&user, txn, &id);
+    if (e != OK) return e;
+    strcpy(user.role, colon + 1);
+    return state_user_put(txn, &id, &user);
+}
+
+static enum err tamper(struct table_txn *txn, const char *what, const char *which)
 {
     uint8_t key[8];
+    uint64_t index = strtoull(which, NULL, 10);
+    if (strcmp(what, "role") == 0) return alter_role(txn, which);
     key_of(key, index);
     if (strcmp(what, "leaf") == 0) return turn_decision(txn, index);
     if (strcmp(what, "swap") == 0) return swap_leaves(txn, index);
@@ -104,7 +124,7 @@ int main(int argc, char **argv)
     e = store_open(&store, &options, &failure);
     if (e == OK) e = store_begin_write(&txn, store);
     if (e == OK) {
-        e = tamper(txn, argv[3], strtoull(argv[4], NULL, 10));
+        e = tamper(txn, argv[3], argv[4]);
         if (e == OK)
             e = store_commit(txn);
         else
