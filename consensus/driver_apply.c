@@ -417,7 +417,8 @@ static bool answer_all(struct driver *d, const struct block_job *job)
     return awaited;
 }
 
-/* An honest node looks at signature and attachments before it forwards; who signed is known to it as well as to apply. */
+/* An honest node looks at signature and attachments before it forwards; who signed is known to it
+ * as well as to apply. */
 static bool is_junk(const struct request *r)
 {
     bool junk = r->verified != VERDICT_GOOD;

@@ -86,9 +86,9 @@ static void empty_content_is_refused_unless_meant(void **state)
     const char *const sources[] = {"", "-", "nothing"};
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         const char *folder = strcmp(sources[i], "nothing") == 0 ? bed.dir : "", *slash = *folder ? "/" : "";
-        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record create --patient %s --kind note %s%s%s",
-                                     bed.dir, patient, folder, slash, sources[i]),
-                         2);
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record create --patient %s --kind note %s%s%s",
+                               bed.dir, patient, folder, slash, sources[i]);
+        assert_int_equal(code, 2);
         assert_non_null(strstr(said(), "is empty; add --empty"));
     }
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note --empty", bed.dir,

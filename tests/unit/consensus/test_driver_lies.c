@@ -381,7 +381,8 @@ static void operations_in_its_own_name(void **state)
     (void)state;
     enum { FLOOD = 40 };
     static uint8_t bytes[LIMIT_RECORD];
-    struct arguments args = {.action = ACTION_KEY_CLOSE, .key_close = {.secret = KEY_RECORDS, .attempt = 1, .phase = 1}};
+    struct arguments args = {.action = ACTION_KEY_CLOSE,
+                             .key_close = {.secret = KEY_RECORDS, .attempt = 1, .phase = 1}};
     struct buffer request = {0};
     bed_open(&bed, 3, 0);
     bed_start_all(&bed);
