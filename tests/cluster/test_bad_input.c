@@ -129,7 +129,7 @@ static void wrong_types(void **state)
     (void)state;
     static const uint8_t empty[] = {0x90}, other_shape[] = {0x91, 0x90};
     struct ledger_mark before = settled();
-    static const uint32_t unknown[] = {0, MESSAGE_WELCOME, MESSAGE_COSIGNED, MESSAGE_ROWS, 26, 64, 65, 70, 83, 0xffff};
+    static const uint32_t unknown[] = {0, MESSAGE_WELCOME, MESSAGE_COSIGNED, MESSAGE_ROWS, 63, 64, 65, 70, 83, 0xffff};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
         frame_case(raw_frame(unknown[i], empty, 1), ERR_UNKNOWN_TYPE, true, true);
     frame_case(raw_frame(0x10000, empty, 1), ERR_MALFORMED, true, false);
