@@ -33,6 +33,7 @@ enum err export_pass_make(struct export_pass *pass, struct failure *failure)
     export_pass_free(pass);
     args_ledger_export_encode(&args, &(struct args_ledger_export){.from = pass->from, .to = pass->to});
     struct draft draft = {.action = ACTION_LEDGER_EXPORT, .args = buffer_bytes(&args), .purpose = pass->purpose};
+    cluster_renew(&t->cluster); /* it may be another pass, minutes after the first */
     enum err e = tool_submit(t, &pass->submission, &draft);
     buffer_free(&args);
     if (e != OK && failure != &t->failure) fail(failure, e, "%s", t->failure.text);
