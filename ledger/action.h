@@ -54,7 +54,7 @@
  * log.query      [patient (or empty), actor (or empty), action (0: any), decision (0 any, 1 approved, 2 denied),
  *                 from_ms, to_ms (0: no end), limit, cursor, follow (bool)]
  *                newest first. row: [leaf_index, time_ms, actor_kind, actor, actor_role, subject (or empty), action,
- *                object (str or bin 16/0), decision, reason, note (bin, empty if none or erased)]
+ *                object (str or bin 16/0), decision, reason, note (bin: the attachment; empty if none or erased)]
  * ledger.export  [from, to (0: no end)]     approval lets this session pull leaves
  * policy.set     [policy (bin, configs/policy.conf's text)]
  * policy.show    []                         row: [leaf_index, policy (bin)]
