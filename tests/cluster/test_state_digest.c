@@ -1,0 +1,187 @@
+/* A role altered in one node's state, which no decision has used: named by the state
+ * digest, whoever asks for it, and gone once that node is rebuilt. Under load. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static struct buffer out, errors;
+static pid_t load; /* 0: none */
+
+static const char *text(void) { return out.data ? (const char *)out.data : ""; }
+static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
+
+/* Events, one after the other, until it is killed. */
+static void start_load(void)
+{
+    load = fork();
+    if (load != 0) return;
+    struct buffer ignored = {0};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails ends at once */
+    for (int i = 0;; i++)
+        testbed_cli(&bed, &ignored, &ignored, "-i %s/doctor.key --via node-%d event add %s bill.print L-%d", bed.dir,
+                    1 + i % 2, patient, i);
+}
+
+static void stop_load(void)
+{
+    if (load <= 0) return;
+    kill(load, SIGKILL);
+    waitpid(load, NULL, 0);
+    load = 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 4, 1);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
+    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    start_load();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stop_load();
+    testbed_end(&bed);
+    buffer_free(&out);
+    buffer_free(&errors);
+    return 0;
+}
+
+static void expect(int code, const char *who, const char *options, const char *words)
+{
+    int got = testbed_cli(&bed, &out, &errors, "-i %s/%s --timeout 60 %s", bed.dir, who, options);
+    if (got != code || (words && !strstr(text(), words)))
+        testbed_fail(&bed, "%s: exit %d, expected %d with \"%s\"\n%s%s", options, got, code, words ? words : "", text(),
+                     said());
+}
+
+static void json_is(const char *path, const char *expected)
+{
+    char value[200];
+    testbed_json(&out, path, value, sizeof value);
+    if (strcmp(value, expected) != 0) testbed_fail(&bed, "%s is %s, expected %s\n%s", path, value, expected, text());
+}
+
+static void run(const char *program, const char *words, unsigned node, const char *more)
+{
+    char command[800];
+    const char *build = getenv("BUILD");
+    snprintf(command, sizeof command, "%s/%s %s --dir %s/node-%u %s > %s/%s.out 2>&1", build && *build ? build : "build",
+             program, words, bed.dir, node, more, bed.dir, program);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+}
+
+/* What its administrator does to a node that is down. */
+static void alter_role(unsigned node, const char *user, const char *role)
+{
+    char what[100];
+    snprintf(what, sizeof what, "role %s:%s", user, role);
+    testbed_signal(&bed, node, SIGTERM);
+    run("tamper", "", node, what);
+    testbed_start(&bed, node);
+}
+
+static void rebuild(unsigned node)
+{
+    testbed_signal(&bed, node, SIGTERM);
+    run("consiliumd", "rebuild", node, "");
+    testbed_start(&bed, node);
+    testbed_wait_ready(&bed, 60);
+}
+
+static void wait_for_log(unsigned node, const char *words)
+{
+    for (int i = 0; i < 600 && !testbed_log_has(&bed, node, words); i++) usleep(100000);
+    if (!testbed_log_has(&bed, node, words)) testbed_fail(&bed, "node %u never said \"%s\"", node, words);
+}
+
+/* --- in this order --- */
+
+static void equal_states_are_equal(void **state)
+{
+    (void)state;
+    expect(0, "auditor.key", "status --state-digest", "all 4 nodes have the same state");
+    expect(0, "auditor.key", "--json status --state-digest", NULL);
+    json_is("verdict", "equal");
+    json_is("nodes.0.state", "equal");
+    json_is("nodes.3.state", "equal");
+    json_is("nodes.3.differs_in", "");
+    expect(3, "doctor.key", "status --state-digest", NULL); /* not everybody may set all nodes to work */
+}
+
+static void an_absent_node_is_said(void **state)
+{
+    (void)state;
+    testbed_signal(&bed, 2, SIGTERM);
+    expect(0, "auditor.key", "--via node-1 status --state-digest --wait 60",
+           "3 nodes have the same state; nothing to compare from node-2");
+    testbed_start(&bed, 2);
+    testbed_wait_ready(&bed, 60);
+}
+
+static void an_altered_role_is_named(void **state)
+{
+    (void)state;
+    alter_role(4, registrar, "admin");
+    testbed_wait_ready(&bed, 60); /* nothing has used it: the node sees nothing wrong */
+    expect(6, "auditor.key", "--json --via node-1 status --state-digest --wait 60", NULL);
+    json_is("verdict", "compromised");
+    json_is("nodes.0.state", "equal");
+    json_is("nodes.3.name", "node-4");
+    json_is("nodes.3.state", "DIFFERS");
+    json_is("nodes.3.differs_in", "user");
+    wait_for_log(4, "QUARANTINED");
+    for (unsigned i = 1; i <= 3; i++) wait_for_log(i, "ALARM: node 4 (node-4), modified");
+    expect(6, "auditor.key", "--via node-2 status --state-digest --wait 60", "COMPROMISED: node-4 (in: user)");
+}
+
+static void a_rebuilt_node_is_equal_again(void **state)
+{
+    (void)state;
+    rebuild(4);
+    expect(0, "auditor.key", "--via node-1 status --state-digest --wait 60", "all 4 nodes have the same state");
+    for (unsigned i = 1; i <= 3; i++) wait_for_log(i, "node 4 (node-4) has the same state as the others again");
+}
+
+/* The nodes ask by themselves. */
+static void nobody_has_to_ask(void **state)
+{
+    (void)state;
+    bed.extra = "--digest-seconds 2";
+    for (unsigned i = 1; i <= 4; i++) {
+        if (i == 3)
+            alter_role(i, auditor, "privacy"); /* who does nothing more */
+        else
+            testbed_signal(&bed, i, SIGTERM), testbed_start(&bed, i);
+    }
+    wait_for_log(3, "QUARANTINED");
+    wait_for_log(1, "ALARM: node 3 (node-3), modified");
+    stop_load();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_states_are_equal),      cmocka_unit_test(an_absent_node_is_said),
+        cmocka_unit_test(an_altered_role_is_named),    cmocka_unit_test(a_rebuilt_node_is_equal_again),
+        cmocka_unit_test(nobody_has_to_ask),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
