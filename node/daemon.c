@@ -214,6 +214,7 @@ static void on_deceived(void *data, const char *why)
     log_error("node", "DECEIVED: %s. It has cosigned nothing of that: it drops what it was given, and derives its state "
               "anew from its log and its peers", why);
     node->rebuild = true;
+    integrity_deceived(node, why);
     node_stop(node, 0);
 }
 

@@ -309,6 +309,19 @@ void integrity_quarantine(struct node *node, const char *why)
     changed(i);
 }
 
+void integrity_deceived(struct node *node, const char *why)
+{
+    struct integrity *i = node->integrity;
+    struct driver_status d;
+    if (!i) return;
+    for (size_t at = 0; at < i->view_count; at++)
+        if (i->view[at].kind == ALARM_FORKED) return;
+    driver_status(node->driver, &d);
+    struct finding f = {.kind = ALARM_MODIFIED, .named = node->self, .first = d.size, .last = d.size};
+    snprintf(f.text, sizeof f.text, "%s", why);
+    take(i, &f, (struct bytes){0}, false);
+}
+
 /* Parts of the driver quarantine by themselves. */
 static void watch_driver(struct integrity *i)
 {
@@ -459,8 +472,13 @@ static void on_timer(uv_timer_t *timer)
     tell_clients(i);
 }
 
-static void say_kept(const struct integrity *i)
+static void say_kept(struct integrity *i)
 {
+    for (size_t at = 0; at < i->count; at++) {
+        struct kept *k = i->kept[at];
+        bool mended = k->carried && k->alarm.named == i->node->self && !is_about_node(k->alarm.kind);
+        k->repaired = k->repaired || mended;
+    }
     for (size_t at = 0; at < i->count; at++)
         log_warning("integrity", "open since before this start: node %u, %s, %llu to %llu: %s", i->kept[at]->alarm.named,
                     alarm_kind_text(i->kept[at]->alarm.kind), (unsigned long long)i->kept[at]->alarm.first,

@@ -21,6 +21,7 @@ struct kept {
     uint64_t said_first, said_last; /* as the ledger has it */
     bool spoken_for;        /* a quarantined peer's own finding: it can't raise it itself */
     bool repaired;
+    bool carried;           /* from a state before this one */
     bool stored, storing, dirty, gone; /* the durable note; gone: the entry is free once no write is under way */
     uint64_t next_ms;       /* not said before; monotonic */
     unsigned tries;

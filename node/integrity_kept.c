@@ -1,5 +1,5 @@
 /* The durable notes of findings: node-local table finding, kind(1) named(1) first(8) ->
- * [last, since_ms, leaf index of the alarm (0: none), raiser, spoken for, repaired, text, evidence];
+ * [last, since_ms, leaf index of the alarm (0: none), raiser, spoken for, repaired, carried, text, evidence];
  * and in the table blob "quarantine" -> [since_ms, why].
  * A write that could not be taken is tried again by integrity's timer. */
 #include <stdlib.h>
@@ -34,13 +34,14 @@ static void note_key(uint8_t key[static NOTE_KEY], const struct alarm *a)
 
 static void encode(struct buffer *out, const struct kept *k)
 {
-    pack_array(out, 8);
+    pack_array(out, 9);
     pack_uint(out, k->alarm.last);
     pack_uint(out, k->alarm.since_ms);
     pack_uint(out, k->alarm.index);
     pack_uint(out, k->alarm.raiser);
     pack_bool(out, k->spoken_for);
     pack_bool(out, k->repaired);
+    pack_bool(out, k->carried);
     pack_text(out, k->text);
     pack_bytes(out, buffer_bytes(&k->evidence));
 }
@@ -51,7 +52,7 @@ static enum err decode(struct kept *k, struct bytes key, struct bytes value)
     if (key.size != NOTE_KEY || !key.data[0] || key.data[0] > ALARM_ROLLED_BACK || !key.data[1] ||
         key.data[1] > LIMIT_NODES)
         return ERR_CORRUPT;
-    unpack_array_of(&u, 8);
+    unpack_array_of(&u, 9);
     k->alarm = (struct alarm){.kind = (enum alarm_kind)key.data[0], .named = key.data[1], .status = ALARM_OPEN};
     k->alarm.first = get_be64(key.data + 2);
     k->alarm.last = unpack_range(&u, k->alarm.first, UINT64_MAX);
@@ -60,6 +61,7 @@ static enum err decode(struct kept *k, struct bytes key, struct bytes value)
     k->alarm.raiser = (unsigned)unpack_uint_max(&u, LIMIT_NODES);
     k->spoken_for = unpack_bool(&u);
     k->repaired = unpack_bool(&u);
+    k->carried = unpack_bool(&u);
     struct bytes text = unpack_str(&u, sizeof k->text - 1), evidence = unpack_bin(&u, LIMIT_ALARM_EVIDENCE);
     if (unpack_done(&u) != OK) return ERR_CORRUPT;
     memcpy(k->text, text.data ? (const char *)text.data : "", text.size);
@@ -195,6 +197,36 @@ static enum err load_findings(struct integrity *i, struct table_txn *txn)
     for (e = table_cursor_seek(c, (struct bytes){0}); e == OK && i->count < INTEGRITY_FINDINGS;
          e = table_cursor_next(c))
         load_row(i, c, &value);
+    table_cursor_close(c);
+    buffer_free(&value);
+    return e == ERR_NOT_FOUND ? OK : e;
+}
+
+static enum err carry_row(struct table_txn *to, struct bytes key, struct bytes value)
+{
+    struct kept k = {0};
+    struct buffer row = {0};
+    enum err e = decode(&k, key, value);
+    k.carried = true;
+    if (e == OK) encode(&row, &k);
+    if (e == OK) e = row.failed ? ERR_NOMEM : table_put(to, TABLE_FINDING, key, buffer_bytes(&row));
+    buffer_free(&row);
+    buffer_free(&k.evidence);
+    return e == ERR_CORRUPT ? OK : e; /* that one is lost */
+}
+
+enum err integrity_carry(struct table_txn *to, struct table_txn *from)
+{
+    struct table_cursor *c;
+    struct buffer value = {0};
+    enum err e = table_cursor_open(&c, from, TABLE_FINDING);
+    if (e != OK) return e;
+    for (e = table_cursor_seek(c, (struct bytes){0}); e == OK; e = table_cursor_next(c)) {
+        e = table_cursor_value(c, &value);
+        if (e == OK) e = carry_row(to, table_cursor_key(c), buffer_bytes(&value));
+        if (e == ERR_CORRUPT || e == ERR_DECRYPT) e = OK;
+        if (e != OK) break;
+    }
     table_cursor_close(c);
     buffer_free(&value);
     return e == ERR_NOT_FOUND ? OK : e;

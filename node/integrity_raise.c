@@ -113,6 +113,8 @@ static bool is_due(const struct integrity *i, const struct kept *k, uint64_t now
     bool mine = k->alarm.raiser == i->node->self;
     if (!k->stored || k->gone || now < k->next_ms) return false;
     if (k->alarm.index == 0) return true;
+    /* What is said to be repaired by a new state is so once that is all there. */
+    if (k->repaired && k->carried && !i->node->ready) return false;
     if (k->repaired && mine && k->alarm.kind != ALARM_FORKED) return true;
     return mine && k->alarm.last > k->said_last;
 }

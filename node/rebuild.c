@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "consensus/driver.h"
 #include "ledger/tables.h"
+#include "node/integrity.h"
 #include "storage/log.h"
 #include "storage/store.h"
 
@@ -67,6 +68,7 @@ static enum err fill(struct table_txn *to, struct table_txn *from, const struct 
     struct buffer row = {0};
     enum err e = from ? copy_table(to, from, TABLE_EVIDENCE) : OK;
     if (e == OK && from) e = copy_table(to, from, TABLE_PEER_MARK);
+    if (e == OK && from) e = integrity_carry(to, from);
     if (from) before = rebuilt_before(from);
     struct driver_rebuilt now = rebuilt_now(log, &before);
     driver_rebuilt_encode(&row, &now);

@@ -1,7 +1,7 @@
 /* Rebuilding a stopped node: its derived state is set aside, to be derived anew from its log and
  * its peers at the next start; its keys, key share and log stay.
  *
- * What is not derived goes over into the new state: evidence, how far its peers have signed
+ * What is not derived goes over into the new state: evidence, findings, how far its peers have signed
  * (driver_past.c), and up to where this node may have told roots (struct driver_rebuilt).
  * With `cut`, what the log has beyond the last cosigned entry goes too: for a node that a lying
  * leader gave another history than the others. What is cosigned is never undone, and
