@@ -313,7 +313,7 @@ void integrity_deceived(struct node *node, const char *why)
 {
     struct integrity *i = node->integrity;
     struct driver_status d;
-    if (!i) return;
+    if (!i || has_own(i)) return;
     for (size_t at = 0; at < i->view_count; at++)
         if (i->view[at].kind == ALARM_FORKED) return;
     driver_status(node->driver, &d);

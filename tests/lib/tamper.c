@@ -4,6 +4,7 @@
  *   tamper --dir DIR leaf INDEX       turns the decision of a leaf round
  *   tamper --dir DIR remove INDEX     removes a leaf's row
  *   tamper --dir DIR swap INDEX       swaps a leaf with the one after it
+ *   tamper --dir DIR chain 0          alters the hash of the last leaf: what comes next hangs on another one
  *   tamper --dir DIR role USER:ROLE   gives a user another role
  *   tamper --dir DIR attachment INDEX alters a byte of a leaf's attachment (a record's ciphertext)
  */
@@ -66,6 +67,14 @@ static enum err alter_attachment(struct table_txn *txn, uint64_t index)
     return e;
 }
 
+static enum err alter_chain(struct table_txn *txn)
+{
+    struct meta meta;
+    enum err e = state_meta_get(&meta, txn);
+    meta.last.bytes[0] ^= 1;
+    return e == OK ? state_meta_put(txn, &meta) : e;
+}
+
 /* `what` is ID:ROLE. */
 static enum err alter_role(struct table_txn *txn, const char *what)
 {
@@ -90,6 +99,7 @@ static enum err tamper(struct table_txn *txn, const char *what, const char *whic
     key_of(key, index);
     if (strcmp(what, "leaf") == 0) return turn_decision(txn, index);
     if (strcmp(what, "swap") == 0) return swap_leaves(txn, index);
+    if (strcmp(what, "chain") == 0) return alter_chain(txn);
     if (strcmp(what, "attachment") == 0) return alter_attachment(txn, index);
     if (strcmp(what, "remove") == 0) {
         enum err e = table_exists(txn, TABLE_LEAF, BYTES(key));
