@@ -511,7 +511,7 @@ static void a_stop_ends_a_scan(void **state)
 {
     (void)state;
     struct driver_digest d = {.leaf = 110, .size = 111, .time_ms = clock_wall_ms()};
-    for (char c = 'a'; c < 'z'; c++) put_user(&c);
+    for (char c = 'a'; c < 'z'; c++) put_user((char[]){c, '\0'});
     CHECK(store_begin_read(&d.snapshot, node.store) == OK);
     digest_begin(&node, &d);
     restart(); /* teardown's store_close checks that no transaction is left open */
