@@ -109,9 +109,10 @@
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 /* what a member may have a leader put into blocks (consensus/quota.h) */
 #define LIMIT_OWN_BURST 512               /* operations in its own name at once; key generation takes some dozens */
-#define LIMIT_OWN_PER_S 8                 /* and each second */
+#define LIMIT_OWN_PER_S 1                 /* and each second */
+#define LIMIT_OWN_REQUEST (2 * LIMIT_ALARM_EVIDENCE) /* one request in its own name */
 #define LIMIT_OWN_BYTES (4 * MIB)         /* the same of their bytes, with attachments */
-#define LIMIT_OWN_BYTES_PER_S (64 * KIB)
+#define LIMIT_OWN_BYTES_PER_S (4 * KIB)
 #define LIMIT_SILENCE_MS 1000             /* after the first request that nobody signed; doubles with each time */
 #define LIMIT_SILENCE_DOUBLED 7           /* so often: two minutes */
 #define LIMIT_FORGIVEN_MS 600000          /* so long without one, and it begins anew */

@@ -141,6 +141,7 @@ static enum err check_sender(struct intake *in, const struct intake_sender *from
     uint32_t count = decoded.count;
     request_free(&decoded);
     if (other) return ERR_UNAUTHORIZED;
+    if (own && request.size > LIMIT_OWN_REQUEST) return ERR_TOO_LARGE;
     return own && !quota_take(&in->peers[from->index].quota, count, request.size, from->now_ns) ? ERR_BUSY : OK;
 }
 

@@ -53,8 +53,9 @@ struct intake_sender {
 };
 /* A forwarded one, WAITING, its bytes copied. ERR_EXISTS: the same request waits or is
  * proposed already; ERR_BUSY: that peer, or all, have too many, or its quota is used up;
- * ERR_UNAUTHORIZED: another node's own; else what request_decode says: a request that
- * followers' admission would refuse never gets into a block. */
+ * ERR_UNAUTHORIZED: another node's own; ERR_TOO_LARGE: over LIMIT_REQUEST, of its own over
+ * LIMIT_OWN_REQUEST; else what request_decode says: a request that followers' admission
+ * would refuse never gets into a block. */
 enum err intake_add_forwarded(struct intake *in, const struct intake_sender *from, struct bytes request, bool awaited);
 /* ASIDE to WAITING, unless the same request waits or is proposed already (then false). */
 bool intake_wait(struct intake *in, struct intake_item *item);

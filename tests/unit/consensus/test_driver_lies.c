@@ -379,8 +379,9 @@ static void requests_that_nobody_signed(void **state)
 static void operations_in_its_own_name(void **state)
 {
     (void)state;
-    enum { FLOOD = 40 };
+    enum { FLOOD = 250 };
     static uint8_t bytes[LIMIT_RECORD];
+    const struct bytes most = bytes_of(bytes, LIMIT_OWN_REQUEST - 1024);
     struct arguments args = {.action = ACTION_KEY_CLOSE,
                              .key_close = {.secret = KEY_RECORDS, .attempt = 1, .phase = 1}};
     struct buffer request = {0};
@@ -394,11 +395,15 @@ static void operations_in_its_own_name(void **state)
     for (unsigned i = 0; i < FLOOD; i++) {
         buffer_clear(&request);
         bed.kit.now = clock_wall_ms();
-        kit_request(&bed.kit, &request, &itself, &args, BYTES(bytes));
+        kit_request(&bed.kit, &request, &itself, &args, most);
         forward_from(leader, liar, &request);
-        bed_turn(&bed, 5);
+        if (i % 10 == 0) bed_turn(&bed, 10);
     }
-    assert_true(status_of(leader).busy > busy + FLOOD / 2); /* of 40 MiB the budget has 4 */
+    assert_true(status_of(leader).busy > busy + FLOOD / 4); /* of 8 MiB the budget has 4 */
+    buffer_clear(&request);
+    kit_request(&bed.kit, &request, &itself, &args, BYTES(bytes)); /* more than any may be */
+    forward_from(leader, liar, &request);
+    assert_int_equal(status_of(leader).bad_messages, ++bad);
     buffer_clear(&request);
     kit_request(&bed.kit, &request, &another, &args, (struct bytes){0});
     forward_from(leader, liar, &request);
