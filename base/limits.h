@@ -29,6 +29,7 @@
 #define LIMIT_SESSION_BYTES (16 * MIB)   /* of requests in flight, of one connection */
 #define LIMIT_FIRST_REQUESTS 1024        /* of these requests, of connections that are nobody's so far */
 #define LIMIT_LOOKUPS 16                 /* in flight, in all */
+#define LIMIT_TILES 4                    /* of messages, in flight, in all */
 #define LIMIT_SEND_QUEUE (16 * MIB)      /* per connection; a client that does not read is closed */
 #define LIMIT_REQUEST_MS 10000           /* a client's default time-out */
 
@@ -87,7 +88,7 @@
 #define LIMIT_HTTP_IDLE_MS 60000        /* between two requests */
 #define LIMIT_HTTP_TURN 16              /* requests of one connection answered in a row */
 #define LIMIT_HTTP_QUEUE (256 * KIB)    /* answers not read yet, before the next request is looked at */
-#define LIMIT_HTTP_READS 4              /* tiles read from the state at once; others wait their turn */
+#define LIMIT_HTTP_READS 1              /* tiles read from the state at once, by a worker; others wait their turn */
 
 /* Raft */
 #define LIMIT_RAFT_EXTRA (4 * KIB)      /* the driver's bytes in a Raft message */

@@ -64,7 +64,7 @@ struct node {
     bool prove_running;       /* a batch is being proved */
     size_t requests;          /* in flight, of all clients */
     size_t request_bytes;
-    size_t proves, lookups;   /* PROVE and LOOKUP under way */
+    size_t proves, lookups, tiles; /* PROVE, LOOKUP and TILE under way */
     size_t first_requests;    /* of `requests`: of sessions nothing is known of yet */
     struct epoch epoch;       /* newest of the record key; epoch.epoch 0: not active yet */
     bool epoch_asked;         /* a read of it is under way */

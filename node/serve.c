@@ -377,7 +377,14 @@ static enum err tile_run(struct state_read *read, struct table_txn *txn)
     return OK;
 }
 
-/* Hashes only: for anybody, as over HTTP. */
+static void tile_read(struct state_read *read, enum err code)
+{
+    struct question *q = read->data;
+    q->session->node->tiles--;
+    answered(read, code);
+}
+
+/* Hashes only: for anybody, as over HTTP, and so only a few at once. */
 void serve_tile(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_tile m;
@@ -385,14 +392,19 @@ void serve_tile(struct session *s, uint64_t id, struct bytes body)
     enum err e = message_tile_decode(&m, body);
     driver_status(s->node->driver, &d);
     if (e == OK && tile_width_at(d.size, m.level, m.index) < m.width) e = ERR_NOT_FOUND;
+    if (e == OK && s->node->tiles >= LIMIT_TILES) e = ERR_BUSY;
     if (e != OK) {
-        session_fail(s, id, e, NULL, 0);
+        session_fail(s, id, e, NULL, e == ERR_BUSY ? 20 : 0);
         return;
     }
     struct question *q = question_new(s, id, MESSAGE_TILE_OK);
     if (!q) return;
     q->tile = (struct tile){m.level, m.index, m.width};
-    ask(q, tile_end(&q->tile) > d.synced_size, tile_run);
+    s->node->tiles++;
+    bool fresh = tile_end(&q->tile) > d.synced_size;
+    q->read = (struct state_read){.fresh = fresh, .data = q, .run = tile_run, .done = tile_read};
+    e = driver_read(s->node->driver, &q->read);
+    if (e != OK) tile_read(&q->read, e);
 }
 
 /* --- FOLLOW --- */

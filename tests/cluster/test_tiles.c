@@ -619,6 +619,34 @@ static void health_says_why_not(void **state)
     client_close(c);
 }
 
+static enum err try_web(unsigned node)
+{
+    const struct descriptor *d = genesis_member(&them.cluster.genesis, node);
+    struct address to;
+    struct client *c = NULL;
+    assert_int_equal(address_parse(&to, d->address, false, NULL), OK);
+    struct client_options options = {.alpn = TLS_ALPN_HTTP, .timeout_ms = LONG_MS};
+    size_t got = 0;
+    uint8_t byte;
+    enum err e = client_connect(&c, them.cluster.tls, &to, &d->tls_pin, &options, NULL);
+    if (e == OK) e = client_write(c, bytes_text("GET /health HTTP/1.0\r\n\r\n"), LONG_MS, NULL);
+    if (e == OK) e = client_read(c, &byte, 1, &got, LONG_MS, NULL);
+    client_close(c);
+    return e == OK && got == 0 ? ERR_CLOSED : e;
+}
+
+static void an_operator_can_turn_it_off(void **state)
+{
+    (void)state;
+    uint64_t end = clock_monotonic_ns() + 60000000000u;
+    bed.extra = "--http no";
+    testbed_start(&bed, 2); /* it was killed */
+    enum err e;
+    while ((e = try_web(2)) == ERR_UNREACHABLE && clock_monotonic_ns() < end) usleep(50000);
+    if (e == OK || e == ERR_UNREACHABLE || e == ERR_TIMEOUT) fail_msg("%s", err_name(e));
+    client_close(attacker_greet(&them, 2)); /* its own clients are served */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -637,6 +665,7 @@ int main(void)
         cmocka_unit_test(who_may_not_export_gets_nothing),
         cmocka_unit_test(an_entry_that_was_changed_is_not_written),
         cmocka_unit_test(health_says_why_not),
+        cmocka_unit_test(an_operator_can_turn_it_off),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
