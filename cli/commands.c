@@ -326,7 +326,7 @@ const struct command COMMANDS[] = {
                 "unfinished. ndjson, csv: a row an entry, with the columns of 'log' that the entry\n"
                 "itself proves; people and records by id. Files are never written over.",
      .example = "export --from 0 -o ledger-2026\nexport --from 1000 --to 1999 --format csv -o march.csv\n"
-                "export --format ndjson | jq 'select(.decision == \"denied\")'",
+                "export --from 1000 --format ndjson > entries.ndjson",
      .options = {{.name = "from", .value = "N", .help = "the first entry (0)"},
                  {.name = "to", .value = "M", .help = "the last entry (the newest that is co-signed)"},
                  {.name = "output", .letter = 'o', .value = "FOLDER|FILE",

@@ -97,6 +97,7 @@ enum err export_open(struct export *x, struct tool *t, uint64_t from, uint64_t t
     x->leaves = xcalloc(TILE_WIDTH, sizeof *x->leaves);
     x->hashes = xcalloc(TILE_WIDTH, sizeof *x->hashes);
     enum err e = tool_cluster(t);
+    t->cluster.one_deadline = false; /* as long as the ledger is; each request has the time-out */
     if (e == OK) e = tool_signer(t);
     if (e == OK) e = export_pass_make(&x->pass, &t->failure);
     if (e == OK) e = open_nodes(x);
