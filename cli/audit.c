@@ -26,6 +26,7 @@ bool audit_failed(enum audit_verdict verdict)
     case AUDIT_WRONG:
     case AUDIT_CONTENT:
     case AUDIT_SHORT:
+    case AUDIT_QUARANTINED:
     case AUDIT_UNPROVEN:
     case AUDIT_FORKED: break;
     }
@@ -219,9 +220,19 @@ static void set_short(struct auditing *a, uint64_t at)
     snprintf(f->found, sizeof f->found, "%" PRIu64 " entries", at);
 }
 
+static void set_quarantined(struct auditing *a, const struct failure *why)
+{
+    set_silent(a, AUDIT_QUARANTINED, why);
+    snprintf(a->out->finding.text, sizeof a->out->finding.text, "it serves no more, as it says itself, until it is rebuilt");
+}
+
 static void set_hole(struct auditing *a, uint64_t at, const struct failure *why)
 {
     struct finding *f = &a->out->finding;
+    if (why->code == ERR_QUARANTINED) {
+        set_quarantined(a, why);
+        return;
+    }
     a->out->verdict = AUDIT_WRONG;
     finding_set(f, ERR_NOT_FOUND, at, "it can't show entry %" PRIu64 ": %s", at, why->text[0] ? why->text : err_text(why->code));
     snprintf(f->found, sizeof f->found, "nothing");

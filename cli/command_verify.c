@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/ledger_node.h"
+#include "cli/state_compare.h"
 
 struct verifying {
     struct tool *t;
@@ -28,6 +29,9 @@ struct verifying {
     struct audit *audits;
     bool *asked;
     uint64_t compared;          /* attachments, of all nodes, that are what the ledger says */
+    bool states_known;           /* --all, once the ledgers are the same */
+    struct states_report states;
+    struct failure states_why;   /* they were to be compared, and could not be */
 };
 
 /* --- the checkpoint of the last time --- */
@@ -144,6 +148,42 @@ static enum err verify_nodes(struct verifying *vf)
     return e;
 }
 
+/* --- the states --- */
+
+/* What a node's tables hold beside the ledger: only once the ledgers are the same, else it is named already. Of one in
+ * quarantine they may say why. */
+static void compare_states(struct verifying *vf)
+{
+    struct tool *t = vf->t;
+    for (uint32_t i = 0; i < vf->count; i++)
+        if (vf->asked[i] && audit_failed(vf->audits[i].verdict) && vf->audits[i].verdict != AUDIT_QUARANTINED) return;
+    if (!vf->all || !vf->reference) return;
+    output_progress(&t->output, "comparing the nodes' states");
+    vf->states_known = states_compare(&vf->states, t, STATES_WAIT_S) == OK;
+    if (!vf->states_known) vf->states_why = t->failure;
+}
+
+static bool states_are_wrong(const struct verifying *vf)
+{
+    return (vf->states_known && states_failed(&vf->states)) || vf->states_why.code == ERR_BAD_SIGNATURE;
+}
+
+static json_t *states_json(const struct verifying *vf)
+{
+    const struct states_report *r = &vf->states;
+    if (!vf->states_known) return json_null();
+    return json_pack("{s:s, s:I, s:s, s:O}", "verdict", states_word(r), "entry", (json_int_t)r->leaf, "text",
+                     (const char *)r->text.data, "nodes", r->nodes);
+}
+
+static void print_states(const struct verifying *vf)
+{
+    if (vf->states_known)
+        printf("states at entry %" PRIu64 ": %s\n", vf->states.leaf, (const char *)vf->states.text.data);
+    else if (vf->states_why.code != OK)
+        printf("states: not compared. %s\n", vf->states_why.text);
+}
+
 /* --- the report --- */
 
 struct tally {
@@ -193,7 +233,7 @@ static json_t *node_json(const struct verifying *vf, uint32_t i)
 
 static const char *verdict_word(const struct verifying *vf, const struct tally *tally)
 {
-    return tally->failed ? "failed" : vf->reference ? "fine" : "unknown";
+    return tally->failed || states_are_wrong(vf) ? "failed" : vf->reference ? "fine" : "unknown";
 }
 
 static void print_json_report(struct verifying *vf, const struct tally *tally)
@@ -201,9 +241,9 @@ static void print_json_report(struct verifying *vf, const struct tally *tally)
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < vf->count; i++)
         if (vf->asked[i]) json_array_append_new(nodes, node_json(vf, i));
-    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:o}", "verdict", verdict_word(vf, tally), "entry", (json_int_t)vf->pass.index,
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "verdict", verdict_word(vf, tally), "entry", (json_int_t)vf->pass.index,
                           "verified_before", (json_int_t)vf->known.seen.size, "contents",
-                          (json_int_t)vf->compared, "nodes", nodes);
+                          (json_int_t)vf->compared, "nodes", nodes, "states", states_json(vf));
     CHECK(o != NULL);
     output_json(&vf->t->output, o);
 }
@@ -273,8 +313,11 @@ static void print_report(struct verifying *vf, const struct tally *tally)
     }
     for (uint32_t i = 0; i < vf->count; i++)
         if (vf->asked[i]) print_node(vf, i);
+    print_states(vf);
     if (tally->failed)
         print_failed_verdict(vf, tally);
+    else if (states_are_wrong(vf))
+        puts("verdict: FAILED. The ledgers are the same, but not the states that the nodes keep beside them.");
     else if (vf->reference)
         print_fine_verdict(vf, tally);
     else
@@ -290,7 +333,7 @@ static void print_report(struct verifying *vf, const struct tally *tally)
 
 static int exit_code(struct verifying *vf, const struct tally *tally)
 {
-    if (tally->failed) return EXIT_VERIFICATION;
+    if (tally->failed || states_are_wrong(vf)) return EXIT_VERIFICATION;
     return vf->reference ? EXIT_DONE : EXIT_NO_QUORUM;
 }
 
@@ -326,6 +369,7 @@ int command_verify(struct tool *t)
     if (e == OK) e = verify_nodes(&vf);
     int code;
     if (e == OK) {
+        compare_states(&vf);
         struct tally tally = count_verdicts(&vf);
         print_report(&vf, &tally);
         if (vf.reference) save_seen(&vf);
@@ -333,6 +377,7 @@ int command_verify(struct tool *t)
     } else {
         code = tool_failed(t);
     }
+    if (vf.states_known) states_report_free(&vf.states);
     verifier_close(vf.reference);
     for (uint32_t i = 0; i < vf.count; i++) ledger_node_close(&vf.nodes[i]);
     export_pass_free(&vf.pass);

@@ -123,6 +123,9 @@ static void equal_states_are_equal(void **state)
     json_is("nodes.0.state", "equal");
     json_is("nodes.3.state", "equal");
     json_is("nodes.3.differs_in", "");
+    expect(0, "auditor.key", "verify --all", "all 4 nodes have the same state");
+    expect(0, "auditor.key", "--json verify --all", NULL);
+    json_is("states.verdict", "equal");
     expect(3, "doctor.key", "status --state-digest", NULL); /* not everybody may set all nodes to work */
 }
 
@@ -141,6 +144,8 @@ static void an_altered_role_is_named(void **state)
     (void)state;
     alter_role(4, registrar, "admin");
     testbed_wait_ready(&bed, 60); /* nothing has used it: the node sees nothing wrong */
+    expect(6, "auditor.key", "verify --all", "COMPROMISED: node-4 (in: user)");
+    assert_non_null(strstr(text(), "The ledgers are the same, but not the states"));
     expect(6, "auditor.key", "--json --via node-1 status --state-digest --wait 60", NULL);
     json_is("verdict", "compromised");
     json_is("nodes.0.state", "equal");
@@ -150,6 +155,8 @@ static void an_altered_role_is_named(void **state)
     wait_for_log(4, "QUARANTINED");
     for (unsigned i = 1; i <= 3; i++) wait_for_log(i, "ALARM: node 4 (node-4), modified");
     expect(6, "auditor.key", "--via node-2 status --state-digest --wait 60", "COMPROMISED: node-4 (in: user)");
+    expect(6, "auditor.key", "verify --all", "COMPROMISED: node-4 (in: user)"); /* in quarantine by now */
+    assert_non_null(strstr(text(), "node-4's ledger is in quarantine"));
 }
 
 static void a_rebuilt_node_is_equal_again(void **state)

@@ -1,0 +1,273 @@
+#include "cli/state_compare.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/pack.h"
+#include "ledger/state_digest.h"
+
+#define POLL_MS 200
+
+struct digests {
+    struct tool *t;
+    uint64_t entry;    /* that asked */
+    uint64_t leaf;     /* at which the nodes digested: this one, or one behind it that asked, too */
+    uint32_t awaited;  /* bit i = member i: the asked node has a link to it */
+    struct state_statement *by[LIMIT_NODES + 1]; /* NULL: no answer so far */
+    struct state_comparison result;
+};
+
+static unsigned members(const struct digests *d) { return d->t->cluster.genesis.member_count; }
+
+static bool is_in(uint32_t mask, unsigned member) { return mask >> member & 1; }
+
+/* --- asking --- */
+
+static enum err raise(struct digests *d)
+{
+    struct submission s = {0};
+    struct buffer args = {0};
+    pack_array(&args, 0);
+    enum err e = tool_submit(d->t, &s, &(struct draft){.action = ACTION_STATE_DIGEST, .args = buffer_bytes(&args),
+                                                       .purpose = PURPOSE_OPERATIONS});
+    d->entry = e == OK ? s.outcomes[0].index : 0;
+    buffer_free(&args);
+    submission_free(&s);
+    return e;
+}
+
+/* Who can answer at all, as one node sees it; only for how long to wait. */
+static enum err ask_reachable(struct digests *d)
+{
+    struct tool *t = d->t;
+    struct frame answer;
+    struct buffer question = {0};
+    struct message_status_ok *m = xcalloc(1, sizeof *m);
+    message_empty_encode(&question);
+    cluster_renew(&t->cluster);
+    enum err e = cluster_ask(&t->cluster, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK,
+                             &t->failure);
+    if (e == OK) {
+        e = message_status_ok_decode(m, answer.body);
+        if (e != OK) fail(&t->failure, e, "the node's status can't be read: %s", err_text(e));
+    }
+    for (uint32_t i = 0; e == OK && i < m->member_count; i++)
+        if (m->members[i].reachable && m->members[i].member >= 1 && m->members[i].member <= LIMIT_NODES)
+            d->awaited |= UINT32_C(1) << m->members[i].member;
+    buffer_free(&question);
+    free(m);
+    return e;
+}
+
+static enum err take(struct digests *d, struct bytes encoded, uint64_t leaf)
+{
+    struct state_statement s;
+    struct cluster *c = &d->t->cluster;
+    enum err e = state_statement_decode(&s, encoded);
+    if (e == OK && s.leaf != leaf) e = ERR_MALFORMED;
+    if (e == OK) e = state_statement_verify(&s, &c->genesis);
+    if (e != OK)
+        return fail(&d->t->failure, ERR_BAD_SIGNATURE, "%s passed on a statement about a state that %s did not sign (%s)",
+                    cluster_member_name(c, c->member), s.member <= members(d) ? cluster_member_name(c, s.member) : "?",
+                    err_text(e));
+    if (!d->by[s.member]) d->by[s.member] = xmalloc(sizeof s);
+    *d->by[s.member] = s;
+    return OK;
+}
+
+static void forget(struct digests *d)
+{
+    for (unsigned i = 0; i <= LIMIT_NODES; i++) {
+        free(d->by[i]);
+        d->by[i] = NULL;
+    }
+}
+
+static enum err ask_digests(struct digests *d)
+{
+    struct tool *t = d->t;
+    struct frame answer;
+    struct message_digests_ok m;
+    struct buffer question = {0};
+    message_digests_encode(&question, &(struct message_digests){d->entry});
+    cluster_renew(&t->cluster);
+    enum err e = cluster_ask(&t->cluster, &answer, MESSAGE_DIGESTS, buffer_bytes(&question), MESSAGE_DIGESTS_OK,
+                             &t->failure);
+    if (e == OK) {
+        e = message_digests_ok_decode(&m, answer.body);
+        if (e == OK && m.leaf && m.leaf < d->entry) e = ERR_MALFORMED;
+        if (e != OK) fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
+    }
+    buffer_free(&question);
+    if (e != OK || m.leaf == 0) return e;
+    if (m.leaf != d->leaf) forget(d);
+    d->leaf = m.leaf;
+    for (uint32_t i = 0; e == OK && i < m.count; i++) e = take(d, m.statements[i], m.leaf);
+    return e;
+}
+
+static bool is_complete(const struct digests *d)
+{
+    for (unsigned i = 1; i <= members(d); i++)
+        if (!d->by[i] && is_in(d->awaited, i)) return false;
+    return d->leaf != 0;
+}
+
+static void pause_ms(unsigned ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
+static enum err collect(struct digests *d, uint64_t wait_s)
+{
+    uint64_t end = clock_monotonic_ns() + wait_s * 1000000000;
+    enum err e = ask_reachable(d);
+    while (e == OK) {
+        e = ask_digests(d);
+        if (e != OK || is_complete(d) || clock_monotonic_ns() >= end) break;
+        output_progress(&d->t->output, "waiting for the nodes to digest their states");
+        pause_ms(POLL_MS);
+    }
+    output_progress_end(&d->t->output);
+    return e;
+}
+
+/* --- what came of it --- */
+
+/* "equal", "DIFFERS", or why there is nothing to compare. */
+static const char *word_of(const struct digests *d, unsigned member)
+{
+    const struct state_comparison *r = &d->result;
+    if (!d->by[member]) return "no answer";
+    if (d->by[member]->outcome != STATE_COMPUTED) return state_outcome_text(d->by[member]->outcome);
+    if (!is_in(r->same, member)) return "DIFFERS";
+    return r->computed > 1 ? "equal" : "alone";
+}
+
+static void add_digest(json_t *row, const struct digests *d, unsigned member)
+{
+    const struct state_statement *s = d->by[member];
+    struct buffer tables = {0};
+    char start[17];
+    if (!s || s->outcome != STATE_COMPUTED) return;
+    struct digest whole = state_digest_whole(&s->digest);
+    hex_format(start, whole.bytes, 8);
+    json_object_set_new(row, "digest", json_digest(&whole));
+    json_object_set_new(row, "digest_start", json_string(start));
+    json_object_set_new(row, "size", json_integer((json_int_t)s->size));
+    if (is_in(d->result.other, member)) state_differences(&tables, d->by[d->result.model], s);
+    json_object_set_new(row, "differs_in", tables.size ? json_text(buffer_bytes(&tables)) : json_string(""));
+    buffer_free(&tables);
+}
+
+static json_t *rows_of(const struct digests *d)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 1; i <= members(d); i++) {
+        const struct descriptor *m = genesis_member(&d->t->cluster.genesis, i);
+        json_t *row = json_pack("{s:i, s:s, s:s, s:s}", "node", (int)i, "name", m->name, "hospital", m->hospital,
+                                "state", word_of(d, i));
+        CHECK(row != NULL);
+        add_digest(row, d, i);
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static enum states_verdict judge(const struct digests *d)
+{
+    const struct state_comparison *r = &d->result;
+    if (r->other) return r->agreed ? STATES_DIFFER : STATES_UNDECIDED;
+    if (!r->agreed) return STATES_TOO_FEW;
+    return r->equal == members(d) ? STATES_SAME : STATES_SOME_SILENT;
+}
+
+static void add_names(struct buffer *out, const struct digests *d, uint32_t mask)
+{
+    bool first = true;
+    for (unsigned i = 1; i <= members(d); i++) {
+        if (!is_in(mask, i)) continue;
+        buffer_printf(out, "%s%s", first ? "" : ", ", cluster_member_name(&d->t->cluster, i));
+        first = false;
+    }
+}
+
+static void add_differing(struct buffer *out, const struct digests *d)
+{
+    bool first = true;
+    for (unsigned i = 1; i <= members(d); i++) {
+        if (!is_in(d->result.other, i)) continue;
+        buffer_printf(out, "%s%s (in: ", first ? "" : "; ", cluster_member_name(&d->t->cluster, i));
+        state_differences(out, d->by[d->result.model], d->by[i]);
+        buffer_append_text(out, ")");
+        first = false;
+    }
+}
+
+static void sentence(struct buffer *out, const struct digests *d, enum states_verdict verdict)
+{
+    const struct state_comparison *r = &d->result;
+    uint32_t all = ((UINT32_C(1) << members(d)) - 1) << 1;
+    unsigned k = d->t->cluster.genesis.quorum;
+    switch (verdict) {
+    case STATES_SAME: buffer_printf(out, "all %u nodes have the same state", members(d)); return;
+    case STATES_SOME_SILENT:
+        buffer_printf(out, "%u nodes have the same state; nothing to compare from ", r->equal);
+        add_names(out, d, all & ~r->same);
+        return;
+    case STATES_DIFFER:
+        buffer_append_text(out, "COMPROMISED: ");
+        add_differing(out, d);
+        buffer_printf(out, " has not the state of the %u nodes that agree", r->equal);
+        return;
+    case STATES_UNDECIDED:
+        buffer_printf(out, "NOT THE SAME: fewer than %u nodes agree, so it is not decided who is right; different from "
+                           "%s: ", k, cluster_member_name(&d->t->cluster, r->model));
+        add_differing(out, d);
+        return;
+    case STATES_TOO_FEW:
+        buffer_printf(out, "not known: %u of the %u nodes that must agree stated a digest", r->equal, k);
+        return;
+    }
+}
+
+bool states_failed(const struct states_report *r)
+{
+    return r->verdict == STATES_DIFFER || r->verdict == STATES_UNDECIDED;
+}
+
+const char *states_word(const struct states_report *r)
+{
+    switch (r->verdict) {
+#define X(name, word)                                                                              \
+    case name: return word;
+        STATES_VERDICTS(X)
+#undef X
+    }
+    return "unknown";
+}
+
+void states_report_free(struct states_report *r)
+{
+    buffer_free(&r->text);
+    json_decref(r->nodes);
+}
+
+enum err states_compare(struct states_report *out, struct tool *t, uint64_t wait_s)
+{
+    struct digests d = {.t = t};
+    enum err e = raise(&d);
+    if (e == OK) e = collect(&d, wait_s);
+    if (e == OK) {
+        state_compare(&d.result, (const struct state_statement *const *)d.by, members(&d), t->cluster.genesis.quorum);
+        *out = (struct states_report){.verdict = judge(&d), .entry = d.entry, .leaf = d.leaf, .nodes = rows_of(&d)};
+        sentence(&out->text, &d, out->verdict);
+        buffer_append(&out->text, "", 1);
+        CHECK(!out->text.failed);
+    }
+    forget(&d);
+    return e;
+}
