@@ -230,7 +230,9 @@ static enum err print_page(struct tool *t, struct page *page, const struct submi
         return OK;
     }
     output_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows,
-                follow ? NULL : "nothing recorded that fits and that you may see");
+                follow            ? NULL
+                : answer.cursor.size ? "nothing so far that fits and that you may see"
+                                     : "nothing recorded that fits and that you may see");
     if (!follow) tool_page_end(t, answer.cursor, answer.left_out);
     return OK;
 }
@@ -376,26 +378,42 @@ static enum err follow(struct tool *t, struct page *page, const struct submissio
     return e;
 }
 
+/* A page examines so much and no more: an empty one is no end. It is gone on from while half of the
+ * time is left; each question is an entry. */
+static enum err ask(struct tool *t, struct submission *s, struct args_log_query *args, struct buffer *cursor,
+                    enum purpose purpose)
+{
+    for (;;) {
+        struct answer answer;
+        struct buffer encoded = {0};
+        args_log_query_encode(&encoded, args);
+        enum err e = tool_submit(
+            t, s, &(struct draft){.action = ACTION_LOG_QUERY, .args = buffer_bytes(&encoded), .purpose = purpose});
+        buffer_free(&encoded);
+        if (e == ERR_DENIED) profile_forget(t);
+        if (e != OK || answer_open(&answer, buffer_bytes(&s->outcomes[0].answer), LIMIT_ROWS) != OK) return e;
+        bool late = cluster_left_ms(cluster_deadline(&t->cluster)) < t->cluster.timeout_ms / 2;
+        if (answer.count > 0 || answer.cursor.size == 0 || args->follow || late) return OK;
+        buffer_clear(cursor);
+        buffer_append_bytes(cursor, answer.cursor);
+        args->cursor = buffer_bytes(cursor);
+    }
+}
+
 int command_log(struct tool *t)
 {
     struct args_log_query args = {0};
     struct submission s = {0};
-    struct buffer encoded = {0}, cursor = {0};
+    struct buffer cursor = {0};
     enum purpose purpose;
     enum err e = tool_purpose(t, &purpose, PURPOSE_AUDIT);
     if (e == OK) e = take_filter(t, &args, &cursor);
-    if (e == OK) {
-        args_log_query_encode(&encoded, &args);
-        e = tool_submit(
-            t, &s, &(struct draft){.action = ACTION_LOG_QUERY, .args = buffer_bytes(&encoded), .purpose = purpose});
-        if (e == ERR_DENIED) profile_forget(t);
-    }
+    if (e == OK) e = ask(t, &s, &args, &cursor, purpose);
     struct page *page = xcalloc(1, sizeof *page);
     if (e == OK) e = print_page(t, page, &s, args.follow);
     if (e == OK && args.follow) e = follow(t, page, &s);
     bool bad = page->unproved || page->doubtful;
     free(page);
-    buffer_free(&encoded);
     buffer_free(&cursor);
     submission_free(&s);
     if (e != OK) return tool_failed(t);

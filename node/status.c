@@ -200,7 +200,8 @@ void board_counters(struct message_status_ok *m, const struct node *node)
     } counters[] = {
         {"blocks", d.blocks}, {"operations_applied", d.applied_operations}, {"requests_submitted", d.submitted},
         {"requests_forwarded", d.forwarded}, {"requests_busy", d.busy}, {"requests_waiting", d.waiting},
-        {"blocks_refused", d.refused_blocks}, {"raft_first", d.first}, {"raft_commit", d.commit},
+        {"blocks_refused", d.refused_blocks}, {"peer_messages_refused", d.bad_messages}, {"evidence", d.evidence},
+        {"raft_first", d.first}, {"raft_commit", d.commit},
         {"synced_size", d.synced_size}, {"client_sessions", node->counters.sessions},
         {"client_requests", node->counters.requests}, {"client_refused", node->counters.refused},
         {"releases", node->counters.releases}, {"connections_open", net->open},

@@ -78,10 +78,12 @@ static void no_share_without_a_witnessed_checkpoint(void **state)
     struct client *c = read_unwitnessed(&result);
     assert_int_equal(shares_of(c, result.leaf_index), 0);
     /* The client says the same, and shows nothing. */
-    int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 5 record show %s", bed.dir, record);
-    assert_int_equal(code, 5);
-    assert_int_equal(out.size, 0);
-    if (!strstr(said_text(), "not yet co-signed")) fail_msg("%s", said_text());
+    for (unsigned tries = 0; tries == 0 || !strstr(said_text(), "not yet co-signed"); tries++) {
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 5 record show %s", bed.dir, record);
+        assert_int_equal(code, 5);
+        assert_int_equal(out.size, 0);
+        if (tries == 10) fail_msg("%s", said_text()); /* a busy machine may have an election meanwhile */
+    }
     char token[80] = "";
     const char *lookup = strstr(said_text(), "consilium lookup ");
     assert_non_null(lookup);
