@@ -31,7 +31,8 @@ int command_state_digest(struct tool *t)
     if (e == OK) e = states_compare(&report, t, wait_s);
     if (e != OK) return tool_failed(t);
     print_states(t, &report);
-    int code = states_failed(&report) ? EXIT_VERIFICATION : report.verdict == STATES_TOO_FEW ? EXIT_NO_QUORUM : EXIT_DONE;
+    int code = report.verdict == STATES_TOO_FEW ? EXIT_NO_QUORUM : EXIT_DONE;
+    if (states_failed(&report)) code = EXIT_VERIFICATION;
     states_report_free(&report);
     return code;
 }

@@ -69,9 +69,9 @@ static enum err take(struct digests *d, struct bytes encoded, uint64_t leaf)
     if (e == OK && s.leaf != leaf) e = ERR_MALFORMED;
     if (e == OK) e = state_statement_verify(&s, &c->genesis);
     if (e != OK)
-        return fail(&d->t->failure, ERR_BAD_SIGNATURE, "%s passed on a statement about a state that %s did not sign (%s)",
-                    cluster_member_name(c, c->member), s.member <= members(d) ? cluster_member_name(c, s.member) : "?",
-                    err_text(e));
+        return fail(&d->t->failure, ERR_BAD_SIGNATURE, "%s passed on a statement about a state that %s did not sign "
+                    "(%s)", cluster_member_name(c, c->member),
+                    s.member <= members(d) ? cluster_member_name(c, s.member) : "?", err_text(e));
     if (!d->by[s.member]) d->by[s.member] = xmalloc(sizeof s);
     *d->by[s.member] = s;
     return OK;

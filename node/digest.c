@@ -172,8 +172,8 @@ static void describe(struct finding *f, const struct digest_desk *desk, const st
     state_differences(&tables, model, s);
     int size = tables.failed ? 0 : (int)tables.size;
     *f = (struct finding){.kind = ALARM_MODIFIED, .named = s->member, .first = s->leaf, .last = s->leaf};
-    snprintf(f->text, sizeof f->text, "its state after %llu entries differs from that of %u other nodes of %u, in: %.*s",
-             (unsigned long long)s->size, equal, members(desk), size, size ? (const char *)tables.data : "");
+    snprintf(f->text, sizeof f->text, "its state after %llu entries differs from that of %u other nodes of %u, in: "
+             "%.*s", (unsigned long long)s->size, equal, members(desk), size, size ? (const char *)tables.data : "");
     buffer_free(&tables);
 }
 
@@ -189,8 +189,8 @@ static void found_other(struct digest_desk *desk, const struct state_statement *
     describe(&f, desk, model, s, equal);
     integrity_found(desk->node, &f, (struct bytes){0});
     if (s->member != desk->node->self) return;
-    integrity_quarantine(desk->node, "its state digest contradicts that of k other nodes: somebody or something altered "
-                                     "this node's data. 'consiliumd rebuild' derives it anew from the ledger");
+    integrity_quarantine(desk->node, "its state digest contradicts that of k other nodes: somebody or something "
+                                     "altered this node's data. 'consiliumd rebuild' derives it anew from the ledger");
 }
 
 static void found_same(struct digest_desk *desk, const struct state_statement *s, bool tell)
@@ -245,8 +245,8 @@ static void say_own(struct digest_desk *desk, const struct digest_scanned *r)
     char text[17];
     hex_format(text, whole.bytes, 8);
     if (r->outcome == STATE_COMPUTED)
-        log_info("digest", "state after %llu entries: %s..., %llu bytes in %llu ms (%llu of the processor, the snapshot "
-                           "was held for %llu)", (unsigned long long)desk->scan_size, text,
+        log_info("digest", "state after %llu entries: %s..., %llu bytes in %llu ms (%llu of the processor, the "
+                           "snapshot was held for %llu)", (unsigned long long)desk->scan_size, text,
                  (unsigned long long)r->bytes, (unsigned long long)r->took_ms, (unsigned long long)r->cpu_ms,
                  (unsigned long long)r->snapshot_ms);
     else

@@ -83,8 +83,8 @@ static void run(const char *program, const char *words, unsigned node, const cha
 {
     char command[800];
     const char *build = getenv("BUILD");
-    snprintf(command, sizeof command, "%s/%s %s --dir %s/node-%u %s > %s/%s.out 2>&1", build && *build ? build : "build",
-             program, words, bed.dir, node, more, bed.dir, program);
+    snprintf(command, sizeof command, "%s/%s %s --dir %s/node-%u %s > %s/%s.out 2>&1",
+             build && *build ? build : "build", program, words, bed.dir, node, more, bed.dir, program);
     if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
 }
 
