@@ -85,6 +85,9 @@ struct driver_options {
     /* New evidence against a member (ledger/evidence.h), found here or sent by a peer; verified and
      * on its way to the disk. `index`: of the log, or a size. May be NULL. */
     void (*on_evidence)(void *data, const char *kind, unsigned named, uint64_t index, struct bytes evidence);
+    /* Member `member` may take back what it told of roots after entries up to there: it must not count before
+     * this returns (witness_withdraw). 0, 0: it counts again. May be NULL. */
+    void (*on_withdraw)(void *data, unsigned member, uint64_t raft_term, uint64_t raft_index);
     /* A leader that lies gave this node another history than the others have, and it cosigned none of that: the owner
      * stops the node, rebuilds it (node/rebuild.h, with cut) and starts it again. Once; may be NULL. */
     void (*on_deceived)(void *data, const char *why);
@@ -194,6 +197,8 @@ enum err driver_evidence(struct driver *d, struct bytes encoded);
 bool driver_is_named(const struct driver *d, unsigned member);
 /* This peer told another root than this node's after the block at `last`: find where the two logs part. */
 void driver_compare(struct driver *d, unsigned peer, uint64_t last);
+/* For long, k members have told roots under the present leader, and no k the same: another one should lead. */
+void driver_stalled(struct driver *d);
 /* k members contradict this node, which has cosigned none of it: quarantines, then on_deceived. */
 void driver_deceived(struct driver *d, const char *why);
 

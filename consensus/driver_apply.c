@@ -143,9 +143,14 @@ void driver_adopt(struct driver *d, const struct raft_entry *entry)
 {
     struct block_job *job = entry->type == RAFT_ENTRY_BLOCK ? find_admitted(d, entry) : NULL;
     driver_count_size(d, entry->index, raft_blob_bytes(entry->blob).size);
+    if (entry->type != RAFT_ENTRY_BLOCK) {
+        struct digest hash;
+        entry_hash(&hash, entry);
+        driver_note_head(d, entry, &hash);
+    }
     if (job) {
         if (job->decoded && job->block.time_ms > d->last_time_ms) d->last_time_ms = job->block.time_ms;
-        driver_note_head(d, job);
+        driver_note_head(d, entry, &job->hash);
         d->counters.blocks++;
     }
     if (job && !has_room(d, entry->index, job_bytes(job))) {
@@ -233,7 +238,7 @@ static void fetched_to_apply(struct driver *d, struct fetch *f)
             *slot_of(d, job->entry.index))
             continue;
         f->jobs[i] = NULL;
-        if (job->entry.type == RAFT_ENTRY_BLOCK) driver_note_head(d, job);
+        driver_note_head(d, &job->entry, &job->hash);
         put(d, job);
     }
     d->dirty = true;

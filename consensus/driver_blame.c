@@ -7,10 +7,6 @@
  * for it, or counts what it tells of roots. Evidence proves itself, so nobody can be
  * named by another's word; and it is kept for good: who signed two things once is not
  * believed again.
- *
- * EVIDENCE [evidence, cosigned raft index, cosigned size, ask]: the sender holds it, and has
- * cosigned (or is about to cosign) so far. What it cosigns later it does without
- * the named one's word; driver_fork.c leans on that.
  */
 #include <stdlib.h>
 
@@ -79,35 +75,24 @@ static bool note(struct driver *d, const struct evidence *e, struct bytes encode
     return true;
 }
 
-static void send_evidence(struct driver *d, unsigned peer, struct bytes encoded, bool asks)
+static void send_evidence(struct driver *d, unsigned peer, struct bytes encoded)
 {
-    raft_index index = d->mark.raft_index > d->marking ? d->mark.raft_index : d->marking;
     buffer_clear(&d->out);
-    pack_array(&d->out, 4);
+    pack_array(&d->out, 1);
     pack_bytes(&d->out, encoded);
-    pack_uint(&d->out, index);
-    pack_uint(&d->out, d->mark.size);
-    pack_bool(&d->out, asks);
     if (!d->out.failed) peers_send(d->o.peers, peer, PEER_EVIDENCE, 0, buffer_bytes(&d->out));
-}
-
-void driver_blame_ask(struct driver *d)
-{
-    for (unsigned named = 1; named <= LIMIT_NODES; named++)
-        for (unsigned i = 1; driver_is_named(d, named) && i <= d->o.genesis->member_count; i++)
-            if (i != d->o.self) send_evidence(d, i, buffer_bytes(&d->blame[named].first), true);
 }
 
 void driver_blame_up(struct driver *d, unsigned peer)
 {
     for (unsigned named = 1; named <= LIMIT_NODES; named++)
-        if (driver_is_named(d, named)) send_evidence(d, peer, buffer_bytes(&d->blame[named].first), false);
+        if (driver_is_named(d, named)) send_evidence(d, peer, buffer_bytes(&d->blame[named].first));
 }
 
 static void tell_all(struct driver *d, struct bytes encoded)
 {
     for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
-        if (i != d->o.self) send_evidence(d, i, encoded, false);
+        if (i != d->o.self) send_evidence(d, i, encoded);
 }
 
 static void act_on(struct driver *d, const struct evidence *e, struct bytes encoded)
@@ -123,7 +108,7 @@ static void act_on(struct driver *d, const struct evidence *e, struct bytes enco
     driver_apply_settings(d);
     if (d->o.on_evidence)
         d->o.on_evidence(d->o.data, evidence_kind_text(evidence_kind(e)), e->signer, evidence_place(e), encoded);
-    tell_all(d, encoded); /* after on_evidence: whoever hears it may rely on our not counting its word any more */
+    tell_all(d, encoded);
 }
 
 enum err driver_evidence(struct driver *d, struct bytes encoded)
@@ -152,33 +137,14 @@ bool driver_contradiction(struct driver *d, unsigned signer, const struct statem
 
 /* ---- from peers ---- */
 
-static void take(struct driver *d, unsigned from, struct bytes encoded, raft_index cosigned, bool asks)
-{
-    struct evidence e;
-    enum err code = driver_evidence(d, encoded);
-    if (code != OK || evidence_decode(&e, encoded) != OK) {
-        driver_every(&d->counters.bad_messages, "evidence", from, code);
-        return;
-    }
-    if (e.signer >= 1 && e.signer <= LIMIT_NODES) d->holders[from].of |= UINT32_C(1) << e.signer;
-    d->holders[from].cosigned = cosigned;
-    if (asks) send_evidence(d, from, encoded, false);
-    driver_fork_judge(d);
-}
-
 void driver_evidence_came(struct driver *d, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 4);
+    unpack_array_of(&u, 1);
     struct bytes encoded = unpack_bin(&u, EVIDENCE_SIZE);
-    raft_index cosigned = unpack_uint_max(&u, RAFT_INDEX_MAX);
-    unpack_uint(&u);
-    bool asks = unpack_bool(&u);
     enum err e = unpack_done(&u);
-    if (e != OK)
-        driver_every(&d->counters.bad_messages, "evidence", from, e);
-    else
-        take(d, from, encoded, cosigned, asks);
+    if (e == OK) e = driver_evidence(d, encoded);
+    if (e != OK) driver_every(&d->counters.bad_messages, "evidence", from, e);
 }
 
 /* ---- what was kept ---- */

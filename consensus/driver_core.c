@@ -227,6 +227,10 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
         driver_past_came(d, from, body);
     else if (type == PEER_EVIDENCE)
         driver_evidence_came(d, from, body);
+    else if (type == PEER_WITHDRAW)
+        driver_withdraw_came(d, from, body);
+    else if (type == PEER_WITHDRAWN)
+        driver_withdrawn_came(d, from, body);
     else if (type == PEER_HEADS_ASK)
         driver_heads_asked(d, from, body);
     else if (type == PEER_HEADS)

@@ -12,6 +12,8 @@
  * The reasons that lie on our own side (no space, no memory, our own clock off the
  * others') never count.
  */
+#include <stdio.h>
+
 #include "consensus/driver_internal.h"
 
 #define DISTRUST_AFTER (1500 / DRIVER_TICK_MS)
@@ -24,13 +26,27 @@ void driver_refused(struct driver *d, unsigned from, enum err code)
     if (code == ERR_FULL || code == ERR_NOMEM || code == ERR_BUSY || !d->clock_ok) return;
     if (t->first == 0 || d->ticks - t->last > FORGET_AFTER) t->first = d->ticks ? d->ticks : 1;
     t->last = d->ticks;
-    if (d->ticks - t->first < DISTRUST_AFTER || t->until > d->ticks) return;
+    if (d->ticks - t->first < DISTRUST_AFTER) return;
+    char why[128];
+    snprintf(why, sizeof why, "its blocks can't be taken: %s",
+             code == ERR_CLOCK ? "their time is in the future" : err_text(code));
+    driver_distrust(d, from, why);
+}
+
+void driver_distrust(struct driver *d, unsigned node, const char *why)
+{
+    struct distrust *t = &d->distrust[node];
+    const struct descriptor *named = genesis_member(d->o.genesis, node);
+    if (t->until > d->ticks) return;
     t->until = d->ticks + DISTRUST_FOR;
-    const struct descriptor *named = genesis_member(d->o.genesis, from);
-    log_error("driver", "ALARM: node %u (%s) leads, but its blocks can't be taken: %s. It is not followed, and gets no "
-              "vote, for %d s", from, named ? named->name : "?",
-              code == ERR_CLOCK ? "their time is in the future" : err_text(code),
-              DISTRUST_FOR * DRIVER_TICK_MS / 1000);
+    log_error("driver", "ALARM: node %u (%s) leads, but %s. It is not followed, and gets no vote, for %d s", node,
+              named ? named->name : "?", why, DISTRUST_FOR * DRIVER_TICK_MS / 1000);
+}
+
+void driver_stalled(struct driver *d)
+{
+    if (!driver_alive(d) || d->leader == 0 || d->leader == d->o.self) return;
+    driver_distrust(d, d->leader, "nodes that follow it have different roots, and none gets enough words to be co-signed");
 }
 
 void driver_accepted(struct driver *d, unsigned from)

@@ -22,12 +22,12 @@ struct statements {
 
 /* ---- what stands where in the log ---- */
 
-void driver_note_head(struct driver *d, const struct block_job *job)
+void driver_note_head(struct driver *d, const struct raft_entry *e, const struct digest *hash)
 {
     struct entry entry;
-    struct head *head = &d->heads[job->entry.index % DRIVER_HEADS];
-    *head = (struct head){.index = job->entry.index, .term = job->entry.term, .hash = job->hash};
-    if (entry_open(&entry, raft_blob_bytes(job->entry.blob)) != OK) return;
+    struct head *head = &d->heads[e->index % DRIVER_HEADS];
+    *head = (struct head){.index = e->index, .term = e->term, .hash = *hash};
+    if (e->type != RAFT_ENTRY_BLOCK || entry_open(&entry, raft_blob_bytes(e->blob)) != OK) return;
     head->signer = entry.signer;
     head->signature = entry.signature;
 }
@@ -98,7 +98,7 @@ void driver_state_commit(struct driver *d)
     place.index = status.commit;
     /* Only for blocks that are in memory anyway: the one before or after says the same of all before. */
     const struct head *head = driver_head(d, status.commit);
-    if (!head) return;
+    if (!head || head->signer == 0) return;
     place.hash = head->hash;
     statement_sign(&d->statement, &place, &d->o.keys->message);
 }
@@ -141,7 +141,7 @@ void driver_check_statement(struct driver *d, const struct raft_message *m)
     remember(d, m->from, &s);
     raft_status_get(d->raft, &status);
     /* Beyond `checked` our log may differ in good faith. */
-    if (m->term == status.term && m->from == status.leader && s.index <= status.checked && head &&
+    if (m->term == status.term && m->from == status.leader && s.index <= status.checked && head && head->signer &&
         !digest_equal(&head->hash, &s.hash))
         say(d, m->from, s.index, m->term, "a commit of another block than stands");
 }

@@ -1,21 +1,25 @@
 /* On which side of a fork this node stands, and how it comes back.
  *
- * A leader that signs two blocks for one place can give honest followers different
- * logs. Raft does not notice: it compares terms and indexes. The roots do: the witness
- * sees that a peer told another root, and this node then compares with it, block by block
- * above what it cosigned, what stands where (HEADS). The first place where both
- * differ shows who signed twice, and goes to driver_blame.c as evidence.
+ * A leader that lies can give honest followers different logs: two blocks for one place, or a
+ * commit index that no majority stands behind. Raft does not notice: it compares terms and indexes. The
+ * roots do: the witness sees that a peer told another root, and this node then compares with it, entry by
+ * entry above what it cosigned, what stands where (HEADS). Where one leader signed both, that is
+ * evidence (driver_blame.c).
  *
- * Where this node stands on another branch than a later leader that nobody has proved
- * to lie, one of the two has to yield, or no root gets k equal words again. It is this one
- * (it asks its owner to be rebuilt: the log is cut behind what it cosigned, the state derived
- * anew) if that undoes nothing that anybody cosigned:
- *   - it has cosigned nothing at or beyond the first difference;
- *   - every member that is not named by evidence has said, holding that evidence, that it
- *     has not cosigned there either (or is the leader, whose branch stands). From then on
- *     nobody counts the named one's words, so no k words for our branch come together any more.
- * A branch that somebody has cosigned needs no such vote: the k words for it are shown
- * around (the witness' TOLD), and who stands on the other one yields to them.
+ * Where this node stands on another branch than the present leader, one of the two has to yield, or no
+ * root gets k equal words again. It is this one, if that undoes nothing that anybody cosigned. It withdraws
+ * its word (WITHDRAW): who answers does not count what this node told up to now for anything that it
+ * cosigns from then on, and says how far it has cosigned. This node yields when
+ *   - it has cosigned nothing at or beyond the first difference itself;
+ *   - k - 1 others, the leader among them or not, have answered that neither have they (the leader may
+ *     have: its branch stands). All that are not named by evidence are waited for, but not for ever, since
+ *     a liar may be silent; b of them may answer that they have: an honest one shows the k words
+ *     that it cosigned for, and then the leader yields;
+ *   - what is left without this node and the leader isn't enough to cosign our branch after all.
+ * Then its owner has it rebuilt: the log is cut behind what it cosigned, the state derived anew. What it
+ * had applied beyond, and nobody cosigned, was never promised to be kept while a leader lies.
+ * A branch that somebody has cosigned needs no vote: the k words for it are shown around (the witness'
+ * TOLD), and who stands on the other one yields to them.
  */
 #include "base/pack.h"
 #include "consensus/driver_internal.h"
@@ -23,7 +27,9 @@
 
 #define HEADS_MOST 256u    /* in one message */
 #define COMPARE_TICKS 10   /* between two comparisons with one peer */
-#define ASK_TICKS 40       /* between two rounds of asking who cosigned what */
+#define ASK_TICKS 20       /* between two rounds of asking who cosigned what */
+#define YIELD_TICKS 200    /* so long silent ones are waited for: 10 s */
+#define AGAINST_TICKS 1200 /* ... and those who say that they cosigned our branch, but don't show why */
 
 /* ---- comparing ---- */
 
@@ -91,8 +97,8 @@ static bool compare_one(struct driver *d, unsigned from, const struct head *thei
 {
     const struct head *ours = driver_head(d, theirs->index);
     if (!ours || (ours->term == theirs->term && digest_equal(&ours->hash, &theirs->hash))) return true;
-    /* Which of the two is said to stand there is the peer's word; who signed both is proved, or not. */
-    if (ours->term == theirs->term && !driver_two_heads(d, ours, theirs)) return true;
+    /* What stands there is the peer's word; who signed both is proved, or not. */
+    if (ours->term == theirs->term) driver_two_heads(d, ours, theirs);
     driver_differs(d, from, theirs->index);
     return false;
 }
@@ -117,30 +123,87 @@ void driver_heads_came(struct driver *d, unsigned from, struct bytes body)
 
 /* ---- yielding ---- */
 
+static void send_position(struct driver *d, unsigned peer, uint32_t type, struct raft_position p, const raft_index *more)
+{
+    buffer_clear(&d->out);
+    pack_array(&d->out, more ? 3 : 2);
+    pack_uint(&d->out, p.term);
+    pack_uint(&d->out, p.index);
+    if (more) pack_uint(&d->out, *more);
+    if (!d->out.failed) peers_send(d->o.peers, peer, type, 0, buffer_bytes(&d->out));
+}
+
+static void withdraw(struct driver *d, struct raft_position up_to)
+{
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
+        if (i != d->o.self) send_position(d, i, PEER_WITHDRAW, up_to, NULL);
+}
+
+/* Our word counts again. */
+static void end_fork(struct driver *d)
+{
+    if (d->fork.last.index) withdraw(d, (struct raft_position){0, 0});
+    d->fork = (struct fork){0};
+}
+
+void driver_withdraw_came(struct driver *d, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 2);
+    struct raft_position up_to = {.term = unpack_uint_max(&u, RAFT_TERM_MAX)};
+    up_to.index = unpack_uint_max(&u, RAFT_INDEX_MAX);
+    if (unpack_done(&u) != OK || !driver_alive(d)) return;
+    if (d->o.on_withdraw) d->o.on_withdraw(d->o.data, from, up_to.term, up_to.index);
+    raft_index cosigned = d->mark.raft_index > d->marking ? d->mark.raft_index : d->marking;
+    send_position(d, from, PEER_WITHDRAWN, up_to, &cosigned);
+}
+
 void driver_differs(struct driver *d, unsigned from, raft_index index)
 {
     if (from != d->leader || driver_is_named(d, from) || d->deceived) return;
-    bool same = d->fork.leader == from && d->fork.term == d->term;
+    bool same = d->fork.index && d->fork.leader == from && d->fork.term == d->term;
     if (same && d->fork.index <= index) return;
-    d->fork = (struct fork){.index = index, .leader = from, .term = d->term, .asked = d->fork.asked};
-    driver_fork_judge(d);
+    struct fork before = d->fork;
+    d->fork = (struct fork){.index = index, .leader = from, .term = d->term};
+    if (before.index) d->fork.last = before.last;
+    log_warning("driver", "this node stands on another branch than its leader, node %u, from index %llu on", from,
+                (unsigned long long)index);
 }
 
-/* Every other member, the named ones apart, holds the evidence and has cosigned nothing from the fork on. */
-static bool others_allow(const struct driver *d)
+enum stance { STANCE_WAIT, STANCE_YIELD, STANCE_KEEP };
+
+static enum stance judge(const struct driver *d)
 {
-    uint32_t named = 0;
-    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
-        if (driver_is_named(d, i)) named |= UINT32_C(1) << i;
-    /* Without the leader the others must not be enough for our branch, or it may yet be the one that stands. */
-    unsigned others = d->o.genesis->member_count - (unsigned)__builtin_popcount(named) - 1;
-    if (named == 0 || others >= d->o.genesis->quorum) return false;
-    for (unsigned i = 1; i <= d->o.genesis->member_count; i++) {
-        if (i == d->o.self || named >> i & 1) continue;
-        if ((d->holders[i].of & named) != named) return false;
-        if (i != d->fork.leader && d->holders[i].cosigned >= d->fork.index) return false;
+    unsigned n = d->o.genesis->member_count, answered = 0, silent = 0, against = 0, named = 0;
+    if (d->fork.index <= d->mark.raft_index || d->fork.index <= d->marking) return STANCE_KEEP; /* ours stands */
+    for (unsigned i = 1; i <= n; i++) {
+        const struct holder *h = &d->holders[i];
+        if (i == d->o.self) continue;
+        if (driver_is_named(d, i)) {
+            named++;
+            continue;
+        }
+        bool no = h->answered && i != d->fork.leader && h->cosigned >= d->fork.index;
+        against += no;
+        answered += h->answered && !no;
+        silent += !h->answered;
     }
-    return true;
+    if (against > d->o.genesis->faulty) return STANCE_KEEP;
+    if (n - 2 - named >= d->o.genesis->quorum || answered + 1 < d->o.genesis->quorum) return STANCE_WAIT;
+    uint64_t patience = against ? AGAINST_TICKS : silent ? YIELD_TICKS : 0;
+    return d->ticks - d->fork.since >= patience ? STANCE_YIELD : STANCE_WAIT;
+}
+
+void driver_withdrawn_came(struct driver *d, unsigned from, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 3);
+    struct raft_position up_to = {.term = unpack_uint_max(&u, RAFT_TERM_MAX)};
+    up_to.index = unpack_uint_max(&u, RAFT_INDEX_MAX);
+    raft_index cosigned = unpack_uint_max(&u, RAFT_INDEX_MAX);
+    if (unpack_done(&u) != OK || d->fork.last.index == 0) return;
+    if (up_to.term != d->fork.last.term || up_to.index != d->fork.last.index) return; /* of an earlier question */
+    d->holders[from] = (struct holder){.answered = true, .cosigned = cosigned};
 }
 
 void driver_deceived(struct driver *d, const char *why)
@@ -156,25 +219,34 @@ void driver_deceived(struct driver *d, const char *why)
               "'consiliumd rebuild --dir DIR --cut' and start it again", DRIVER_REBUILDS);
 }
 
-void driver_fork_judge(struct driver *d)
+/* Asked anew from time to time: answers get lost, logs grow, and marks move. */
+static void ask_all(struct driver *d)
 {
-    if (d->fork.index == 0 || d->deceived || !driver_alive(d)) return;
-    if (d->fork.leader != d->leader || d->fork.term != d->term || driver_is_named(d, d->fork.leader)) {
-        d->fork = (struct fork){0}; /* another leader: compared anew */
-        return;
-    }
-    if (d->fork.index <= d->mark.raft_index || d->fork.index <= d->marking) return; /* its branch can't stand */
-    if (others_allow(d)) driver_deceived(d, "a leader that is proved to lie gave it blocks that others did not get");
+    struct raft_status status;
+    raft_status_get(d->raft, &status);
+    if (d->fork.since == 0) d->fork.since = d->ticks;
+    d->fork.asked = d->ticks;
+    if (status.last.index != d->fork.last.index || status.last.term != d->fork.last.term)
+        for (unsigned i = 0; i <= LIMIT_NODES; i++)
+            d->holders[i] = (struct holder){0};
+    d->fork.last = status.last;
+    withdraw(d, status.last);
 }
 
 void driver_fork_tick(struct driver *d)
 {
-    if (d->fork.index == 0 || d->deceived || d->ticks - d->fork.asked < ASK_TICKS) return;
-    d->fork.asked = d->ticks;
-    for (unsigned i = 0; i <= LIMIT_NODES; i++)
-        d->holders[i] = (struct holder){0}; /* what they say now counts */
-    driver_blame_ask(d);
-    driver_fork_judge(d);
+    struct fork *f = &d->fork;
+    if (f->index == 0 || d->deceived || !driver_alive(d)) return;
+    if (f->leader != d->leader || f->term != d->term || driver_is_named(d, f->leader)) {
+        end_fork(d); /* another leader: compared anew */
+        return;
+    }
+    if (f->asked == 0 || d->ticks - f->asked >= ASK_TICKS) ask_all(d);
+    switch (judge(d)) {
+    case STANCE_WAIT: return;
+    case STANCE_YIELD: driver_deceived(d, "a leader gave it entries that others did not get"); return;
+    case STANCE_KEEP: end_fork(d); return;
+    }
 }
 
 /* ---- after a rebuild ---- */

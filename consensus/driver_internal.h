@@ -119,9 +119,9 @@ struct blame { /* of one member */
     struct digest ids[EVIDENCE_PER_MEMBER];
     struct buffer first; /* encoded evidence */
 };
-struct holder {         /* one peer */
-    uint32_t of;        /* bits: members against whom it holds evidence */
-    raft_index cosigned; /* as it said last, holding it */
+struct holder { /* one peer, since it was asked */
+    bool answered;
+    raft_index cosigned;
 };
 struct compare { /* with one peer */
     uint64_t tick;
@@ -131,7 +131,8 @@ struct fork { /* index 0: none known */
     raft_index index; /* the first one where our log differs from this leader's */
     unsigned leader;
     raft_term term;
-    uint64_t asked; /* tick */
+    uint64_t since, asked; /* ticks: of the first question, of the last */
+    struct raft_position last; /* up to where our word is withdrawn */
 };
 struct statements;
 
@@ -293,6 +294,7 @@ void driver_state_synced(struct driver *d);
 void driver_compacted(struct driver *d, struct log_compaction *c);
 
 /* driver_distrust.c */
+void driver_distrust(struct driver *d, unsigned node, const char *why); /* for a while */
 void driver_refused(struct driver *d, unsigned from, enum err code); /* a block of this leader */
 void driver_accepted(struct driver *d, unsigned from);
 bool driver_hears(const struct driver *d, const struct raft_message *m); /* false: drop it */
@@ -306,7 +308,7 @@ void driver_past_judge(struct driver *d); /* once the core runs: is the log behi
 bool driver_past_reached(const struct driver *d);
 
 /* driver_evidence.c */
-void driver_note_head(struct driver *d, const struct block_job *job);
+void driver_note_head(struct driver *d, const struct raft_entry *entry, const struct digest *hash);
 const struct head *driver_head(const struct driver *d, raft_index index); /* NULL: not remembered */
 struct statement driver_head_statement(const struct head *head);
 bool driver_two_heads(struct driver *d, const struct head *a, const struct head *b); /* evidence, if one signed both */
@@ -318,7 +320,6 @@ void driver_conflict(struct driver *d, const struct raft_conflict *conflict);
 enum err driver_blame_load(struct driver *d);
 void driver_blame_free(struct driver *d);
 void driver_blame_up(struct driver *d, unsigned peer);
-void driver_blame_ask(struct driver *d); /* all peers, what they have cosigned */
 void driver_evidence_came(struct driver *d, unsigned from, struct bytes body);
 /* Whether the two are evidence against the signer; then it is kept, and told. */
 bool driver_contradiction(struct driver *d, unsigned signer, const struct statement *a, const struct statement *b);
@@ -327,7 +328,8 @@ bool driver_contradiction(struct driver *d, unsigned signer, const struct statem
 void driver_heads_asked(struct driver *d, unsigned from, struct bytes body);
 void driver_heads_came(struct driver *d, unsigned from, struct bytes body);
 void driver_differs(struct driver *d, unsigned from, raft_index index); /* our log and this peer's */
-void driver_fork_judge(struct driver *d);
+void driver_withdraw_came(struct driver *d, unsigned from, struct bytes body);
+void driver_withdrawn_came(struct driver *d, unsigned from, struct bytes body);
 void driver_fork_tick(struct driver *d);
 #define DRIVER_REBUILDS 3u              /* by itself, without having cosigned anything between */
 

@@ -33,9 +33,10 @@
  *                                     term 0: not here any more
  * HEADS_ASK    [first raft index, count] -> HEADS [[index, term, signer, hash(32), signature(64)] ...]   what stands where
  *              in the sender's log, of those asked for that it remembers; signer 0: an entry that no leader signs
- * EVIDENCE     [evidence (bin), cosigned raft index, cosigned size, ask]   unasked: a proof against a member
- *              (ledger/evidence.h), and how far the sender has cosigned since it holds it; ask: say the same
+ * EVIDENCE     [evidence (bin)]   unasked: a proof against a member (ledger/evidence.h)
  * TOLD         [[member, TELL (bin)] ...]   what members told the sender after one block, for one that says otherwise
+ * WITHDRAW     [raft term, raft index] -> WITHDRAWN [raft term, raft index, cosigned raft index]   "I may take back what
+ *              I told up to there: don't count it any more, and say how far you have cosigned"; 0, 0: count it again
  * DIGEST       what the sender states of its state, whole body (ledger/state_digest.h): when it is computed, and
  *              the newest one again to a node whose link comes up
  */
@@ -68,6 +69,8 @@ enum peer_message {
     PEER_HEADS = 86,
     PEER_EVIDENCE = 87,
     PEER_TOLD = 88,
+    PEER_WITHDRAW = 89,
+    PEER_WITHDRAWN = 90,
     PEER_DIGEST = 96,
 };
 

@@ -13,6 +13,7 @@
 
 #define TICK_MS 50
 #define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
+#define STALLED_MS 30000 /* different roots are looked at so long, before another leader is wanted */
 #define AGAIN_MS 200     /* a pace for what was told already is answered to one member so often */
 /* A round costs n nodes about 600 us of signatures, three messages each way and a write of the log each.
  * So the leader's rounds begin at least so far apart: */
@@ -263,7 +264,9 @@ void witness_try_cosign(struct witness *w, const struct end *own)
     unsigned count = 0;
     if (!own || w->marking || w->quarantined || w->stopped) return;
     for (unsigned i = 1; i <= w->n; i++)
-        if (w->told[i].end.raft_index && witness_end_equal(&w->told[i].end, own) && witness_counts(w, i)) count++;
+        if (w->told[i].end.raft_index && witness_end_equal(&w->told[i].end, own) &&
+            witness_counts(w, i, own))
+            count++;
     if (count < w->k) return;
     bool any = driver_cosigned(w->o.driver, &last);
     if (any && own->size < last.size) return; /* never anything smaller */
@@ -344,11 +347,25 @@ static void pace_next(struct witness *w)
         CHECK(uv_timer_start(&w->pace_timer, on_pace_timer, wait / 1000000 + 1, 0) == 0);
 }
 
+/* A leader under which honest nodes have different roots may be the one that made them, and no signature shows it. */
+static void watch_split(struct witness *w, uint64_t now_ns)
+{
+    if (w->newest.size <= w->size || w->quarantined || !witness_is_split(w)) {
+        w->stalled_ns = 0;
+        return;
+    }
+    if (w->stalled_ns == 0) w->stalled_ns = now_ns;
+    if (now_ns - w->stalled_ns < UINT64_C(1000000) * STALLED_MS) return;
+    w->stalled_ns = 0;
+    if (w->o.on_stalled) w->o.on_stalled(w->o.data);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct witness *w = timer->data;
     uint64_t now = clock_monotonic_ns();
     run_waits(w, now, false);
+    watch_split(w, now);
     witness_check_later(w);
     if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined && !is_quiet(w, &w->newest) &&
         now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
@@ -366,6 +383,7 @@ void witness_applied(struct witness *w, const struct driver_applied *a)
         if (w->newest.size <= w->size) w->moved_ns = clock_monotonic_ns(); /* idle until now */
         w->ends[a->raft_index % ENDS_KEPT] = end;
         w->newest = end;
+        witness_look_back(w, &end);
     }
     witness_check_later(w);
     for (unsigned i = 1; i <= w->n; i++)
@@ -379,6 +397,7 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
     w->leads = leads;
     if (term != w->term && leads) w->pace.raft_index = w->begun_ns = 0; /* a new term: what was in flight may be lost */
     w->term = term;
+    w->stalled_ns = 0;
     if (leads) pace_next(w);
 }
 
@@ -418,7 +437,7 @@ static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes
         witness_warn(w, from, "told its root in a message that is not well-formed");
         return;
     }
-    if (!witness_counts(w, from)) return;
+    if (!witness_hears(w, from)) return;
     if (!paces && is_late(w, &told.end)) {
         witness_note_late(w, from, &told);
         return;

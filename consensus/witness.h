@@ -40,6 +40,8 @@ struct witness_options {
     void (*on_deceived)(void *data, const char *why);
     /* A member told another root than this node's after the block at `raft_index`. May be NULL. */
     void (*on_differs)(void *data, unsigned member, uint64_t raft_index);
+    /* For long, k members told roots after one block, and no k the same. May be NULL. */
+    void (*on_stalled)(void *data);
     /* It tells no root after entries up to this index and term: see struct driver_rebuilt. */
     uint64_t quiet_index, quiet_term;
     /* Two signed statements that contradict each other: encoded evidence (ledger/evidence.h) against `named`. Or, with
@@ -55,6 +57,8 @@ void witness_role(struct witness *w, bool leads, uint64_t term);
 void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body); /* TELL PACE COSIGN NOTE_PUSH TOLD */
 /* From now on what this member tells of roots does not count: evidence proves that it lied. */
 void witness_exclude(struct witness *w, unsigned member);
+/* What this member told after entries up to there does not count for what is cosigned from now on; 0, 0: it does again. */
+void witness_withdraw(struct witness *w, unsigned member, uint64_t raft_term, uint64_t raft_index);
 
 void witness_peer_up(struct witness *w, unsigned peer); /* sends it what it may have missed */
 

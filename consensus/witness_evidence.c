@@ -64,7 +64,31 @@ enum err witness_unpack_tell(struct told *out, struct bytes body)
 
 /* --- whose word counts --- */
 
-bool witness_counts(const struct witness *w, unsigned member) { return !(w->excluded >> member & 1); }
+bool witness_hears(const struct witness *w, unsigned member) { return !(w->excluded >> member & 1); }
+
+bool witness_counts(const struct witness *w, unsigned member, const struct end *end)
+{
+    const struct end *back = &w->withdrawn[member];
+    return witness_hears(w, member) && !(end->raft_index <= back->raft_index && end->raft_term <= back->raft_term);
+}
+
+void witness_withdraw(struct witness *w, unsigned member, uint64_t raft_term, uint64_t raft_index)
+{
+    if (member >= 1 && member <= w->n) w->withdrawn[member] = (struct end){.raft_index = raft_index, .raft_term = raft_term};
+}
+
+bool witness_is_split(const struct witness *w)
+{
+    unsigned told = 0, equal = 0;
+    const struct end *own = &w->told[w->o.self].end;
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct end *end = &w->told[i].end;
+        if (!witness_hears(w, i) || own->raft_index == 0 || end->raft_index != own->raft_index) continue;
+        told++;
+        equal += end->size == own->size && digest_equal(&end->root, &own->root);
+    }
+    return told >= w->k && equal < w->k;
+}
 
 void witness_exclude(struct witness *w, unsigned member) { w->excluded |= UINT32_C(1) << member; }
 
@@ -88,7 +112,8 @@ static void check_contradiction(struct witness *w, const struct end *end)
     if (!own || w->quarantined || (own->size == end->size && digest_equal(&own->root, &end->root))) return;
     for (unsigned i = 1; i <= w->n; i++) {
         const struct told *told = &w->recent[i][end->raft_index % TOLD_KEPT];
-        if (i != w->o.self && told->verified && witness_end_equal(&told->end, end)) count++;
+        bool back = end->raft_index <= w->withdrawn[i].raft_index && end->raft_term <= w->withdrawn[i].raft_term;
+        if (i != w->o.self && told->verified && !back && witness_end_equal(&told->end, end)) count++;
     }
     if (count >= w->k) witness_contradicted(w, end->size, "its root contradicts one that k nodes told");
 }
@@ -97,7 +122,10 @@ bool witness_note_tell(struct witness *w, unsigned member, const struct told *to
 {
     struct told *kept = &w->recent[member][told->end.raft_index % TOLD_KEPT];
     struct statement now = statement_of(told), before = statement_of(kept);
-    if (kept->verified && witness_end_equal(&kept->end, &told->end)) return true;
+    if (kept->verified && witness_end_equal(&kept->end, &told->end)) {
+        check_contradiction(w, &told->end); /* a word that was taken back may count again */
+        return true;
+    }
     if (evidence_statement_verify(&now, w->o.genesis, member) != OK) return false;
     if (kept->end.raft_index && evidence_contradict(&before, &now)) report(w, member, &before, &now);
     if (told->end.raft_index >= kept->end.raft_index) {
@@ -172,6 +200,16 @@ void witness_compare(struct witness *w, unsigned from, const struct end *own)
     show(w, own);
 }
 
+void witness_look_back(struct witness *w, const struct end *own)
+{
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct told *told = &w->recent[i][own->raft_index % TOLD_KEPT];
+        if (i == w->o.self || told->end.raft_index != own->raft_index || witness_end_equal(&told->end, own)) continue;
+        if (w->told[i].end.raft_index == own->raft_index) witness_compare(w, i, own);
+        check_contradiction(w, &told->end);
+    }
+}
+
 static void take_one(struct witness *w, unsigned from, unsigned member, const struct told *told)
 {
     if (!witness_note_tell(w, member, told)) {
@@ -187,7 +225,7 @@ void witness_take_shown(struct witness *w, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
     uint32_t count = unpack_array(&u, LIMIT_NODES);
-    if (!witness_counts(w, from)) return;
+    if (!witness_hears(w, from)) return;
     for (uint32_t i = 0; i < count; i++) {
         struct told told;
         unpack_array_of(&u, 2);

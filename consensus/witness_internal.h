@@ -45,6 +45,8 @@ struct witness {
     struct end newest;          /* applied */
     struct told told[LIMIT_NODES + 1];
     struct told recent[LIMIT_NODES + 1][TOLD_KEPT];
+    struct end withdrawn[LIMIT_NODES + 1]; /* up to which raft_index and raft_term their word is taken back */
+    uint64_t stalled_ns;    /* since when k members told different roots under the present leader; 0: they don't */
     uint32_t excluded;      /* bits: members whose word does not count any more */
     uint64_t shown_ns;      /* when what members told was last shown around */
     struct cosigned cosigned[LIMIT_NODES + 1];
@@ -79,7 +81,9 @@ void witness_try_cosign(struct witness *w, const struct end *own);
 void witness_take_witnessed(struct witness *w, struct witnessed *fresh); /* takes the note over */
 void witness_warn(struct witness *w, unsigned from, const char *what);
 bool witness_end_equal(const struct end *a, const struct end *b);
-bool witness_counts(const struct witness *w, unsigned member); /* its word */
+bool witness_counts(const struct witness *w, unsigned member, const struct end *end); /* its word on this */
+bool witness_hears(const struct witness *w, unsigned member);
+bool witness_is_split(const struct witness *w); /* k members told, after the newest block here, but no k the same */
 
 /* witness_evidence.c */
 void witness_sign_tell(struct told *out, const struct witness *w, const struct end *end);
@@ -89,6 +93,7 @@ enum err witness_unpack_tell(struct told *out, struct bytes body);
 bool witness_note_tell(struct witness *w, unsigned member, const struct told *told);
 void witness_note_late(struct witness *w, unsigned member, const struct told *told); /* kept as it is */
 void witness_compare(struct witness *w, unsigned from, const struct end *own);
+void witness_look_back(struct witness *w, const struct end *own); /* what was told before this block was applied here */
 void witness_take_shown(struct witness *w, unsigned from, struct bytes body);
 /* Of one size and another root than `known`, both by this member. */
 bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member);

@@ -201,6 +201,18 @@ static void on_differs(void *data, unsigned member, uint64_t raft_index)
     driver_compare(node->driver, member, raft_index);
 }
 
+static void on_withdraw(void *data, unsigned member, uint64_t raft_term, uint64_t raft_index)
+{
+    struct node *node = data;
+    if (node->witness) witness_withdraw(node->witness, member, raft_term, raft_index);
+}
+
+static void on_stalled(void *data)
+{
+    struct node *node = data;
+    driver_stalled(node->driver);
+}
+
 static void on_contradicted(void *data, const char *why)
 {
     struct node *node = data;
@@ -259,6 +271,8 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_PAST:
     case PEER_HEADS_ASK:
     case PEER_HEADS:
+    case PEER_WITHDRAW:
+    case PEER_WITHDRAWN:
     case PEER_EVIDENCE: driver_message(node->driver, index, f->type, f->id, f->body); return;
     case PEER_TELL:
     case PEER_PACE:
@@ -384,6 +398,7 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
         .on_set_back = on_set_back, .on_digest = on_digest,
         .on_evidence = on_evidence, .on_deceived = on_deceived,
+        .on_withdraw = on_withdraw,
     };
     random_bytes(&driver.seed, sizeof driver.seed);
     enum err e = driver_start(&node->driver, &driver, failure);
@@ -391,7 +406,7 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
         .driver = node->driver, .peers = node->peers, .store = node->store, .data = node, .on_witnessed = on_witnessed,
         .on_quarantine = on_quarantine, .on_evidence = on_told,
-        .on_deceived = on_contradicted, .on_differs = on_differs,
+        .on_deceived = on_contradicted, .on_differs = on_differs, .on_stalled = on_stalled,
     };
     if (e == OK) {
         witness.quiet_index = driver_rebuilt(node->driver)->index;

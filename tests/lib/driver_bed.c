@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "consensus/peer_messages.h"
+#include "ledger/evidence.h"
 #include "net/peers.h"
 #include "tests/lib/samples.h"
 
@@ -78,7 +79,8 @@ static void deliver(struct bed *bed, const struct bed_message *m)
     struct bytes body = {m->body, m->size};
     if (!node->driver || bed->cut[m->from][m->to]) return;
     bool ours = m->type == PEER_RAFT || m->type == PEER_FORWARD || m->type == PEER_BLOCK_ASK || m->type == PEER_BLOCK ||
-                m->type == PEER_PAST;
+                m->type == PEER_PAST || m->type == PEER_HEADS_ASK || m->type == PEER_HEADS || m->type == PEER_EVIDENCE ||
+                m->type == PEER_WITHDRAW || m->type == PEER_WITHDRAWN;
     if (ours)
         driver_message(node->driver, m->from, m->type, m->id, body);
     else if (node->on_message)
@@ -129,6 +131,30 @@ static void fatal(void *data, enum err code, const char *text)
     node->fatal_code = code;
 }
 
+static void evidence(void *data, const char *kind, unsigned named, uint64_t index, struct bytes encoded)
+{
+    struct bed_node *node = data;
+    struct evidence e;
+    CHECK(evidence_open(&e, encoded, &node->bed->kit.genesis) == OK && e.signer == named && evidence_place(&e) == index);
+    CHECK(strcmp(kind, evidence_kind_text(evidence_kind(&e))) == 0);
+    node->evidence++;
+    buffer_clear(&node->last_evidence);
+    buffer_append_bytes(&node->last_evidence, encoded);
+}
+
+static void withdraw(void *data, unsigned member, uint64_t term, uint64_t index)
+{
+    struct bed_node *node = data;
+    node->withdrawn[member] = (struct raft_place){term, index};
+}
+
+static void deceived(void *data, const char *why)
+{
+    struct bed_node *node = data;
+    CHECK(why && !node->deceived);
+    node->deceived = true;
+}
+
 static void install(void *data, uint64_t index, uint64_t term, struct bytes manifest)
 {
     struct bed_node *node = data;
@@ -174,7 +200,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
     struct bed_node *node = &bed->nodes[index];
     CHECK(!node->driver);
     open_disk(node);
-    node->fatal = node->stopped = false;
+    node->fatal = node->stopped = node->deceived = false;
     node->applied = (struct driver_applied){0};
     struct driver_options options = {.loop = &bed->loop,
                                      .genesis = &bed->kit.genesis,
@@ -191,6 +217,9 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
                                      .on_digest = digest,
                                      .on_install = install,
                                      .snapshot = snapshot,
+                                     .on_evidence = evidence,
+                                     .on_withdraw = withdraw,
+                                     .on_deceived = deceived,
                                      .on_fatal = fatal};
     enum err e = driver_start(&node->driver, &options, failure);
     if (e != OK) close_disk(node);
@@ -259,6 +288,33 @@ void bed_wipe(struct bed *bed, unsigned index)
     folder_make(node->folder, 1);
 }
 
+static void put_rebuilt(struct bed_node *node, const struct log_status *log)
+{
+    struct driver_rebuilt r = {.term = log->last_term, .index = log->last, .cosigned = log->cosigned.size, .times = 1};
+    struct buffer row = {0};
+    struct table_txn *txn;
+    driver_rebuilt_encode(&row, &r);
+    CHECK(!row.failed && store_begin_write(&txn, node->store) == OK);
+    CHECK(table_put(txn, TABLE_BLOB, bytes_text(DRIVER_REBUILT), buffer_bytes(&row)) == OK && store_commit(txn) == OK);
+    buffer_free(&row);
+}
+
+void bed_rebuild(struct bed *bed, unsigned index)
+{
+    struct bed_node *node = &bed->nodes[index];
+    char path[FOLDER_PATH];
+    struct log_status status;
+    CHECK(!node->driver);
+    folder_join(path, node->folder, "store");
+    folder_remove(path);
+    open_disk(node);
+    log_status(node->log, &status);
+    put_rebuilt(node, &status);
+    uint64_t keep = status.cosigned.index > status.compact_index ? status.cosigned.index : status.compact_index;
+    if (keep < status.last) CHECK(log_truncate(node->log, keep + 1) == OK && log_sync(node->log) == OK);
+    close_disk(node);
+}
+
 void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut)
 {
     bool both = bed->nodes[a].driver && bed->nodes[b].driver;
@@ -312,6 +368,7 @@ void bed_close(struct bed *bed)
     }
     for (unsigned i = 1; i <= bed->n; i++) {
         free(bed->nodes[i].peers);
+        buffer_free(&bed->nodes[i].last_evidence);
         folder_remove(bed->nodes[i].folder);
     }
     kit_close(&bed->kit);

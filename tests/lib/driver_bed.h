@@ -29,7 +29,10 @@ struct bed_node {
     struct driver *driver; /* NULL: down */
     struct peers *peers;
     struct driver_applied applied; /* the last one told */
-    bool fatal, stopped;
+    bool fatal, stopped, deceived;
+    unsigned evidence;            /* pieces told */
+    struct buffer last_evidence;
+    struct raft_place { uint64_t term, index; } withdrawn[LIMIT_NODES + 1]; /* by other members, as told last */
     enum err fatal_code;
     uint64_t keep_bytes; /* of the log */
     uint64_t map_size;   /* of the store */
@@ -64,6 +67,7 @@ void bed_start_all(struct bed *bed);
 void bed_crash(struct bed *bed, unsigned node); /* as kill -9: nothing is flushed, no callback comes */
 void bed_stop(struct bed *bed, unsigned node);  /* in order */
 void bed_wipe(struct bed *bed, unsigned node);  /* of a node that is down: its disk is empty */
+void bed_rebuild(struct bed *bed, unsigned node); /* of a node that is down: as node/rebuild.h, with cut */
 void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut); /* both ways, with peer_down and peer_up */
 
 /* Turns the loop until `condition` or the time-out; true: it came. */
