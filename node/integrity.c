@@ -152,8 +152,20 @@ static struct kept *add(struct integrity *i, const struct alarm *a, const char *
     k->alarm = *a;
     snprintf(k->text, sizeof k->text, "%s", text);
     i->kept[i->count++] = k;
-    kept_store(i, k);
     return k;
+}
+
+/* This row is the entry's. False: that was known. */
+static bool join(struct kept *k, const struct alarm *row)
+{
+    bool news = k->alarm.index != row->index || k->alarm.raiser != row->raiser;
+    k->alarm.index = row->index;
+    k->alarm.raiser = row->raiser;
+    k->said_first = row->first;
+    k->said_last = row->last;
+    if (news) k->tries = 0;
+    if (news) k->next_ms = 0;
+    return news;
 }
 
 static void say_found(const struct integrity *i, const struct finding *f)
@@ -200,6 +212,7 @@ static void take(struct integrity *i, const struct finding *f, struct bytes evid
     k = add(i, &a, f->text);
     k->spoken_for = spoken_for;
     if (evidence.size <= LIMIT_ALARM_EVIDENCE) buffer_append_bytes(&k->evidence, evidence);
+    if (row) join(k, row);
     kept_store(i, k);
     changed(i);
 }
@@ -238,7 +251,7 @@ static void close_rows(struct integrity *i, const struct mended *m)
         if (row->raiser != i->node->self || row->kind == ALARM_FORKED || !is_meant(row, m)) continue;
         if (find(i, row->kind, row->named, row->first) || i->count >= INTEGRITY_FINDINGS) continue;
         struct kept *k = add(i, row, "repaired");
-        k->said_last = row->last;
+        join(k, row);
         k->repaired = true;
         kept_store(i, k);
     }
@@ -342,14 +355,7 @@ static void match(struct integrity *i, struct kept *k, uint64_t size)
         if (k->alarm.index && k->alarm.index < size) kept_remove(i, k); /* closed */
         return;
     }
-    bool news = k->alarm.index != row->index || k->alarm.raiser != row->raiser;
-    k->alarm.index = row->index;
-    k->alarm.raiser = row->raiser;
-    k->said_first = row->first;
-    k->said_last = row->last;
-    if (!news) return;
-    k->tries = 0;
-    k->next_ms = 0;
+    if (!join(k, row)) return;
     if (k->repaired && row->raiser != i->node->self)
         kept_remove(i, k);
     else
@@ -421,10 +427,12 @@ void integrity_own_decode(struct peer_findings *out, struct unpack *u)
     }
 }
 
-/* Once each, and no more than a few: a liar could go on for ever. */
+/* Once each, and a few in so many minutes: a liar could fall ill and get well again for ever. */
 static bool is_spoken(struct integrity *i, unsigned from, const struct alarm *a)
 {
     struct spoken *s = &i->spoken[from];
+    uint64_t now = integrity_now_ms();
+    if (s->well && now >= s->began_ms + SPOKEN_MS) *s = (struct spoken){.began_ms = now};
     for (uint32_t at = 0; at < s->count; at++)
         if (is_same(&s->alarms[at], a->kind, from, a->first)) return true;
     if (s->count == PEER_FINDINGS) return true;
@@ -443,7 +451,7 @@ static void speak_for(struct integrity *i, unsigned from, const struct alarm *a)
 
 static void is_well_again(struct integrity *i, unsigned from)
 {
-    i->spoken[from].count = 0;
+    i->spoken[from].well = true;
     for (size_t at = 0; at < i->count; at++) {
         struct kept *k = i->kept[at];
         if (k->spoken_for && k->alarm.named == from && !k->gone && !is_about_node(k->alarm.kind)) close_kept(i, k);
@@ -501,6 +509,7 @@ enum err integrity_new(struct integrity **out, struct node *node)
     }
     CHECK(uv_timer_init(&node->loop, &i->timer) == 0);
     i->timer.data = i;
+    for (unsigned member = 0; member <= LIMIT_NODES; member++) i->spoken[member].began_ms = integrity_now_ms();
     CHECK(uv_timer_start(&i->timer, on_timer, TIMER_MS, TIMER_MS) == 0);
     say_kept(i);
     *out = i;

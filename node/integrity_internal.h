@@ -12,6 +12,7 @@
 #include "node/integrity.h"
 
 #define FINDINGS_OF_OTHERS 48 /* of INTEGRITY_FINDINGS: the rest is for what this node finds in itself */
+#define SPOKEN_MS (10 * 60 * 1000)
 #define FINDINGS_PER_NODE 6   /* about one other node: it may make as much trouble as it likes */
 
 struct kept {
@@ -58,6 +59,8 @@ struct integrity {
     } mended[8];             /* told before the ledger's rows were known */
     size_t mended_count;
     struct spoken {
+        uint64_t began_ms; /* monotonic; a new count begins SPOKEN_MS later at the earliest */
+        bool well;         /* it was, since it began */
         uint32_t count;
         struct alarm alarms[PEER_FINDINGS];
     } spoken[LIMIT_NODES + 1]; /* findings of quarantined peers that were taken up */
