@@ -186,6 +186,10 @@ bool driver_cosigned(const struct driver *d, struct cosigned_mark *out);
 void driver_caught_up(struct driver *d, uint64_t raft_index, uint64_t raft_term, uint64_t size, struct bytes manifest);
 void driver_catch_up_failed(struct driver *d, uint64_t raft_index);
 
+/* Entries of the own log that reading found damaged while the node runs: asks peers for them, and puts back what
+ * b + 1 of them agree on. How many are damaged now; call again after a while until it is 0. */
+uint64_t driver_repair_log(struct driver *d);
+
 /* Stops voting, leading and serving writes: own root contradicts k others'. */
 void driver_quarantine(struct driver *d, const char *why);
 const char *driver_quarantined_why(const struct driver *d); /* "" while it is not; lives as long as the driver */

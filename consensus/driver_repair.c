@@ -1,9 +1,10 @@
-/* Damaged log entries are fetched from peers, before the core starts.
+/* Damaged log entries are fetched from peers: those that opening finds before the core
+ * starts, those that reading finds later beside it.
  *
  * Happy path: for each damaged index all connected peers are asked -> b + 1 of them
  * give the same entry, which has the term that the log still knows (if it does), and
  * a block its leader's signature -> it is put back in its place, durably -> when no
- * damage is left the core starts. The node takes no part meanwhile.
+ * damage is left the core starts. A node whose log opened damaged takes no part meanwhile.
  * Failures: peers that are down are asked when they come; when all n - 1 said that
  * they don't have an entry any more, driver_open decides.
  */
@@ -152,7 +153,7 @@ static void give_up_if_gone(struct driver *d, const struct wanted *w)
         gone += w->said[i].answered && !w->said[i].has;
     if (gone + 1 < d->o.genesis->member_count || d->repair->writing > 0) return;
     log_warning("driver", "no peer has entry %llu of the log any more", (unsigned long long)w->index);
-    d->unavailable = true;
+    d->unavailable = d->phase == DRIVER_OPENING; /* else it was applied here, and goes with the next trimming */
     driver_repair_free(d);
     driver_open(d);
 }
@@ -181,7 +182,8 @@ void driver_block_came(struct driver *d, unsigned from, struct bytes body)
     struct said said = {.answered = true, .term = unpack_uint_max(&u, RAFT_TERM_MAX)};
     said.kind = (uint8_t)unpack_uint_max(&u, RAFT_ENTRY_CONFIG);
     struct bytes bytes = unpack_bin(&u, LIMIT_BLOCK);
-    if (unpack_done(&u) != OK || !d->repair || d->phase != DRIVER_OPENING) return;
+    bool repairs = d->phase == DRIVER_OPENING || d->phase == DRIVER_RUNNING;
+    if (unpack_done(&u) != OK || !d->repair || !repairs) return;
     said.has = said.term != 0 && said.kind != 0;
     struct raft_blob view = {.size = (uint32_t)bytes.size, .data = bytes.data};
     struct raft_entry entry = {.type = (enum raft_entry_type)said.kind, .blob = &view};
@@ -205,4 +207,14 @@ void driver_patched(struct driver *d, enum err code)
         if (!r->window[i].taken) return;
     driver_repair_free(d);
     driver_open(d);
+}
+
+uint64_t driver_repair_log(struct driver *d)
+{
+    struct log_status status;
+    log_status(d->o.log, &status);
+    if (d->phase != DRIVER_RUNNING || status.damaged == 0) return status.damaged;
+    if (d->repair && d->repair->writing > 0) return status.damaged;
+    driver_repair_start(d); /* what was asked before is asked anew */
+    return status.damaged;
 }

@@ -373,7 +373,7 @@ static enum err check_derived(struct scan *s, struct table_txn *txn, struct dama
 static enum err check_leaf(struct scan *s, struct table_txn *txn, struct damage *found, const struct meta *meta)
 {
     struct leaf_look look;
-    struct bytes content;
+    struct bytes content = {0};
     enum err err = look_at_leaf(s, txn, &look);
     if (err != OK) return err;
     if ((!look.decodes || !look.row_fits) && !passed(s, DAMAGE_LEAF)) {

@@ -97,9 +97,10 @@ enum err scan_decode(struct scan *s, const struct genesis *genesis, struct bytes
 
 /* --- repairs: in a write transaction; each looks again before it writes --- */
 
-/* Leaf `index`, proved to be the one after the frontier `before`: puts leaf and row of the tree
- * where they differ; *changed says whether. */
-enum err scan_mend_leaf(struct table_txn *txn, bool *changed, const struct tree *before, struct bytes leaf);
+/* The leaf that was proved to be the one after the frontier `before`: puts leaf and row of the tree
+ * where they differ. *changed says whether, *gone whether one of them was not there. */
+enum err scan_mend_leaf(struct table_txn *txn, bool *changed, bool *gone, const struct tree *before,
+                        struct bytes leaf);
 /* The attachment of leaf `index` in the place of what is there. ERR_ATTACHMENT: not the one that
  * the leaf names. `ledger` as in ledger_attach. */
 enum err scan_mend_attachment(struct ledger *ledger, struct table_txn *txn, uint64_t index, struct bytes attachment);

@@ -14,17 +14,19 @@
 #include "ledger/scan_internal.h"
 
 /* Puts a value unless it is there already. */
-static enum err put_if_other(struct table_txn *txn, bool *changed, enum table_number table, struct bytes key,
-                             struct bytes value, struct buffer *old)
+static enum err put_if_other(struct table_txn *txn, bool *changed, bool *gone, enum table_number table,
+                             struct bytes key, struct bytes value, struct buffer *old)
 {
     enum err err = table_get(txn, (uint8_t)table, key, old);
     if (err == OK && bytes_equal(buffer_bytes(old), value)) return OK;
     if (err != OK && err != ERR_NOT_FOUND && err != ERR_CORRUPT) return err;
     *changed = true;
+    *gone |= err == ERR_NOT_FOUND;
     return table_put(txn, (uint8_t)table, key, value);
 }
 
-enum err scan_mend_leaf(struct table_txn *txn, bool *changed, const struct tree *before, struct bytes leaf)
+enum err scan_mend_leaf(struct table_txn *txn, bool *changed, bool *gone, const struct tree *before,
+                        struct bytes leaf)
 {
     struct tree after = *before;
     struct tree_row row;
@@ -32,12 +34,12 @@ enum err scan_mend_leaf(struct table_txn *txn, bool *changed, const struct tree 
     struct buffer old = {0};
     uint8_t key[8];
     struct bytes at = scan_key(key, before->size);
-    *changed = false;
+    *changed = *gone = false;
     leaf_hash(&hash, leaf);
     tree_append(&after, &row, &hash);
-    enum err err = put_if_other(txn, changed, TABLE_LEAF, at, leaf, &old);
-    if (err == OK)
-        err = put_if_other(txn, changed, TABLE_TREE, at, bytes_of(row.hashes, row.count * sizeof row.hashes[0]), &old);
+    enum err err = put_if_other(txn, changed, gone, TABLE_LEAF, at, leaf, &old);
+    struct bytes hashes = bytes_of(row.hashes, row.count * sizeof row.hashes[0]);
+    if (err == OK) err = put_if_other(txn, changed, gone, TABLE_TREE, at, hashes, &old);
     buffer_free(&old);
     return err;
 }

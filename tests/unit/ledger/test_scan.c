@@ -310,7 +310,7 @@ static const char *table_of(uint8_t table)
 static void mend_leaf(struct kit *kit, const struct damage *d, struct bytes leaf)
 {
     struct tree before = {0};
-    bool changed = false;
+    bool changed = false, gone;
     for (uint64_t i = 0; i < d->index; i++) {
         struct buffer bytes = {0};
         struct digest hash;
@@ -319,7 +319,7 @@ static void mend_leaf(struct kit *kit, const struct damage *d, struct bytes leaf
         tree_append(&before, NULL, &hash);
         buffer_free(&bytes);
     }
-    assert_int_equal(scan_mend_leaf(kit->txn, &changed, &before, leaf), OK);
+    assert_int_equal(scan_mend_leaf(kit->txn, &changed, &gone, &before, leaf), OK);
     assert_true(changed);
 }
 
