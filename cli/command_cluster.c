@@ -75,6 +75,27 @@ static void say_what_is_possible(struct tool *t, const json_t *status)
     if (t->cluster.warning[0]) output_message(&t->output, "%s", t->cluster.warning);
 }
 
+/* How far the node that was asked is with re-reading its store. */
+static void say_scrub(struct tool *t, const json_t *status)
+{
+    const json_t *counters = json_object_get(status, "counters");
+    const json_t *passes = json_object_get(counters, "scrub_passes");
+    const char *name = cluster_member_name(&t->cluster, t->cluster.member);
+    char ended[CLOCK_TEXT_SIZE] = "none so far";
+    if (!passes) return; /* an older node */
+    if (json_integer_value(json_object_get(counters, "scrub_rate_kib")) == 0) {
+        printf("%s does not check its store by itself (scrub-rate = 0).\n", name);
+        return;
+    }
+    json_int_t ended_ms = json_integer_value(json_object_get(counters, "scrub_finished_ms"));
+    json_int_t permille = json_integer_value(json_object_get(counters, "scrub_permille"));
+    if (ended_ms > 0) clock_format(ended, (uint64_t)ended_ms);
+    printf("%s checks its whole store: %lld passes (last: %s), now at %lld.%lld %%; %lld damaged values found, "
+           "%lld repaired.\n", name, (long long)json_integer_value(passes), ended, (long long)(permille / 10),
+           (long long)(permille % 10), (long long)json_integer_value(json_object_get(counters, "scrub_found")),
+           (long long)json_integer_value(json_object_get(counters, "scrub_repaired")));
+}
+
 int command_status(struct tool *t)
 {
     static const struct column columns[] = {
@@ -107,6 +128,7 @@ int command_status(struct tool *t)
             output_rows(&t->output, columns, sizeof columns / sizeof columns[0],
                         json_incref(json_object_get(status, "members")), NULL);
             say_what_is_possible(t, status);
+            say_scrub(t, status);
             alarms_print_integrity(t, status);
             json_decref(status);
         }

@@ -261,8 +261,10 @@ static void marked(struct cosigned_mark *m, enum err code)
 void witness_try_cosign(struct witness *w, const struct end *own)
 {
     struct cosigned_mark last = {0};
+    struct driver_status driver;
     unsigned count = 0;
-    if (!own || w->marking || w->quarantined || w->stopped) return;
+    driver_status(w->o.driver, &driver);
+    if (!own || w->marking || w->quarantined || w->stopped || driver.quarantined) return;
     for (unsigned i = 1; i <= w->n; i++)
         if (w->told[i].end.raft_index && witness_end_equal(&w->told[i].end, own) &&
             witness_counts(w, i, own))

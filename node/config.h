@@ -44,6 +44,10 @@ enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
       "keep about so much of the log for nodes that lag, MiB")                                     \
     X(digest_seconds, "digest-seconds", SETTING_NUMBER, "SECONDS", "3600", 0, 604800,              \
       "have the nodes compare their states when they didn't for so long; 0: never")                \
+    X(scrub_rate, "scrub-rate", SETTING_NUMBER, "KIB", "4096", 0, 1048576,                         \
+      "re-read the whole store at so many KiB a second, for ever; 0: never")                       \
+    X(scrub_pause, "scrub-pause", SETTING_NUMBER, "SECONDS", "600", 0, 604800,                     \
+      "between two passes over the store")                                                         \
     X(workers, "workers", SETTING_NUMBER, "N", "0", 0, 128,                                        \
       "worker threads; 0: one per processor")                                                      \
     X(alert_mail_server, "alert-mail-server", SETTING_TEXT, "URL", "", 0, 0,                       \

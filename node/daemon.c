@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -25,6 +26,7 @@
 #include "node/node.h"
 #include "node/http.h"
 #include "node/release.h"
+#include "node/scrub.h"
 #include "node/session.h"
 #include "node/status.h"
 
@@ -152,11 +154,30 @@ static bool on_snapshot(void *data, uint64_t *raft_index, uint64_t *raft_term, s
     return node->catchup && catchup_manifest(node->catchup, raft_index, raft_term, manifest);
 }
 
+static void say_rebuild(const struct node *node, enum err code)
+{
+    if (code == ERR_CORRUPT)
+        log_error("node", "'consiliumd rebuild --dir %s' sets this state aside; the next start derives it from the others'"
+                          " ledger", node->identity.directory);
+}
+
+/* The state is read through a mapping of its file: a device that fails, or a file that was cut short, ends here. */
+static void on_bus_error(int number)
+{
+    static const char text[] = "consiliumd: the state's file can't be read (bus error): its device failed, or it was cut "
+                               "short. 'consiliumd rebuild --dir DIR' derives it anew\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written; /* nothing else could be said */
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 static void on_fatal(void *data, enum err code, const char *text)
 {
     struct node *node = data;
     log_error("node", "%s: %s. This node acknowledges nothing more and stops; %s", text, err_text(code),
               err_hint(code));
+    say_rebuild(node, code);
     node_stop(node, 1);
 }
 
@@ -291,7 +312,10 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_PULLED:
     case PEER_ATTACHMENTS:
     case PEER_ATTACHED:
-    case PEER_FAILED: catchup_message(node->catchup, index, f->type, f->id, f->body); return;
+    case PEER_FAILED:
+        if (scrub_message(node, index, f->type, f->id, f->body)) return;
+        catchup_message(node->catchup, index, f->type, f->id, f->body);
+        return;
     default:
         if (log_seldom(&the.unknown_ns[index]))
             log_warning("peer", "node %u sent a message of unknown type %u", index, f->type);
@@ -477,6 +501,7 @@ void node_stop(struct node *node, int exit_code)
     http_desk_stop(node->http);
     board_stop(node->board);
     integrity_stop(node);
+    scrub_stop(node->scrub);
     digest_stop(node);
     alert_stop(node);
     if (node->keygen) keygen_agent_stop(node->keygen);
@@ -509,6 +534,7 @@ static void free_parts(struct node *node)
     witness_free(node->witness);
     driver_free(node->driver);
     integrity_free(node->integrity);
+    scrub_free(node->scrub);
     digest_free(node->digest);
     release_desk_free(node->release);
     http_desk_free(node->http);
@@ -527,6 +553,7 @@ static enum err start(struct node *node, struct failure *failure)
     if (e == OK) e = release_desk_new(&node->release, node);
     if (e == OK) e = start_consensus(node, failure);
     if (e == OK) e = integrity_new(&node->integrity, node);
+    if (e == OK) e = scrub_new(&node->scrub, node);
     if (e == OK) e = digest_new(&node->digest, node, failure);
     if (e == OK) e = board_new(&node->board, node);
     if (e == OK) e = http_desk_new(&node->http, node);
@@ -552,12 +579,14 @@ int node_run(struct node *node)
     struct failure failure = {0};
     the = (struct daemon){.node = node};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGBUS, on_bus_error);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error like a full disk, not an end */
     start_handles(node);
     say_what_is_not_promised(node);
     enum err e = start(node, &failure);
     if (e != OK) {
         log_error("node", "cannot start: %s (%s)", failure.text[0] ? failure.text : err_text(e), err_hint(e));
+        say_rebuild(node, e);
         return 1; /* nothing was acknowledged; the process ends */
     }
     ask_epoch(node);

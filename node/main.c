@@ -14,11 +14,13 @@
 #include "node/alert.h"
 #include "node/dump.h"
 #include "node/node.h"
+#include "node/scrub.h"
 #include "node/rebuild.h"
 
 /* Options of all commands; NULL: not given. */
 struct options {
     const char *dir, *name, *hospital, *advertise, *genesis, *config_file, *limit, *positional;
+    bool now;
     bool cut;
     struct config config;
 };
@@ -26,6 +28,7 @@ struct options {
 static int command_init(int argc, char **argv);
 static int command_run(int argc, char **argv);
 static int command_dump(int argc, char **argv);
+static int command_scrub(int argc, char **argv);
 static int command_rebuild(int argc, char **argv);
 static int command_alert_test(int argc, char **argv);
 static int run_again(struct node *node, char **argv);
@@ -46,6 +49,9 @@ static const struct command {
     {"dump", "TABLE --dir DIR [--limit N] [--storage-key-file FILE]",
      "prints what is stored, with the node running or not; 'consiliumd dump list' names the tables",
      "consiliumd dump leaf --dir /var/lib/consilium --limit 10", command_dump, false},
+    {"scrub", "--now --dir DIR [--genesis FILE] [--storage-key-file FILE]",
+     "re-reads the whole state and log once, with the node running or not, and changes nothing; exit code 6: damaged",
+     "consiliumd scrub --now --dir /var/lib/consilium", command_scrub, false},
     {"rebuild", "--dir DIR [--cut] [--storage-key-file FILE]",
      "sets the derived state of a stopped node aside; the next run derives it anew from log and peers.\n      "
      "--cut: also drops what its log has beyond what it co-signed, for a node that a lying leader deceived",
@@ -133,6 +139,11 @@ static int parse(struct options *o, int argc, char **argv)
         struct failure failure = {0};
         int used;
         const char **value = own_option(o, argv[i]);
+        if (strcmp(argv[i], "--now") == 0 && strcmp(argv[1], "scrub") == 0) {
+            o->now = true;
+            i++;
+            continue;
+        }
         if (strcmp(argv[i], "--cut") == 0 && strcmp(argv[1], "rebuild") == 0) {
             o->cut = true;
             i++;
@@ -288,6 +299,29 @@ static int command_dump(int argc, char **argv)
         identity_close(&identity);
     }
     return e == OK ? 0 : complain(&failure, 1);
+}
+
+/* A running node scrubs itself; what it holds may be read beside it. */
+static int command_scrub(int argc, char **argv)
+{
+    struct options o = {0};
+    struct failure failure = {0};
+    struct node_identity identity;
+    config_defaults(&o.config);
+    int code = configure(&o, argc, argv);
+    if (code) return code;
+    if (o.positional) return wrong_usage("unknown word", o.positional);
+    if (!o.dir || !o.now) return wrong_usage("scrub needs --now and --dir (a running node scrubs all the time)", "");
+    enum err e = identity_open(&identity, o.dir, &o.config, false, &failure);
+    bool runs = e == ERR_IN_USE;
+    if (runs) {
+        failure = (struct failure){0};
+        e = identity_open(&identity, o.dir, &o.config, true, &failure);
+    }
+    if (e != OK) return complain(&failure, 1);
+    code = scrub_once(&identity, o.genesis, runs, &failure);
+    identity_close(&identity);
+    return code == 1 ? complain(&failure, 1) : code;
 }
 
 /* The derived state is set aside as evidence; keys, key share and log stay. */

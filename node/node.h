@@ -23,6 +23,7 @@
 #include "storage/store.h"
 
 struct integrity;    /* node/integrity.h */
+struct scrub;        /* node/scrub.h */
 struct digest_desk;  /* node/digest.h */
 struct alert;        /* node/alert.h */
 struct http_desk;    /* node/http.h */
@@ -53,6 +54,7 @@ struct node {
     struct board *board;
     struct http_desk *http;
     struct integrity *integrity;
+    struct scrub *scrub;
     struct digest_desk *digest;
     struct alert *alert; /* tells people of alarms */
 

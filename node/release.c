@@ -214,6 +214,10 @@ static void compute_start(struct node *node, const struct message_shares *ask, u
                           .with_proofs = ask->with_proofs, .asker = asker, .data = data, .done = done,
                           .epoch = node->epoch};
     c->share = node->epoch.epoch ? keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch) : NULL;
+    if (driver_quarantined_why(node->driver)[0]) { /* what its state says of this read may be wrong */
+        compute_end(c, ERR_QUARANTINED);
+        return;
+    }
     if (!c->share || !admit(c)) {
         compute_end(c, c->share ? ERR_BUSY : ERR_NOT_READY);
         return;

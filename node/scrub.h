@@ -6,7 +6,7 @@
  *   LOG       reads the log's segments, paced                  end -> PAUSED
  *   MENDING   one finding is being repaired                    done -> SCANNING, which looks again; not now -> WAITING
  *   WAITING   no peer could help                               time -> MENDING
- *   STOPPED   quarantined, or the node stops
+ *   STOPPED   quarantined, scrub-rate is 0, or the node stops
  * Invariant: at most one read or repair is under way.
  *
  * Loop thread. */
@@ -18,22 +18,24 @@
 struct scrub;
 
 enum err scrub_new(struct scrub **out, struct node *node);
-void scrub_stop(struct scrub *scrub);
-void scrub_free(struct scrub *scrub);
+void scrub_stop(struct scrub *scrub); /* before the driver's end */
+void scrub_free(struct scrub *scrub); /* after it */
+/* Of catching up's messages: whether it answers an ask of a repair, and was taken. */
+bool scrub_message(struct node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body);
 
 struct scrub_status {
-    uint64_t passes;      /* finished by this store, over restarts */
-    unsigned permille;    /* of the present pass; 0 between two */
+    uint64_t passes;          /* finished by this store, over restarts */
+    unsigned permille;        /* of the present pass; 0 between two */
     uint64_t found, repaired; /* since the store was made */
-    uint64_t finished_ms; /* wall time of the last finished pass; 0: none */
-    uint64_t bytes;       /* read since start */
+    uint64_t finished_ms;     /* wall time of the last finished pass; 0: none */
+    uint64_t bytes;           /* read since start */
     bool scanning;
 };
 void scrub_status(const struct node *node, struct scrub_status *out);
 
-/* One pass over a store without changing it, beside a running node or not, with its log:
- * prints what was checked and found. 0 clean, 6 damaged, 1 could not be done.
- * `genesis` NULL: the one in the store's own leaf 0 (said so). */
-int scrub_once(const struct node_identity *identity, const char *genesis, struct failure *failure);
+/* One pass over a store and its log without changing them, beside a running node (`runs`) or
+ * not: prints what was checked and found. 0 clean, 6 damaged, 1 could not be done (`failure`).
+ * `genesis`: a file; NULL: the one in the store's own leaf 0 (said so). */
+int scrub_once(const struct node_identity *identity, const char *genesis, bool runs, struct failure *failure);
 
 #endif

@@ -1,5 +1,6 @@
 #include "node/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,6 +117,24 @@ static void greet(struct session *s, uint64_t id, struct bytes body)
     buffer_free(&out);
 }
 
+/* What a node that can't trust its own state still answers: how it is, and what proves itself or
+ * serves to find out what is wrong with it. */
+static bool serves_quarantined(uint32_t type)
+{
+    return type == MESSAGE_STATUS || type == MESSAGE_CHECKPOINT || type == MESSAGE_LEAVES || type == MESSAGE_TILE ||
+           type == MESSAGE_CONSISTENCY || type == MESSAGE_ALARMS || type == MESSAGE_STORED || type == MESSAGE_EVIDENCE;
+}
+
+static bool refuse_quarantined(struct session *s, const struct frame *frame)
+{
+    char text[300];
+    const char *why = driver_quarantined_why(s->node->driver);
+    if (!why[0] || serves_quarantined(frame->type)) return false;
+    snprintf(text, sizeof text, "this node is quarantined: %s. Use another node", why);
+    session_fail(s, frame->id, ERR_QUARANTINED, text, 0);
+    return true;
+}
+
 /* What a client may ask; anything else is answered ERR_UNKNOWN_TYPE. */
 static const struct {
     uint32_t type;
@@ -147,6 +166,7 @@ static void on_frame(struct connection *c, const struct frame *frame, void *data
     }
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++)
         if (questions[i].type == frame->type) {
+            if (refuse_quarantined(s, frame)) return;
             questions[i].answer(s, frame->id, frame->body);
             return;
         }

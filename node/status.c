@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "consensus/peer_messages.h"
 #include "node/integrity.h"
+#include "node/scrub.h"
 
 #define STATE_MS 200
 #define SILENT_MS 2000 /* a peer that said nothing for so long is shown as not reachable */
@@ -191,9 +192,11 @@ void board_counters(struct message_status_ok *m, const struct node *node)
 {
     struct driver_status d;
     struct store_space space = {0};
+    struct scrub_status scrub;
     const struct network_counters *net = network_counters(node->network);
     driver_status(node->driver, &d);
     store_space(node->store, &space);
+    scrub_status(node, &scrub);
     const struct {
         const char *name;
         uint64_t value;
@@ -210,6 +213,9 @@ void board_counters(struct message_status_ok *m, const struct node *node)
         {"frames_out", net->frames_out}, {"bytes_in", net->bytes_in}, {"bytes_out", net->bytes_out},
         {"connections_faulty", net->faults}, {"connections_refused", listener_refused(node->listener)},
         {"device_free_bytes", space.device_free}, {"state_bytes", space.file_size},
+        {"scrub_passes", scrub.passes}, {"scrub_permille", scrub.permille}, {"scrub_found", scrub.found},
+        {"scrub_repaired", scrub.repaired}, {"scrub_finished_ms", scrub.finished_ms}, {"scrub_bytes", scrub.bytes},
+        {"scrub_rate_kib", node->config->scrub_rate.number},
     };
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++)
         add_counter(m, counters[i].name, counters[i].value);

@@ -180,7 +180,8 @@ static struct store *new_store(const struct store_options *options)
 static void on_assertion(MDB_env *env, const char *text)
 {
     struct store *s = mdb_env_get_userctx(env);
-    log_error("store", "%s: the data file is damaged: %s", s->directory, text);
+    log_error("store", "%s: the data file is damaged: %s. Derive this state anew from the other nodes (rebuild)",
+              s->directory, text);
     check_failed("LMDB's structure", "lmdb", 0, "assertion");
 }
 
