@@ -31,6 +31,7 @@ static int setup(void **state)
 {
     (void)state;
     testbed_make(&bed, 4, 1);
+    bed.extra = "--scrub-rate 0"; /* what is altered is found by witnessing */
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, PATIENCE_S);
     testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);

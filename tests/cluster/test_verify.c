@@ -20,6 +20,7 @@ static int setup(void **state)
 {
     (void)state;
     testbed_make(&bed, 4, 1);
+    bed.extra = "--scrub-rate 0"; /* what is altered stays so */
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);

@@ -318,7 +318,7 @@ index=$(field '[.[] | select(.action == "record.read")][0].index')
 kill "$(cat "$RUN/harbour.pid")" && while [ -d "/proc/$(cat "$RUN/harbour.pid")" ]; do sleep 0.1; done
 "$BUILD/tamper" --dir "$RUN/harbour" leaf "$index" || die "could not alter the ledger"
 lives=$(($(grep -c ' ready: ' "$RUN/harbour.log") + 1))
-start_node 3
+CONSILIUMD_SCRUB_RATE=0 start_node 3 # a node that scrubs would repair itself from the others, with an alarm
 wait_ready 3 "$lives"
 expect 6 auditor verify --all
 show 16

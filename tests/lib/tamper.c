@@ -7,6 +7,11 @@
  *   tamper --dir DIR chain 0          alters the hash of the last leaf: what comes next hangs on another one
  *   tamper --dir DIR role USER:ROLE   gives a user another role
  *   tamper --dir DIR attachment INDEX alters a byte of a leaf's attachment (a record's ciphertext)
+ *   tamper --dir DIR alter TABLE KEY  alters a byte of any value, sealed anew
+ *   tamper --dir DIR drop TABLE KEY   removes any row
+ *   tamper --dir DIR flip TABLE KEY   turns a bit below the seal, as a bad device does
+ *
+ * KEY is a leaf's index, "first", "last", or x and hexadecimal digits.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +23,7 @@
 #include "ledger/tables.h"
 #include "node/identity.h"
 #include "storage/store.h"
+#include "tests/lib/flip.h"
 
 static void key_of(uint8_t key[static 8], uint64_t index) { put_be64(key, index); }
 
@@ -108,6 +114,65 @@ static enum err tamper(struct table_txn *txn, const char *what, const char *whic
     return ERR_USAGE;
 }
 
+/* --- any row --- */
+
+static uint8_t table_named(const char *name)
+{
+    for (size_t i = 0; i < ledger_tables_count; i++)
+        if (strcmp(ledger_tables[i].name, name) == 0) return ledger_tables[i].table;
+    return 0;
+}
+
+static enum err find_key(struct buffer *key, struct table_txn *txn, uint8_t table, const char *word)
+{
+    struct table_cursor *c;
+    uint8_t index[8];
+    bool first = strcmp(word, "first") == 0, last = strcmp(word, "last") == 0;
+    if (word[0] == 'x') {
+        uint8_t *at = buffer_extend(key, strlen(word + 1) / 2);
+        return at ? hex_parse(at, key->size, word + 1) : ERR_NOMEM;
+    }
+    if (!first && !last) {
+        key_of(index, strtoull(word, NULL, 10));
+        buffer_append(key, index, sizeof index);
+        return OK;
+    }
+    enum err e = table_cursor_open(&c, txn, table);
+    if (e != OK) return e;
+    e = first ? table_cursor_seek(c, (struct bytes){0}) : table_cursor_seek_back(c, (struct bytes){0});
+    if (e == OK) buffer_append_bytes(key, table_cursor_key(c));
+    table_cursor_close(c);
+    return e;
+}
+
+static enum err alter_row(struct table_txn *txn, uint8_t table, struct bytes key, bool drop)
+{
+    struct buffer value = {0};
+    enum err e = table_get(txn, table, key, &value);
+    if (e == OK && value.size == 0) e = ERR_INVALID;
+    if (e == OK && drop) e = table_delete(txn, table, key);
+    if (e == OK && !drop) value.data[value.size / 2] ^= 1;
+    if (e == OK && !drop) e = table_put(txn, table, key, buffer_bytes(&value));
+    buffer_free(&value);
+    return e;
+}
+
+struct row_change {
+    const char *what, *table, *word;
+    struct buffer key;
+};
+
+static enum err change_row(struct table_txn *txn, struct row_change *c)
+{
+    uint8_t table = table_named(c->table);
+    if (!table) return ERR_NOT_FOUND;
+    enum err e = find_key(&c->key, txn, table, c->word);
+    if (e == OK) e = table_exists(txn, table, buffer_bytes(&c->key));
+    if (e != OK || strcmp(c->what, "flip") == 0) return e;
+    bool alter = strcmp(c->what, "alter") == 0, drop = strcmp(c->what, "drop") == 0;
+    return alter || drop ? alter_row(txn, table, buffer_bytes(&c->key), drop) : ERR_USAGE;
+}
+
 static int complain(enum err e, const struct failure *f)
 {
     fprintf(stderr, "tamper: %s\n", f && f->text[0] ? f->text : err_text(e));
@@ -120,7 +185,8 @@ int main(int argc, char **argv)
     struct config config;
     struct failure failure = {0};
     char path[FILES_PATH];
-    if (argc != 5 || strcmp(argv[1], "--dir") != 0) return complain(ERR_USAGE, NULL);
+    if ((argc != 5 && argc != 6) || strcmp(argv[1], "--dir") != 0) return complain(ERR_USAGE, NULL);
+    struct row_change change = {.what = argv[3], .table = argv[4], .word = argv[5]};
     crypto_init();
     config_defaults(&config);
     if (files_path(path, argv[2], "consiliumd.conf", NULL) == OK && files_exists(path))
@@ -134,13 +200,17 @@ int main(int argc, char **argv)
     e = store_open(&store, &options, &failure);
     if (e == OK) e = store_begin_write(&txn, store);
     if (e == OK) {
-        e = tamper(txn, argv[3], argv[4]);
+        e = argc == 6 ? change_row(txn, &change) : tamper(txn, argv[3], argv[4]);
         if (e == OK)
             e = store_commit(txn);
         else
             store_abort(txn);
     }
     store_close(store);
+    if (e == OK && argc == 6 && strcmp(change.what, "flip") == 0 &&
+        flip_value(id.state_directory, change.table, buffer_bytes(&change.key), 203) != 0)
+        e = ERR_IO;
+    buffer_free(&change.key);
     identity_close(&id);
     return e == OK ? 0 : complain(e, &failure);
 }
