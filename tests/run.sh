@@ -11,7 +11,7 @@ if [ "${1:-}" = --one ]; then
     out=$(mktemp "$RESULTS/out.XXXXXX") || exit 1
     start=$(date +%s)
     # shellcheck disable=SC2086  # words on purpose
-    timeout -k 10 "${TEST_TIMEOUT:-300}" $command >"$out" 2>&1
+    timeout -k 10 "${TEST_TIMEOUT:-900}" $command >"$out" 2>&1
     status=$?
     seconds=$(($(date +%s) - start))
     ok=$(grep -acE '^\[       OK \]' "$out")

@@ -23,6 +23,7 @@
 
 #define NODE 2 /* most is sent to this one */
 #define MINUTE_MS 60000ull
+#define PATIENCE_MS (TESTBED_PATIENCE_S * 1000)
 
 static struct testbed bed;
 static struct attacker them;
@@ -40,7 +41,7 @@ static const char *text(void) { return out.data ? (const char *)out.data : ""; }
 /* Of all nodes; they agree once nothing is under way. */
 static struct ledger_mark settled(void)
 {
-    for (unsigned tries = 0; tries < 200; tries++) {
+    for (unsigned tries = 0; tries < TESTBED_PATIENCE_S * 50; tries++) {
         struct ledger_mark first = attacker_mark(&them, 1);
         bool same = true;
         for (unsigned node = 2; node <= bed.n; node++) {
@@ -74,12 +75,12 @@ static void frame_case(struct bytes bytes, enum err code, bool greeted, bool ope
 {
     struct client *c = greeted ? attacker_greet(&them, NODE) : attacker_connect(&them, NODE);
     attacker_write(&them, c, bytes);
-    attacker_hear(&them, c, &said, 5000);
+    attacker_hear(&them, c, &said, PATIENCE_MS);
     if (code == ERR_UNEXPECTED && !greeted)
         assert_true(said.type == MESSAGE_FAILED && said.code == code);
     else
         assert_failed(code);
-    assert_int_equal(attacker_closed(c, open ? 200 : 3000), !open);
+    assert_int_equal(attacker_closed(c, open ? 200 : PATIENCE_MS), !open);
     client_close(c);
 }
 
@@ -633,10 +634,11 @@ static enum err connect_as(const char *alpn, bool with_key)
     if (with_key) CHECK(certificate_generate(&key, &certificate, "stranger", NULL) == OK);
     CHECK(tls_context_new(&tls, buffer_bytes(&key), buffer_bytes(&certificate), NULL) == OK);
     CHECK(address_parse(&to, d->address, false, NULL) == OK);
-    enum err e = client_connect(&c, tls, &to, &d->tls_pin, &(struct client_options){.alpn = alpn}, &failure);
+    struct client_options o = {.alpn = alpn, .timeout_ms = PATIENCE_MS};
+    enum err e = client_connect(&c, tls, &to, &d->tls_pin, &o, &failure);
     if (e == OK) { /* the server's refusal comes after the client's last flight */
         struct frame frame;
-        e = client_receive(c, &frame, 5000, &failure);
+        e = client_receive(c, &frame, PATIENCE_MS, &failure);
     }
     client_close(c);
     tls_context_free(tls);
@@ -699,7 +701,7 @@ static int begin(void **state)
 static void a_proof_of_what_is_not_there(void **state)
 {
     (void)state;
-    attacker_hear(&them, far_future, &said, LIMIT_REQUEST_MS + 2000);
+    attacker_hear(&them, far_future, &said, LIMIT_REQUEST_MS + PATIENCE_MS);
     assert_int_equal(said.id, 70);
     assert_failed(ERR_NOT_WITNESSED);
     client_close(far_future);

@@ -19,6 +19,7 @@
 
 #define CLIENTS 3
 #define MOST 200000
+#define MANY 10 /* acknowledgements, or the test says little */
 
 static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
@@ -42,7 +43,8 @@ static void client(unsigned number)
     snprintf(path, sizeof path, "%s/acknowledged-%u", bed.dir, number);
     FILE *f = fopen(path, "w");
     for (unsigned i = 0;; i++) {
-        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key event add %s kill c%u-%u", bed.dir, patient, number, i);
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 10 event add %s kill c%u-%u", bed.dir,
+                               patient, number, i);
         if (code == 0) {
             fprintf(f, "c%u-%u\n", number, i);
             fflush(f);
@@ -114,6 +116,20 @@ static void read_events(struct seen *seen, unsigned node)
     buffer_free(&errors);
 }
 
+static unsigned count_acknowledged(void)
+{
+    unsigned count = 0;
+    for (unsigned number = 0; number < CLIENTS; number++) {
+        char path[400], code[24];
+        snprintf(path, sizeof path, "%s/acknowledged-%u", bed.dir, number);
+        FILE *f = fopen(path, "r");
+        while (f && fscanf(f, "%23s", code) == 1)
+            count++;
+        if (f) fclose(f);
+    }
+    return count;
+}
+
 static unsigned check_acknowledged(const struct seen *seen, unsigned node)
 {
     unsigned count = 0;
@@ -152,7 +168,8 @@ static void nothing_acknowledged_is_lost(void **state)
     }
     torment(seconds ? (unsigned)atoi(seconds) : 20);
     testbed_wait_ready(&bed, 60);
-    usleep(1000000);
+    for (unsigned i = 0; i < TESTBED_PATIENCE_S && count_acknowledged() <= MANY; i++)
+        sleep(1); /* a slow machine acknowledges few while nodes die */
     for (unsigned i = 0; i < CLIENTS; i++) {
         kill(clients[i], SIGKILL);
         waitpid(clients[i], NULL, 0);
@@ -164,7 +181,7 @@ static void nothing_acknowledged_is_lost(void **state)
         acknowledged = check_acknowledged(&seen, node);
     }
     printf("%u acknowledged, all on each of %u nodes\n", acknowledged, bed.n);
-    assert_true(acknowledged > 10);
+    assert_true(acknowledged > MANY);
     free(seen.codes);
 }
 

@@ -194,7 +194,7 @@ static void without_a_majority_there_is_no_quorum(void **state)
 static void wait_equal(unsigned a, unsigned b)
 {
     char path[64], one[256] = "", two[256] = "x";
-    for (int i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < TESTBED_PATIENCE_S * 10; i++) {
         testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json --via node-%u status", bed.dir, a);
         snprintf(path, sizeof path, "members.%u.root", a - 1);
         testbed_json(&out, path, one, sizeof one);
@@ -258,7 +258,7 @@ static void a_node_far_behind_pulls_the_ledger(void **state)
     assert_true(testbed_log_has(&bed, 4, "caught up"));
     /* Contents come after the ledger: until then this node, asked alone, says that it isn't ready. */
     int code = 5;
-    for (int i = 0; i < 100 && code == 5; i++) {
+    for (unsigned i = 0; i < TESTBED_PATIENCE_S * 10 && code == 5; i++) {
         code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-4 record show %s", bed.dir, id);
         usleep(100000);
     }

@@ -228,7 +228,7 @@ static void nodes_that_are_away_are_said(void **state)
     testbed_start(&bed, 3);
     testbed_wait_ready(&bed, 30);
     testbed_signal(&bed, 3, SIGSTOP); /* takes connections, and says nothing */
-    expect_verify(0, "--timeout 3 verify --all", "node-3: unreachable");
+    expect_verify(0, "--timeout 15 verify --all", "node-3: unreachable");
     testbed_signal(&bed, 3, SIGCONT);
 }
 

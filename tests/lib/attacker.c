@@ -10,7 +10,7 @@
 #include "crypto/random.h"
 #include "ledger/attachment.h"
 
-#define PATIENCE_MS 15000
+#define PATIENCE_MS (TESTBED_PATIENCE_S * 1000)
 
 void attacker_open(struct attacker *a, const struct testbed *bed)
 {

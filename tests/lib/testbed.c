@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -78,11 +79,13 @@ static unsigned split(char *text, char **words, unsigned most)
     return count;
 }
 
-static pid_t spawn(char *const *words, int out, int errors)
+static pid_t spawn(char *const *words, int out, int errors, unsigned files)
 {
+    struct rlimit few = {files, files};
     pid_t pid = fork();
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (files && setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(127);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
     dup2(out >= 0 ? out : null, 1);
@@ -116,7 +119,7 @@ static int run(char *const *words, struct buffer *out, struct buffer *errors)
 {
     FILE *files[2] = {tmpfile(), tmpfile()};
     if (!files[0] || !files[1]) die("no temporary file");
-    pid_t pid = spawn(words, fileno(files[0]), fileno(files[1]));
+    pid_t pid = spawn(words, fileno(files[0]), fileno(files[1]), 0);
     int status = wait_for(pid);
     struct buffer *to[2] = {out, errors};
     for (int i = 0; i < 2; i++) {
@@ -261,6 +264,8 @@ void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
     unsetenv("CONSILIUM_CLUSTER");
     unsetenv("CONSILIUM_IDENTITY");
     unsetenv("CONSILIUM_VIA");
+    snprintf(text, sizeof text, "%u", TESTBED_PATIENCE_S);
+    setenv("CONSILIUM_TIMEOUT", text, 1);
     free_ports(&t->ports[1], n);
     for (unsigned i = 1; i <= n; i++) {
         snprintf(text, sizeof text,
@@ -282,7 +287,7 @@ void testbed_start(struct testbed *t, unsigned node)
     snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level debug %s", build(),
              t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis, t->extra ? t->extra : "");
     split(text, words, WORDS_MAX);
-    t->pids[node] = spawn(words, log, log);
+    t->pids[node] = spawn(words, log, log, t->files);
     close(log);
 }
 
@@ -325,8 +330,20 @@ bool testbed_log_has(const struct testbed *t, unsigned node, const char *text)
     return log_has(t, node, text, false);
 }
 
+bool testbed_life_has(const struct testbed *t, unsigned node, const char *text) { return log_has(t, node, text, true); }
+
+void testbed_await_log(const struct testbed *t, unsigned node, const char *text)
+{
+    for (unsigned i = 0; i < TESTBED_PATIENCE_S * 20; i++) {
+        if (testbed_life_has(t, node, text)) return;
+        sleep_ms(50);
+    }
+    testbed_fail(t, "node %u does not say: %s", node, text);
+}
+
 void testbed_wait_ready(struct testbed *t, unsigned seconds)
 {
+    if (seconds < TESTBED_PATIENCE_S) seconds = TESTBED_PATIENCE_S;
     for (unsigned waited = 0; waited < seconds * 20; waited++) {
         bool all = true;
         for (unsigned i = 1; i <= t->n; i++) {

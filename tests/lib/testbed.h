@@ -22,6 +22,7 @@ struct testbed {
     pid_t pids[LIMIT_NODES + 1];     /* 0: not running */
     const char *program[LIMIT_NODES + 1]; /* NULL: consiliumd; else e.g. "liar --mode share" */
     const char *extra;               /* more arguments of `run`, or NULL */
+    unsigned files;                  /* the limit of open files of nodes started from now on; 0: as it is */
 };
 
 /* init of n nodes, an administrator's key (without a passphrase) and the genesis; starts nothing. */
@@ -30,9 +31,14 @@ void testbed_start(struct testbed *t, unsigned node);
 void testbed_start_all(struct testbed *t);
 /* Sends a signal; with SIGKILL and SIGTERM also waits for the end. Returns the exit status of waitpid. */
 int testbed_signal(struct testbed *t, unsigned node, int number);
-/* Until every running node has said "ready" since its start, or fails after `seconds`. */
+/* What must come has so long, on however slow a machine; also the client's time-out, unless its words say another. */
+#define TESTBED_PATIENCE_S 120u
+/* Until every running node has said "ready" since its start, or fails after `seconds`, TESTBED_PATIENCE_S at least. */
 void testbed_wait_ready(struct testbed *t, unsigned seconds);
 bool testbed_log_has(const struct testbed *t, unsigned node, const char *text); /* in the log of all its lives */
+bool testbed_life_has(const struct testbed *t, unsigned node, const char *text); /* since its last start */
+/* Until its log has it since its last start, or fails. */
+void testbed_await_log(const struct testbed *t, unsigned node, const char *text);
 /* Kills what runs and removes the folder (kept when KEEP is set in the environment). */
 void testbed_end(struct testbed *t);
 
