@@ -64,7 +64,7 @@ struct node {
     struct witness *witness;
     struct node_secrets keys;
     bool cut; /* nothing comes or goes */
-    unsigned witnessed_calls, quarantined, evidence[N + 1];
+    unsigned witnessed_calls, quarantined, deceived, evidence[N + 1];
     char kind[64];
     struct buffer last_evidence;
     uint64_t cosigned_most; /* largest size in a COSIGN it sent */
@@ -271,14 +271,25 @@ static void on_evidence(void *data, const char *kind, unsigned named, uint64_t s
     buffer_append_bytes(&n->last_evidence, evidence);
 }
 
+static void on_deceived(void *data, const char *why)
+{
+    struct node *n = data;
+    assert_non_null(strstr(why, "contradicts"));
+    n->deceived++;
+}
+
+static uint64_t quiet_index, quiet_term; /* of the next start */
+static bool takes_deceived;
+
 static void start_witness(unsigned i)
 {
     struct node *n = &nodes[i];
     struct witness_options options = {
         .loop = &loop, .genesis = &genesis, .self = i, .keys = &n->keys, .driver = &n->driver, .peers = &n->peers,
         .store = n->driver.store, .data = n, .on_witnessed = on_witnessed, .on_quarantine = on_quarantine,
-        .on_evidence = on_evidence,
+        .on_evidence = on_evidence, .quiet_index = quiet_index, .quiet_term = quiet_term,
     };
+    if (takes_deceived) options.on_deceived = on_deceived;
     assert_int_equal(witness_start(&n->witness, &options, NULL), OK);
 }
 
@@ -721,6 +732,160 @@ static void two_roots_under_one_signature_are_evidence(void **state)
     send_cosign(3, 1, 5, &two.root);
     assert_int_equal(nodes[1].evidence[3], 1);
     assert_proves(1, 3, EVIDENCE_CHECKPOINTS);
+}
+
+/* --- what was told is shown around --- */
+
+static struct claim claim_of(unsigned node) /* what it would tell of its newest block */
+{
+    const struct driver *d = &nodes[node].driver;
+    struct claim c = {d->tree.size, d->raft_index, d->raft_term, {{0}}};
+    tree_root(&c.root, &d->tree);
+    return c;
+}
+
+static void send_shown(unsigned from, unsigned to, const unsigned *members, const struct claim *claims, unsigned count)
+{
+    struct buffer body = {0};
+    pack_array(&body, count);
+    for (unsigned i = 0; i < count; i++) {
+        struct buffer tell = {0};
+        make_tell(&tell, members[i], &claims[i]);
+        pack_array(&body, 2);
+        pack_uint(&body, members[i]);
+        pack_bytes(&body, buffer_bytes(&tell));
+        buffer_free(&tell);
+    }
+    witness_message(nodes[to].witness, from, PEER_TOLD, buffer_bytes(&body));
+    buffer_free(&body);
+}
+
+static void two_roots_for_two_nodes_show_when_shown(void **state)
+{
+    (void)state;
+    struct claim one = {5, 1, 1, sample_digest(1)}, two = {5, 1, 1, sample_digest(2)};
+    send_tell(4, 1, PEER_TELL, &one);
+    send_shown(2, 1, (const unsigned[]){4}, &one, 1);
+    assert_int_equal(nodes[1].evidence[4], 0);
+    send_shown(2, 1, (const unsigned[]){4}, &two, 1);
+    assert_int_equal(nodes[1].evidence[4], 1);
+    assert_proves(1, 4, EVIDENCE_ROOTS);
+    /* Nobody else can say it in its name. */
+    struct buffer body = {0}, tell = {0};
+    make_tell(&tell, 2, &two);
+    pack_array(&body, 1);
+    pack_array(&body, 2);
+    pack_uint(&body, 3);
+    pack_bytes(&body, buffer_bytes(&tell));
+    witness_message(nodes[1].witness, 2, PEER_TOLD, buffer_bytes(&body));
+    assert_int_equal(nodes[1].evidence[3], 0);
+    for (size_t cut = 0; cut < body.size; cut++)
+        witness_message(nodes[1].witness, 2, PEER_TOLD, bytes_of(body.data, cut));
+    witness_exclude(nodes[1].witness, 4); /* and who was caught isn't heard any more */
+    send_tell(4, 1, PEER_TELL, &two);
+    assert_int_equal(nodes[1].evidence[4], 1);
+    buffer_free(&body);
+    buffer_free(&tell);
+}
+
+/* A tell that comes before its block is applied here is compared once it is. */
+static void roots_told_too_early_are_compared_later(void **state)
+{
+    (void)state;
+    struct claim other = {4, 1, 1, sample_digest(9)};
+    lead(1, 1);
+    send_tell(4, 1, PEER_TELL, &other);
+    assert_int_equal(nodes[1].evidence[4], 0);
+    apply(1, 4);
+    assert_int_equal(nodes[1].evidence[4], 1);
+    assert_true(sent[PEER_TOLD] > 0);
+}
+
+static void may_be_rebuilt(unsigned node)
+{
+    stop_witness(node);
+    takes_deceived = true;
+    start_witness(node);
+    takes_deceived = false;
+}
+
+/* k words against its own root: it yields, if it has cosigned nothing of that. */
+static void k_words_bind_who_stands_elsewhere(void **state)
+{
+    (void)state;
+    struct claim other = {4, 1, 1, sample_digest(9)}, claims[3] = {other, other, other};
+    may_be_rebuilt(1);
+    lead(1, 1);
+    apply(1, 4);
+    send_shown(2, 1, (const unsigned[]){2, 3}, claims, 2);
+    assert_int_equal(nodes[1].deceived + nodes[1].quarantined, 0);
+    send_shown(2, 1, (const unsigned[]){2, 3, 3}, claims, 3); /* one twice is one */
+    assert_int_equal(nodes[1].deceived + nodes[1].quarantined, 0);
+    witness_withdraw(nodes[1].witness, 4, 1, 1); /* its word is taken back */
+    send_shown(2, 1, (const unsigned[]){2, 3, 4}, claims, 3);
+    assert_int_equal(nodes[1].deceived + nodes[1].quarantined, 0);
+    witness_withdraw(nodes[1].witness, 4, 0, 0);
+    send_shown(2, 1, (const unsigned[]){2, 3, 4}, claims, 3);
+    assert_int_equal(nodes[1].deceived, 1);
+    assert_int_equal(nodes[1].quarantined, 0);
+}
+
+static void who_cosigned_is_quarantined_not_rebuilt(void **state)
+{
+    (void)state;
+    may_be_rebuilt(1);
+    lead(1, 1);
+    apply_all(4);
+    settle();
+    assert_int_equal(nodes[1].driver.durable.size, 4);
+    struct claim other = {4, 1, 1, sample_digest(9)}, claims[3] = {other, other, other};
+    send_shown(2, 1, (const unsigned[]){2, 3, 4}, claims, 3);
+    assert_int_equal(nodes[1].deceived, 0);
+    assert_int_equal(nodes[1].quarantined, 1);
+}
+
+/* Words of who is excluded, and words that were taken back, make no cosignature. */
+static void words_that_do_not_count(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    drop_type = PEER_TELL; /* only what the test sends */
+    witness_exclude(nodes[1].witness, 4);
+    apply(1, 4);
+    struct claim same = claim_of(1);
+    send_tell(4, 1, PEER_TELL, &same);
+    send_tell(3, 1, PEER_TELL, &same);
+    settle();
+    assert_false(nodes[1].driver.any_mark); /* 1 and 3 */
+    witness_withdraw(nodes[1].witness, 3, same.raft_term, same.raft_index);
+    send_tell(2, 1, PEER_TELL, &same);
+    settle();
+    assert_false(nodes[1].driver.any_mark); /* 1 and 2 */
+    witness_withdraw(nodes[1].witness, 3, 0, 0);
+    send_tell(3, 1, PEER_TELL, &same);
+    settle();
+    assert_true(nodes[1].driver.any_mark);
+}
+
+/* After a rebuild it tells nothing of what it may have told otherwise; a later term it does. */
+static void quiet_up_to_where_it_told_before(void **state)
+{
+    (void)state;
+    stop_witness(1);
+    quiet_index = 2;
+    quiet_term = 1;
+    start_witness(1);
+    quiet_index = quiet_term = 0;
+    lead(1, 1);
+    apply(1, 4);
+    sleep_ms(1300);
+    assert_int_equal(sent[PEER_TELL] + sent[PEER_PACE], 0);
+    struct claim same = claim_of(1);
+    send_tell(2, 1, PEER_PACE, &same);
+    assert_int_equal(sent[PEER_TELL], 0);
+    apply(1, 1);
+    apply(1, 1);
+    assert_true(sent[PEER_PACE] > 0); /* index 3 */
 }
 
 /* Its own root is not the one that it cosigned for k others: no k equal tells, no mark. */
@@ -1296,6 +1461,12 @@ int main(void)
         T(a_fork_is_named_and_quarantines_itself),
         T(a_leader_that_lies_about_its_root_stops_nobody),
         T(two_roots_under_one_signature_are_evidence),
+        T(two_roots_for_two_nodes_show_when_shown),
+        T(roots_told_too_early_are_compared_later),
+        T(k_words_bind_who_stands_elsewhere),
+        T(who_cosigned_is_quarantined_not_rebuilt),
+        T(words_that_do_not_count),
+        T(quiet_up_to_where_it_told_before),
         T(tells_that_differ_anywhere_are_not_equal),
         T(lost_messages_are_made_good_by_pacing),
         T(who_missed_cosignatures_gets_the_note),
