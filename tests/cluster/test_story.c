@@ -77,6 +77,37 @@ static void content_comes_back_byte_for_byte(void **state)
     free(content);
 }
 
+/* Through a pipe, bytes that are no text, and back. */
+static void standard_input_comes_back(void **state)
+{
+    (void)state;
+    char command[2048], path[400], record[ID_TEXT_SIZE];
+    const char *build = getenv("BUILD");
+    static uint8_t bytes[70000];
+    struct buffer created = {0};
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 7919u >> 3);
+    snprintf(path, sizeof path, "%s/binary", bed.dir);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, sizeof bytes, f), sizeof bytes);
+    assert_int_equal(fclose(f), 0);
+    snprintf(command, sizeof command,
+             "cat %s | %s/consilium --cluster %s -i %s/doctor.key --json record create --patient %s --kind blob", path,
+             build && *build ? build : "build", bed.genesis, bed.dir, patient);
+    f = popen(command, "r");
+    assert_non_null(f);
+    buffer_extend(&created, 4096);
+    created.size = fread(created.data, 1, 4095, f);
+    created.data[created.size] = '\0';
+    assert_int_equal(pclose(f), 0);
+    testbed_json(&created, "record", record, sizeof record);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s", bed.dir, record);
+    assert_int_equal(out.size, sizeof bytes);
+    assert_memory_equal(out.data, bytes, sizeof bytes);
+    buffer_free(&created);
+}
+
 /* A pipe that broke, or an export that failed, makes no empty record: only who says so gets one. */
 static void empty_content_is_refused_unless_meant(void **state)
 {
@@ -270,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(content_comes_back_byte_for_byte),
+        cmocka_unit_test(standard_input_comes_back),
         cmocka_unit_test(empty_content_is_refused_unless_meant),
         cmocka_unit_test(versions_conflicts_and_history),
         cmocka_unit_test(a_nurse_is_denied_and_the_patient_sees_it),
