@@ -426,7 +426,7 @@ static bool answer_all(struct driver *d, const struct block_job *job)
  * as well as to apply. */
 static bool is_junk(const struct request *r)
 {
-    bool junk = r->verified != VERDICT_GOOD;
+    bool junk = r->verified == VERDICT_BAD;
     for (uint32_t i = 0; i < r->count; i++)
         junk |= r->items[i].attachment_good == VERDICT_BAD;
     return junk;

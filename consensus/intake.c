@@ -130,7 +130,7 @@ static bool peer_may_add(const struct intake *in, const struct intake_sender *fr
            in->forwarded_count < LIMIT_REQUESTS && in->forwarded_bytes + size <= LIMIT_REQUEST_BYTES;
 }
 
-/* What is in a node's own name comes from that node, and from its budget. */
+/* What is in a node's own name comes from that node, and from its budget, as does what leaves nothing. */
 static enum err check_sender(struct intake *in, const struct intake_sender *from, struct bytes request)
 {
     struct request decoded;
@@ -138,11 +138,12 @@ static enum err check_sender(struct intake *in, const struct intake_sender *from
     if (e != OK) return e;
     const struct actor *actor = &decoded.items[0].operation.actor;
     bool own = actor->kind == ACTOR_NODE, other = own && !id_equal(&actor->id, &from->id);
+    bool budgeted = own || !request_is_known(&decoded); /* by a newer node: it leaves nothing here */
     uint32_t count = decoded.count;
     request_free(&decoded);
     if (other) return ERR_UNAUTHORIZED;
     if (own && request.size > LIMIT_OWN_REQUEST) return ERR_TOO_LARGE;
-    return own && !quota_take(&in->peers[from->index].quota, count, request.size, from->now_ns) ? ERR_BUSY : OK;
+    return budgeted && !quota_take(&in->peers[from->index].quota, count, request.size, from->now_ns) ? ERR_BUSY : OK;
 }
 
 enum err intake_add_forwarded(struct intake *in, const struct intake_sender *from, struct bytes request, bool awaited)

@@ -4,7 +4,8 @@
  * Honest nodes check a client's signature before they forward, and act seldom in
  * their own name. So a member that forwards what nobody signed is not heard for a while, which
  * grows each time; and its own operations (alarms, key generation) come from a budget that
- * refills, since each of them is kept for ever.
+ * refills, since each of them is kept for ever. So does what a client of a newer node may ask
+ * for, and this one does not know.
  * Pure: the time is an argument, monotonic.
  */
 #ifndef CONSENSUS_QUOTA_H

@@ -235,6 +235,8 @@ static bool is_refusal(enum err code)
 static enum err authentic(struct step *step, struct request *request, uint32_t position, struct seen *first)
 {
     enum err err = step_authenticate(step);
+    /* Nobody's, as good as with a wrong signature: no node takes these from a client. */
+    if (err == ERR_OTHER_CLUSTER || err == ERR_UNKNOWN_ACTOR) request->verified = VERDICT_BAD;
     if (err == OK) err = request_verify(request, &step->key);
     if (err == OK) err = step_fresh(step, first);
     if (err == OK) err = request_item_attachment(&request->items[position], NULL);

@@ -124,6 +124,13 @@ void request_check(struct request *r, const struct sign_public *key)
         request_item_attachment(&r->items[i], NULL);
 }
 
+bool request_is_known(const struct request *r)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (action_actor((enum action)r->items[i].operation.action) != ACTOR_NONE) return true;
+    return false;
+}
+
 void request_path(struct tree_proof *out, const struct request *r, uint32_t position)
 {
     tree_list_path(out, r->nodes, r->count, position);

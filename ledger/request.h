@@ -67,6 +67,8 @@ enum err request_verify(struct request *request, const struct sign_public *key);
 enum err request_item_attachment(struct request_item *item, struct attachment *out);
 /* Both for all, in a worker. Errors are kept in the verdicts, not returned. */
 void request_check(struct request *request, const struct sign_public *key);
+/* Whether any of its actions is one that this program knows; else it leaves nothing, whoever signed it. */
+bool request_is_known(const struct request *request);
 /* The path of one operation, for its leaf. */
 void request_path(struct tree_proof *out, const struct request *request, uint32_t position);
 

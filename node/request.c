@@ -208,6 +208,7 @@ static void note_operation(struct result *r, const struct operation *op)
 
 static enum err check_items(struct request_job *j, struct request *r)
 {
+    if (!request_is_known(r)) return ERR_UNKNOWN_ACTION; /* it would be replicated for nothing */
     for (uint32_t i = 0; i < r->count; i++) {
         if (r->items[i].attachment_good == VERDICT_BAD) return ERR_ATTACHMENT;
         enum err e = check_capsule(j, &r->items[i]);

@@ -237,7 +237,7 @@ static void wrong_times(void **state)
     turned_down(ERR_STALE, &(struct wrong){.issued_at_ms = clock_wall_ms() - 10 * MINUTE_MS});
     turned_down(ERR_STALE, &(struct wrong){.issued_at_ms = clock_wall_ms() + 10 * MINUTE_MS});
     turned_down(ERR_STALE, &(struct wrong){.issued_at_ms = 1});
-    turned_down(ERR_UNKNOWN_ACTION, &(struct wrong){.action = 999});
+    refused(ERR_UNKNOWN_ACTION, &(struct wrong){.action = 999}, (struct bytes){0});
     refused(ERR_MALFORMED, &(struct wrong){.issued_at_ms = UINT64_MAX}, (struct bytes){0});
     assert_unchanged(&before);
 }

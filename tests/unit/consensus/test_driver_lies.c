@@ -343,10 +343,10 @@ static void flood(unsigned leader, unsigned liar, struct buffer *junk)
 
 /* The first ones get into blocks, where they leave nothing; from then on this member has no place in
  * blocks for a while, with what is signed either. Others are served, through any other node. */
-static void requests_that_nobody_signed(void **state)
+static void requests_of(bool stranger)
 {
-    (void)state;
     struct bed_request junk, honest;
+    struct kit_actor nobody = kit_user(77);
     bool silenced = false;
     uint64_t size = 3; /* genesis, two users */
     bed_open(&bed, 3, 0);
@@ -354,7 +354,7 @@ static void requests_that_nobody_signed(void **state)
     unsigned leader = bed_await_leader(&bed), liar = leader % 3 + 1, other = liar % 3 + 1;
     struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
     bed_add_user(&bed, leader, 2, "patient");
-    bed_event(&bed, &junk, &doctor, 2);
+    bed_event(&bed, &junk, stranger ? &nobody : &doctor, 2);
     while (!silenced) { /* again where this machine paused until it was forgiven; the next time takes twice as long */
         flood(leader, liar, &junk.s.request);
         uint64_t busy = status_of(leader).busy;
@@ -371,6 +371,46 @@ static void requests_that_nobody_signed(void **state)
     assert_true(bed_await_same(&bed, size));
     assert_int_equal(status_of(other).size, size); /* what nobody signed left nothing */
     bed_request_free(&junk);
+    bed_close(&bed);
+}
+
+static void requests_that_nobody_signed(void **state)
+{
+    (void)state;
+    requests_of(false);
+}
+
+static void requests_of_strangers(void **state)
+{
+    (void)state;
+    requests_of(true);
+}
+
+/* What only a newer node knows is no reason to silence who forwards it: any client can sign such. */
+static void an_action_of_later(void **state)
+{
+    (void)state;
+    struct buffer request = {0};
+    struct request_builder *builder = calloc(1, sizeof *builder);
+    bed_open(&bed, 3, 0);
+    bed_start_all(&bed);
+    unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
+    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
+    bed_add_user(&bed, leader, 2, "patient");
+    struct operation op = {.cluster = bed.kit.genesis.cluster, .request_id = sample_id(4711), .actor = doctor.actor,
+                           .issued_at_ms = clock_wall_ms(), .action = (enum action)999, .args = bytes_of("\x90", 1)};
+    assert_int_equal(request_builder_add(builder, &op, (struct bytes){0}), OK);
+    assert_int_equal(request_builder_sign(&request, builder, &doctor.secret), OK);
+    uint64_t bad = status_of(leader).bad_messages, busy = status_of(leader).busy, blocks = status_of(leader).applied;
+    forward_from(leader, other, &request);
+    for (unsigned i = 0; i < 3000 && status_of(leader).applied == blocks; i++)
+        bed_turn(&bed, 20);
+    assert_int_equal(status_of(leader).bad_messages, bad);
+    assert_served(&doctor, other);
+    assert_int_equal(status_of(leader).busy, busy);
+    request_builder_free(builder);
+    free(builder);
+    buffer_free(&request);
     bed_close(&bed);
 }
 
@@ -427,6 +467,8 @@ int main(void)
         cmocka_unit_test(a_forwarded_request_that_does_not_decode),
         cmocka_unit_test(a_changed_request_is_not_recognised),
         cmocka_unit_test(requests_that_nobody_signed),
+        cmocka_unit_test(requests_of_strangers),
+        cmocka_unit_test(an_action_of_later),
         cmocka_unit_test(operations_in_its_own_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
