@@ -1,0 +1,176 @@
+/* What the client makes of notices: who is avoided, what is said, and that it is said once. */
+#include "cli/alarms.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "ledger/alarm.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+static struct cluster c;
+static struct output output;
+static char said[16384];
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&c, 0, sizeof c);
+    sample_genesis(&c.genesis, 4, 1);
+    c.member = 2;
+    output = (struct output){0};
+    return 0;
+}
+
+static struct message_alarm alarm_of(uint32_t kind, uint32_t named, uint32_t raiser, uint64_t first)
+{
+    return (struct message_alarm){.index = 100 + first, .kind = kind, .named = named, .raiser = raiser, .first = first,
+                                  .last = first, .since_ms = SAMPLE_TIME, .status = ALARM_OPEN};
+}
+
+/* A notice of these alarms; what it makes the client say on standard error is in `said`. */
+static void notice(bool quarantined, const struct message_alarm *alarms, uint32_t count)
+{
+    struct message_notice *m = xcalloc(1, sizeof *m);
+    struct buffer body = {0};
+    *m = (struct message_notice){.quarantined = quarantined, .total = count, .count = count};
+    for (uint32_t i = 0; i < count; i++) m->alarms[i] = alarms[i];
+    message_notice_encode(&body, m);
+    FILE *file = tmpfile();
+    int before = dup(2);
+    assert_true(file && before >= 0);
+    fflush(stderr);
+    dup2(fileno(file), 2);
+    alarms_take(&c, buffer_bytes(&body));
+    fflush(stderr);
+    dup2(before, 2);
+    close(before);
+    rewind(file);
+    size_t size = fread(said, 1, sizeof said - 1, file);
+    said[size] = '\0';
+    fclose(file);
+    buffer_free(&body);
+    free(m);
+}
+
+static unsigned named_members(void)
+{
+    unsigned mask = 0;
+    for (uint32_t i = 1; i <= 4; i++) mask |= alarms_name(&c, i) ? 1u << i : 0;
+    return mask;
+}
+
+static void test_whom_to_avoid(void **state)
+{
+    (void)state;
+    assert_int_equal(named_members(), 0);
+    struct message_alarm one[] = {alarm_of(ALARM_FORKED, 3, 1, 1)};
+    notice(false, one, 1);
+    assert_int_equal(named_members(), 1u << 3);
+    /* one node names all others: as likely, it lies itself */
+    struct message_alarm liar[] = {alarm_of(ALARM_FORKED, 1, 4, 1), alarm_of(ALARM_MODIFIED, 2, 4, 1),
+                                   alarm_of(ALARM_MODIFIED, 2, 4, 2), alarm_of(ALARM_DELETED, 3, 4, 1)};
+    notice(false, liar, 4);
+    assert_int_equal(named_members(), 0);
+    notice(false, &liar[1], 2); /* two alarms about one node are about one */
+    assert_int_equal(named_members(), 1u << 2);
+    /* what a node says of itself holds in each case */
+    struct message_alarm both[] = {liar[0], liar[1], alarm_of(ALARM_ROLLED_BACK, 3, 3, 9)};
+    notice(false, both, 3);
+    assert_int_equal(named_members(), 1u << 3);
+    notice(true, NULL, 0);
+    assert_int_equal(named_members(), 1u << 2); /* the one that we are connected to */
+    notice(false, NULL, 0);
+    assert_int_equal(named_members(), 0);
+    alarms_take(&c, bytes_text("what no node sends"));
+    assert_int_equal(named_members(), 0);
+}
+
+/* These tests share what was said in this run: each uses indexes of its own. */
+static void test_said_once(void **state)
+{
+    (void)state;
+    struct message_alarm a[] = {alarm_of(ALARM_MODIFIED, 3, 1, 1000), alarm_of(ALARM_MODIFIED, 3, 3, 1001)};
+    a[1].last = 1009;
+    a[1].index = 0;
+    c.output = &output;
+    notice(false, a, 2);
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-3, index 1000, since "));
+    assert_non_null(strstr(said, "modified, stored data is not what the ledger proves (raised by node-1, entry 1100)"));
+    assert_non_null(strstr(said, "index 1001 to 1009, "));
+    assert_non_null(strstr(said, "(found by itself, not in the ledger yet)"));
+    assert_non_null(strstr(said, "consilium alarm list"));
+    notice(false, a, 2);
+    assert_string_equal(said, "");
+    struct message_alarm many[5];
+    for (unsigned i = 0; i < 5; i++) many[i] = alarm_of(ALARM_DELETED, 4, 1, 2000 + i);
+    notice(false, many, 5);
+    assert_non_null(strstr(said, "and 3 more"));
+    assert_null(strstr(said, "index 2002"));
+    notice(true, NULL, 0);
+    assert_non_null(strstr(said, "node-2 is quarantined"));
+    notice(true, NULL, 0);
+    assert_string_equal(said, "");
+}
+
+static void test_for_programs(void **state)
+{
+    (void)state;
+    struct message_alarm a[] = {alarm_of(ALARM_FORKED, 1, 2, 3000), alarm_of(200, 4, 3, 3001)};
+    char *end, *line = said;
+    c.output = &output;
+    output.programs = true;
+    notice(false, a, 2);
+    for (int i = 0; i < 2; i++) {
+        end = strchr(line, '\n');
+        assert_non_null(end);
+        json_t *value = json_loadb(line, (size_t)(end - line), 0, NULL);
+        assert_non_null(value);
+        assert_string_equal(json_string_value(json_object_get(value, "warning")), "compromised");
+        assert_string_equal(json_string_value(json_object_get(value, "node")), i ? "node-4" : "node-1");
+        assert_string_equal(json_string_value(json_object_get(value, "kind")), i ? "unknown" : "forked");
+        assert_int_equal(json_integer_value(json_object_get(value, "first")), 3000 + i);
+        json_decref(value);
+        line = end + 1;
+    }
+    assert_string_equal(line, "");
+}
+
+static void test_status(void **state)
+{
+    (void)state;
+    struct message_alarm a[] = {alarm_of(ALARM_FORKED, 3, 1, 1)};
+    notice(false, a, 1);
+    static const struct {
+        uint32_t member;
+        bool reachable;
+        const char *state, *word;
+    } cases[] = {{1, true, "ready", "verified"},    {1, false, "ready", "unknown"}, {3, true, "ready", "COMPROMISED"},
+                 {3, false, "ready", "COMPROMISED"}, {4, true, "quarantined", "COMPROMISED"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct message_member m = {.member = cases[i].member, .reachable = cases[i].reachable, .witnessed_size = 9};
+        m.state = bytes_text(cases[i].state);
+        json_t *row = json_object();
+        alarms_integrity(row, &c, &m);
+        assert_string_equal(json_string_value(json_object_get(row, "integrity")), cases[i].word);
+        assert_int_equal(json_is_object(json_object_get(row, "alarm")), cases[i].member == 3);
+        json_decref(row);
+    }
+    json_t *open = alarms_open_json(&c);
+    assert_int_equal(json_array_size(open), 1);
+    json_decref(open);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_whom_to_avoid, setup),
+        cmocka_unit_test_setup(test_said_once, setup),
+        cmocka_unit_test_setup(test_for_programs, setup),
+        cmocka_unit_test_setup(test_status, setup),
+    };
+    return cmocka_run_group_tests_name("cli/alarms", tests, NULL, NULL);
+}
