@@ -26,7 +26,8 @@ struct mender {
     bool stopped, writing;
     struct mend *mend;     /* under way; NULL: none */
     peer_mask tried;       /* asked for this repair */
-    peer_mask answered;    /* ... who said something about it: that they have it not, that it is erased, or a lie */
+    peer_mask answered;    /* ... who said something about it: that they have it not, that it is erased, or a lie;
+                              not who can't say: who is busy, or hasn't synced as much as is co-signed */
     peer_mask erased;
     uint64_t size;         /* of the co-signed root that leaves are proved against */
     struct digest root;
@@ -299,7 +300,6 @@ bool mender_message(struct mender *m, unsigned from, uint32_t type, uint64_t id,
     if (!m->mend || m->writing || m->stopped || from != m->peer || id != m->id) return true; /* too late */
     m->peer = 0;
     if (type == PEER_FAILED || type != (m->mend->attachment ? PEER_ATTACHED : PEER_PULLED)) {
-        if (type == PEER_FAILED) m->answered |= PEER_BIT(from);
         ask_next(m);
         return true;
     }

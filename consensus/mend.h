@@ -39,7 +39,8 @@ struct mend {
     struct tree before;   /* leaves: the frontier of those before `index` */
     void *data;
     /* Exactly once, never from within mender_begin. OK: it is as it must be now, durably.
-     * ERR_UNREACHABLE: not at present: too few peers answered, or the leaf isn't witnessed yet; try later.
+     * ERR_UNREACHABLE: not at present: too few peers answered (who is busy or behind did not), or the leaf
+     * isn't witnessed yet; try later.
      * ERR_NOT_FOUND: all peers answered, and none has it. ERR_UNCHANGED: it is erased, say b + 1 peers.
      * ERR_ROOT: this node's leaves before `index` contradict a co-signed root. Else the store's errors. */
     void (*done)(struct mend *mend, enum err code);
