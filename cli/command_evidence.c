@@ -42,8 +42,8 @@ static void add(struct tool *t, struct collection *c, uint32_t member, struct by
     uint32_t bit = UINT32_C(1) << member;
     enum err code = evidence_open(&e, encoded, &t->cluster.genesis);
     if (code != OK) {
-        output_message(&t->output, "%s showed evidence that proves nothing (%s)", cluster_member_name(&t->cluster, member),
-                       err_text(code));
+        output_message(&t->output, "%s showed evidence that proves nothing (%s)",
+                       cluster_member_name(&t->cluster, member), err_text(code));
         return;
     }
     evidence_id(&id, encoded);
@@ -144,7 +144,8 @@ int command_evidence_list(struct tool *t)
             add_keepers(t, row, c.pieces[i].kept_by);
             json_array_append_new(rows, row);
         }
-        output_rows(&t->output, columns, sizeof columns / sizeof columns[0], rows, "no node keeps evidence against another");
+        output_rows(&t->output, columns, sizeof columns / sizeof columns[0], rows,
+                    "no node keeps evidence against another");
     }
     collection_free(&c);
     return e == OK ? EXIT_DONE : tool_failed(t);
@@ -196,8 +197,8 @@ int command_evidence_verify(struct tool *t)
     print_evidence(t, &evidence, &id);
     if (!t->output.json) {
         const struct descriptor *member = genesis_member(&t->cluster.genesis, evidence.signer);
-        printf("verdict: proved. Both signatures are those of %s, and they contradict each other: it %s.\n", member->name,
-               evidence_kind_meaning(evidence_kind(&evidence)));
+        printf("verdict: proved. Both signatures are those of %s, and they contradict each other: it %s.\n",
+               member->name, evidence_kind_meaning(evidence_kind(&evidence)));
     }
     return EXIT_DONE;
 }

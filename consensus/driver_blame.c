@@ -102,8 +102,8 @@ static void act_on(struct driver *d, const struct evidence *e, struct bytes enco
     const struct descriptor *member = genesis_member(d->o.genesis, e->signer);
     const char *text = evidence_kind_meaning(evidence_kind(e));
     d->counters.evidence++;
-    log_error("driver", "EVIDENCE: node %u (%s) %s (%llu). It is not followed, voted for or believed any more", e->signer,
-              member->name, text, (unsigned long long)evidence_place(e));
+    log_error("driver", "EVIDENCE: node %u (%s) %s (%llu). It is not followed, voted for or believed any more",
+              e->signer, member->name, text, (unsigned long long)evidence_place(e));
     keep(d, &id, encoded);
     driver_apply_settings(d);
     if (d->o.on_evidence)

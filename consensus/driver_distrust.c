@@ -46,7 +46,7 @@ void driver_distrust(struct driver *d, unsigned node, const char *why)
 void driver_stalled(struct driver *d)
 {
     if (!driver_alive(d) || d->leader == 0 || d->leader == d->o.self) return;
-    driver_distrust(d, d->leader, "nodes that follow it have different roots, and none gets enough words to be co-signed");
+    driver_distrust(d, d->leader, "nodes that follow it have different roots, and none of them can be co-signed");
 }
 
 void driver_accepted(struct driver *d, unsigned from)

@@ -123,7 +123,8 @@ void driver_heads_came(struct driver *d, unsigned from, struct bytes body)
 
 /* ---- yielding ---- */
 
-static void send_position(struct driver *d, unsigned peer, uint32_t type, struct raft_position p, const raft_index *more)
+static void send_position(struct driver *d, unsigned peer, uint32_t type, struct raft_position p,
+                          const raft_index *more)
 {
     buffer_clear(&d->out);
     pack_array(&d->out, more ? 3 : 2);

@@ -31,12 +31,12 @@
  * NOTE_PUSH     [note]                 a witnessed note, for a node that missed cosignatures
  * BLOCK_ASK    [raft index]           -> BLOCK [raft index, term, kind, entry (bin)]   repair of a damaged log entry;
  *                                     term 0: not here any more
- * HEADS_ASK    [first raft index, count] -> HEADS [[index, term, signer, hash(32), signature(64)] ...]   what stands where
- *              in the sender's log, of those asked for that it remembers; signer 0: an entry that no leader signs
+ * HEADS_ASK    [first raft index, count] -> HEADS [[index, term, signer, hash(32), signature(64)] ...]   what stands
+ *              where in the sender's log, of those asked for that it remembers; signer 0: an entry that no leader signs
  * EVIDENCE     [evidence (bin)]   unasked: a proof against a member (ledger/evidence.h)
  * TOLD         [[member, TELL (bin)] ...]   what members told the sender after one block, for one that says otherwise
- * WITHDRAW     [raft term, raft index] -> WITHDRAWN [raft term, raft index, cosigned raft index]   "I may take back what
- *              I told up to there: don't count it any more, and say how far you have cosigned"; 0, 0: count it again
+ * WITHDRAW     [raft term, raft index] -> WITHDRAWN [raft term, raft index, cosigned raft index]   "I may take back
+ *              what I told up to there: don't count it any more, and say how far you have cosigned"; 0, 0: it counts again
  * DIGEST       what the sender states of its state, whole body (ledger/state_digest.h): when it is computed, and
  *              the newest one again to a node whose link comes up
  */

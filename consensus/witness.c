@@ -304,7 +304,8 @@ static void answer_pace(struct witness *w, unsigned from)
     const struct end *own = witness_end_at(w, w->asked[from].raft_index), *last = &w->told[w->o.self].end;
     if (!own) return; /* not applied yet: witness_applied comes back to it */
     w->asked[from].raft_index = 0;
-    if (is_quiet(w, own) || own->raft_index < last->raft_index || (witness_end_equal(own, last) && !may_repeat(w, from))) return;
+    if (is_quiet(w, own) || own->raft_index < last->raft_index) return;
+    if (witness_end_equal(own, last) && !may_repeat(w, from)) return;
     tell(w, own, PEER_TELL);
     if (w->cosigned[w->o.self].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
     witness_try_cosign(w, own);

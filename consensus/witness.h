@@ -54,10 +54,12 @@ void witness_free(struct witness *w);
 
 void witness_applied(struct witness *w, const struct driver_applied *applied);
 void witness_role(struct witness *w, bool leads, uint64_t term);
-void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body); /* TELL PACE COSIGN NOTE_PUSH TOLD */
+/* TELL, PACE, COSIGN, NOTE_PUSH, TOLD. */
+void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body);
 /* From now on what this member tells of roots does not count: evidence proves that it lied. */
 void witness_exclude(struct witness *w, unsigned member);
-/* What this member told after entries up to there does not count for what is cosigned from now on; 0, 0: it does again. */
+/* What this member told after entries up to there does not count for what is cosigned from now on; 0, 0: it
+ * does again. */
 void witness_withdraw(struct witness *w, unsigned member, uint64_t raft_term, uint64_t raft_index);
 
 void witness_peer_up(struct witness *w, unsigned peer); /* sends it what it may have missed */

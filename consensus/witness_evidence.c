@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pack.h"
@@ -74,7 +75,8 @@ bool witness_counts(const struct witness *w, unsigned member, const struct end *
 
 void witness_withdraw(struct witness *w, unsigned member, uint64_t raft_term, uint64_t raft_index)
 {
-    if (member >= 1 && member <= w->n) w->withdrawn[member] = (struct end){.raft_index = raft_index, .raft_term = raft_term};
+    CHECK(member >= 1 && member <= w->n);
+    w->withdrawn[member] = (struct end){.raft_index = raft_index, .raft_term = raft_term};
 }
 
 bool witness_is_split(const struct witness *w)
@@ -98,7 +100,8 @@ static void report(struct witness *w, unsigned named, const struct statement *a,
     struct buffer encoded = {0};
     if (evidence_make(&e, w->o.genesis, named, a, b) != OK) return;
     evidence_encode(&encoded, &e);
-    w->o.on_evidence(w->o.data, evidence_kind_text(evidence_kind(&e)), named, evidence_place(&e), buffer_bytes(&encoded));
+    w->o.on_evidence(w->o.data, evidence_kind_text(evidence_kind(&e)), named, evidence_place(&e),
+                     buffer_bytes(&encoded));
     buffer_free(&encoded);
 }
 

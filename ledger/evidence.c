@@ -52,7 +52,8 @@ static uint8_t *put_number(uint8_t *at, uint64_t v)
     return at + 8;
 }
 
-static struct bytes commit_bytes(uint8_t out[static SIGNED_MAX], const struct statement *s, const struct digest *cluster)
+static struct bytes commit_bytes(uint8_t out[static SIGNED_MAX], const struct statement *s,
+                                 const struct digest *cluster)
 {
     uint8_t *at = put(out, commit_tag, sizeof commit_tag - 1);
     at = put(at, cluster->bytes, sizeof cluster->bytes);
@@ -72,7 +73,8 @@ static struct bytes tell_bytes(uint8_t out[static SIGNED_MAX], const struct stat
 }
 
 /* What the message key signs. */
-static struct bytes signed_bytes(uint8_t out[static SIGNED_MAX], const struct statement *s, const struct digest *cluster)
+static struct bytes signed_bytes(uint8_t out[static SIGNED_MAX], const struct statement *s,
+                                 const struct digest *cluster)
 {
     struct block_place place = {.cluster = *cluster, .term = s->term, .index = s->index, .hash = s->hash};
     switch (s->kind) {
@@ -240,15 +242,16 @@ static void explain_statement(struct buffer *out, const struct statement *s)
         buffer_printf(out, "  signed as leader of term %llu: the block at index %llu is %s\n", term, index, hash);
         return;
     case STATEMENT_COMMIT:
-        buffer_printf(out, "  signed as leader of term %llu: committed at index %llu is the block %s\n", term, index, hash);
+        buffer_printf(out, "  signed as leader of term %llu: committed at index %llu is the block %s\n", term, index,
+                      hash);
         return;
     case STATEMENT_TELL:
-        buffer_printf(out, "  signed: after index %llu of term %llu the ledger has %llu leaves and the root %s\n", index,
-                      term, size, hash);
+        buffer_printf(out, "  signed: after index %llu of term %llu the ledger has %llu leaves and the root %s\n",
+                      index, term, size, hash);
         return;
     case STATEMENT_COSIGNED:
-        buffer_printf(out, "  co-signed at POSIX time %llu: %llu leaves have the root %s\n", (unsigned long long)s->time_s,
-                      size, hash);
+        buffer_printf(out, "  co-signed at POSIX time %llu: %llu leaves have the root %s\n",
+                      (unsigned long long)s->time_s, size, hash);
         return;
     }
 }
@@ -268,7 +271,8 @@ void evidence_format(struct buffer *out, const struct evidence *e, const struct 
 {
     struct buffer encoded = {0}, text = {0};
     evidence_explain(out, e, genesis);
-    buffer_append_text(out, "No honest node signs both. Check it with the genesis file alone: consilium evidence verify FILE\n");
+    buffer_append_text(out, "No honest node signs both. Check it with the genesis file alone: "
+                            "consilium evidence verify FILE\n");
     evidence_encode(&encoded, e);
     base64_append(&text, buffer_bytes(&encoded));
     buffer_printf(out, "%s\n", begin_line);

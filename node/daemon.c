@@ -244,8 +244,8 @@ static void on_contradicted(void *data, const char *why)
 static void on_deceived(void *data, const char *why)
 {
     struct node *node = data;
-    log_error("node", "DECEIVED: %s. It has cosigned nothing of that: it drops what it was given, and derives its state "
-              "anew from its log and its peers", why);
+    log_error("node", "DECEIVED: %s. It has cosigned nothing of that: it drops what it was given, and derives its "
+              "state anew from its log and its peers", why);
     node->rebuild = true;
     integrity_deceived(node, why);
     node_stop(node, 0);

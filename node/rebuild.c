@@ -119,7 +119,8 @@ static enum err cut_log(struct log *log, const struct log_status *status)
     return e == OK ? log_sync(log) : e;
 }
 
-enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity, bool cut, struct failure *failure)
+enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity, bool cut,
+                 struct failure *failure)
 {
     struct log *log;
     struct log_status status;

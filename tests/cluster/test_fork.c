@@ -167,6 +167,23 @@ static void roots_are_equal(void)
     }
 }
 
+/* One character of the base64 lines is another. */
+static void alter_evidence(const char *path)
+{
+    char content[4097];
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    size_t size = fread(content, 1, sizeof content - 1, f);
+    content[size] = '\0';
+    char *line = strstr(content, "EVIDENCE-----\n");
+    assert_non_null(line);
+    line += strlen("EVIDENCE-----\n") + 20;
+    *line = *line == 'A' ? 'B' : 'A';
+    rewind(f);
+    assert_int_equal(fwrite(content, 1, size, f), size);
+    fclose(f);
+}
+
 /* On each honest node: listed, and proved by the file alone. */
 static void evidence_names_the_liar(const char *kind)
 {
@@ -176,10 +193,15 @@ static void evidence_names_the_liar(const char *kind)
         if (!strstr(text(), kind)) testbed_fail(&bed, "node %u has no evidence of \"%s\": %s", node, kind, text());
         testbed_json(&out, "0.id", id, sizeof id);
         snprintf(path, sizeof path, "%s/evidence-%u", bed.dir, node);
-        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u evidence show %s -o %s", bed.dir, node, id, path);
+        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u evidence show %s -o %s", bed.dir, node, id,
+                       path);
         testbed_expect(&bed, 0, &out, "evidence verify %s", path);
-        assert_non_null(strstr(text(), "node-4"));
+        assert_non_null(strstr(text(), "verdict: proved. Both signatures are those of node-4"));
     }
+    /* Who may not export sees none; an altered file proves nothing. */
+    testbed_expect(&bed, 3, &out, "-i %s/doctor.key --via node-1 evidence list", bed.dir);
+    alter_evidence(path);
+    testbed_expect(&bed, 6, &out, "evidence verify %s", path);
 }
 
 static void honest_nodes_go_on(const char *kind)

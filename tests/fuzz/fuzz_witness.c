@@ -228,7 +228,7 @@ static void check(const struct witness *w)
 
 static void step(struct witness *w, const uint8_t *s, struct bytes rest)
 {
-    static const uint32_t types[] = {PEER_TELL, PEER_PACE, PEER_COSIGN, PEER_NOTE_PUSH};
+    static const uint32_t types[] = {PEER_TELL, PEER_PACE, PEER_COSIGN, PEER_NOTE_PUSH, PEER_TOLD};
     unsigned from = LIAR + s[1] % 3;
     uint64_t size = 1 + s[2] % 32, index = 1 + s[3] % 32;
     bool honest = from != LIAR;
@@ -236,7 +236,7 @@ static void step(struct witness *w, const uint8_t *s, struct bytes rest)
         if (index > applied_index) return;
         size = size_at[index];
     }
-    uint32_t type = types[s[1] >> 4 & 3];
+    uint32_t type = types[(s[1] >> 4) % (sizeof types / sizeof types[0])];
     struct buffer body = {0};
     switch (s[0] % 8) {
     case 0: apply(w, s[1]); return;
@@ -247,6 +247,17 @@ static void step(struct witness *w, const uint8_t *s, struct bytes rest)
     case 5: pack_note(&body, from, size, s[4]), type = PEER_NOTE_PUSH; break;
     case 6: witness_peer_up(w, from); return;
     case 7: buffer_append(&body, rest.data, rest.size < s[4] ? rest.size : s[4]); break;
+    }
+    if (type == PEER_TELL && s[0] % 8 == 3 && s[1] & 128) { /* shown by the next one */
+        struct buffer tell = body;
+        body = (struct buffer){0};
+        pack_array(&body, 1);
+        pack_array(&body, 2);
+        pack_uint(&body, from);
+        pack_bytes(&body, buffer_bytes(&tell));
+        buffer_free(&tell);
+        from = LIAR + (s[1] + 1) % 3;
+        type = PEER_TOLD;
     }
     CHECK(!body.failed);
     witness_message(w, from, type, buffer_bytes(&body));

@@ -178,7 +178,8 @@ enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint6
 {
     bool told = type == PEER_TELL || type == PEER_PACE;
     struct buffer lie = {0};
-    if (lies_split && (told || type == PEER_COSIGN || type == PEER_NOTE_PUSH || type == PEER_TOLD) && is_time()) return OK;
+    bool of_roots = told || type == PEER_COSIGN || type == PEER_NOTE_PUSH || type == PEER_TOLD;
+    if (lies_split && of_roots && is_time()) return OK;
     if (!lies_roots || !told || index != victim || !is_time()) return __real_peers_send(p, index, type, id, body);
     other_root(&lie, body);
     enum err e = __real_peers_send(p, index, type, id, buffer_bytes(&lie));

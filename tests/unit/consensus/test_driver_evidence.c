@@ -283,7 +283,8 @@ static unsigned heal(void)
             }
             const struct driver_applied *l = &bed.nodes[leader ? leader : 1].applied, *a = &node->applied;
             bool equal = a->size == l->size && digest_equal(&a->root, &l->root);
-            if (leader && i != leader && !equal && a->raft_index >= 2) driver_compare(node->driver, leader, a->raft_index);
+            if (leader && i != leader && !equal && a->raft_index >= 2)
+                driver_compare(node->driver, leader, a->raft_index);
             same = same && equal;
         }
         if (same && bed.nodes[leader].applied.raft_term > LIARS_TERM) return rebuilt;

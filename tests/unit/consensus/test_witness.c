@@ -719,7 +719,8 @@ static void assert_proves(unsigned node, unsigned named, enum evidence_kind kind
 static void two_roots_under_one_signature_are_evidence(void **state)
 {
     (void)state;
-    struct claim one = {5, 1, 1, sample_digest(1)}, two = {5, 1, 1, sample_digest(2)}, later = {5, 1, 2, sample_digest(2)};
+    struct claim one = {5, 1, 1, sample_digest(1)}, two = {5, 1, 1, sample_digest(2)};
+    struct claim later = {5, 1, 2, sample_digest(2)};
     send_tell(4, 1, PEER_TELL, &one);
     send_tell(4, 1, PEER_TELL, &one);
     send_tell(4, 1, PEER_TELL, &later); /* as after a rebuild: no lie that could be proved */

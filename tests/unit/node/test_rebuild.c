@@ -31,7 +31,8 @@ static void up(void)
     folder_make(folder, 1);
     folder_join(dir, folder, "node");
     config_defaults(&config);
-    struct identity_options options = {.directory = dir, .name = "node-1", .hospital = "Mercy", .listen = "127.0.0.1:7401"};
+    struct identity_options options = {.directory = dir, .name = "node-1", .hospital = "Mercy",
+                                       .listen = "127.0.0.1:7401"};
     assert_int_equal(identity_create(&line, &options, &failure), OK);
     buffer_free(&line);
     open_identity();
@@ -59,7 +60,8 @@ static struct store *open_state(void)
     struct store *store;
     struct failure failure = {0};
     struct store_options options = {.directory = identity.state_directory, .tables = ledger_tables,
-                                    .table_count = ledger_tables_count, .key = identity.storage_key, .map_size = 1 << 26};
+                                    .table_count = ledger_tables_count, .key = identity.storage_key,
+                                    .map_size = 1 << 26};
     assert_int_equal(store_open(&store, &options, &failure), OK);
     return store;
 }
@@ -167,7 +169,8 @@ static void a_cut_ends_at_what_is_cosigned(void **state)
     assert_true(r.index == 9 && r.term == 4 && r.times == 2); /* it may have told roots up to there: not forgotten */
     assert_int_equal(log_now().last, 6);
     struct log *log = open_log();
-    assert_int_equal(log_append(log, &(struct log_entry){.index = 7, .term = 5, .kind = 1, .payload = bytes_text("x")}, 1), OK);
+    struct log_entry next = {.index = 7, .term = 5, .kind = 1, .payload = bytes_text("x")};
+    assert_int_equal(log_append(log, &next, 1), OK);
     assert_int_equal(log_set_cosigned(log, &(struct log_cosigned){7, 70, sample_digest(7)}), OK);
     assert_int_equal(log_sync(log), OK);
     log_close(log);
