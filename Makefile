@@ -1,4 +1,4 @@
-# Targets: all deps check asan tsan lint fuzz sim kill bench demo demo-stop clean (V=1 shows commands).
+# Targets: all deps check asan tsan lint fuzz sim kill fresh bench demo demo-stop clean (V=1 shows commands).
 # BUILD names the output folder, so that sanitizer builds live beside the plain one.
 BUILD    ?= build
 CC       ?= gcc
@@ -135,6 +135,11 @@ MINUTES ?= 3
 kill: $(PROGS) $(BUILD)/cluster/test_kill
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) BUILD=$(BUILD) $(BUILD)/cluster/test_kill
 .PHONY: kill
+
+# make demo and make check from nothing, in a bare Debian of this SUITE; as root.
+fresh:
+	@sh tests/fresh.sh $(SUITE)
+.PHONY: fresh
 
 ASAN = SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -fno-omit-frame-pointer"
 TSAN = SAN="-fsanitize=thread" OPT="-O1 -fno-omit-frame-pointer"

@@ -48,7 +48,7 @@ static void begin(int (*ask)(void))
         print_message("no pseudo-terminal can be opened here\n");
         skip();
     }
-    if (child == 0) {
+    if (child == 0) { /* never -1 from here on: kill(-1) would mean everybody */
         for (int i = 1; i < 32; i++) signal(i, SIG_DFL); /* cmocka's */
         _exit(ask());
     }
