@@ -121,7 +121,8 @@ static void say_quarantined(struct cluster *c)
     if (c->output->programs)
         say_json(c->output, json_pack("{s:s, s:i, s:b}", "node", name, "member", (int)c->member, "quarantined", 1));
     else
-        output_message(c->output, "WARNING: COMPROMISED: %s is quarantined: it serves no more until it is rebuilt", name);
+        output_message(c->output, "WARNING: COMPROMISED: %s is quarantined: it serves no more until it is rebuilt",
+                       name);
 }
 
 static void say_advice(struct cluster *c, uint64_t more)

@@ -22,7 +22,8 @@ static void add_findings(json_t *rows, const struct cluster *c)
 }
 
 /* One page; *before: where the next one begins. */
-static enum err add_page(struct tool *t, json_t *rows, struct message_alarm *alarms, uint64_t *before, bool all, bool *more)
+static enum err add_page(struct tool *t, json_t *rows, struct message_alarm *alarms, uint64_t *before, bool all,
+                         bool *more)
 {
     struct buffer question = {0};
     struct frame answer;

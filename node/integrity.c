@@ -480,20 +480,19 @@ static void on_timer(uv_timer_t *timer)
     tell_clients(i);
 }
 
-static void say_kept(struct integrity *i)
+static void take_up(struct integrity *i)
 {
     for (size_t at = 0; at < i->count; at++) {
         struct kept *k = i->kept[at];
-        bool mended = k->carried && k->alarm.named == i->node->self && !is_about_node(k->alarm.kind);
+        const struct alarm *a = &k->alarm;
+        bool mended = k->carried && a->named == i->node->self && !is_about_node(a->kind);
         k->repaired = k->repaired || mended;
+        log_warning("integrity", "open since before this start: node %u, %s, %llu to %llu: %s", a->named,
+                    alarm_kind_text(a->kind), (unsigned long long)a->first, (unsigned long long)a->last, k->text);
     }
-    for (size_t at = 0; at < i->count; at++)
-        log_warning("integrity", "open since before this start: node %u, %s, %llu to %llu: %s", i->kept[at]->alarm.named,
-                    alarm_kind_text(i->kept[at]->alarm.kind), (unsigned long long)i->kept[at]->alarm.first,
-                    (unsigned long long)i->kept[at]->alarm.last, i->kept[at]->text);
     if (i->quarantined)
-        log_error("integrity", "QUARANTINED since before this start: %s. This node serves and votes no more; rebuild it "
-                               "from its peers", i->why);
+        log_error("integrity", "QUARANTINED since before this start: %s. This node serves and votes no more; rebuild "
+                               "it from its peers", i->why);
 }
 
 enum err integrity_new(struct integrity **out, struct node *node)
@@ -511,7 +510,7 @@ enum err integrity_new(struct integrity **out, struct node *node)
     i->timer.data = i;
     for (unsigned member = 0; member <= LIMIT_NODES; member++) i->spoken[member].began_ms = integrity_now_ms();
     CHECK(uv_timer_start(&i->timer, on_timer, TIMER_MS, TIMER_MS) == 0);
-    say_kept(i);
+    take_up(i);
     *out = i;
     if (i->quarantined) driver_quarantine(node->driver, i->why);
     changed(i);

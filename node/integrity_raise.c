@@ -132,8 +132,9 @@ static enum err say(struct integrity *i, struct kept *k)
     if (evidence.size) hash_sha256(&a.evidence, evidence.data, evidence.size);
     args_node_alarm_encode(&args, &a);
     i->said_repaired = repaired;
+    struct bytes encoded = buffer_bytes(&args);
     enum err e = args.failed ? ERR_NOMEM
-                             : node_request_submit(&signer, ACTION_NODE_ALARM, buffer_bytes(&args), evidence, i, on_said);
+                             : node_request_submit(&signer, ACTION_NODE_ALARM, encoded, evidence, i, on_said);
     buffer_free(&args);
     return e;
 }

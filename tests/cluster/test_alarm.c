@@ -51,7 +51,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static void add_event(void) { testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print", bed.dir, patient); }
+static void add_event(void)
+{
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print", bed.dir, patient);
+}
 
 static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 static const char *shown(void) { return out.data ? (const char *)out.data : ""; }
