@@ -24,6 +24,10 @@ struct actor;
 enum err query_follow(struct buffer *rows, uint64_t *next, struct table_txn *txn, uint64_t query_index,
                       uint64_t from);
 
+/* Whether this actor may export the ledger now: what was approved once ends when the user is disabled, the key
+ * revoked, or the role or the policy changed. ERR_UNAUTHORIZED: no. Any thread with a transaction. */
+enum err query_may_export(struct table_txn *txn, const struct actor *actor);
+
 /* One row, appended. All of it follows from the leaf but two: `role` (of the actor,
  * then: it follows from the leaves before), and `note`, an encoded attachment whose hash is the leaf's, or empty. So
  * who has the leaf can make the row anew, and compare. */

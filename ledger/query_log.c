@@ -282,24 +282,34 @@ static enum err load_policy(struct policy *out, struct table_txn *txn)
     return err;
 }
 
-/* Whether the one who asked may still see these rows: now, not when it was asked. */
-static enum err still_permitted(struct table_txn *txn, const struct operation *op, const struct args_log_query *args)
+/* Whether this actor may now, not when it was asked, see what the log query `args` shows; NULL: export the ledger. */
+static enum err still_permitted(struct table_txn *txn, const struct actor *actor, const struct args_log_query *args)
 {
     struct user user;
     enum reason reason = REASON_FIELDS;
-    enum err err = state_user_get(&user, txn, &op->actor.id);
+    enum err err = state_user_get(&user, txn, &actor->id);
     if (err != OK) return err;
-    int key = user_key_find(&user, &op->actor.key);
+    int key = user_key_find(&user, &actor->key);
     if (user.disabled || key < 0 || user.keys[key].revoked) return ERR_DENIED;
     struct policy *policy = xmalloc(sizeof *policy);
     err = load_policy(policy, txn);
     if (err == OK) {
-        struct viewer viewer = {txn, policy, &op->actor.id, &user};
-        err = log_query_decide(&reason, &viewer, policy_role(policy, bytes_text(user.role)), args);
+        struct viewer viewer = {txn, policy, &actor->id, &user};
+        int role = policy_role(policy, bytes_text(user.role));
+        if (args)
+            err = log_query_decide(&reason, &viewer, role, args);
+        else
+            reason = policy_decide(policy, role, ACTION_LEDGER_EXPORT, SCOPE_BIT(SCOPE_ANY), CONF_NORMAL);
     }
     free(policy);
     if (err != OK) return err;
     return reason == REASON_NONE ? OK : ERR_DENIED;
+}
+
+enum err query_may_export(struct table_txn *txn, const struct actor *actor)
+{
+    enum err err = still_permitted(txn, actor, NULL);
+    return err == ERR_DENIED || err == ERR_NOT_FOUND ? ERR_UNAUTHORIZED : err;
 }
 
 static enum err load_query(struct leaf *leaf, struct args_log_query *args, struct buffer *raw, struct table_txn *txn,
@@ -350,7 +360,7 @@ enum err query_follow(struct buffer *rows, uint64_t *next, struct table_txn *txn
     buffer_clear(rows);
     enum err err = load_query(&leaf, &args, &raw, txn, query_index);
     if (err == OK && !args.follow) err = ERR_NOT_FOUND;
-    if (err == OK) err = still_permitted(txn, &leaf.operation, &args);
+    if (err == OK) err = still_permitted(txn, &leaf.operation.actor, &args);
     if (err == OK) err = follow_rows(rows, next, txn, &args, from);
     buffer_free(&raw);
     return err;
@@ -388,7 +398,7 @@ enum err query_shows(struct table_txn *txn, uint64_t query_index, const struct a
     struct log_walk walk = {.txn = txn, .filter = &args};
     enum err err = load_query(&leaf, &args, &raw, txn, query_index);
     if (err == OK && !actor_equal(&leaf.operation.actor, actor)) err = ERR_UNAUTHORIZED;
-    if (err == OK) err = still_permitted(txn, &leaf.operation, &args);
+    if (err == OK) err = still_permitted(txn, &leaf.operation.actor, &args);
     for (size_t i = 0; err == OK && i < count; i++) err = shows_one(&walk, query_index, indexes[i]);
     buffer_free(&walk.leaf);
     buffer_free(&raw);

@@ -304,7 +304,8 @@ static enum err prove_job(struct prove_batch *b, struct request_job *j, struct t
     struct message_cosigned *m = calloc(1, sizeof *m);
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
     if (!m || !hashes) e = ERR_NOMEM;
-    if (e == OK && j->any_leaf) e = session_still_usable(txn, &j->exported.exporter);
+    if (e == OK && j->any_leaf) e = query_may_export(txn, &j->exported.exporter);
+    if (e == ERR_UNAUTHORIZED) j->any_leaf = false, e = OK; /* no longer: its own leaves, as all others */
     if (e == OK && j->of_rows) e = may_see_rows(j, txn);
     for (size_t i = 0; e == OK && i < j->count; i++)
         e = prove_one(b, j, &j->results[i], &m->proofs[i], &hashes[i], txn);

@@ -220,7 +220,7 @@ static enum err leaves_run(struct state_read *read, struct table_txn *txn)
     struct buffer *leaves = calloc(capacity, sizeof *leaves);
     struct bytes *views = calloc(capacity, sizeof *views);
     enum err e = leaves && views ? proof_size(&m.ledger_size, txn) : ERR_NOMEM;
-    if (e == OK) e = session_still_usable(txn, &q->exporter);
+    if (e == OK) e = query_may_export(txn, &q->exporter);
     size_t bytes = 0;
     while (e == OK && m.count < capacity && m.from + m.count < m.ledger_size) {
         e = proof_leaf(&leaves[m.count], txn, m.from + m.count);
@@ -308,7 +308,7 @@ static enum err stored_run(struct state_read *read, struct table_txn *txn)
     uint64_t size = 0;
     m.items = items;
     enum err e = items ? proof_size(&size, txn) : ERR_NOMEM;
-    if (e == OK) e = session_still_usable(txn, &q->exporter);
+    if (e == OK) e = query_may_export(txn, &q->exporter);
     if (e == OK && asked.to > size) e = ERR_NOT_READY; /* of the synced state, which may lag */
     if (e == OK) e = hash_all_stored(&m, items, txn, &asked);
     if (e == OK) message_stored_ok_encode(&q->answer, &m);

@@ -7,6 +7,7 @@
 #include "ledger/alarm.h"
 #include "ledger/attachment.h"
 #include "ledger/evidence.h"
+#include "ledger/query.h"
 #include "ledger/tables.h"
 #include "net/protocol_evidence.h"
 #include "node/serve.h"
@@ -79,7 +80,7 @@ static enum err add_of_alarms(struct evidence_question *q, struct table_txn *txn
 static enum err run(struct state_read *read, struct table_txn *txn)
 {
     struct evidence_question *q = read->data;
-    enum err e = session_still_usable(txn, &q->exporter);
+    enum err e = query_may_export(txn, &q->exporter);
     if (e == OK) e = add_kept(q, txn);
     return e == OK ? add_of_alarms(q, txn) : e;
 }

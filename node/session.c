@@ -63,15 +63,6 @@ void session_end(struct session *s)
     session_release(s);
 }
 
-enum err session_still_usable(struct table_txn *txn, const struct actor *actor)
-{
-    struct user user;
-    enum err e = state_user_get(&user, txn, &actor->id);
-    if (e != OK) return e == ERR_NOT_FOUND ? ERR_UNAUTHORIZED : e;
-    int key = user_key_find(&user, &actor->key);
-    return user.disabled || key < 0 || user.keys[key].revoked ? ERR_UNAUTHORIZED : OK;
-}
-
 bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to)
 {
     return from < to && from >= permit->from && (permit->to == 0 || to <= permit->to);

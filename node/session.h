@@ -52,10 +52,6 @@ void session_fail(struct session *s, uint64_t id, enum err code, const char *tex
 bool session_begin(struct session *s, uint64_t id); /* false: answered ERR_BUSY */
 void session_end(struct session *s);
 
-/* OK while this actor is a user with a valid key, else ERR_UNAUTHORIZED: what was approved once ends when
- * the user is disabled or the key revoked. For runs of state_read. */
-enum err session_still_usable(struct table_txn *txn, const struct actor *actor);
-
 /* Whether the entries [from, to), not none, are among those. */
 bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to);
 

@@ -800,6 +800,37 @@ static void test_follow_policy(void **state)
     close_world(&w);
 }
 
+/* What an approved export opened ends with the role, the policy, the key or the user. */
+static void test_export_is_over(void **state)
+{
+    (void)state;
+    static const char policy[] = "[role root]\npolicy.set = any\nuser.disable = any\n[role auditor]\nlog.query = any\n";
+    struct world w;
+    open_world(&w);
+    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), OK);
+    assert_int_equal(query_may_export(w.kit.txn, &w.doctor.actor), ERR_UNAUTHORIZED);
+    struct actor other_key = w.auditor.actor, nobody = w.auditor.actor;
+    other_key.key = w.doctor.actor.key;
+    nobody.id = sample_id(77777);
+    assert_int_equal(query_may_export(w.kit.txn, &other_key), ERR_UNAUTHORIZED);
+    assert_int_equal(query_may_export(w.kit.txn, &nobody), ERR_UNAUTHORIZED);
+    struct arguments a = {.action = ACTION_POLICY_SET, .policy_set.policy = bytes_text(policy)};
+    do_it(&w, &w.kit.root, &a, NONE);
+    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), ERR_UNAUTHORIZED);
+    close_world(&w);
+    open_world(&w);
+    a = (struct arguments){.action = ACTION_ROLE_ASSIGN,
+                           .role_assign = {w.auditor.actor.id, bytes_text("doctor")}};
+    do_it(&w, &w.kit.root, &a, NONE);
+    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), ERR_UNAUTHORIZED);
+    close_world(&w);
+    open_world(&w);
+    a = (struct arguments){.action = ACTION_USER_DISABLE, .user_disable = {w.auditor.actor.id, true}};
+    do_it(&w, &w.kit.root, &a, NONE);
+    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), ERR_UNAUTHORIZED);
+    close_world(&w);
+}
+
 /* --- what proves rows --- */
 
 static enum err shows(struct world *w, uint64_t query, const struct kit_actor *who, uint64_t index)
@@ -937,6 +968,7 @@ int main(void)
         cmocka_unit_test(test_log_of_large_notes), cmocka_unit_test(test_bad_cursor),
         cmocka_unit_test(test_follow),
         cmocka_unit_test(test_follow_policy),   cmocka_unit_test(test_policy_set),
+        cmocka_unit_test(test_export_is_over),
     };
     return cmocka_run_group_tests_name("ledger/query", tests, NULL, NULL);
 }
