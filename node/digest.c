@@ -17,14 +17,18 @@
 #define STAGGER_MS 30000 /* who doesn't lead asks later, each member in its turn: one digest, not n */
 #define AGAIN_MS 15000   /* after an attempt to ask that came to nothing */
 #define OLD_MS 60000     /* a leaf that asked longer ago isn't answered any more */
+#define AGAIN_MOST 2     /* so often a node may take back what it said of one leaf */
 #define IDLE_PERIODS 24  /* without new leaves a digest comes so much more rarely */
 
 /* What one member said, newest last; a member's own words can only push out its own. */
 struct said {
     struct state_statement *statements[DIGEST_ROUNDS]; /* by `next` modulo the size */
     uint64_t next;
-    bool differs;          /* from k others, when last compared ... */
-    uint64_t differs_leaf; /* ... since this leaf; of this node itself: a row of it couldn't be read */
+    bool differs;          /* from k others, when last compared; of this node itself: or a row couldn't be read */
+    uint64_t first, last;  /* leaves: the finding's, and the newest at which it differed */
+    uint64_t found_ns;     /* when `first` was; 0: never */
+    uint64_t again_leaf;   /* the last leaf of which it took its word back ... */
+    unsigned again;        /* ... so often */
     uint64_t warned_ns;
 };
 
@@ -177,18 +181,32 @@ static void describe(struct finding *f, const struct digest_desk *desk, const st
     buffer_free(&tables);
 }
 
+/* Whether it did so before. Who comes and goes within a day makes one finding, so that nobody hears of each time. */
+static bool note_differs(struct said *said, uint64_t leaf)
+{
+    bool before = said->differs;
+    uint64_t now = clock_monotonic_ns();
+    said->differs = true;
+    if (leaf > said->last) said->last = leaf;
+    if (before || (said->found_ns && now - said->found_ns < ALARM_AGAIN_MS * UINT64_C(1000000))) return before;
+    said->first = leaf;
+    said->found_ns = now;
+    return false;
+}
+
+/* Said once more in each round as long as it is so: its alarm may have been closed by the node that it names. */
 static void found_other(struct digest_desk *desk, const struct state_statement *model, const struct state_statement *s,
                         unsigned equal, bool tell)
 {
     struct said *said = &desk->said[s->member];
     struct finding f;
-    bool before = said->differs;
-    said->differs = true;
-    if (!before) said->differs_leaf = s->leaf;
-    if (before || !tell) return;
+    bool later = s->leaf > said->last, before = note_differs(said, s->leaf), self = s->member == desk->node->self;
+    if (!tell || (before && (self || !later))) return;
     describe(&f, desk, model, s, equal);
+    f.first = said->first;
+    f.last = before ? said->first : s->leaf;
     integrity_found(desk->node, &f, (struct bytes){0});
-    if (s->member != desk->node->self) return;
+    if (!self) return;
     integrity_quarantine(desk->node, "its state digest contradicts that of k other nodes: somebody or something "
                                      "altered this node's data. 'consiliumd rebuild' derives it anew from the ledger");
 }
@@ -196,11 +214,11 @@ static void found_other(struct digest_desk *desk, const struct state_statement *
 static void found_same(struct digest_desk *desk, const struct state_statement *s, bool tell)
 {
     struct said *said = &desk->said[s->member];
-    if (!said->differs || s->leaf < said->differs_leaf) return;
+    if (!said->differs || s->leaf < said->last) return;
     said->differs = false;
     if (!tell) return;
     log_notice("digest", "node %u (%s) has the same state as the others again", s->member, name_of(desk, s->member));
-    integrity_repaired(desk->node, s->member, said->differs_leaf, said->differs_leaf);
+    integrity_repaired(desk->node, s->member, said->first, said->first);
 }
 
 /* `tell`: not what was told before a restart. */
@@ -265,11 +283,9 @@ static const char *table_text(uint8_t table)
 static void found_unreadable(struct digest_desk *desk, uint8_t table)
 {
     struct said *own = &desk->said[desk->node->self];
-    struct finding f = {.kind = ALARM_MODIFIED, .named = desk->node->self, .first = desk->scan_leaf,
+    if (note_differs(own, desk->scan_leaf)) return;
+    struct finding f = {.kind = ALARM_MODIFIED, .named = desk->node->self, .first = own->first,
                         .last = desk->scan_leaf};
-    if (own->differs) return;
-    own->differs = true;
-    own->differs_leaf = desk->scan_leaf;
     snprintf(f.text, sizeof f.text, "a stored row of its table %s can't be read", table_text(table));
     integrity_found(desk->node, &f, (struct bytes){0});
 }
@@ -342,6 +358,9 @@ static void warn(struct digest_desk *desk, unsigned from, const char *what)
  * rebuilt after its data were altered tells the truth now. */
 static void take_again(struct digest_desk *desk, struct state_statement *before, const struct state_statement *s)
 {
+    struct said *said = &desk->said[s->member];
+    said->again = s->leaf == said->again_leaf ? said->again + 1 : 1;
+    said->again_leaf = s->leaf;
     bool other = before->outcome == STATE_COMPUTED && s->outcome == STATE_COMPUTED && !state_statement_same(before, s);
     if (other) warn(desk, s->member, "states another digest of its state than before, for one entry");
     *before = *s;
@@ -361,6 +380,8 @@ void digest_message(struct node *node, unsigned from, struct bytes body)
     const struct state_statement *newest = newest_of(said);
     if (before && memcmp(before->signature.bytes, s.signature.bytes, sizeof s.signature.bytes) == 0) return;
     if (!before && newest && s.leaf < newest->leaf) return; /* of a round that is over */
+    /* Each word is verified, kept on disk, and may raise or close an alarm: not as often as a liar likes. */
+    if (before && (s.leaf < said->again_leaf || (s.leaf == said->again_leaf && said->again >= AGAIN_MOST))) return;
     if (state_statement_verify(&s, &node->genesis) != OK) {
         warn(desk, from, "stated its digest with a signature that does not verify");
         return;

@@ -8,7 +8,9 @@
  * sent to all -> each compares: a node that differs from k equal ones is told to node/integrity.h;
  * one that finds itself different from k others quarantines itself.
  * A node never states what it applied long after the others (OLD_MS). One that was rebuilt may state a leaf
- * again, so two words of one node are no proof of a lie; the last one counts.
+ * again, so two words of one node are no proof of a lie; the last one counts, of a few. What differs is told
+ * once more in each round, in case its alarm was closed meanwhile; under one first leaf for a day, however
+ * often it comes and goes.
  * Failures: another scan runs, it takes too long, space runs low, a row can't be read: a
  * signed statement says so instead. A node that was down, or came past the leaf by
  * replaying, says nothing: the next digest finds what there is.

@@ -286,13 +286,15 @@ static void who_differs_from_k_is_named_once(void **state)
     assert_int_equal(found[0].kind, ALARM_MODIFIED);
     assert_int_equal(found[0].first, leaf);
     assert_non_null(strstr(found[0].text, "user"));
-    leaf = 12; /* still so: told already */
+    leaf = 12; /* still so: the same finding, told once more, should somebody have closed it */
     good2 = as_stored(2, leaf), good4 = as_stored(4, leaf);
     hear_as(4, &good4);
     digest_own(leaf);
     hear_as(2, &good2);
     hear(3, leaf, 5);
-    assert_int_equal(found_count, 1);
+    hear(3, leaf, 6);
+    assert_int_equal(found_count, 2);
+    assert_true(found[1].named == 3 && found[1].first == 11 && found[1].last == 11);
     assert_int_equal(quarantines, 0);
     leaf = 13; /* rebuilt */
     struct state_statement good3 = as_stored(3, leaf);
@@ -361,6 +363,42 @@ static void the_last_word_counts(void **state)
     assert_int_equal(found_count, 1);
     assert_int_equal(found[0].kind, ALARM_MODIFIED);
     assert_int_equal(repaired_count, 1);
+}
+
+static size_t kept_rows(void)
+{
+    struct table_txn *txn;
+    CHECK(store_begin_read(&txn, node.store) == OK);
+    size_t count = (size_t)table_count(txn, TABLE_STATEMENT);
+    store_abort(txn);
+    return count;
+}
+
+/* A liar that takes its word back again and again fills neither ledgers nor mailboxes: a few times for each leaf, and
+ * one finding for a day. */
+static void who_comes_and_goes_is_one_finding(void **state)
+{
+    (void)state;
+    put_user("as it must be");
+    for (uint64_t leaf = 60; leaf < 63; leaf++) {
+        size_t found_before = found_count, repaired_before = repaired_count;
+        struct state_statement good2 = as_stored(2, leaf), good3 = as_stored(3, leaf), good4 = as_stored(4, leaf);
+        hear_as(3, &good3);
+        hear_as(4, &good4);
+        digest_own(leaf);
+        for (unsigned i = 0; i < 20; i++) {
+            hear(2, leaf, 1 + i);
+            hear_as(2, &good2);
+        }
+        assert_true(found_count <= found_before + 2);
+        assert_true(repaired_count <= repaired_before + 1);
+        hear(2, leaf - 1, 99); /* nor of the leaf before */
+        assert_true(found_count <= found_before + 2);
+    }
+    assert_true(found_count >= 3); /* and it is seen in each round */
+    for (size_t i = 0; i < found_count; i++) assert_int_equal(found[i].first, 60);
+    for (size_t i = 0; i < repaired_count; i++) assert_int_equal(repaired[i].from, 60);
+    assert_int_equal(kept_rows(), 12);
 }
 
 /* A block that is applied again, or long after the others did: nobody waits for it. */
@@ -575,6 +613,7 @@ int main(void)
         TEST(one_that_differs_from_k_others_leaves_itself),
         TEST(without_a_digest_nobody_differs),
         TEST(the_last_word_counts),
+        TEST(who_comes_and_goes_is_one_finding),
         TEST(an_old_leaf_is_not_answered),
         TEST(only_its_own_word_counts),
         TEST(rounds_are_kept_through_a_restart),
