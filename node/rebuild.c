@@ -1,10 +1,14 @@
 #include "node/rebuild.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "consensus/driver.h"
 #include "ledger/tables.h"
 #include "node/integrity.h"
@@ -78,12 +82,12 @@ static enum err fill(struct table_txn *to, struct table_txn *from, const struct 
 }
 
 /* A state that can't be opened any more has nothing to be carried over. */
-static enum err make_state(const struct node_identity *id, const char *fresh, const struct log_status *log,
+static enum err make_state(const struct node_identity *id, const char *fresh, const struct log_status *log, bool carry,
                            struct failure *failure)
 {
     struct store *old = NULL, *new = NULL;
     struct table_txn *from = NULL, *to = NULL;
-    if (files_exists(id->state_directory) && open_state(&old, id, id->state_directory, true, NULL) == OK &&
+    if (carry && files_exists(id->state_directory) && open_state(&old, id, id->state_directory, true, NULL) == OK &&
         store_begin_read(&from, old) != OK)
         from = NULL;
     enum err e = files_make_directory(fresh, failure);
@@ -101,6 +105,42 @@ static enum err make_state(const struct node_identity *id, const char *fresh, co
     store_close(new);
     store_close(old);
     return e;
+}
+
+static void remove_state(const char *directory)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
+    char path[FILES_PATH + 64];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        unlink(path);
+    }
+    rmdir(directory);
+}
+
+/* The store's pages carry no checksum: a file that was cut short, or is full of something else, can end the process that
+ * reads it. That must not be this one, for it is the way out. */
+static bool make_state_apart(const struct node_identity *id, const char *fresh, const struct log_status *log)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGBUS, SIG_DFL);
+        _exit(make_state(id, fresh, log, true, NULL) == OK ? 0 : 1);
+    }
+    if (child < 0) return false;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static enum err make_fresh(const struct node_identity *id, const char *fresh, const struct log_status *log,
+                           struct failure *failure)
+{
+    if (make_state_apart(id, fresh, log)) return OK;
+    remove_state(fresh);
+    log_warning("rebuild", "nothing can be carried over from the state in %s: it can't be read", id->state_directory);
+    return make_state(id, fresh, log, false, failure);
 }
 
 static enum err move(const char *from, const char *to, struct failure *failure)
@@ -132,7 +172,7 @@ enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *id
     enum err e = log_open(&log, &options, failure);
     if (e != OK) return e;
     log_status(log, &status);
-    e = make_state(identity, fresh, &status, failure);
+    e = make_fresh(identity, fresh, &status, failure);
     if (e == OK && files_exists(identity->state_directory)) e = move(identity->state_directory, aside, failure);
     if (e == OK) e = move(fresh, identity->state_directory, failure);
     if (e == OK && cut) {
