@@ -18,6 +18,7 @@
 #define AGAIN_MS 3000         /* what peers could not repair is tried again */
 #define STEP_MOST (1 * MIB)   /* read in one transaction */
 #define TRIES 3               /* the same finding again after so many repairs: rebuild */
+#define FAILURES 5            /* of reading, one after the other: rebuild */
 #define LOG_TRIES 20u         /* of repairing an entry of the log; what nobody has any more goes when it is trimmed */
 #define LOG_ENTRIES 64u
 #define NOTE bytes_text("scrub")
@@ -43,6 +44,7 @@ struct scrub {
     struct damage damage;  /* in hand */
     bool told;             /* ... and integrity knows of it */
     unsigned tries;        /* repairs of it */
+    unsigned failures;     /* of reading, since the last step that went well */
     bool open;             /* found and not seen repaired: [first, last] */
     uint64_t first, last;
 
@@ -426,6 +428,20 @@ static enum err scan_run(struct state_read *read, struct table_txn *txn)
     return scan_step(&s->scan, txn, s->budget, &s->found);
 }
 
+/* A step that could not read on. Behind a damaged page of the store that is how it looks, for ever. */
+static void failed(struct scrub *s, enum err code)
+{
+    wait_for(s, WAITING, AGAIN_MS);
+    s->damage.kind = DAMAGE_NONE; /* nothing to mend when that is over */
+    if (code == ERR_BUSY || code == ERR_NOMEM) return;
+    if (log_seldom(&s->warned_ns)) log_error("scrub", "the store can't be read: %s", err_text(code));
+    if (++s->failures < FAILURES) return;
+    s->damage = (struct damage){.kind = DAMAGE_STORE};
+    s->told = false;
+    snprintf(s->damage.text, sizeof s->damage.text, "the state's file can't be read: %s", err_text(code));
+    quarantine(s, "tried several times");
+}
+
 static void scan_done(struct state_read *read, enum err code)
 {
     struct scrub *s = read->data;
@@ -436,11 +452,11 @@ static void scan_done(struct state_read *read, enum err code)
     s->status.bytes += bytes;
     s->status.permille = scan_permille(&s->scan);
     if (code != OK) {
-        if (code != ERR_BUSY && log_seldom(&s->warned_ns))
-            log_error("scrub", "the store can't be read: %s", err_text(code));
-        wait_for(s, WAITING, AGAIN_MS);
-        s->damage.kind = DAMAGE_NONE; /* nothing to mend when that is over */
-    } else if (s->found.kind != DAMAGE_NONE) {
+        failed(s, code);
+        return;
+    }
+    s->failures = 0;
+    if (s->found.kind != DAMAGE_NONE) {
         take_finding(s, &s->found);
     } else {
         if (s->open) close_finding(s);

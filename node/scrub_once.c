@@ -1,5 +1,6 @@
 /* `consiliumd scrub --now`: one pass for an operator, read-only. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,8 @@ static enum err genesis_of_store(struct buffer *text, struct store *store, struc
     store_abort(txn);
     buffer_free(&bytes);
     if (e == ERR_NOT_FOUND) return fail(failure, e, "there is no ledger in this store yet");
-    return e == OK ? OK : fail(failure, e, "leaf 0, the genesis, can't be read (%s): give --genesis FILE", err_text(e));
+    return e == OK ? OK : fail(failure, ERR_CORRUPT, "leaf 0, the genesis, can't be read (%s); with --genesis FILE the rest "
+                                                      "is checked as well", err_text(e));
 }
 
 static enum err load_genesis(struct genesis *out, struct buffer *text, struct store *store, const char *path,
@@ -166,6 +168,23 @@ static enum err scan_log(struct tally *tally, const struct node_identity *id, bo
 
 /* --- all --- */
 
+/* The store is a mapped file whose pages carry no checksum: reading one that was cut short, or is full of something
+ * else, can end here. */
+static void on_bad_page(int number)
+{
+    static const char text[] = "MODIFIED  the state's file: it can't be read (its device failed, it was cut short, or "
+                               "overwritten).\nRun 'consiliumd rebuild --dir DIR' with the node stopped.\n";
+    (void)number;
+    _exit(write(STDOUT_FILENO, text, sizeof text - 1) > 0 ? EXIT_DAMAGED : 1);
+}
+
+static int print_unreadable(const struct node_identity *id, const struct failure *why)
+{
+    printf("MODIFIED  the state's file: %s\nRun 'consiliumd rebuild --dir %s' with the node stopped.\n", why->text,
+           id->directory);
+    return fflush(stdout) == 0 ? EXIT_DAMAGED : 1;
+}
+
 static void print_verdict(const struct tally *t, const struct scan *s, const struct node_identity *id, bool runs)
 {
     printf("State: %" PRIu64 " entries, %" PRIu64 " rows, %" PRIu64 " KiB checked.\n", s->end, s->rows, s->bytes / KIB);
@@ -191,20 +210,29 @@ int scrub_once(const struct node_identity *id, const char *path, bool runs, stru
     struct tally tally = {0};
     struct store_options options = {.directory = id->state_directory, .tables = ledger_tables,
                                     .table_count = ledger_tables_count, .key = id->storage_key, .read_only = true};
+    signal(SIGBUS, on_bad_page);
+    signal(SIGSEGV, on_bad_page);
     enum err e = store_open(&store, &options, failure);
+    if (e == ERR_CORRUPT) {
+        free(genesis);
+        return print_unreadable(id, failure);
+    }
     if (e == OK) e = load_genesis(genesis, &text, store, path, failure);
     if (e == OK) e = check_cluster(genesis, store, failure);
     if (e == OK) {
         scan_begin(&scan, genesis);
         e = scan_store(&tally, &scan, store);
-        if (e != OK) fail(failure, e, "the store can't be read: %s", err_text(e));
+        if (e != OK) fail(failure, e, "it can't be read any further (%s)", err_text(e));
     }
+    /* What is behind a damaged page comes as an error of reading. */
+    bool unreadable = e == ERR_CORRUPT || e == ERR_IO;
     if (e == OK) e = scan_log(&tally, id, runs, failure);
     if (e == OK) print_verdict(&tally, &scan, id, runs);
     scan_free(&scan);
     store_close(store);
     buffer_free(&text);
     free(genesis);
+    if (unreadable) return print_unreadable(id, failure);
     if (e != OK) return 1;
     return fflush(stdout) != 0 ? 1 : tally.found ? EXIT_DAMAGED : 0;
 }

@@ -338,6 +338,37 @@ static void test_quarantined(void **state)
     testbed_expect(&bed, 0, &out, "-i %s/auditor.key verify --all", bed.dir);
 }
 
+/* --- a file that can't be read at all --- */
+
+static void spoil(const char *how)
+{
+    char command[900];
+    snprintf(command, sizeof command, "f=%s/node-4/state/data.mdb; size=$(stat -c %%s $f); %s", bed.dir, how);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+}
+
+static void test_unreadable(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {
+        "truncate -s $((size / 2)) $f",
+        "dd if=/dev/urandom of=$f bs=4096 seek=2 count=$((size / 4096 - 2)) conv=notrunc status=none",
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        testbed_signal(&bed, 4, SIGTERM);
+        spoil(ways[i]);
+        int code = consiliumd("scrub --now");
+        if (code != 6 || !consiliumd_said("consiliumd rebuild"))
+            testbed_fail(&bed, "scrub --now of a spoiled file: exit code %d", code);
+        assert_int_equal(consiliumd("rebuild"), 0);
+        testbed_start(&bed, 4);
+        testbed_wait_ready(&bed, 90);
+        wait_equal();
+    }
+    assert_readable();
+    assert_int_equal(consiliumd("scrub --now"), 0);
+}
+
 /* A pass goes on where it was, after a kill. */
 static void test_killed(void **state)
 {
@@ -358,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_repaired),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_quarantined),
+        cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_killed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
