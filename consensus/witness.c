@@ -15,6 +15,8 @@
 #define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
 #define STALLED_MS 30000 /* different roots are looked at so long, before another leader is wanted */
 #define AGAIN_MS 200     /* a pace for what was told already is answered to one member so often */
+#define WRONG_MOST 16    /* so many messages of one member that are wrong, and it is not heard ... */
+#define WRONG_NS 1000000000ull /* ... until a second after the first of them */
 /* A round costs n nodes about 600 us of signatures, three messages each way and a write of the log each.
  * So the leader's rounds begin at least so far apart: */
 #define GAP_UNAWAITED_MS 50 /* when nobody waits, as far as it knows */
@@ -410,6 +412,8 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
 void witness_warn(struct witness *w, unsigned from, const char *what)
 {
     uint64_t now = clock_monotonic_ns();
+    if (now - w->wrong_ns[from] > WRONG_NS) w->wrong_ns[from] = now, w->wrong[from] = 0;
+    w->wrong[from]++;
     if (w->warned_ns[from] && now - w->warned_ns[from] < UINT64_C(1000) * 1000000) return;
     w->warned_ns[from] = now;
     log_warning("witness", "node %u (%s) %s", from, genesis_member(w->o.genesis, from)->name, what);
@@ -506,9 +510,15 @@ static void take_cosignature(struct witness *w, unsigned from, struct bytes body
     try_complete(w, c.size, &c.root);
 }
 
+/* Each signature takes the loop 50 us, that of a member which sends none but wrong ones, too. */
+static bool is_deaf_to(const struct witness *w, unsigned from)
+{
+    return w->wrong[from] >= WRONG_MOST && clock_monotonic_ns() - w->wrong_ns[from] <= WRONG_NS;
+}
+
 void witness_message(struct witness *w, unsigned from, uint32_t type, struct bytes body)
 {
-    if (w->stopped || from == 0 || from > w->n) return;
+    if (w->stopped || from == 0 || from > w->n || is_deaf_to(w, from)) return;
     switch (type) {
     case PEER_TELL: take_tell(w, from, false, body); return;
     case PEER_PACE: take_tell(w, from, true, body); return;

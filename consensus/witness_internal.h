@@ -68,6 +68,8 @@ struct witness {
     bool checking;       /* the own root at its size is being read */
     struct witness_wait *waits, *due; /* due: about to be called back */
     uint64_t warned_ns[LIMIT_NODES + 1];
+    unsigned wrong[LIMIT_NODES + 1]; /* messages of each member that were, since wrong_ns */
+    uint64_t wrong_ns[LIMIT_NODES + 1];
     uint32_t differing; /* members whose different root was reported already, until they tell this node's again */
 };
 

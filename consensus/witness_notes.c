@@ -91,25 +91,30 @@ static void look_for_two(struct witness *w, const struct checkpoint *checkpoint,
     }
 }
 
-void witness_take_note(struct witness *w, struct bytes text)
+/* false: it is none. */
+static bool take_note(struct witness *w, struct bytes text)
 {
     struct checkpoint checkpoint;
-    if (w->stopped || checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return;
+    if (w->stopped) return true;
+    if (checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return false;
     look_for_two(w, &checkpoint, text);
-    if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return;
+    if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return true;
     buffer_clear(&w->later);
     buffer_append_bytes(&w->later, text);
     w->later_checkpoint = checkpoint;
     witness_check_later(w);
+    return true;
 }
+
+void witness_take_note(struct witness *w, struct bytes text) { (void)take_note(w, text); }
 
 void witness_take_push(struct witness *w, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
     unpack_array_of(&u, 1);
     struct bytes note = unpack_bin(&u, LIMIT_CHECKPOINT_NOTE);
-    if (unpack_done(&u) == OK)
-        witness_take_note(w, note);
-    else
+    if (unpack_done(&u) != OK)
         witness_warn(w, from, "sent a note in a message that is not well-formed");
+    else if (!take_note(w, note))
+        witness_warn(w, from, "sent a note that does not verify");
 }
