@@ -159,9 +159,17 @@ void driver_withdraw_came(struct driver *d, unsigned from, struct bytes body)
     send_position(d, from, PEER_WITHDRAWN, up_to, &cosigned);
 }
 
+/* The leader made our block itself, in its present term: no other can stand there in its log. If it signed
+ * a second one, that is evidence; its word alone must not have nodes rebuilt that it did not even deceive. */
+static bool is_its_own(const struct driver *d, unsigned leader, raft_index index)
+{
+    const struct head *ours = driver_head(d, index);
+    return ours && (ours->signer == leader || ours->signer == 0) && ours->term == d->term; /* 0: its first, empty one */
+}
+
 void driver_differs(struct driver *d, unsigned from, raft_index index)
 {
-    if (from != d->leader || driver_is_named(d, from) || d->deceived) return;
+    if (from != d->leader || driver_is_named(d, from) || d->deceived || is_its_own(d, from, index)) return;
     bool same = d->fork.index && d->fork.leader == from && d->fork.term == d->term;
     if (same && d->fork.index <= index) return;
     struct fork before = d->fork;

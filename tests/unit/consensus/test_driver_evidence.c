@@ -396,6 +396,53 @@ static void what_is_cosigned_is_never_undone(void **state)
     down();
 }
 
+/* What it gave all of them alike, nobody cosigned so far: then it says that its own log has something else there. */
+static void say_other_head(unsigned to, uint64_t head_term)
+{
+    static const uint8_t no_signature[64];
+    struct digest hash = sample_digest(9);
+    struct buffer body = {0};
+    driver_compare(bed.nodes[to].driver, LIAR, 2);
+    pack_array(&body, 1);
+    pack_array(&body, 5);
+    pack_uint(&body, 2);
+    pack_uint(&body, head_term);
+    pack_uint(&body, head_term ? LIAR : 0);
+    pack_digest(&body, &hash);
+    pack_bin(&body, no_signature, sizeof no_signature);
+    driver_message(bed.nodes[to].driver, LIAR, PEER_HEADS, 0, buffer_bytes(&body));
+    buffer_clear(&body); /* ... and has cosigned nothing */
+    pack_array(&body, 3);
+    pack_uint(&body, LIARS_TERM);
+    pack_uint(&body, 2);
+    pack_uint(&body, 0);
+    driver_message(bed.nodes[to].driver, LIAR, PEER_WITHDRAWN, 0, buffer_bytes(&body));
+    buffer_free(&body);
+}
+
+static void a_leader_cannot_make_up_a_fork(void **state)
+{
+    (void)state;
+    unsigned followed = 0;
+    up(HONEST);
+    fork_log((const unsigned[]){0, 1, 1, 1});
+    for (unsigned round = 0; round < 40; round++)
+        for (unsigned i = 1; i <= HONEST; i++) {
+            term = LIARS_TERM;
+            send_raft(i, &(struct raft_message){.type = RAFT_HEARTBEAT, .commit = 2});
+            followed += status_of(i).leader == LIAR;
+            say_other_head(i, LIARS_TERM - round % 2);
+            if (round % 5 == 4) say_other_head(i, 0);
+        }
+    assert_true(followed > 0);
+    for (unsigned i = 1; i <= HONEST; i++) {
+        assert_false(bed.nodes[i].deceived);
+        for (unsigned other = 1; other <= HONEST; other++)
+            assert_int_equal(bed.nodes[i].withdrawn[other].index, 0); /* nobody took its word back */
+    }
+    down();
+}
+
 /* A withdrawn word is told to the owner before the answer says how far this node has cosigned. */
 
 static void withdrawing(void **state)
@@ -434,6 +481,7 @@ int main(void)
         cmocka_unit_test(three_nodes_three_branches),
         cmocka_unit_test(a_commit_that_no_majority_stands_behind),
         cmocka_unit_test(what_is_cosigned_is_never_undone),
+        cmocka_unit_test(a_leader_cannot_make_up_a_fork),
         cmocka_unit_test(withdrawing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
