@@ -26,6 +26,7 @@
 #include "tests/lib/trace.h"
 
 #define N 4
+#define MAP_SIZE (UINT64_C(1) << 30) /* of address space a sanitizer has little */
 #define K 3
 
 struct message {
@@ -319,7 +320,8 @@ static int setup(void **state)
     reorder = false;
     memset(sent, 0, sizeof sent);
     for (unsigned i = 1; i <= N; i++) {
-        struct store_options options = {.tables = ledger_tables, .table_count = ledger_tables_count, .scratch = true};
+        struct store_options options = {.tables = ledger_tables, .table_count = ledger_tables_count,
+                                        .map_size = MAP_SIZE, .scratch = true};
         char folder[] = "/tmp/witness-XXXXXX";
         struct node *n = &nodes[i];
         *n = (struct node){.driver.self = i, .driver.raft_term = 1, .peers.self = i};
@@ -1051,7 +1053,7 @@ static void a_restart_never_signs_anything_smaller(void **state)
     char folder[] = "/tmp/witness-XXXXXX";
     CHECK(mkdtemp(folder));
     struct store_options options = {.directory = folder, .tables = ledger_tables,
-                                    .table_count = ledger_tables_count, .scratch = true};
+                                    .table_count = ledger_tables_count, .map_size = MAP_SIZE, .scratch = true};
     *d = (struct driver){.self = 4, .raft_term = 1, .durable = mark, .any_mark = true};
     assert_int_equal(store_open(&d->store, &options, NULL), OK);
     start_witness(4);
