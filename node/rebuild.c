@@ -118,8 +118,8 @@ static void remove_state(const char *directory)
     rmdir(directory);
 }
 
-/* The store's pages carry no checksum: a file that was cut short, or is full of something else, can end the process that
- * reads it. That must not be this one, for it is the way out. */
+/* The store's pages carry no checksum: a file that was cut short, or is full of something else, can end the
+ * process that reads it. That must not be this one, for it is the way out. */
 static bool make_state_apart(const struct node_identity *id, const char *fresh, const struct log_status *log)
 {
     int status;

@@ -6,7 +6,8 @@
  * With `cut`, what the log has beyond the last cosigned entry goes too: for a node that a lying
  * leader gave another history than the others. What is cosigned is never undone, and
  * term and vote stay, so that it votes as before. Order: the new state is made, then put in the
- * old one's place, then the log is cut; a crash between leaves what a second call finishes. * Of an old state whose file can't be read nothing goes over. */
+ * old one's place, then the log is cut; a crash between leaves what a second call finishes.
+ * Of an old state whose file can't be read nothing goes over. */
 #ifndef NODE_REBUILD_H
 #define NODE_REBUILD_H
 

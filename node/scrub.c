@@ -242,7 +242,7 @@ static void mend_done(struct state_write *write, enum err code)
 {
     struct scrub *s = write->data;
     s->writing = false;
-    if (s->closed || code == ERR_STOPPED) return;
+    if (s->closed || code == ERR_STOPPED || s->phase == STOPPED) return;
     if (code == OK)
         mended(s);
     else if (code == ERR_INVALID)
@@ -263,7 +263,7 @@ static void mend_here(struct scrub *s)
 static void from_peer_done(struct mend *m, enum err code)
 {
     struct scrub *s = m->data;
-    if (s->closed || code == ERR_STOPPED) return;
+    if (s->closed || code == ERR_STOPPED || s->phase == STOPPED) return;
     if (code == ERR_UNCHANGED) { /* erased, as it should be: no finding */
         scan_pass_over(&s->scan, &s->damage);
         s->phase = SCANNING;
@@ -397,6 +397,7 @@ static void log_done(struct state_read *read, enum err code)
     if (s->closed || code == ERR_STOPPED) return;
     s->allowance -= (int64_t)s->block.size + 64;
     s->status.bytes += s->block.size;
+    if (s->phase == STOPPED) return; /* quarantined meanwhile */
     if (code == OK) {
         s->log_index += s->entry_count;
         s->log_tries = 0;
@@ -451,6 +452,7 @@ static void scan_done(struct state_read *read, enum err code)
     s->allowance -= (int64_t)bytes;
     s->status.bytes += bytes;
     s->status.permille = scan_permille(&s->scan);
+    if (s->phase == STOPPED) return; /* quarantined meanwhile */
     if (code != OK) {
         failed(s, code);
         return;

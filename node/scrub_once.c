@@ -34,8 +34,8 @@ static enum err genesis_of_store(struct buffer *text, struct store *store, struc
     store_abort(txn);
     buffer_free(&bytes);
     if (e == ERR_NOT_FOUND) return fail(failure, e, "there is no ledger in this store yet");
-    return e == OK ? OK : fail(failure, ERR_CORRUPT, "leaf 0, the genesis, can't be read (%s); with --genesis FILE the rest "
-                                                      "is checked as well", err_text(e));
+    return e == OK ? OK : fail(failure, ERR_CORRUPT, "leaf 0, the genesis, can't be read (%s); with --genesis FILE the "
+                                                      "rest is checked as well", err_text(e));
 }
 
 static enum err load_genesis(struct genesis *out, struct buffer *text, struct store *store, const char *path,

@@ -291,7 +291,8 @@ static void expect_refused(void)
 {
     for (time_t since = time(NULL); still(since);) {
         int code = testbed_cli(&bed, &out, &errors,
-                               "-i %s/doctor.key --via node-4 --timeout 5 event add %s bill.print no", bed.dir, patient);
+                               "-i %s/doctor.key --via node-4 --timeout 5 event add %s bill.print no", bed.dir,
+                               patient);
         if (code != 0 && (strstr(said(), "quarantine") || strstr(said(), "COMPROMISED"))) return;
     }
     testbed_fail(&bed, "node 4 serves, or does not say why not:\n%s", said());
