@@ -47,6 +47,8 @@ static enum reason decide_tell(struct step *step)
     enum reason found = open_alarm(step, state_alarm_get(&step->alarm, step->txn, args->index));
     const struct alarm *a = &step->alarm;
     if (found == REASON_UNKNOWN_ALARM || step->err != OK) return found;
+    /* Else who is proved to lie could claim each alarm about itself, say that it told people, and tell nobody. */
+    if (a->kind == ALARM_FORKED && a->named == step->member) return REASON_PROVEN;
     /* Mail may be on its way when an alarm is closed: that it was sent is true all the same. */
     if (args->step == ALARM_TOLD) return a->claimed_by == step->member ? REASON_NONE : REASON_NOT_CLAIMED;
     if (found != REASON_NONE) return found;

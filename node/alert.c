@@ -176,6 +176,7 @@ static bool begin(struct alert *t, const struct alarm *a)
     uint64_t wall = clock_wall_ms();
     bool own_claim = a->claimed_by == t->node->self && wall < a->claimed_ms + ALARM_CLAIM_MS;
     if (a->index == 0 || a->told != 0 || (!alarm_is_untold(a, wall) && !own_claim)) return false;
+    if (a->kind == ALARM_FORKED && a->named == t->node->self) return false; /* the ledger lets others tell it */
     struct attempt *attempt = know(t, a);
     if (!attempt || now_ms() < attempt->next_ms) return false;
     t->current = attempt;

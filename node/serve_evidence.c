@@ -121,7 +121,8 @@ void serve_evidence(struct session *s, uint64_t id, struct bytes body)
     q->session = s;
     q->id = id;
     q->exporter = s->exported.exporter;
-    q->read = (struct state_read){.fresh = true, .data = q, .run = run, .done = done};
+    /* Signatures are checked: on a worker, not on the state's thread. Evidence is kept in synced transactions. */
+    q->read = (struct state_read){.data = q, .run = run, .done = done};
     e = driver_read(s->node->driver, &q->read);
     if (e != OK) done(&q->read, e);
 }

@@ -305,6 +305,22 @@ static void test_told_again(void **state)
     clear_all();
 }
 
+/* Who is proved to lie keeps no alarm about itself from people. */
+static void test_told_by_the_liar(void **state)
+{
+    (void)state;
+    uint64_t index;
+    assert_int_equal(raise_alarm(1, (struct key){ALARM_FORKED, 3, 70}, &index), REASON_NONE);
+    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_PROVEN);
+    assert_int_equal(tell(3, index, ALARM_TOLD), REASON_PROVEN);
+    assert_int_equal(row(index).claimed_by, 0);
+    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_NONE);
+    assert_int_equal(tell(3, index, ALARM_TOLD), REASON_PROVEN);
+    assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
+    assert_int_equal(tell(3, index + 1000, ALARM_CLAIM), REASON_UNKNOWN_ALARM);
+    clear_all();
+}
+
 /* Closed and raised anew while somebody sends: that telling counts for the new one. */
 static void test_told_meanwhile(void **state)
 {
@@ -421,7 +437,8 @@ int main(void)
         cmocka_unit_test(test_raise),      cmocka_unit_test(test_fields),     cmocka_unit_test(test_evidence_is_kept),
         cmocka_unit_test(test_bound),      cmocka_unit_test(test_repaired),   cmocka_unit_test(test_proven),
         cmocka_unit_test(test_claims),     cmocka_unit_test(test_told_late),  cmocka_unit_test(test_told_again),
-        cmocka_unit_test(test_told_meanwhile), cmocka_unit_test(test_pages),  cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_told_meanwhile),
+        cmocka_unit_test(test_told_by_the_liar), cmocka_unit_test(test_pages),  cmocka_unit_test(test_damage),
         cmocka_unit_test(test_words),      cmocka_unit_test(test_replay),
     };
     return cmocka_run_group_tests_name("ledger/alarm", tests, open_kit, close_kit);
