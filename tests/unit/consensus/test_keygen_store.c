@@ -18,7 +18,7 @@ static struct table_txn *txn;
 static int setup(void **state)
 {
     struct store_options options = {.directory = folder, .tables = ledger_tables, .table_count = ledger_tables_count,
-                                    .scratch = true};
+                                    .map_size = UINT64_C(1) << 30, .scratch = true}; /* a sanitizer has little */
     (void)state;
     folder_make(folder, 1);
     CHECK(store_open(&store, &options, NULL) == OK);
