@@ -48,6 +48,7 @@ for folder in /proc /dev /dev/pts; do
     mount --bind "$folder" "$root$folder" || refuse "cannot mount $folder into $root"
     mounted="$folder $mounted"
 done
+echo '127.0.0.1 localhost' >"$root/etc/hosts" || exit # Debian's installer writes it, debootstrap doesn't
 git clone -q . "$root/src" || exit
 step "make demo" demo
 step "make check" check
