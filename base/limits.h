@@ -87,6 +87,7 @@
 #define LIMIT_HTTP_REQUEST_MS 10000     /* from a request's first byte to its last */
 #define LIMIT_HTTP_IDLE_MS 60000        /* between two requests */
 #define LIMIT_HTTP_TURN 16              /* requests of one connection answered in a row */
+#define LIMIT_HTTP_TICK 512             /* of all connections, in a quarter of a second: some 20 ms of the loop */
 #define LIMIT_HTTP_QUEUE (256 * KIB)    /* answers not read yet, before the next request is looked at */
 #define LIMIT_HTTP_READS 1              /* tiles read from the state at once, by a worker; others wait their turn */
 

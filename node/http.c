@@ -112,24 +112,27 @@ static void drop_used(struct http_client *k, size_t used)
 static bool may_go_on(const struct http_client *k) { return !k->answering && !k->closing && k->connection; }
 
 /* Requests that came together are answered in order, a few in a row; the others wait for the timer or
- * for their turn, with everybody else's. */
+ * for their turn, with everybody else's. What all of them may have until the timer comes is limited, too: a
+ * thousand connections of somebody outside must not keep the loop from the other nodes. */
 void http_go_on(struct http_client *k)
 {
+    struct http_desk *desk = k->desk;
     size_t at = 0, used;
     unsigned turn = 0;
-    k->blocked = false;
+    k->blocked = desk->left == 0;
     while (may_go_on(k) && at < k->pending.size && !k->blocked) {
         bool begun = http_reader_begun(k->reader);
         enum http_outcome outcome =
             http_reader_feed(k->reader, &used, bytes_of(k->pending.data + at, k->pending.size - at));
         at += used;
-        if (!begun) k->since_ms = uv_now(&k->desk->node->loop);
+        if (!begun) k->since_ms = uv_now(&desk->node->loop);
+        if (outcome != HTTP_INCOMPLETE) desk->left--;
         switch (outcome) {
         case HTTP_INCOMPLETE: break;
         case HTTP_COMPLETE: take_request(k); break;
         case HTTP_REFUSED: refuse(k, http_reader_status(k->reader)); break;
         }
-        k->blocked = ++turn >= LIMIT_HTTP_TURN ||
+        k->blocked = ++turn >= desk->turn || desk->left == 0 ||
                      (k->connection && connection_queued(k->connection) > LIMIT_HTTP_QUEUE);
     }
     drop_used(k, at);
@@ -196,16 +199,41 @@ static void on_close(struct connection *c, enum err code, const char *text, void
     if (http_leave(k)) http_client_free(k);
 }
 
+static bool is_ready(const struct http_client *k)
+{
+    return may_go_on(k) && k->blocked && connection_queued(k->connection) <= LIMIT_HTTP_QUEUE / 2;
+}
+
+/* Those that waited in vain last time come first, so that everybody comes. */
+static void serve_blocked(struct http_desk *desk, bool missed)
+{
+    for (struct http_client *k = desk->clients, *next; k && desk->left > 0; k = next) {
+        next = k->next;
+        if (k->served || k->missed != missed || !is_ready(k)) continue;
+        k->missed = false;
+        k->served = true;
+        http_go_on(k);
+    }
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct http_desk *desk = timer->data;
     uint64_t now = uv_now(timer->loop);
+    unsigned blocked = 0;
+    for (struct http_client *k = desk->clients; k; k = k->next) {
+        k->served = false;
+        blocked += is_ready(k);
+    }
+    desk->left = LIMIT_HTTP_TICK;
+    desk->turn = blocked > LIMIT_HTTP_TICK / LIMIT_HTTP_TURN ? LIMIT_HTTP_TICK / blocked : LIMIT_HTTP_TURN;
+    if (desk->turn == 0) desk->turn = 1;
+    serve_blocked(desk, true);
+    serve_blocked(desk, false);
     for (struct http_client *k = desk->clients, *next; k; k = next) {
         next = k->next;
-        if (!may_go_on(k)) continue;
-        if (k->blocked && connection_queued(k->connection) <= LIMIT_HTTP_QUEUE / 2)
-            http_go_on(k);
-        else if (http_reader_begun(k->reader) && now - k->since_ms >= LIMIT_HTTP_REQUEST_MS)
+        k->missed = !k->served && is_ready(k);
+        if (may_go_on(k) && !k->blocked && http_reader_begun(k->reader) && now - k->since_ms >= LIMIT_HTTP_REQUEST_MS)
             refuse(k, 408);
     }
 }
@@ -216,6 +244,8 @@ enum err http_desk_new(struct http_desk **out, struct node *node)
 {
     struct http_desk *desk = xcalloc(1, sizeof *desk);
     desk->node = node;
+    desk->left = LIMIT_HTTP_TICK;
+    desk->turn = LIMIT_HTTP_TURN;
     CHECK(uv_timer_init(&node->loop, &desk->timer) == 0);
     desk->timer.data = desk;
     CHECK(uv_timer_start(&desk->timer, on_timer, TIMER_MS, TIMER_MS) == 0);

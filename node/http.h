@@ -16,9 +16,11 @@
  *   3. the answer is queued; then the next request, of those that came with it
  * Failures: a request that is refused is answered, and the connection closes; one that isn't whole
  * after LIMIT_HTTP_REQUEST_MS gets 408. Who doesn't read gets no further answers, and the
- * connection's own limits end it. A tile waits its turn: LIMIT_HTTP_READS are read at once, so that
- * anybody's questions cost no more than one processor. None is kept in memory: to read one takes half a
- * millisecond, a TLS handshake ten times that, and what caches are in between may keep them for ever.
+ * connection's own limits end it. All connections together have LIMIT_HTTP_TICK requests answered in a quarter
+ * of a second; others wait, and who waited in vain comes first. A tile waits its turn: LIMIT_HTTP_READS are
+ * read at once, so that anybody's questions cost no more than one processor. None is kept in memory: to read
+ * one takes half a millisecond, a TLS handshake ten times that, and what caches are in between may keep them
+ * for ever.
  *
  * Loop thread. */
 #ifndef NODE_HTTP_H

@@ -20,6 +20,8 @@ struct http_client {
     bool waiting;          /* in the desk's line for reading */
     bool reading;          /* a worker has it: not freed */
     bool blocked;          /* looked at again by the timer */
+    bool missed;           /* ... which had no time for it: it is the first one next time */
+    bool served;           /* ... which had time for it */
     bool closing;
     struct tile tile;
     bool fresh; /* of the state that is not synced yet */
@@ -34,6 +36,8 @@ struct http_desk {
     uint32_t count;
     struct http_client *first, *last; /* that wait to read */
     unsigned reads;
+    unsigned left;              /* requests that are answered until the timer comes */
+    unsigned turn;              /* ... of one connection in a row */
     uint64_t requests, refused; /* counters */
 };
 
