@@ -137,12 +137,40 @@ static void a_test_message_arrives(void **state)
     assert_int_not_equal(system(command), 0); /* no way is set up */
 }
 
+/* Who has the claim, and finds that nobody takes its messages; 0: nobody so far. */
+static unsigned sender(void)
+{
+    for (unsigned node = 1; node <= bed.n; node++)
+        if (testbed_log_has(&bed, node, "could not be sent")) return node;
+    return 0;
+}
+
+/* Between the claim and the message. The claim is in the ledger, so that nobody else tells people meanwhile; it
+ * goes on with it once it is back. (That others take over a claim that has run out: tests/unit/ledger/test_alarm.c.) */
+static void the_sender_dies(void)
+{
+    uint64_t end = clock_monotonic_ns() + (uint64_t)PATIENCE_S * 1000000000u;
+    wait_for_tellings(1);
+    while (sender() == 0) {
+        if (clock_monotonic_ns() > end) testbed_fail(&bed, "nobody tries to send");
+        usleep(100000);
+    }
+    unsigned dead = sender();
+    testbed_signal(&bed, dead, SIGKILL);
+    sink_refuse(mail, 0);
+    sink_refuse(hook, 0);
+    testbed_start(&bed, dead);
+}
+
 static void an_alarm_is_told_once(void **state)
 {
     (void)state;
     unsigned mails = sink_count(mail, NULL), posts = sink_count(hook, NULL);
+    sink_refuse(mail, 451);
+    sink_refuse(hook, 503);
     set_back();
-    wait_for_tellings(2); /* a claim, and that it was sent */
+    the_sender_dies();
+    wait_for_tellings(2); /* claims, and that it was sent */
     assert_int_equal(sink_count(mail, NULL), mails + 1);
     assert_int_equal(sink_count(hook, NULL), posts + 1);
     expect_in(mail, "Subject: Consilium ALARM: node node-4: rolled back");
