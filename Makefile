@@ -82,7 +82,7 @@ $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 	$(LINK)
 # The liar wraps functions of the real node, main included; the tamperer has a main of its own.
 WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok driver_start peers_send \
-            raft_message_encode raft_options_default statement_sign
+            raft_message_encode raft_options_default statement_sign message_note_encode
 TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(tool_src))
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))

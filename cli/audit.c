@@ -72,10 +72,11 @@ static void set_unproven(struct auditing *a, enum err code, const char *why)
 
 static bool take_note(struct auditing *a, struct checkpoint *out, const struct buffer *note)
 {
-    char text[200];
+    char why[CHECKPOINT_WHY], text[CHECKPOINT_WHY + 60];
     enum err e = checkpoint_verify(out, buffer_bytes(note), a->known->genesis);
     if (e == OK) return true;
-    snprintf(text, sizeof text, "the checkpoint that it shows is not valid: %s", err_text(e));
+    checkpoint_explain(why, buffer_bytes(note), a->known->genesis);
+    snprintf(text, sizeof text, "the checkpoint that it shows is not valid: %s", why);
     set_unproven(a, e, text);
     snprintf(a->out->finding.expected, sizeof a->out->finding.expected, "cosignatures of %u nodes", a->known->genesis->quorum);
     return false;

@@ -288,3 +288,41 @@ enum err checkpoint_verify(struct checkpoint *out, struct bytes text, const stru
     if (e == OK) *out = note.checkpoint;
     return e;
 }
+
+/* --- for people --- */
+
+/* Whether it found the line that makes the whole note invalid. */
+static bool explain_lines(char out[static CHECKPOINT_WHY], uint32_t *known, const struct note *note,
+                          const struct cosigner *cosigners, uint32_t count)
+{
+    *known = 0;
+    for (uint32_t i = 0; i < note->count; i++) {
+        const struct note_line *line = &note->lines[i];
+        int who = find_cosigner(line, cosigners, count);
+        if (who < 0) continue;
+        bool twice = *known >> who & 1;
+        if (!twice && line->is_cosignature && verify_body(&line->cosignature, note->body, &cosigners[who].key) == OK) {
+            *known |= 1u << who;
+            continue;
+        }
+        snprintf(out, CHECKPOINT_WHY, twice ? "%.150s cosigned it twice" : "the cosignature of %.150s is not one of this text",
+                 cosigners[who].name);
+        return true;
+    }
+    return false;
+}
+
+void checkpoint_explain(char out[static CHECKPOINT_WHY], struct bytes text, const struct genesis *genesis)
+{
+    struct cosigner cosigners[LIMIT_NODES];
+    struct note note;
+    uint32_t known, count = cosigners_of_genesis(cosigners, genesis);
+    enum err e = note_parse(&note, text);
+    if (e != OK)
+        snprintf(out, CHECKPOINT_WHY, "it is no checkpoint (%s)", err_text(e));
+    else if (strcmp(note.checkpoint.origin, genesis->checkpoint_origin) != 0)
+        snprintf(out, CHECKPOINT_WHY, "it is of another cluster, %.150s", note.checkpoint.origin);
+    else if (!explain_lines(out, &known, &note, cosigners, count))
+        snprintf(out, CHECKPOINT_WHY, "%d of its nodes cosigned it, but it needs %u%s", __builtin_popcount(known),
+                 genesis->quorum, (uint32_t)__builtin_popcount(known) < note.count ? "; others don't count" : "");
+}

@@ -93,5 +93,8 @@ enum err note_verify(uint32_t *valid, const struct note *note, const char *origi
 /* The same for the members of a genesis with its origin and k; parses first. The
  * checkpoint is set only when it is OK. What clients and catching-up nodes call. */
 enum err checkpoint_verify(struct checkpoint *out, struct bytes text, const struct genesis *genesis);
+/* For people: why checkpoint_verify refuses this text, in a clause without a period. Quotes what somebody sent. */
+#define CHECKPOINT_WHY 240
+void checkpoint_explain(char out[static CHECKPOINT_WHY], struct bytes text, const struct genesis *genesis);
 
 #endif

@@ -18,9 +18,13 @@ static const char *said(void) { return errors.data ? (const char *)errors.data :
 
 static int setup(void **state)
 {
+    char when[400];
     (void)state;
     testbed_make(&bed, 4, 1);
     bed.extra = "--scrub-rate 0"; /* what is altered stays so */
+    bed.program[4] = "liar --mode note"; /* as honest as all others until it is told how to lie */
+    snprintf(when, sizeof when, "%s/lie", bed.dir);
+    setenv("LIAR_WHEN", when, 1);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
@@ -69,6 +73,13 @@ static void tamper(const char *how, unsigned index)
     if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
     testbed_start(&bed, 4);
     testbed_wait_ready(&bed, 30);
+}
+
+static void tamper_row(const char *how, const char *table, unsigned index)
+{
+    char words[40];
+    snprintf(words, sizeof words, "%s %s", how, table);
+    tamper(words, index);
 }
 
 /* The entry of an approved event. */
@@ -134,6 +145,18 @@ static void expect_unproved(unsigned index)
     json_is("0.proved", "true");
 }
 
+/* Node 4 throws its state away, and derives it anew. */
+static void derive_anew(void)
+{
+    char command[400];
+    testbed_signal(&bed, 4, SIGTERM);
+    snprintf(command, sizeof command, "rm -rf '%s/node-4/state'", bed.dir);
+    assert_int_equal(system(command), 0);
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 60);
+    expect_verify(0, "verify --all", "4 of 4");
+}
+
 static void altered_entries_are_named(void **state)
 {
     (void)state;
@@ -185,7 +208,6 @@ static struct buffer cached(void)
 static void a_removed_entry_is_named(void **state)
 {
     (void)state;
-    char command[400];
     unsigned index = event_entry();
     tamper("remove", index + 2);
     struct buffer before = cached();
@@ -198,12 +220,66 @@ static void a_removed_entry_is_named(void **state)
     buffer_free(&before);
     buffer_free(&after);
     expect_named(index + 2);
-    /* It throws the state away, and derives it anew. */
-    testbed_signal(&bed, 4, SIGTERM);
-    snprintf(command, sizeof command, "rm -rf '%s/node-4/state'", bed.dir);
-    assert_int_equal(system(command), 0);
-    testbed_start(&bed, 4);
-    testbed_wait_ready(&bed, 60);
+    derive_anew();
+}
+
+/* The file is sound, but a byte of an entry is another; and entries from one on are gone. */
+static void other_bytes_and_a_cut_are_named(void **state)
+{
+    (void)state;
+    char size[20];
+    unsigned index = event_entry();
+    tamper_row("alter", "leaf", index);
+    expect_named(index);
+    tamper_row("alter", "leaf", index); /* back again */
+    expect_verify(0, "verify --all", "4 of 4");
+    testbed_expect(&bed, 0, &out, "--via node-4 --json status");
+    testbed_json(&out, "members.3.size", size, sizeof size);
+    index = (unsigned)atoi(size) - 1;
+    tamper_row("drop", "leaf", index);
+    expect_named(index);
+    derive_anew();
+}
+
+/* --- checkpoints that are none --- */
+
+static void lie(const char *word)
+{
+    FILE *f = fopen(getenv("LIAR_WHEN"), "w");
+    assert_non_null(f);
+    fprintf(f, "%s\n", word);
+    fclose(f);
+}
+
+/* The last good checkpoint stays the one that later ledgers have to go on from. */
+static void expect_not_cosigned(const char *word, const char *why)
+{
+    struct buffer before = cached(), after;
+    lie(word);
+    expect_verify(6, "--via node-4 verify", why);
+    after = cached();
+    assert_int_equal(before.size, after.size);
+    assert_memory_equal(before.data, after.data, after.size);
+    buffer_free(&before);
+    buffer_free(&after);
+    expect_verify(6, "verify --all", why);
+    assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is not co-signed"));
+    assert_non_null(strstr(text(), "3 of 4 hold"));
+    expect_verify(6, "--json verify --all", NULL);
+    json_is("nodes.2.verdict", "fine");
+    json_is("nodes.3.name", "node-4");
+    json_is("nodes.3.verdict", "not co-signed");
+}
+
+static void a_checkpoint_that_is_none_is_named(void **state)
+{
+    (void)state;
+    expect_not_cosigned("few", "2 of its nodes cosigned it, but it needs 3");
+    expect_not_cosigned("twice", "cosigned it twice");
+    expect_not_cosigned("stranger", "2 of its nodes cosigned it, but it needs 3; others don't count");
+    expect_not_cosigned("cluster", "it is of another cluster");
+    expect_not_cosigned("fork", "is not one of this text");
+    unlink(getenv("LIAR_WHEN"));
     expect_verify(0, "verify --all", "4 of 4");
 }
 
@@ -251,6 +327,8 @@ int main(void)
         cmocka_unit_test(altered_entries_are_named),
         cmocka_unit_test(an_altered_record_is_named),
         cmocka_unit_test(a_removed_entry_is_named),
+        cmocka_unit_test(other_bytes_and_a_cut_are_named),
+        cmocka_unit_test(a_checkpoint_that_is_none_is_named),
         cmocka_unit_test(a_damaged_note_of_last_time_is_said),
         cmocka_unit_test(nodes_that_are_away_are_said),
         cmocka_unit_test(nobody_can_be_asked),

@@ -8,8 +8,12 @@
  *   liar --mode split ...  the same, and it tells and cosigns no roots, so that nobody else decides the matter
  *   liar --mode roots ...  tells one node other roots than the others
  *   liar --mode commit ... as leader it states the commit of another block than it sent
+ *   liar --mode note ...   shows clients a checkpoint that is none, as the first word in the file named by LIAR_WHEN
+ *                          says: few (one cosigner is left out), twice (one stands in another's place), stranger
+ *                          (whom nobody knows does), cluster (it is of another), fork (another root, that only it
+ *                          cosigned)
  *
- * The last four lie once the file named by LIAR_WHEN exists (always without it), to the member
+ * The four before note lie once the file named by LIAR_WHEN exists (always without it), to the member
  * LIAR_VICTIM (3), and stand for election sooner than honest nodes. The other arguments are consiliumd's.
  */
 #include <stdbool.h>
@@ -28,13 +32,15 @@
 #include "crypto/keys.h"
 #include "crypto/dkg.h"
 #include "crypto/tdh2.h"
+#include "ledger/checkpoint.h"
 #include "ledger/evidence.h"
 #include "ledger/genesis.h"
 #include "net/peers.h"
+#include "net/protocol.h"
 
 #define HOUR_MS 3600000
 
-static bool lies_key, lies_share, lies_time, lies_fork, lies_split, lies_roots, lies_commit;
+static bool lies_key, lies_share, lies_time, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -56,6 +62,8 @@ void __real_statement_sign(struct buffer *out, const struct block_place *place, 
 void __wrap_statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret);
 enum err __real_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body);
 enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body);
+void __real_message_note_encode(struct buffer *out, const struct message_note *m);
+void __wrap_message_note_encode(struct buffer *out, const struct message_note *m);
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
@@ -187,10 +195,95 @@ enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint6
     return e;
 }
 
+/* ---- checkpoints ---- */
+
+static bool which_lie(char word[static 20])
+{
+    const char *when = getenv("LIAR_WHEN");
+    FILE *f = when ? fopen(when, "r") : NULL;
+    bool got = f && fscanf(f, "%19s", word) == 1;
+    if (f) fclose(f);
+    return got;
+}
+
+/* A line like a cosignature, by a key of its own. */
+static void add_stranger(struct buffer *out, const struct checkpoint *c, uint64_t time_s)
+{
+    struct sign_secret secret;
+    struct cosigner stranger;
+    struct cosignature signature;
+    struct buffer alone = {0};
+    struct sign_public key;
+    static const uint8_t seed[32] = {20, 26};
+    sign_keypair(&secret, &key, seed);
+    cosigner_set(&stranger, "example.org/stranger", &key);
+    checkpoint_cosign(&signature, c, time_s, &secret);
+    checkpoint_format(&alone, c, &stranger, &signature, 1);
+    const uint8_t *line = (const uint8_t *)memmem(alone.data, alone.size, "\n\n", 2) + 2;
+    buffer_append(out, line, (size_t)(alone.data + alone.size - line));
+    buffer_free(&alone);
+}
+
+static void line_of(struct buffer *out, const struct note_line *line)
+{
+    buffer_append_text(out, "\xe2\x80\x94 ");
+    buffer_append_bytes(out, line->name);
+    buffer_append_text(out, " ");
+    buffer_append_bytes(out, line->encoded);
+    buffer_append_text(out, "\n");
+}
+
+/* The true note's text with its cosigners but the last; who stands in that one's place depends on the lie. */
+static void other_cosigners(struct buffer *out, const struct note *note, const char *lie)
+{
+    buffer_append_bytes(out, note->body);
+    buffer_append_text(out, "\n");
+    uint32_t few = own.genesis->quorum - 1;
+    for (uint32_t i = 0; i < few; i++) line_of(out, &note->lines[i]);
+    if (strcmp(lie, "twice") == 0) line_of(out, &note->lines[0]);
+    if (strcmp(lie, "stranger") == 0) add_stranger(out, &note->checkpoint, note->lines[0].cosignature.time_s);
+}
+
+/* Cosigned by it as by all others that it can't sign for: their cosignatures of the true one. */
+static void other_tree(struct buffer *out, const struct note *note, bool of_another_cluster)
+{
+    struct cosigner cosigners[LIMIT_NODES];
+    struct cosignature cosignatures[LIMIT_NODES] = {{0}};
+    struct checkpoint c = note->checkpoint;
+    uint32_t n = cosigners_of_genesis(cosigners, own.genesis);
+    if (of_another_cluster)
+        c.origin[strlen(c.origin) - 1] ^= 1;
+    else
+        c.root.bytes[0] ^= 1;
+    for (uint32_t i = 0; i < note->count; i++)
+        for (uint32_t j = 0; j < n; j++)
+            if (bytes_equal(note->lines[i].name, bytes_text(cosigners[j].name))) cosignatures[j] = note->lines[i].cosignature;
+    checkpoint_cosign(&cosignatures[own.self - 1], &c, note->lines[0].cosignature.time_s, &own.keys->cosign);
+    checkpoint_format(out, &c, cosigners, cosignatures, n);
+}
+
+void __wrap_message_note_encode(struct buffer *out, const struct message_note *m)
+{
+    char lie[20] = "";
+    struct note note;
+    struct buffer text = {0};
+    if (!lies_note || !which_lie(lie) || note_parse(&note, m->note) != OK) {
+        __real_message_note_encode(out, m);
+        return;
+    }
+    if (strcmp(lie, "cluster") == 0 || strcmp(lie, "fork") == 0)
+        other_tree(&text, &note, lie[0] == 'c');
+    else
+        other_cosigners(&text, &note, lie);
+    CHECK(!text.failed);
+    __real_message_note_encode(out, &(struct message_note){buffer_bytes(&text)});
+    buffer_free(&text);
+}
+
 int __wrap_main(int argc, char **argv)
 {
     if (argc < 3 || strcmp(argv[1], "--mode") != 0) {
-        fprintf(stderr, "usage: liar --mode key|share|time|fork|split|roots|commit run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|time|fork|split|roots|commit|note run ...\n");
         return 2;
     }
     lies_key = strcmp(argv[2], "key") == 0;
@@ -200,7 +293,8 @@ int __wrap_main(int argc, char **argv)
     lies_fork = lies_split || strcmp(argv[2], "fork") == 0;
     lies_roots = strcmp(argv[2], "roots") == 0;
     lies_commit = strcmp(argv[2], "commit") == 0;
-    if (!lies_key && !lies_share && !lies_time && !lies_fork && !lies_roots && !lies_commit) {
+    lies_note = strcmp(argv[2], "note") == 0;
+    if (!lies_key && !lies_share && !lies_time && !lies_fork && !lies_roots && !lies_commit && !lies_note) {
         fprintf(stderr, "liar: no such mode: %s\n", argv[2]);
         return 2;
     }
