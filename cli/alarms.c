@@ -232,6 +232,7 @@ void alarms_print_integrity(struct tool *t, const json_t *status)
     size_t at;
     json_t *row;
     bool compromised = false;
+    unsigned unknown = 0;
     for (uint32_t i = 0; i < c->notice.count; i++) {
         if (!is_shown(c, i)) continue;
         in_words(text, sizeof text, &c->genesis, &c->notice.alarms[i]);
@@ -242,6 +243,10 @@ void alarms_print_integrity(struct tool *t, const json_t *status)
         bool alone = json_is_true(json_object_get(row, "quarantined")) && json_is_null(json_object_get(row, "alarm"));
         if (alone) printf("COMPROMISED: %s is quarantined\n", json_string_value(json_object_get(row, "name")));
         compromised = compromised || alone;
+        unknown += strcmp(json_string_value(json_object_get(row, "integrity")), "unknown") == 0;
     }
-    if (!compromised) puts("integrity: verified (no alarm is open)");
+    if (compromised) return;
+    printf("integrity: verified (no alarm is open, says %s", cluster_member_name(c, c->member));
+    if (unknown) printf("; nothing is known of %u %s now", unknown, unknown == 1 ? "node" : "nodes");
+    puts(")");
 }

@@ -149,7 +149,7 @@ static void nothing_is_open(void **state)
 {
     (void)state;
     testbed_expect(&bed, 0, &out, "status");
-    assert_non_null(strstr(shown(), "integrity: verified"));
+    assert_non_null(strstr(shown(), "integrity: verified (no alarm is open, says node-"));
     testbed_cli(&bed, &out, &errors, "alarm list");
     assert_non_null(strstr(said(), "no alarm is open"));
     nobody_warns();
