@@ -39,7 +39,7 @@ struct sink {
     mbedtls_ssl_config config;
     mbedtls_x509_crt certificate;
     mbedtls_pk_context key;
-    pthread_mutex_t mutex; /* guards count and newest */
+    pthread_mutex_t mutex; /* guards login, count and newest */
     unsigned count;
     struct buffer newest;
 };
@@ -134,9 +134,18 @@ static void hang_if_asked(struct talk *t)
 
 /* ---- SMTP, RFC 5321 as far as a sender needs it ---- */
 
+/* Whether there is a login, and, unless NULL, whether this is it. */
+static bool has_login(struct sink *s, const char *given)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool has = s->login[0] && (!given || strcmp(given, s->login) == 0);
+    pthread_mutex_unlock(&s->mutex);
+    return has;
+}
+
 static void say_features(struct talk *t)
 {
-    bool offers_tls = t->sink->kind == SINK_STARTTLS && !t->tls, offers_login = t->tls && t->sink->login[0];
+    bool offers_tls = t->sink->kind == SINK_STARTTLS && !t->tls, offers_login = t->tls && has_login(t->sink, NULL);
     say(t, "250-localhost\r\n");
     if (offers_tls) say(t, "250-STARTTLS\r\n");
     if (offers_login) say(t, "250-AUTH PLAIN\r\n");
@@ -152,7 +161,7 @@ static bool take_login(struct talk *t, char line[static LINE])
         given = line;
     }
     while (*given == ' ') given++;
-    say(t, strcmp(given, t->sink->login) == 0 ? "235 welcome\r\n" : "535 wrong login\r\n");
+    say(t, has_login(t->sink, given) ? "235 welcome\r\n" : "535 wrong login\r\n");
     return true;
 }
 
@@ -323,7 +332,9 @@ void sink_login(struct sink *s, const char *user, const char *password)
     buffer_append_text(&plain, password);
     base64_append(&text, buffer_bytes(&plain));
     CHECK(text.size < sizeof s->login);
+    pthread_mutex_lock(&s->mutex);
     memcpy(s->login, text.data, text.size);
+    pthread_mutex_unlock(&s->mutex);
     buffer_free(&plain);
     buffer_free(&text);
 }
