@@ -27,6 +27,7 @@ bool audit_failed(enum audit_verdict verdict)
     case AUDIT_CONTENT:
     case AUDIT_SHORT:
     case AUDIT_QUARANTINED:
+    case AUDIT_SET_BACK:
     case AUDIT_UNPROVEN:
     case AUDIT_FORKED: break;
     }

@@ -10,11 +10,15 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "cli/alarms.h"
 #include "cli/audit_content.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/ledger_node.h"
 #include "cli/state_compare.h"
+#include "ledger/alarm.h"
+
+#define BAR_WIDTH 24
 
 struct verifying {
     struct tool *t;
@@ -65,7 +69,12 @@ static void save_seen(struct verifying *vf)
 static void show_progress(void *data, const char *name, uint64_t checked, uint64_t size)
 {
     struct verifying *vf = data;
-    output_progress(&vf->t->output, "%s: checked %" PRIu64 " of %" PRIu64 " entries", name, checked, size);
+    char bar[BAR_WIDTH + 1];
+    unsigned full = size ? (unsigned)((double)checked * BAR_WIDTH / (double)size) : 0;
+    memset(bar, '.', BAR_WIDTH);
+    memset(bar, '#', full < BAR_WIDTH ? full : BAR_WIDTH);
+    bar[BAR_WIDTH] = '\0';
+    output_progress(&vf->t->output, "%s: [%s] checked %" PRIu64 " of %" PRIu64 " entries", name, bar, checked, size);
 }
 
 /* All, or the one of --via. The one that took the export is asked first. */
@@ -182,6 +191,34 @@ static void print_states(const struct verifying *vf)
         printf("states at entry %" PRIu64 ": %s\n", vf->states.leaf, (const char *)vf->states.text.data);
     else if (vf->states_why.code != OK)
         printf("states: not compared. %s\n", vf->states_why.text);
+}
+
+/* --- old copies of disks --- */
+
+static const struct message_alarm *set_back_alarm(const struct cluster *c, uint32_t member)
+{
+    if (!alarms_name(c, member)) return NULL; /* as far as accusers can be believed */
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        const struct message_alarm *a = &c->notice.alarms[i];
+        if (a->kind == ALARM_ROLLED_BACK && a->named == member) return a;
+    }
+    return NULL;
+}
+
+/* What such a node holds may be right again, taken from its peers; but what it signed meanwhile it does not know. */
+static void mark_set_back(struct verifying *vf)
+{
+    for (uint32_t i = 0; i < vf->count; i++) {
+        struct audit *a = &vf->audits[i];
+        const struct message_alarm *alarm = NULL;
+        for (uint32_t j = 0; j < vf->count && !alarm; j++)
+            if (vf->asked[j]) alarm = set_back_alarm(&vf->nodes[j].cluster, vf->nodes[i].member);
+        if (!alarm || !vf->asked[i] || a->verdict != AUDIT_FINE) continue;
+        a->verdict = AUDIT_SET_BACK;
+        finding_set(&a->finding, ERR_ROOT, alarm->first, "its disk is older than what it has signed: %" PRIu64
+                    " to %" PRIu64 " of the cluster's log were not on it", alarm->first, alarm->last);
+        a->finding.located = false; /* the log's numbers are not those of entries */
+    }
 }
 
 /* --- the report --- */
@@ -325,6 +362,8 @@ static void print_report(struct verifying *vf, const struct tally *tally)
     fflush(stdout);
     if (tally->failed && !vf->all)
         output_message(o, "'verify --all' compares all nodes, and says which of them hold what was co-signed");
+    else if (tally->failed && tally->first->verdict == AUDIT_SET_BACK)
+        output_message(o, "do not trust %s; its disk can only come back as a new member", tally->name);
     else if (tally->failed)
         output_message(o, "do not trust %s; keep its folder as evidence, then let it derive its state from its peers anew", tally->name);
     else if (tally->silent && vf->reference && vf->all)
@@ -370,6 +409,7 @@ int command_verify(struct tool *t)
     int code;
     if (e == OK) {
         compare_states(&vf);
+        mark_set_back(&vf);
         struct tally tally = count_verdicts(&vf);
         print_report(&vf, &tally);
         if (vf.reference) save_seen(&vf);

@@ -278,6 +278,7 @@ const struct command COMMANDS[] = {
                 "which is kept in ~/.cache/consilium. With --all every node's entries are compared,\n"
                 "too: who holds something else is named, with the first entry that is wrong; then the\n"
                 "states that the nodes keep beside the ledger (see 'status --state-digest').\n"
+                "A node that an open alarm says was rolled back is named, too.\n"
                 "For auditors; export and states are entries of their own. Exit code 6: something is wrong.\n"
                 "\n"
                 "--since pulls nothing: it proves that the ledger which is co-signed now begins with\n"

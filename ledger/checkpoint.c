@@ -305,8 +305,10 @@ static bool explain_lines(char out[static CHECKPOINT_WHY], uint32_t *known, cons
             *known |= 1u << who;
             continue;
         }
-        snprintf(out, CHECKPOINT_WHY, twice ? "%.150s cosigned it twice" : "the cosignature of %.150s is not one of this text",
-                 cosigners[who].name);
+        if (twice)
+            snprintf(out, CHECKPOINT_WHY, "%.150s cosigned it twice", cosigners[who].name);
+        else
+            snprintf(out, CHECKPOINT_WHY, "the cosignature of %.150s is not one of this text", cosigners[who].name);
         return true;
     }
     return false;

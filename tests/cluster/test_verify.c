@@ -308,6 +308,63 @@ static void nodes_that_are_away_are_said(void **state)
     testbed_signal(&bed, 3, SIGCONT);
 }
 
+/* --- an old copy of a disk --- */
+
+static void in_folder(const char *what)
+{
+    char command[600];
+    snprintf(command, sizeof command, "cd '%s' && %s", bed.dir, what);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+}
+
+/* Its peers keep how far it claimed to have come, about once a second: after longer waits they surely know. */
+static bool set_back_after(unsigned seconds)
+{
+    testbed_signal(&bed, 4, SIGTERM);
+    in_folder("rm -rf kept && cp -a node-4 kept");
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 60);
+    for (int i = 0; i < 5; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print S-%d", bed.dir, patient, i);
+    sleep(seconds);
+    testbed_signal(&bed, 4, SIGKILL);
+    in_folder("rm -rf node-4 && mv kept node-4");
+    testbed_start(&bed, 4);
+    for (int i = 0; i < 100 && !testbed_log_has(&bed, 4, "it was set back"); i++) usleep(100000);
+    return testbed_log_has(&bed, 4, "it was set back");
+}
+
+static void a_node_set_back_is_named(void **state)
+{
+    (void)state;
+    unsigned seconds = 2;
+    while (!set_back_after(seconds) && seconds < 30) seconds *= 2;
+    if (seconds >= 30) testbed_fail(&bed, "node 4 does not notice that its disk is old");
+    expect_verify(6, "verify --all", "verdict: FAILED. node-4's ledger is rolled back");
+    assert_non_null(strstr(text(), "its disk is older than what it has signed"));
+    assert_non_null(strstr(text(), "3 of 4 hold"));
+    expect_verify(6, "--json verify --all", NULL);
+    json_is("verdict", "failed");
+    json_is("nodes.2.verdict", "fine");
+    json_is("nodes.3.verdict", "rolled back");
+    expect_verify(6, "--via node-4 verify", "rolled back");
+}
+
+/* Nothing is found where nothing is, while the ledger grows, whichever node is asked. */
+static void a_hundred_times_nothing(void **state)
+{
+    (void)state;
+    char options[60];
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(options, sizeof options, i % 10 ? "--via node-%u verify" : "verify --all", 1 + i % 4);
+        expect_verify(0, options, "verdict: fine");
+        if (i % 4 == 0)
+            testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print H-%u", bed.dir, patient, i);
+    }
+    testbed_expect(&bed, 0, &out, "alarm list --all --json");
+    if (strstr(text(), "\"kind\"")) testbed_fail(&bed, "there is an alarm: %s", text());
+}
+
 static void nobody_can_be_asked(void **state)
 {
     (void)state;
@@ -323,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_ledger_is_fine),
+        cmocka_unit_test(a_hundred_times_nothing),
         cmocka_unit_test(only_auditors_may),
         cmocka_unit_test(altered_entries_are_named),
         cmocka_unit_test(an_altered_record_is_named),
@@ -331,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_that_is_none_is_named),
         cmocka_unit_test(a_damaged_note_of_last_time_is_said),
         cmocka_unit_test(nodes_that_are_away_are_said),
+        cmocka_unit_test(a_node_set_back_is_named),
         cmocka_unit_test(nobody_can_be_asked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -257,7 +257,8 @@ static void other_tree(struct buffer *out, const struct note *note, bool of_anot
         c.root.bytes[0] ^= 1;
     for (uint32_t i = 0; i < note->count; i++)
         for (uint32_t j = 0; j < n; j++)
-            if (bytes_equal(note->lines[i].name, bytes_text(cosigners[j].name))) cosignatures[j] = note->lines[i].cosignature;
+            if (bytes_equal(note->lines[i].name, bytes_text(cosigners[j].name)))
+                cosignatures[j] = note->lines[i].cosignature;
     checkpoint_cosign(&cosignatures[own.self - 1], &c, note->lines[0].cosignature.time_s, &own.keys->cosign);
     checkpoint_format(out, &c, cosigners, cosignatures, n);
 }
