@@ -273,8 +273,8 @@ const struct command COMMANDS[] = {
 
     {.name = "verify", .operands = "", .summary = "Check the whole ledger, of one node or of all", .run = command_verify,
      .details = "Pulls the ledger and recomputes every hash, signature and decision from genesis, in\n"
-                "a private copy in $TMPDIR that is thrown away; then compares the root with the\n"
-                "checkpoint that k nodes co-signed, and with the one of your last verification,\n"
+                "a private copy in $TMPDIR (or /var/tmp) that is thrown away; then compares the root\n"
+                "with the checkpoint that k nodes co-signed, and with the one of your last verification,\n"
                 "which is kept in ~/.cache/consilium. With --all every node's entries are compared,\n"
                 "too: who holds something else is named, with the first entry that is wrong; then the\n"
                 "states that the nodes keep beside the ledger (see 'status --state-digest').\n"

@@ -44,7 +44,8 @@ void finding_set(struct finding *f, enum err code, uint64_t index, const char *f
 static const char *temporary_folder(void)
 {
     const char *folder = getenv("TMPDIR");
-    return folder && *folder ? folder : "/tmp";
+    if (folder && *folder) return folder;
+    return access("/var/tmp", W_OK) == 0 ? "/var/tmp" : "/tmp"; /* the latter may be memory: Debian 13 */
 }
 
 /* LMDB works on with its open files, and nothing is left when this program is killed. */

@@ -26,7 +26,7 @@ void finding_set(struct finding *f, enum err code, uint64_t index, const char *f
 
 struct verifier;
 
-/* In $TMPDIR or /tmp; the folder is gone from there as soon as this returns. */
+/* In $TMPDIR or /var/tmp, as large as a node's state; the folder is gone from there as soon as this returns. */
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure);
 void verifier_close(struct verifier *v); /* NULL is nothing */
 

@@ -44,8 +44,9 @@ static uint64_t sum_lines(pid_t pid, const char *file, const char *name)
 
 struct usage usage_of(pid_t pid)
 {
-    /* Pages of the store's file count as private and clean while nobody else maps it: not these. */
-    return (struct usage){.cpu_us = cpu_us(pid), .private_kib = sum_lines(pid, "smaps_rollup", "Private_Dirty")};
+    /* Pages of the store's file count as private while nobody else maps it, and as dirty until they are written: not
+     * these. */
+    return (struct usage){.cpu_us = cpu_us(pid), .private_kib = sum_lines(pid, "smaps_rollup", "Anonymous")};
 }
 
 struct usage usage_self(void)
