@@ -19,6 +19,8 @@
 #include "ledger/tables.h"
 #include "storage/store.h"
 
+#define MAP_LEAST (UINT64_C(1) << 32) /* some 3 million entries */
+
 struct verifier {
     const struct genesis *genesis;
     struct store *store;
@@ -60,6 +62,17 @@ static void unlink_store(const char *folder)
     rmdir(folder);
 }
 
+/* The map is address space only, but there may be a limit to that, too (ulimit -v, a sanitizer). */
+static enum err open_map(struct verifier *v, const char *folder, struct failure *failure)
+{
+    struct store_options options = {.directory = folder, .tables = ledger_tables, .table_count = ledger_tables_count,
+                                    .map_size = STORE_MAP_SIZE, .scratch = true};
+    enum err e;
+    while ((e = store_open(&v->store, &options, failure)) == ERR_NOMEM && options.map_size > MAP_LEAST)
+        options.map_size /= 2;
+    return e;
+}
+
 static enum err open_store(struct verifier *v, struct failure *failure)
 {
     char *folder = path_join(temporary_folder(), "consilium-verify-XXXXXX");
@@ -68,8 +81,7 @@ static enum err open_store(struct verifier *v, struct failure *failure)
         e = fail(failure, ERR_IO, "cannot make %s: %s; set TMPDIR to a folder with space for a copy of the ledger", folder,
                  strerror(errno));
     } else {
-        e = store_open(&v->store, &(struct store_options){.directory = folder, .tables = ledger_tables,
-                                                          .table_count = ledger_tables_count, .scratch = true}, failure);
+        e = open_map(v, folder, failure);
         unlink_store(folder);
     }
     free(folder);
