@@ -158,7 +158,7 @@ static void on_claimed(void *data, enum err code, uint64_t leaf, enum decision d
     struct alert *t = data;
     (void)leaf, (void)reason;
     if (t->node->stopping || code != OK || decision != DECISION_APPROVED) {
-        finish(t, code != OK); /* denied: somebody else has it */
+        finish(t, true); /* denied: somebody else has it; a clock that is ahead asks too early, and not every second */
         return;
     }
     if (!start_thread(t)) finish(t, true);
