@@ -3,7 +3,7 @@
  * JSON lines into the file given.
  *
  *   bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]
- *         [--verify ENTRIES]   instead: what verifying a ledger of that length costs
+ *         [--verify ENTRIES [--operations N]]   instead: what verifying a ledger of that length costs
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +36,7 @@ struct settings {
     unsigned clients; /* 0: 1, 16 and 64 */
     unsigned nodes;
     uint64_t verify; /* entries; 0: the usual rows */
+    unsigned operations; /* in a request, for filling the ledger to be verified */
     const char *only;
     FILE *json;
 };
@@ -157,13 +158,13 @@ static void run_all(const struct settings *s, const struct testbed *t, struct be
 static int usage(void)
 {
     fprintf(stderr, "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
-                    "       bench --verify ENTRIES [--nodes N] [--json FILE]\n");
+                    "       bench --verify ENTRIES [--operations 1..64] [--nodes N] [--json FILE]\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.seconds = 3, .nodes = 3};
+    struct settings s = {.seconds = 3, .nodes = 3, .operations = LIMIT_OPERATIONS};
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 >= argc) return usage();
         if (strcmp(argv[i], "--seconds") == 0)
@@ -176,6 +177,8 @@ int main(int argc, char **argv)
             s.nodes = (unsigned)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--verify") == 0)
             s.verify = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--operations") == 0)
+            s.operations = (unsigned)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--json") == 0)
             s.json = fopen(argv[i + 1], "w");
         else
@@ -185,6 +188,7 @@ int main(int argc, char **argv)
     size_t size = 0;
     if (!s.json) s.json = open_memstream(&lines, &size);
     if (s.seconds <= 0 || s.nodes < 3 || s.nodes > LIMIT_NODES || s.clients > 4096) return usage();
+    if (s.operations < 1 || s.operations > LIMIT_OPERATIONS) return usage();
     crypto_init();
     struct testbed t;
     struct bench_world w = {{{0}}};
@@ -193,7 +197,7 @@ int main(int argc, char **argv)
     testbed_wait_ready(&t, 60);
     prepare(&w, &t);
     if (s.verify)
-        bench_verify(&w, &t, s.verify, s.json);
+        bench_verify(&w, &t, s.verify, s.operations, s.json);
     else
         run_all(&s, &t, &w);
     signer_close(&w.doctor);

@@ -7,8 +7,8 @@
 #include "tests/bench/lanes.h"
 #include "tests/lib/testbed.h"
 
-/* Fills the ledger up to `leaves` entries with events, then verifies one node's, and
+/* Fills the ledger up to `leaves` entries with events, `operations` in a request (under one signature), then verifies one node's, and
  * prints a line (and one of JSON where `json` isn't NULL). Ends the program when the verdict isn't "fine". */
-void bench_verify(struct bench_world *world, const struct testbed *t, uint64_t leaves, FILE *json);
+void bench_verify(struct bench_world *world, const struct testbed *t, uint64_t leaves, unsigned operations, FILE *json);
 
 #endif
