@@ -288,6 +288,7 @@ static void drain(struct run *r, struct lane *lane)
         enum err e = client_receive(lane->client, &f, 0, &failure);
         if (e == ERR_TIMEOUT) return;
         must(e, failure.text);
+        if (f.type == MESSAGE_NOTICE) die("an alarm is open", ERR_UNEXPECTED); /* what is measured now is something else */
         on_frame(r, lane, &f);
         if (r->stopping && r->waiting == 0) return;
     }
@@ -316,6 +317,7 @@ static void connect_lane(struct run *r, struct lane *lane, uint32_t member)
     message_hello_encode(&lane->body, &hello);
     lane_send(lane, MESSAGE_HELLO);
     must(client_receive(lane->client, &f, TIMEOUT_MS, &failure), failure.text);
+    if (f.type == MESSAGE_NOTICE) die("an alarm is open", ERR_UNEXPECTED);
     if (f.type != MESSAGE_WELCOME) die("no welcome", ERR_UNEXPECTED);
 }
 
