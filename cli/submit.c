@@ -41,6 +41,7 @@ struct sending {
     struct message_cosigned *cosigned;
     struct digest *hashes;
     uint64_t retry_after_ms;
+    uint32_t attempts;
 };
 
 /* --- building --- */
@@ -255,7 +256,6 @@ static enum next after(const struct sending *s, enum err e)
     case ERR_STOPPED:
     case ERR_CORRUPT:
     case ERR_CLOCK:
-    case ERR_QUARANTINED:
     case ERR_NO_QUORUM:
     case ERR_NOT_LEADER:
     case ERR_NOT_READY:
@@ -265,6 +265,8 @@ static enum next after(const struct sending *s, enum err e)
     case ERR_CHECKPOINT:
     case ERR_TOO_FEW_COSIGNATURES:
     case ERR_MALFORMED: return NEXT_LIE;
+    /* It takes nothing until it is rebuilt; what another attempt came to before is another matter. */
+    case ERR_QUARANTINED: return s->cluster->via && s->attempts == 1 ? NEXT_END : NEXT_NODE;
     /* The note's: cluster_connect has checked the node's own already. */
     case ERR_OTHER_CLUSTER: return s->claimed ? NEXT_LIE : NEXT_END;
     }
@@ -296,6 +298,7 @@ static enum err attempts(struct sending *s, struct failure *failure)
     struct failure before = {0};
     for (;;) {
         struct failure why = {0};
+        s->attempts++;
         enum err e = attempt(s, &why);
         if (e == OK) return OK;
         if (why.text[0] == '\0') fail(&why, e, "%s", err_text(e));
