@@ -105,6 +105,8 @@ $(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(NODELI
 	$(LINK)
 
 # --- tests -----------------------------------------------------------------
+# What these targets build is built by all processors, unless make was told a number with -j.
+PARALLEL   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc))
 # JOBS test programs run at once, one per processor unless it is given.
 # VECTORS: a folder with published test vectors; tests that need it skip without.
 # DATA: a folder of FHIR R4 bundles for the demo.
@@ -121,7 +123,7 @@ deps-check:
 
 # The tools are installed before anything is compiled, so that a fresh machine needs one command.
 check: deps-check
-	@$(MAKE) --no-print-directory BUILD=$(BUILD) tests
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) tests
 tests: $(UNIT) $(REPLAY) $(if $(sim_src),$(BUILD)/simulate) $(PROGS) $(CLUS) $(TOOLS)
 	@BUILD=$(BUILD) sh tests/run.sh $(UNIT) $(replays) $(sims) $(CLUS)
 .PHONY: tests
@@ -144,18 +146,18 @@ fresh:
 ASAN = SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" OPT="-O1 -fno-omit-frame-pointer"
 TSAN = SAN="-fsanitize=thread" OPT="-O1 -fno-omit-frame-pointer"
 asan: deps-check
-	@$(MAKE) --no-print-directory BUILD=build/asan $(ASAN) SEEDS=200 FIXED=200 tests
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/asan $(ASAN) SEEDS=200 FIXED=200 tests
 tsan: deps-check
 	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/lib/tsan.supp $$TSAN_OPTIONS" \
-	 $(MAKE) --no-print-directory BUILD=build/tsan $(TSAN) SEEDS=50 FIXED=50 tests
+	 $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/tsan $(TSAN) SEEDS=50 FIXED=50 tests
 
 sim: $(BUILD)/simulate
 	$(Q)$(BUILD)/simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 lint: deps-check
 	@sh tests/lint/arrows.sh
-	@$(MAKE) --no-print-directory BUILD=build/lint-gcc CC=gcc OPT="-O2 -Werror" compile
-	@$(MAKE) --no-print-directory BUILD=build/lint-clang CC=clang OPT="-O1 -Werror" compile
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-gcc CC=gcc OPT="-O2 -Werror" compile
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-clang CC=clang OPT="-O1 -Werror" compile
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli
 all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(clus_src) \
@@ -167,7 +169,7 @@ compile: $(all_objects)
 FUZZ_SECONDS ?= 30
 FUZZ_BINS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
 fuzz: deps-check
-	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=clang OPT=-O1 \
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/fuzz CC=clang OPT=-O1 \
 	    SAN="-fsanitize=fuzzer-no-link,address,undefined" $(FUZZ_BINS)
 	@for f in $(FUZZ_BINS); do name=$${f##*/fuzz_}; mkdir -p build/fuzz/corpus/$$name; echo "  FUZZ $$name"; \
 	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
