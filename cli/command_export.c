@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "cli/commands.h"
@@ -154,11 +155,20 @@ static void print_verified(struct tool *t, const struct bundle_report *r, const 
     fflush(stdout);
 }
 
+/* A slip in the name is no finding about an export. */
+static enum err check_folder(struct tool *t, const char *folder)
+{
+    struct stat st;
+    if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode)) return OK;
+    return fail(&t->failure, ERR_NOT_FOUND, "%s is no folder: give the one that 'consilium export -o' wrote", folder);
+}
+
 int command_export_verify(struct tool *t)
 {
     struct bundle_report report;
     const char *folder = tool_operand(t, 0);
     enum err e = tool_cluster(t);
+    if (e == OK) e = check_folder(t, folder);
     if (e != OK) return tool_failed(t);
     e = bundle_verify(&report, folder, &t->cluster.genesis, show_progress, t, &t->failure);
     output_progress_end(&t->output);

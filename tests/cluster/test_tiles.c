@@ -448,6 +448,10 @@ static void a_bundle_proves_itself(void **state)
     snprintf(options, sizeof options, "--from 260 --to 300 -o %s", in_bed("part"));
     expect_export(0, "entries 256 to 511", options);
     expect_verified(0, "256 entries from 256 to 511", "part");
+    expect_verified(1, "is no folder", "nowhere"); /* a slip, and no finding */
+    expect_verified(1, "is no folder", "all/checkpoint");
+    shell("mkdir empty");
+    expect_verified(6, "has no checkpoint", "empty");
     testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export -n 1", bed.dir);
     assert_non_null(strstr(text(), auditor_id));
     if (!have_go) return;
