@@ -133,14 +133,26 @@ static enum err prepare_ahead(struct log *log)
     return log->prepare_failure;
 }
 
+/* A note stands in this segment without a sync. What is left of the first batch in the
+ * next one would prove it durable, and a torn one then be taken for damage. */
+static enum err sync_note(struct log *log)
+{
+    const struct disk *disk = log->folder.disk;
+    if (log->position == log->batch_start) return OK;
+    if (disk->fdatasync(disk->context, log_active(log)->file) == 0) return OK;
+    return set_failed(log, disk_error(errno), "sync");
+}
+
 static enum err enter_next(struct log *log)
 {
+    enum err code = sync_note(log);
+    if (code != OK) return code;
     if (log->segment_count >= LIMIT_LOG_SEGMENTS) {
         errno = 0;
         return set_failed(log, ERR_FULL, "begin another segment, the log is at its limit");
     }
     while (!log->next) {
-        enum err code = prepare_next(log);
+        code = prepare_next(log);
         if (code != OK) return set_failed(log, code, "prepare the next segment");
     }
     pthread_mutex_lock(&log->mutex);
