@@ -55,12 +55,9 @@ static void open_identity(struct bench_world *w, const struct testbed *t)
 /* A doctor, a patient in their care, and records to show. */
 static void prepare(struct bench_world *w, const struct testbed *t)
 {
-    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
     struct buffer out = {0};
-    testbed_user(t, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(t, "patient", "Hospital 1", "patient", patient);
-    testbed_user(t, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(t, 0, &out, "--identity %s/registrar.key team add %s %s", t->dir, patient, doctor);
+    testbed_care(t, doctor, patient);
     open_identity(w, t);
     if (id_parse(&w->patient, patient) != OK) testbed_fail(t, "no id: %s", patient);
     w->records = xcalloc(RECORDS, sizeof *w->records);

@@ -15,23 +15,13 @@ static struct buffer out;
 static void a_late_node_gets_its_share(void **state)
 {
     (void)state;
-    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE], record[ID_TEXT_SIZE], path[400];
+    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], record[ID_TEXT_SIZE];
     testbed_make(&bed, 4, 1);
     for (unsigned i = 1; i <= 3; i++)
         testbed_start(&bed, i);
     testbed_wait_ready(&bed, 30);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
-    snprintf(path, sizeof path, "%s/content", bed.dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("written while one was away", f);
-    fclose(f);
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s", bed.dir,
-                   patient, path);
-    testbed_json(&out, "record", record, sizeof record);
+    testbed_care(&bed, doctor, patient);
+    testbed_record(&bed, record, patient, "written while one was away");
 
     /* A dealer is killed and comes back: what it dealt for the absent one is still there. */
     testbed_signal(&bed, 1, SIGKILL);

@@ -47,10 +47,7 @@ static int setup(void **state)
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, PATIENCE_S);
     testbed_user(&bed, "auditor", "Hospital 1", "auditor", auditor);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", auditor);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    testbed_care(&bed, doctor, patient);
     return 0;
 }
 

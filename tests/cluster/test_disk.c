@@ -22,7 +22,7 @@
 #define FULL 3
 
 static struct testbed bed;
-static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
 static char programs[5][400], orders[5][300]; /* by node */
 static struct buffer out, errors;
 static unsigned events;
@@ -322,10 +322,7 @@ static int begin(void **state)
     small_disk = make_small_disk();
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
+    testbed_care(&bed, doctor, patient);
     return 0;
 }
 

@@ -20,7 +20,7 @@
 #define LIMIT_S 90
 
 static struct testbed bed;
-static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
 static struct buffer out, errors;
 static char acknowledged[MOST][24];
 static unsigned acknowledged_count;
@@ -38,11 +38,8 @@ static void begin(const char *program)
     bed.program[LIAR] = program;
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, LIMIT_S);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_care(&bed, doctor, patient);
     testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
 }
 
 static void end(void)

@@ -13,7 +13,7 @@
 #define LIAR 4
 
 static struct testbed bed;
-static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE], record[ID_TEXT_SIZE];
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], record[ID_TEXT_SIZE];
 static struct buffer out, errors;
 
 static const char *text(void) { return out.data ? (const char *)out.data : ""; }
@@ -28,19 +28,8 @@ static void begin(const char *program)
 
 static void people_and_a_record(void)
 {
-    char path[400];
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
-    snprintf(path, sizeof path, "%s/content", bed.dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("the truth", f);
-    fclose(f);
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s", bed.dir,
-                   patient, path);
-    testbed_json(&out, "record", record, sizeof record);
+    testbed_care(&bed, doctor, patient);
+    testbed_record(&bed, record, patient, "the truth");
 }
 
 static void end(void)

@@ -106,22 +106,12 @@ static void no_share_without_a_witnessed_checkpoint(void **state)
 static int begin(void **state)
 {
     (void)state;
-    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE], path[400];
+    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
     testbed_make(&bed, 3, 1);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
-    snprintf(path, sizeof path, "%s/content", bed.dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("for three", f);
-    fclose(f);
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s", bed.dir,
-                   patient, path);
-    testbed_json(&out, "record", record, sizeof record);
+    testbed_care(&bed, doctor, patient);
+    testbed_record(&bed, record, patient, "for three");
     attacker_open(&reader, &bed);
     return 0;
 }

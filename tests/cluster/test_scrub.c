@@ -18,7 +18,7 @@
 #define PATIENCE 90 /* seconds for anything to happen */
 
 static struct testbed bed;
-static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], registrar[ID_TEXT_SIZE];
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
 static char records[RECORDS][ID_TEXT_SIZE];
 static struct buffer out, errors;
 
@@ -57,11 +57,8 @@ static int setup(void **state)
     bed.extra = "--scrub-rate 65536 --scrub-pause 1";
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
+    testbed_care(&bed, doctor, patient);
     testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
     for (unsigned n = 0; n < RECORDS; n++) {
         write_content(n);
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s/content-%u",

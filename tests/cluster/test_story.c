@@ -10,8 +10,7 @@
 #include "tests/lib/unit.h"
 
 static struct testbed bed;
-static char doctor[ID_TEXT_SIZE], nurse[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE],
-    registrar[ID_TEXT_SIZE];
+static char doctor[ID_TEXT_SIZE], nurse[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
 static struct buffer out, errors;
 
 static const char *text(void) { return out.data ? (const char *)out.data : ""; }
@@ -42,12 +41,9 @@ static int setup(void **state)
     bed.extra = "--log-keep-mib 32";
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
-    testbed_user(&bed, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_care(&bed, doctor, patient);
     testbed_user(&bed, "nurse", "Hospital 1", "nurse", nurse);
-    testbed_user(&bed, "patient", "Hospital 1", "patient", patient);
     testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
-    testbed_user(&bed, "registrar", "Hospital 1", "registrar", registrar);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, doctor);
     testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, nurse);
     return 0;
 }

@@ -374,6 +374,27 @@ void testbed_user(const struct testbed *t, const char *role, const char *hospita
     buffer_free(&out);
 }
 
+void testbed_care(const struct testbed *t, char doctor[static ID_TEXT_SIZE], char patient[static ID_TEXT_SIZE])
+{
+    char registrar[ID_TEXT_SIZE];
+    testbed_user(t, "doctor", "Hospital 1", "doctor", doctor);
+    testbed_user(t, "patient", "Hospital 1", "patient", patient);
+    testbed_user(t, "registrar", "Hospital 1", "registrar", registrar);
+    testbed_expect(t, 0, NULL, "-i %s/registrar.key team add %s %s", t->dir, patient, doctor);
+}
+
+void testbed_record(const struct testbed *t, char record[static ID_TEXT_SIZE], const char *patient, const char *content)
+{
+    char path[400];
+    struct buffer out = {0};
+    snprintf(path, sizeof path, "%s/content", t->dir);
+    FILE *f = fopen(path, "w");
+    if (!f || fputs(content, f) < 0 || fclose(f) != 0) die(path);
+    testbed_expect(t, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s", t->dir, patient, path);
+    testbed_json(&out, "record", record, ID_TEXT_SIZE);
+    buffer_free(&out);
+}
+
 void testbed_end(struct testbed *t)
 {
     char command[400];

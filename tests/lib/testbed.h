@@ -58,6 +58,12 @@ void testbed_json(const struct buffer *json, const char *path, char *out, size_t
 void testbed_user(const struct testbed *t, const char *role, const char *hospital, const char *login,
                   char id[static ID_TEXT_SIZE]);
 
+/* Most tests' people, all of Hospital 1: a doctor with a patient in their care, and the registrar who said so
+ * (doctor.key, patient.key and registrar.key in DIR). */
+void testbed_care(const struct testbed *t, char doctor[static ID_TEXT_SIZE], char patient[static ID_TEXT_SIZE]);
+/* A note about the patient, by doctor.key. */
+void testbed_record(const struct testbed *t, char record[static ID_TEXT_SIZE], const char *patient, const char *content);
+
 /* Ends the test program. */
 _Noreturn void testbed_fail(const struct testbed *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
