@@ -248,11 +248,15 @@ static void make_genesis(struct testbed *t)
     must(t, text);
 }
 
-void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
+void testbed_address(const struct testbed *t, unsigned node, char out[static TESTBED_ADDRESS_SIZE])
 {
-    char text[2048];
+    snprintf(out, TESTBED_ADDRESS_SIZE, "127.0.0.%u", t->apart ? 10 + node : 1);
+}
+
+static void make(struct testbed *t)
+{
+    char text[2048], address[TESTBED_ADDRESS_SIZE];
     const char *base = getenv("TMPDIR");
-    *t = (struct testbed){.n = n, .faulty = faulty};
     snprintf(t->dir, sizeof t->dir, "%s/consilium-test-XXXXXX", base && *base ? base : "/tmp");
     if (!mkdtemp(t->dir)) die(t->dir);
     snprintf(t->genesis, sizeof t->genesis, "%s/genesis", t->dir);
@@ -266,14 +270,27 @@ void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
     unsetenv("CONSILIUM_VIA");
     snprintf(text, sizeof text, "%u", TESTBED_PATIENCE_S);
     setenv("CONSILIUM_TIMEOUT", text, 1);
-    free_ports(&t->ports[1], n);
-    for (unsigned i = 1; i <= n; i++) {
+    free_ports(&t->ports[1], t->n);
+    for (unsigned i = 1; i <= t->n; i++) {
+        testbed_address(t, i, address);
         snprintf(text, sizeof text,
-                 "%s/consiliumd init --dir %s/node-%u --name node-%u --hospital 'Hospital %u' --listen 127.0.0.1:%u",
-                 build(), t->dir, i, i, i, t->ports[i]);
+                 "%s/consiliumd init --dir %s/node-%u --name node-%u --hospital 'Hospital %u' --listen %s:%u", build(),
+                 t->dir, i, i, i, address, t->ports[i]);
         must(t, text);
     }
     make_genesis(t);
+}
+
+void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
+{
+    *t = (struct testbed){.n = n, .faulty = faulty};
+    make(t);
+}
+
+void testbed_make_apart(struct testbed *t, unsigned n, unsigned faulty)
+{
+    *t = (struct testbed){.n = n, .faulty = faulty, .apart = true};
+    make(t);
 }
 
 void testbed_start(struct testbed *t, unsigned node)

@@ -22,11 +22,16 @@ struct testbed {
     pid_t pids[LIMIT_NODES + 1];     /* 0: not running */
     const char *program[LIMIT_NODES + 1]; /* NULL: consiliumd; else e.g. "liar --mode share" */
     const char *extra;               /* more arguments of `run`, or NULL */
+    bool apart;                      /* each node has an address of its own: testbed_address */
     unsigned files;                  /* the limit of open files of nodes started from now on; 0: as it is */
 };
 
 /* init of n nodes, an administrator's key (without a passphrase) and the genesis; starts nothing. */
 void testbed_make(struct testbed *t, unsigned n, unsigned faulty);
+/* The same with an address for each node, 127.0.0.10 + its index, from which it also connects (clients: 127.0.0.1). */
+void testbed_make_apart(struct testbed *t, unsigned n, unsigned faulty);
+#define TESTBED_ADDRESS_SIZE 16
+void testbed_address(const struct testbed *t, unsigned node, char out[static TESTBED_ADDRESS_SIZE]);
 void testbed_start(struct testbed *t, unsigned node);
 void testbed_start_all(struct testbed *t);
 /* Sends a signal; with SIGKILL and SIGTERM also waits for the end. Returns the exit status of waitpid. */

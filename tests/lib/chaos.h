@@ -1,0 +1,68 @@
+/* Five real nodes under load while a test torments them, and the proof afterwards
+ * that nothing which was acknowledged is missing.
+ *
+ * Eight clients, processes that run the CLI again and again, write down in shared
+ * memory each operation that they were told is done, and when it began. Clients 1 to 5 go
+ * only through the node of that number, so that a test knows who told them; the
+ * others go through any. Three kinds of operation: an event with a code that is unique; a
+ * new version of the client's own record, whose content is a number that only grows;
+ * and opening somebody's record, which must show no less than what was acknowledged, or
+ * shown, before it began: else the answer was stale, and the test fails.
+ *
+ * What fails ends the test (testbed_fail), with the seed.
+ */
+#ifndef TESTS_LIB_CHAOS_H
+#define TESTS_LIB_CHAOS_H
+
+#include "tests/lib/partition.h"
+#include "tests/lib/testbed.h"
+
+#define CHAOS_NODES 5u
+#define CHAOS_CLIENTS 8u
+#define CHAOS_ALL 0x3eu /* nodes 1 .. 5, as bits 1 << index */
+
+struct chaos_shared; /* between the clients and the test */
+
+struct chaos {
+    struct testbed bed;
+    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
+    uint64_t seed, random;
+    pid_t clients[CHAOS_CLIENTS + 1]; /* 0: not running */
+    struct chaos_shared *shared;
+    char orders[CHAOS_NODES + 1][300], clock[CHAOS_NODES + 1][300]; /* files that a frail node reads */
+    char program[CHAOS_NODES + 1][400];
+};
+
+/* Five nodes that are ready, each at an address of its own; `frail`: their disks and clocks obey orders (tests/lib/
+ * bad_disk.c, bad_clock.c). SEED in the environment, or another each time; it is printed. */
+void chaos_open(struct chaos *c, unsigned faulty, bool frail);
+void chaos_close(struct chaos *c);
+unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
+
+void chaos_load(struct chaos *c);   /* starts the clients */
+void chaos_unload(struct chaos *c); /* ends them */
+
+uint64_t chaos_now_ms(void); /* monotonic */
+
+/* Waits until one who goes through each of these nodes was told that an operation is done which began after now, and
+ * prints how long that took; 0: any client. Fails when it doesn't come. Returns ms. */
+uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what);
+/* Nobody who goes through these nodes was told anything, or shown a record, that began after `since_ms`. */
+void chaos_was_silent(struct chaos *c, unsigned nodes, uint64_t since_ms, const char *what);
+unsigned chaos_acknowledged(const struct chaos *c);
+
+/* One who runs, leads, and has the highest term as the running nodes say; 0: nobody now. *term may be NULL. */
+unsigned chaos_leader(struct chaos *c, uint64_t *term);
+unsigned chaos_await_leader(struct chaos *c, uint64_t *term);
+/* The term that a node says it is in; 0: no answer within two seconds. */
+uint64_t chaos_term(struct chaos *c, unsigned node);
+
+/* A running node's disk or clock from now on; NULL: as it should be again. */
+void chaos_order_disk(struct chaos *c, unsigned node, const char *order);
+void chaos_order_clock(struct chaos *c, unsigned node, const char *order);
+
+/* After the last fault: ends the load, waits until all nodes have one root, and looks for every acknowledged
+ * operation on every node; the whole ledger of each verifies. */
+void chaos_check(struct chaos *c);
+
+#endif
