@@ -46,4 +46,8 @@ struct bytes table_cursor_key(struct table_cursor *c);
 enum err table_cursor_value(struct table_cursor *c, struct buffer *value);
 void table_cursor_close(struct table_cursor *c);
 
+/* Deletes the table's first key once there are more than `most`: for tables that grow
+ * by one at a time at their end, and are to keep the newest. */
+enum err table_drop_oldest(struct table_txn *txn, uint8_t table, uint64_t most);
+
 #endif

@@ -45,21 +45,6 @@ struct keeping {
     struct buffer row;
 };
 
-static enum err drop_oldest(struct table_txn *txn)
-{
-    struct table_cursor *c;
-    uint8_t key[8];
-    if (table_count(txn, TABLE_CHECKPOINT) <= CHECKPOINTS_STORED) return OK;
-    enum err e = table_cursor_open(&c, txn, TABLE_CHECKPOINT);
-    if (e != OK) return e;
-    e = table_cursor_seek(c, (struct bytes){0});
-    struct bytes at = e == OK ? table_cursor_key(c) : (struct bytes){0};
-    if (e == OK && at.size != sizeof key) e = ERR_CORRUPT;
-    if (e == OK) memcpy(key, at.data, sizeof key);
-    table_cursor_close(c);
-    return e == OK ? table_delete(txn, TABLE_CHECKPOINT, BYTES(key)) : e;
-}
-
 static enum err keep_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
 {
     struct keeping *k = write->data;
@@ -67,7 +52,7 @@ static enum err keep_run(struct state_write *write, struct table_txn *txn, struc
     (void)ledger;
     put_be64(key, k->size);
     enum err e = table_put(txn, TABLE_CHECKPOINT, BYTES(key), buffer_bytes(&k->row));
-    return e == OK ? drop_oldest(txn) : e;
+    return e == OK ? table_drop_oldest(txn, TABLE_CHECKPOINT, CHECKPOINTS_STORED) : e;
 }
 
 static void keep_done(struct state_write *write, enum err code)

@@ -89,27 +89,12 @@ struct keeping {
     struct buffer row;
 };
 
-static enum err drop_oldest(struct table_txn *txn, uint64_t most)
-{
-    struct table_cursor *c;
-    uint8_t key[KEY_SIZE];
-    if (table_count(txn, TABLE_STATEMENT) <= most) return OK;
-    enum err e = table_cursor_open(&c, txn, TABLE_STATEMENT);
-    if (e != OK) return e;
-    e = table_cursor_seek(c, (struct bytes){0});
-    struct bytes at = e == OK ? table_cursor_key(c) : (struct bytes){0};
-    if (e == OK && at.size != sizeof key) e = ERR_CORRUPT;
-    if (e == OK) memcpy(key, at.data, sizeof key);
-    table_cursor_close(c);
-    return e == OK ? table_delete(txn, TABLE_STATEMENT, BYTES(key)) : e;
-}
-
 static enum err keep_run(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
 {
     struct keeping *k = w->data;
     (void)ledger;
     enum err e = table_put(txn, TABLE_STATEMENT, BYTES(k->key), buffer_bytes(&k->row));
-    return e == OK ? drop_oldest(txn, DIGEST_ROUNDS * LIMIT_NODES) : e;
+    return e == OK ? table_drop_oldest(txn, TABLE_STATEMENT, DIGEST_ROUNDS * LIMIT_NODES) : e;
 }
 
 static void keep_done(struct state_write *w, enum err code)

@@ -104,6 +104,23 @@ static void test_puts_gets_deletes(void **state)
     store_abort(txn);
 }
 
+static void test_the_oldest_goes(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(table_drop_oldest(txn, USERS, 0), OK); /* nothing there */
+    put(USERS, "b", "2");
+    put(USERS, "a-longer-key", "1");
+    put(USERS, "c", "3");
+    assert_int_equal(table_drop_oldest(txn, USERS, 3), OK);
+    assert_int_equal(table_count(txn, USERS), 3);
+    assert_int_equal(table_drop_oldest(txn, USERS, 2), OK);
+    assert_true(has(USERS, "a-longer-key", NULL) && has(USERS, "b", "2") && has(USERS, "c", "3"));
+    assert_int_equal(table_drop_oldest(txn, USERS, 0), OK); /* one at a time */
+    assert_int_equal(table_count(txn, USERS), 1);
+    commit();
+}
+
 static void test_sizes(void **state)
 {
     uint8_t long_key[TABLE_KEY_MAX];
@@ -816,6 +833,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_puts_gets_deletes),
+        TEST(test_the_oldest_goes),
         TEST(test_sizes),
         TEST(test_misuse_ends_the_process),
         TEST(test_cursor),
