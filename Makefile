@@ -28,7 +28,7 @@ LAYERS    = base crypto storage ledger net consensus
 lib_src   = $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 node_src  = $(filter-out node/main.c,$(wildcard node/*.c))
 cli_src   = $(filter-out cli/main.c,$(wildcard cli/*.c))
-tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c)
+tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c tests/lib/unwitnessed.c)
 tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
 unit_src  = $(wildcard tests/unit/*/test_*.c)
@@ -73,7 +73,7 @@ $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))
 
 # Only the node sends mail and webhooks; the client starts faster without.
-$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/%: LDLIBS += -lcurl
+$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
        $(CC) $(CFLAGS) $(SAN) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
@@ -89,6 +89,10 @@ $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 # Its write and fdatasync come before the C library's, for LMDB as well.
 $(BUILD)/bad_disk: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) -Wl,--wrap=main
+# What the bench switches off: only functions that are called from another file can be wrapped.
+UNWITNESS = witness_applied witness_message witness_wait witness_wait_cancel witness_stop driver_state_commit
+$(BUILD)/unwitnessed: $(BUILD)/tests/lib/unwitnessed.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK) $(foreach f,$(UNWITNESS),-Wl,--wrap=$(f))
 $(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)
@@ -178,7 +182,7 @@ build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libnode.a build/fuz
 	@$(if $(V),,echo "  LD  $@")
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
 
-bench: deps $(BUILD)/bench $(PROGS)
+bench: deps $(BUILD)/bench $(PROGS) $(BUILD)/unwitnessed
 	$(Q)BUILD=$(BUILD) $(BUILD)/bench $(BENCH)
 
 deps-demo:

@@ -1,22 +1,16 @@
 /* bench: three real nodes with TLS and fsync on, driven over connections that are
  * open already. Every answer is checked. A table for people on standard output,
- * JSON lines into the file given.
- *
- *   bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]
- *         [--verify ENTRIES [--operations N]]   instead: what verifying a ledger of that length costs
+ * JSON lines into the file given. See usage() for what else it measures.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "crypto/random.h"
-#include "ledger/record.h"
-#include "tests/bench/lanes.h"
+#include "tests/bench/trips.h"
 #include "tests/bench/verify.h"
-#include "tests/lib/testbed.h"
-
-#define RECORDS 200 /* to be shown */
+#include "tests/bench/witness.h"
+#include "tests/bench/world.h"
 
 struct row {
     const char *name;
@@ -31,50 +25,20 @@ static const struct row rows[] = {
     {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
 };
 
+enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS };
+
 struct settings {
-    double seconds;
+    enum what what;
+    double seconds; /* of each measurement */
     unsigned clients; /* 0: 1, 16 and 64 */
-    unsigned nodes;
-    uint64_t verify; /* entries; 0: the usual rows */
-    unsigned operations; /* in a request, for filling the ledger to be verified */
+    unsigned nodes; /* 0: 3 */
+    unsigned rounds;
+    double one_way_ms;
+    uint64_t leaves;
+    unsigned operations; /* in a request, for filling a ledger */
     const char *only;
     FILE *json;
 };
-
-static void open_identity(struct bench_world *w, const struct testbed *t)
-{
-    char path[400];
-    struct failure failure = {0};
-    snprintf(path, sizeof path, "%s/doctor.key", t->dir);
-    if (signer_open(&w->doctor, path, NULL, &failure) != OK) testbed_fail(t, "%s", failure.text);
-    if (cluster_open(&w->cluster, t->genesis, NULL, 20000, NULL, &failure) != OK) testbed_fail(t, "%s", failure.text);
-    if (cluster_connect(&w->cluster, &failure) != OK) testbed_fail(t, "%s", failure.text);
-    if (collective_get(&w->collective, &w->cluster, &failure) != OK) testbed_fail(t, "%s", failure.text);
-}
-
-/* A doctor, a patient in their care, and records to show. */
-static void prepare(struct bench_world *w, const struct testbed *t)
-{
-    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
-    struct buffer out = {0};
-    testbed_care(t, doctor, patient);
-    open_identity(w, t);
-    if (id_parse(&w->patient, patient) != OK) testbed_fail(t, "no id: %s", patient);
-    w->records = xcalloc(RECORDS, sizeof *w->records);
-    char path[400], id[ID_TEXT_SIZE];
-    snprintf(path, sizeof path, "%s/record", t->dir);
-    FILE *f = fopen(path, "w");
-    for (int i = 0; f && i < 1024; i++)
-        fputc('r', f);
-    if (!f || fclose(f) != 0) testbed_fail(t, "cannot write %s", path);
-    for (w->record_count = 0; w->record_count < RECORDS; w->record_count++) {
-        testbed_expect(t, 0, &out, "--identity %s/doctor.key --json record create --patient %s --kind note %s", t->dir,
-                       patient, path);
-        testbed_json(&out, "record", id, sizeof id);
-        if (id_parse(&w->records[w->record_count], id) != OK) testbed_fail(t, "no id: %s", id);
-    }
-    buffer_free(&out);
-}
 
 struct totals {
     double cpu_us;
@@ -154,54 +118,110 @@ static void run_all(const struct settings *s, const struct testbed *t, struct be
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
-                    "       bench --verify ENTRIES [--operations 1..64] [--nodes N] [--json FILE]\n");
+    fprintf(stderr,
+            "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
+            "instead of the table:\n"
+            "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
+            "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
+            "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n");
     return 2;
+}
+
+/* The number of words taken; 0: not understood. */
+static int take_word(struct settings *s, const char *word, const char *value)
+{
+    if (strcmp(word, "--witness-cost") == 0 || strcmp(word, "--round-trips") == 0) {
+        s->what = word[2] == 'w' ? WHAT_WITNESS_COST : WHAT_ROUND_TRIPS;
+        return 1;
+    }
+    if (!value) return 0;
+    if (strcmp(word, "--seconds") == 0)
+        s->seconds = atof(value);
+    else if (strcmp(word, "--clients") == 0)
+        s->clients = (unsigned)atoi(value);
+    else if (strcmp(word, "--only") == 0)
+        s->only = value;
+    else if (strcmp(word, "--nodes") == 0)
+        s->nodes = (unsigned)atoi(value);
+    else if (strcmp(word, "--rounds") == 0)
+        s->rounds = (unsigned)atoi(value);
+    else if (strcmp(word, "--one-way") == 0)
+        s->one_way_ms = atof(value);
+    else if (strcmp(word, "--operations") == 0)
+        s->operations = (unsigned)atoi(value);
+    else if (strcmp(word, "--json") == 0)
+        s->json = fopen(value, "w");
+    else if (strcmp(word, "--verify") == 0) {
+        s->what = WHAT_VERIFY;
+        s->leaves = strtoull(value, NULL, 10);
+    } else {
+        return 0;
+    }
+    return 2;
+}
+
+static bool are_sound(const struct settings *s)
+{
+    return s->seconds > 0 && (s->nodes == 0 || s->nodes >= 3) && s->nodes <= LIMIT_NODES && s->one_way_ms > 0 &&
+           s->clients <= 4096 && s->rounds > 0 && s->operations >= 1 && s->operations <= LIMIT_OPERATIONS;
+}
+
+static void measure(const struct settings *s, const struct testbed *t, struct bench_world *w)
+{
+    switch (s->what) {
+    case WHAT_ROWS: run_all(s, t, w); return;
+    case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->json); return;
+    case WHAT_WITNESS_COST:
+        bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
+        return;
+    case WHAT_ROUND_TRIPS: return; /* has clusters of its own */
+    }
+}
+
+static void on_cluster(const struct settings *s)
+{
+    struct testbed t;
+    struct bench_world w = {{{0}}};
+    unsigned nodes = s->nodes ? s->nodes : 3;
+    testbed_make(&t, nodes, nodes > 3 ? 1 : 0);
+    if (s->what == WHAT_WITNESS_COST) bench_witness_programs(&t);
+    testbed_start_all(&t);
+    testbed_wait_ready(&t, 60);
+    world_open(&w, &t);
+    measure(s, &t, &w);
+    world_close(&w);
+    testbed_end(&t);
+}
+
+/* Three nodes, of which two co-sign, and four, of which three do. */
+static void round_trips(const struct settings *s)
+{
+    if (s->nodes) {
+        bench_trips(s->nodes, s->one_way_ms, s->seconds, s->json);
+        return;
+    }
+    bench_trips(3, s->one_way_ms, s->seconds, s->json);
+    bench_trips(4, s->one_way_ms, s->seconds, s->json);
 }
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.seconds = 3, .nodes = 3, .operations = LIMIT_OPERATIONS};
-    for (int i = 1; i < argc; i += 2) {
-        if (i + 1 >= argc) return usage();
-        if (strcmp(argv[i], "--seconds") == 0)
-            s.seconds = atof(argv[i + 1]);
-        else if (strcmp(argv[i], "--clients") == 0)
-            s.clients = (unsigned)atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--only") == 0)
-            s.only = argv[i + 1];
-        else if (strcmp(argv[i], "--nodes") == 0)
-            s.nodes = (unsigned)atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--verify") == 0)
-            s.verify = strtoull(argv[i + 1], NULL, 10);
-        else if (strcmp(argv[i], "--operations") == 0)
-            s.operations = (unsigned)atoi(argv[i + 1]);
-        else if (strcmp(argv[i], "--json") == 0)
-            s.json = fopen(argv[i + 1], "w");
-        else
-            return usage();
+    struct settings s = {.seconds = 3, .rounds = 6, .one_way_ms = 60, .operations = LIMIT_OPERATIONS};
+    for (int i = 1; i < argc;) {
+        int taken = take_word(&s, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
+        if (taken == 0) return usage();
+        i += taken;
     }
     char *lines = NULL; /* the JSON lines, printed under the table unless a file takes them */
     size_t size = 0;
     if (!s.json) s.json = open_memstream(&lines, &size);
-    if (s.seconds <= 0 || s.nodes < 3 || s.nodes > LIMIT_NODES || s.clients > 4096) return usage();
-    if (s.operations < 1 || s.operations > LIMIT_OPERATIONS) return usage();
+    if (!s.json || !are_sound(&s)) return usage();
     crypto_init();
-    struct testbed t;
-    struct bench_world w = {{{0}}};
-    testbed_make(&t, s.nodes, s.nodes > 3 ? 1 : 0);
-    testbed_start_all(&t);
-    testbed_wait_ready(&t, 60);
-    prepare(&w, &t);
-    if (s.verify)
-        bench_verify(&w, &t, s.verify, s.operations, s.json);
+    if (s.what == WHAT_ROUND_TRIPS)
+        round_trips(&s);
     else
-        run_all(&s, &t, &w);
-    signer_close(&w.doctor);
-    cluster_close(&w.cluster);
-    free(w.records);
-    testbed_end(&t);
-    if (s.json) fclose(s.json);
+        on_cluster(&s);
+    fclose(s.json);
     if (lines) printf("\n%s", lines);
     free(lines);
     return 0;

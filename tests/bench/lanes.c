@@ -27,6 +27,7 @@ struct lane {
     struct client *client;
     uint64_t id, sent_ns;
     enum phase phase;
+    enum wait wait;
     struct request_builder builder; /* keeps the operations' bytes for checking */
     struct buffer request, body;
     struct reader reader;
@@ -142,8 +143,7 @@ static void lane_send(struct lane *lane, uint32_t type)
 static void start(struct run *r, struct lane *lane)
 {
     build(r, lane);
-    enum wait wait = r->job->work == WORK_RECORD_SHOW ? WAIT_APPLIED : r->job->wait;
-    struct message_submit m = {.request = buffer_bytes(&lane->request), .wait = wait};
+    struct message_submit m = {.request = buffer_bytes(&lane->request), .wait = lane->wait};
     buffer_clear(&lane->body);
     message_submit_encode(&lane->body, &m);
     lane->phase = PHASE_APPLIED;
@@ -189,7 +189,7 @@ static void on_applied(struct run *r, struct lane *lane, const struct frame *f)
     took(r, &r->out->applied, lane);
     if (r->job->work == WORK_RECORD_SHOW)
         ask_content(lane);
-    else if (r->job->wait == WAIT_COSIGNED)
+    else if (lane->wait == WAIT_COSIGNED)
         lane->phase = PHASE_COSIGNED;
     else
         finished(r, lane);
@@ -288,7 +288,8 @@ static void drain(struct run *r, struct lane *lane)
         enum err e = client_receive(lane->client, &f, 0, &failure);
         if (e == ERR_TIMEOUT) return;
         must(e, failure.text);
-        if (f.type == MESSAGE_NOTICE) die("an alarm is open", ERR_UNEXPECTED); /* what is measured now is something else */
+        /* What is measured then is something else. */
+        if (f.type == MESSAGE_NOTICE) die("an alarm is open", ERR_UNEXPECTED);
         on_frame(r, lane, &f);
         if (r->stopping && r->waiting == 0) return;
     }
@@ -311,7 +312,9 @@ static void connect_lane(struct run *r, struct lane *lane, uint32_t member)
     struct address to;
     struct failure failure = {0};
     struct frame f;
-    must(address_parse(&to, d->address, false, &failure), failure.text);
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%u", r->world->ports ? r->world->ports[member] : 0);
+    must(address_parse(&to, r->world->ports ? address : d->address, false, &failure), failure.text);
     must(client_connect(&lane->client, c->tls, &to, &d->tls_pin, NULL, &failure), failure.text);
     struct message_hello hello = {.version = PROTOCOL_VERSION, .program = bytes_text("bench")};
     message_hello_encode(&lane->body, &hello);
@@ -333,11 +336,14 @@ void lanes_run(struct job_result *out, struct bench_world *world, const struct j
     struct run r = {.world = world, .job = job, .out = out};
     struct pollfd *fds = xcalloc(job->clients, sizeof *fds);
     r.lanes = xcalloc(job->clients, sizeof *r.lanes);
-    for (unsigned i = 0; i < job->clients; i++)
-        connect_lane(&r, &r.lanes[i], 1 + i % world->cluster.genesis.member_count);
+    for (unsigned i = 0; i < job->clients; i++) {
+        bool waits = i < job->awaiting || job->wait == WAIT_COSIGNED;
+        r.lanes[i].wait = waits && job->work != WORK_RECORD_SHOW ? WAIT_COSIGNED : WAIT_APPLIED;
+        connect_lane(&r, &r.lanes[i], job->member ? job->member : 1 + i % world->cluster.genesis.member_count);
+    }
     for (unsigned i = 0; i < job->clients; i++)
         start(&r, &r.lanes[i]);
-    run_until(&r, fds, clock_monotonic_ns() + 300000000); /* warm up */
+    run_until(&r, fds, clock_monotonic_ns() + (uint64_t)(LANES_WARM_UP_S * 1e9));
     r.measuring = true;
     uint64_t began = clock_monotonic_ns();
     run_until(&r, fds, began + (uint64_t)(job->seconds * 1e9));

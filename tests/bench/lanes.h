@@ -18,6 +18,8 @@ struct job {
     unsigned operations; /* per request */
     size_t bytes;        /* of each event's note, or of each record */
     enum wait wait;      /* what the next request waits for */
+    unsigned awaiting;   /* of the clients, so many wait until it is co-signed, whatever `wait` says */
+    unsigned member;     /* all clients are of this node; 0: spread over all */
     double seconds;
 };
 
@@ -35,9 +37,11 @@ struct bench_world {
     struct id patient;
     struct id *records; /* to be shown */
     size_t record_count;
+    const uint16_t *ports; /* of the nodes by member index, on loopback; NULL: where they advertise */
 };
 
-/* Runs the job on `clients` connections spread over all nodes. Ends the program
+#define LANES_WARM_UP_S 0.3 /* not counted */
+/* Runs the job on `clients` connections. Ends the program
  * with a message when an answer is not right. */
 void lanes_run(struct job_result *out, struct bench_world *world, const struct job *job);
 

@@ -121,3 +121,20 @@ void samples_clear(struct samples *s)
     free(s->us);
     *s = (struct samples){0};
 }
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct spread spread_of(const double *values, unsigned count)
+{
+    double sorted[64];
+    if (count == 0) return (struct spread){0};
+    if (count > 64) count = 64;
+    memcpy(sorted, values, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_doubles);
+    double median = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
+    return (struct spread){median, sorted[0], sorted[count - 1]};
+}

@@ -23,4 +23,9 @@ void samples_add(struct samples *s, uint64_t ns);
 double samples_percentile(struct samples *s, double percent); /* milliseconds; sorts */
 void samples_clear(struct samples *s);
 
+struct spread {
+    double median, least, most;
+};
+struct spread spread_of(const double *values, unsigned count); /* at most 64; zeros of none */
+
 #endif
