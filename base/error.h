@@ -87,7 +87,9 @@
     X(ERR_CHECKPOINT, 103, "the checkpoint is not valid", "do not trust the sender")               \
     X(ERR_TOO_FEW_COSIGNATURES, 104, "too few cosignatures", "wait for more nodes")                \
     X(ERR_OPERATION_FIELDS, 105, "the operation's fields are not valid for its action",            \
-      "upgrade the client")
+      "upgrade the client")                                                                        \
+    /* this machine's */                                                                           \
+    X(ERR_NO_FILE, 110, "no such file or folder", "check the path")
 
 enum err {
 #define X(name, number, text, hint) name = number,

@@ -160,7 +160,7 @@ static enum err check_folder(struct tool *t, const char *folder)
 {
     struct stat st;
     if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode)) return OK;
-    return fail(&t->failure, ERR_NOT_FOUND, "%s is no folder: give the one that 'consilium export -o' wrote", folder);
+    return fail(&t->failure, ERR_NO_FILE, "%s is no folder: give the one that 'consilium export -o' wrote", folder);
 }
 
 int command_export_verify(struct tool *t)

@@ -229,6 +229,7 @@ static enum err print_page(struct tool *t, struct page *page, const struct submi
         output_more_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows);
         return OK;
     }
+    if (!follow) tool_page_mark(t, rows, answer.cursor, answer.left_out);
     output_rows(&t->output, LOG_COLUMNS, LOG_COLUMN_COUNT, rows,
                 follow            ? NULL
                 : answer.cursor.size ? "nothing so far that fits and that you may see"

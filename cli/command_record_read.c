@@ -1,6 +1,7 @@
 /* record show, history, list. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -52,6 +53,29 @@ static enum err print_content(struct tool *t, struct bytes content)
     return e;
 }
 
+/* Content that was opened before is not lost by a name that is taken; the access is not made for it, either.
+ * A device or a pipe takes what comes. */
+static bool writes_over(const struct tool *t, const char *path)
+{
+    struct stat st;
+    return option_given(t->line, "force") || (stat(path, &st) == 0 && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)));
+}
+
+static enum err put_into(struct tool *t, const char *path, struct bytes content)
+{
+    struct failure why = {0};
+    enum err e = file_write(path, content, 0600, !writes_over(t, path), &why);
+    if (e == ERR_EXISTS) return fail(&t->failure, e, "%s exists already; --force writes over it", path);
+    return e == OK ? OK : fail(&t->failure, e, "%s", why.text);
+}
+
+static enum err check_output(struct tool *t, const char *path)
+{
+    struct stat st;
+    if (!path || writes_over(t, path) || lstat(path, &st) != 0) return OK;
+    return fail(&t->failure, ERR_EXISTS, "%s exists already, so nothing was asked for; --force writes over it", path);
+}
+
 static int show_one(struct tool *t)
 {
     struct reading reading = {0};
@@ -63,11 +87,12 @@ static int show_one(struct tool *t)
     if (e == OK && (id_parse(&record, text) != OK || id_is_zero(&record)))
         e = fail(&t->failure, ERR_USAGE, "'%s' is no record's id (26 characters, as 'record list PATIENT' shows)",
                  text);
+    if (e == OK) e = check_output(t, output);
     if (e == OK) e = reading_ask_record(t, &reading, &record, version);
     if (e == OK) e = reading_open_one(t, &reading, &content);
     output_progress_end(&t->output);
     if (e == OK && t->output.json) output_json(&t->output, content_json(&reading.rows[0], buffer_bytes(&content)));
-    if (e == OK && output) e = file_write(output, buffer_bytes(&content), 0600, false, &t->failure);
+    if (e == OK && output) e = put_into(t, output, buffer_bytes(&content));
     if (e == OK && !output && !t->output.json) e = print_content(t, buffer_bytes(&content));
     secret_wipe_buffer(&content);
     reading_end(&reading);
@@ -89,7 +114,7 @@ static enum err write_into(struct chart *c, const struct record_row *row, struct
     id_format(id, &row->record);
     snprintf(name, sizeof name, "%s-v%llu", id, (unsigned long long)row->version);
     char *path = path_join(c->folder, name);
-    enum err e = file_write(path, content, 0600, false, &c->tool->failure);
+    enum err e = put_into(c->tool, path, content);
     free(path);
     return e;
 }
@@ -136,6 +161,7 @@ static int show_chart(struct tool *t)
     if (e == OK) e = reading_ask(t, &reading, &args);
     if (e == OK && t->output.json) chart.rows = json_array();
     if (e == OK) e = reading_open(t, &reading, take_part, &chart);
+    if (e == OK && chart.rows) tool_page_mark(t, chart.rows, reading.cursor, reading.left_out);
     if (e == OK && chart.rows) output_json(&t->output, json_incref(chart.rows));
     if (e == OK && reading.count == 0) output_message(&t->output, "no records that you may open");
     if (e == OK && reading.count > 0 && chart.folder)
@@ -177,6 +203,7 @@ static enum err print_history(struct tool *t, struct bytes bytes)
         json_decref(rows);
         return fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
     }
+    tool_page_mark(t, rows, answer.cursor, answer.left_out);
     output_rows(&t->output, columns, sizeof columns / sizeof columns[0], rows, "no versions that you may see");
     tool_page_end(t, answer.cursor, answer.left_out);
     return OK;
@@ -225,6 +252,7 @@ static enum err print_list(struct tool *t, struct bytes bytes)
         json_decref(rows);
         return fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
     }
+    tool_page_mark(t, rows, answer.cursor, answer.left_out);
     output_rows(&t->output, columns, sizeof columns / sizeof columns[0], rows, "no records that you may see");
     tool_page_end(t, answer.cursor, answer.left_out);
     return OK;

@@ -183,6 +183,7 @@ static enum err print_users(struct tool *t, struct bytes bytes)
         json_decref(rows);
         return fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
     }
+    tool_page_mark(t, rows, answer.cursor, answer.left_out);
     output_rows(&t->output, columns, sizeof columns / sizeof columns[0], rows, "nobody found that you may see");
     tool_page_end(t, answer.cursor, answer.left_out);
     return OK;

@@ -191,7 +191,9 @@ const struct command COMMANDS[] = {
      .example = "record show 7mz3k2vq4t5yxw6lbjnfhsdg2e > record.json\nrecord show --patient jmiller -o chart/",
      .options = {{.name = "version", .value = "N", .help = "an earlier version"},
                  {.name = "patient", .value = "PATIENT", .help = "the latest version of all that you may see"},
-                 {.name = "output", .letter = 'o', .value = "FILE", .help = "into a file (a chart: a folder)"},
+                 {.name = "output", .letter = 'o', .value = "FILE",
+                  .help = "into a file (a chart: a folder); never over a file"},
+                 {.name = "force", .help = "also over files"},
                  OPTION_LIMIT("records of one page of a chart (512)"), OPTION_CURSOR, OPTION_PURPOSE}},
     {.name = "record update", .operands = "RECORD [FILE]", .least = 1, .most = 2,
      .summary = "Make a new version of a record",
@@ -259,7 +261,8 @@ const struct command COMMANDS[] = {
      .details = "Without --patient, --actor or --all: patients see who touched their data, auditors\n"
                 "everything, others what they did themselves. The query is an entry itself.\n"
                 "Times: 2026-01-31, '2026-01-31 14:00', 12h, 7d, today, yesterday.\n"
-                "With --follow --json each entry is one line.\n" LOOKED_UP,
+                "With --follow --json each entry is one line. --json alone: where there is more, the\n"
+                "last object of a page has no entry but \"next\", for --cursor; so in all lists.\n" LOOKED_UP,
      .example = "log\nlog --patient jmiller --decision denied --since 7d\nlog --all --follow",
      .options = {{.name = "patient", .value = "PATIENT", .help = "about this person"},
                  {.name = "actor", .value = "USER", .help = "by this person"},

@@ -202,7 +202,7 @@ static enum err check_old(const struct bundle_writer *w, const struct genesis *g
     struct buffer note = {0};
     char *path = path_join(w->folder, "checkpoint");
     enum err e = file_read(&note, path, LIMIT_CHECKPOINT_NOTE, failure);
-    if (e == ERR_NOT_FOUND)
+    if (e == ERR_NO_FILE)
         e = OK;
     else if (e == OK && checkpoint_verify(&old, buffer_bytes(&note), genesis) != OK)
         e = fail(failure, ERR_EXISTS, "%s is another cluster's, or damaged; export into another folder", path);
@@ -338,7 +338,7 @@ static enum err read_checkpoint(struct verifying *v, const struct genesis *genes
     char *path = path_join(v->check.folder, "checkpoint");
     struct buffer note = {0};
     enum err e = file_read(&note, path, LIMIT_CHECKPOINT_NOTE, v->failure);
-    if (e == ERR_NOT_FOUND)
+    if (e == ERR_NO_FILE)
         fail(v->failure, e, "%s has no checkpoint: it is no export, or an unfinished one", v->check.folder);
     if (e == OK && (e = checkpoint_verify(&v->report->checkpoint, buffer_bytes(&note), genesis)) != OK)
         fail(v->failure, e, "%s is not valid: %s", path, err_text(e));
@@ -372,7 +372,7 @@ static enum err verify_tiles(struct verifying *v, void (*progress)(void *data, c
         if (progress) progress(data, v->report);
         e = verify_tile(v, &tile);
     }
-    if (e == OK && v->report->entries == 0) e = fail(v->failure, ERR_NOT_FOUND, "%s holds no entries", v->check.folder);
+    if (e == OK && v->report->entries == 0) e = fail(v->failure, ERR_NO_FILE, "%s holds no entries", v->check.folder);
     return e;
 }
 

@@ -14,7 +14,7 @@ static enum err code_of_errno(int number)
 {
     switch (number) {
     case ENOENT:
-    case ENOTDIR: return ERR_NOT_FOUND;
+    case ENOTDIR: return ERR_NO_FILE;
     case EACCES:
     case EPERM:
     case EROFS: return ERR_PERMISSION;

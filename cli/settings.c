@@ -66,7 +66,7 @@ static enum err read_file(struct settings *s, const char *file, struct failure *
 {
     struct buffer text = {0};
     enum err e = file_read(&text, file, LIMIT_CONFIG, failure);
-    if (e == ERR_NOT_FOUND) {
+    if (e == ERR_NO_FILE) {
         buffer_free(&text);
         return OK;
     }

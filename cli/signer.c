@@ -50,7 +50,7 @@ enum err signer_read(struct signer *out, const char *path, struct failure *failu
 {
     struct buffer text = {0};
     enum err e = file_read(&text, path, LIMIT_IDENTITY, failure);
-    if (e == ERR_NOT_FOUND)
+    if (e == ERR_NO_FILE)
         e = fail(failure, ERR_NO_KEY, "there is no identity file %s; make one with 'consilium key new -o %s'", path,
                  path);
     if (e == ERR_TOO_LARGE) e = fail(failure, ERR_NO_KEY, "%s is not an identity file: it is too large for one", path);

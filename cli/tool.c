@@ -225,18 +225,29 @@ enum err tool_page(struct tool *t, uint32_t *limit, uint32_t otherwise, uint32_t
     *limit = (uint32_t)number;
     if (e != OK || !hex) return e;
     size_t size = strlen(hex) / 2;
-    uint8_t *room = size && size <= LIMIT_NAME ? buffer_extend(cursor, size) : NULL;
+    uint8_t *room = size && size <= LIMIT_CURSOR ? buffer_extend(cursor, size) : NULL;
     if (!room || hex_parse(room, size, hex) != OK)
         return fail(&t->failure, ERR_USAGE, "--cursor takes what an earlier page ended with");
     return OK;
 }
 
+void tool_page_mark(const struct tool *t, json_t *rows, struct bytes cursor, uint64_t left_out)
+{
+    char hex[2 * LIMIT_CURSOR + 1];
+    bool more = cursor.size > 0 && cursor.size <= LIMIT_CURSOR;
+    if (!t->output.json || (!more && left_out == 0)) return;
+    if (more) hex_format(hex, cursor.data, cursor.size);
+    json_array_append_new(rows, json_pack("{s:o, s:I}", "next", more ? json_string(hex) : json_null(), "left_out",
+                                          (json_int_t)left_out));
+}
+
 void tool_page_end(struct tool *t, struct bytes cursor, uint64_t left_out)
 {
-    char hex[2 * LIMIT_NAME + 1];
+    char hex[2 * LIMIT_CURSOR + 1];
+    if (t->output.json) return; /* its reader has the mark */
     if (left_out > 0)
         output_message(&t->output, "%llu more are above what your role may see", (unsigned long long)left_out);
-    if (cursor.size == 0 || cursor.size > LIMIT_NAME) return;
+    if (cursor.size == 0 || cursor.size > LIMIT_CURSOR) return;
     hex_format(hex, cursor.data, cursor.size);
     output_message(&t->output, "there is more: add --cursor %s", hex);
 }

@@ -58,7 +58,10 @@ enum err tool_confirm(struct tool *t, const char *question);
 enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise);
 /* --limit N and --cursor HEX of commands that page. The cursor is allocated. */
 enum err tool_page(struct tool *t, uint32_t *limit, uint32_t otherwise, uint32_t most, struct buffer *cursor);
-/* Says on standard error how to go on, and how many rows policy withheld. */
+/* How to go on, where the answer goes on, and how many rows policy withheld, if any: with --json as a last
+ * object of `rows`, {"next": HEX or null, "left_out": N}, of which there is none at the end of all; without, on
+ * standard error. Before the rows are printed, and after. */
+void tool_page_mark(const struct tool *t, json_t *rows, struct bytes cursor, uint64_t left_out);
 void tool_page_end(struct tool *t, struct bytes cursor, uint64_t left_out);
 /* "done": the entry that says so, with `more` fields (taken over, may be NULL) above it. */
 int tool_done(struct tool *t, const struct submission *s, const struct column *columns, size_t count, json_t *more);

@@ -150,7 +150,7 @@ static void test_public_keys(void **state)
     assert_memory_equal(out.bytes, key.bytes, 32);
     assert_int_equal(public_key_read(&out, path, &failure), OK); /* the identity file itself */
     assert_memory_equal(out.bytes, key.bytes, 32);
-    assert_int_equal(public_key_read(&out, "nothing", &failure), ERR_NOT_FOUND);
+    assert_int_equal(public_key_read(&out, "nothing", &failure), ERR_NO_FILE);
     assert_int_equal(public_key_parse(&out, bytes_text("QUJD"), &failure), ERR_INVALID);
     assert_int_equal(public_key_parse(&out, bytes_text(""), &failure), ERR_INVALID);
     buffer_free(&text);
@@ -180,7 +180,7 @@ static void test_files(void **state)
     folder_join(dangling, folder, "dangling");
     assert_int_equal(symlink("/proc/nonexistent/x", dangling), 0);
     assert_int_equal(file_write(dangling, bytes_text("x"), 0600, true, &failure), ERR_EXISTS);
-    assert_int_equal(file_write("/proc/nonexistent/x", bytes_text("x"), 0600, false, &failure), ERR_NOT_FOUND);
+    assert_int_equal(file_write("/proc/nonexistent/x", bytes_text("x"), 0600, false, &failure), ERR_NO_FILE);
     folder_join(file, folder, "a/b//c");
     assert_int_equal(folder_create(file, &failure), OK);
     assert_int_equal(folder_create(file, &failure), OK);

@@ -362,7 +362,7 @@ static void test_via(void **state)
     cluster_close(&other);
     assert_int_equal(cluster_open(&other, fake.genesis_file, "nod-3", 1500, NULL, &failure), ERR_USAGE);
     assert_non_null(strstr(failure.text, "did you mean 'node-"));
-    assert_int_equal(cluster_open(&other, "/nonexistent/genesis", NULL, 1500, NULL, &failure), ERR_NOT_FOUND);
+    assert_int_equal(cluster_open(&other, "/nonexistent/genesis", NULL, 1500, NULL, &failure), ERR_NO_FILE);
 }
 
 /* --- the collective key --- */
