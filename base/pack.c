@@ -59,6 +59,12 @@ void pack_text(struct buffer *out, const char *text) { pack_str(out, bytes_text(
 void pack_id(struct buffer *out, const struct id *id) { pack_bin(out, id->bytes, sizeof id->bytes); }
 void pack_digest(struct buffer *out, const struct digest *d) { pack_bin(out, d->bytes, sizeof d->bytes); }
 
+void pack_digests(struct buffer *out, const struct digest *digests, uint32_t count)
+{
+    pack_array(out, count);
+    for (uint32_t i = 0; i < count; i++) pack_digest(out, &digests[i]);
+}
+
 struct unpack unpack_start(struct bytes in)
 {
     return (struct unpack){.at = in.data, .end = in.data ? in.data + in.size : in.data, .error = OK};
@@ -233,6 +239,13 @@ struct digest unpack_digest(struct unpack *u)
     struct digest d = {{0}};
     unpack_bin_exact(u, d.bytes, sizeof d.bytes);
     return d;
+}
+
+uint32_t unpack_digests(struct unpack *u, struct digest *digests, uint32_t max)
+{
+    uint32_t count = unpack_array(u, max);
+    for (uint32_t i = 0; i < count && u->error == OK; i++) digests[i] = unpack_digest(u);
+    return count;
 }
 
 static void skip(struct unpack *u)

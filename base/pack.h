@@ -27,6 +27,7 @@ void pack_text(struct buffer *out, const char *text);   /* as str */
 void pack_str(struct buffer *out, struct bytes text);   /* as str */
 void pack_id(struct buffer *out, const struct id *id);
 void pack_digest(struct buffer *out, const struct digest *digest);
+void pack_digests(struct buffer *out, const struct digest *digests, uint32_t count); /* an array */
 
 struct unpack {
     const uint8_t *at, *end;
@@ -48,6 +49,7 @@ struct bytes unpack_str(struct unpack *u, size_t max); /* a view; valid UTF-8 wi
 bool text_valid(struct bytes text); /* what unpack_str takes */
 struct id unpack_id(struct unpack *u);
 struct digest unpack_digest(struct unpack *u);
+uint32_t unpack_digests(struct unpack *u, struct digest *digests, uint32_t max); /* an array; how many there are */
 /* The bytes of the next value, whatever it is (nesting limit LIMIT_PACK_DEPTH). */
 struct bytes unpack_raw(struct unpack *u);
 void unpack_fail(struct unpack *u, enum err code); /* sets the sticky error if none is set */

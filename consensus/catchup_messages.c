@@ -86,16 +86,12 @@ enum err pull_decode(struct pull *out, struct bytes in)
 
 static void pack_proof(struct buffer *out, const struct tree_proof *proof)
 {
-    pack_array(out, proof->count);
-    for (uint32_t i = 0; i < proof->count; i++)
-        pack_digest(out, &proof->hashes[i]);
+    pack_digests(out, proof->hashes, proof->count);
 }
 
 static void unpack_proof(struct tree_proof *out, struct unpack *u)
 {
-    out->count = unpack_array(u, TREE_LEVELS + 1);
-    for (uint32_t i = 0; i < out->count; i++)
-        out->hashes[i] = unpack_digest(u);
+    out->count = unpack_digests(u, out->hashes, TREE_LEVELS + 1);
 }
 
 void pulled_add_leaf(struct buffer *leaves, struct bytes leaf) { pack_bytes(leaves, leaf); }
