@@ -4,6 +4,7 @@
  *   liar --mode key ...    deals a wrong sub-share to member 1, and answers its complaint wrongly too
  *   liar --mode share ...  gives shares of another point than it should
  *   liar --mode time ...   its clock is an hour ahead, and it does not hold back from leading
+ *   liar --mode clock ...  its clock is ahead by the seconds that the file named by LIAR_WHEN says; that is all
  *   liar --mode fork ...   as leader it sends one follower other blocks than all others, signed for the same places
  *   liar --mode split ...  the same, and it tells and cosigns no roots, so that nobody else decides the matter
  *   liar --mode roots ...  tells one node other roots than the others
@@ -40,7 +41,7 @@
 
 #define HOUR_MS 3600000
 
-static bool lies_key, lies_share, lies_time, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
+static bool lies_key, lies_share, lies_time, lies_clock, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -82,7 +83,21 @@ void __wrap_tdh2_share_point(struct point *d, const struct scalar *x, const stru
     if (lies_share) point_add(d, d, &POINT_GENERATOR);
 }
 
-uint64_t __wrap_clock_wall_ms(void) { return __real_clock_wall_ms() + (lies_time ? HOUR_MS : 0); }
+static unsigned seconds_ahead(void)
+{
+    unsigned seconds = 0;
+    const char *when = getenv("LIAR_WHEN");
+    FILE *f = when ? fopen(when, "re") : NULL;
+    if (f && fscanf(f, "%u", &seconds) != 1) seconds = 0;
+    if (f) fclose(f);
+    return seconds;
+}
+
+uint64_t __wrap_clock_wall_ms(void)
+{
+    uint64_t ahead = lies_time ? HOUR_MS : lies_clock ? (uint64_t)seconds_ahead() * 1000 : 0;
+    return __real_clock_wall_ms() + ahead;
+}
 
 void __wrap_driver_set_clock_ok(struct driver *d, bool ok)
 {
@@ -284,18 +299,20 @@ void __wrap_message_note_encode(struct buffer *out, const struct message_note *m
 int __wrap_main(int argc, char **argv)
 {
     if (argc < 3 || strcmp(argv[1], "--mode") != 0) {
-        fprintf(stderr, "usage: liar --mode key|share|time|fork|split|roots|commit|note run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|note run ...\n");
         return 2;
     }
     lies_key = strcmp(argv[2], "key") == 0;
     lies_share = strcmp(argv[2], "share") == 0;
     lies_time = strcmp(argv[2], "time") == 0;
+    lies_clock = strcmp(argv[2], "clock") == 0;
     lies_split = strcmp(argv[2], "split") == 0;
     lies_fork = lies_split || strcmp(argv[2], "fork") == 0;
     lies_roots = strcmp(argv[2], "roots") == 0;
     lies_commit = strcmp(argv[2], "commit") == 0;
     lies_note = strcmp(argv[2], "note") == 0;
-    if (!lies_key && !lies_share && !lies_time && !lies_fork && !lies_roots && !lies_commit && !lies_note) {
+    bool known = lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note;
+    if (!known) {
         fprintf(stderr, "liar: no such mode: %s\n", argv[2]);
         return 2;
     }

@@ -39,9 +39,9 @@ struct sink {
     mbedtls_ssl_config config;
     mbedtls_x509_crt certificate;
     mbedtls_pk_context key;
-    pthread_mutex_t mutex; /* guards login, count and newest */
+    pthread_mutex_t mutex; /* guards login, count, newest and all */
     unsigned count;
-    struct buffer newest;
+    struct buffer newest, all; /* all: a zero byte behind each */
 };
 
 /* One connection, in the clear or under TLS. */
@@ -124,6 +124,8 @@ static void keep(struct talk *t)
     s->count++;
     buffer_clear(&s->newest);
     buffer_append_bytes(&s->newest, buffer_bytes(&t->message));
+    buffer_append_bytes(&s->all, buffer_bytes(&t->message));
+    buffer_append(&s->all, "", 1);
     pthread_mutex_unlock(&s->mutex);
 }
 
@@ -322,6 +324,7 @@ struct sink *sink_start(enum sink_kind kind, const char *ca_file)
 uint16_t sink_port(const struct sink *s) { return s->port; }
 void sink_refuse(struct sink *s, int code) { atomic_store(&s->refuse, code); }
 void sink_hang(struct sink *s) { atomic_store(&s->hang, true); }
+void sink_resume(struct sink *s) { atomic_store(&s->hang, false); }
 
 void sink_login(struct sink *s, const char *user, const char *password)
 {
@@ -352,6 +355,16 @@ unsigned sink_count(struct sink *s, struct buffer *out)
     return count;
 }
 
+unsigned sink_count_of(struct sink *s, const char *text)
+{
+    unsigned count = 0;
+    pthread_mutex_lock(&s->mutex);
+    const char *at = (const char *)s->all.data, *end = at + s->all.size;
+    for (; at < end; at += strlen(at) + 1) count += strstr(at, text) != NULL;
+    pthread_mutex_unlock(&s->mutex);
+    return count;
+}
+
 void sink_stop(struct sink *s)
 {
     atomic_store(&s->stop, true);
@@ -364,5 +377,6 @@ void sink_stop(struct sink *s)
     mbedtls_entropy_free(&s->entropy);
     pthread_mutex_destroy(&s->mutex);
     buffer_free(&s->newest);
+    buffer_free(&s->all);
     free(s);
 }

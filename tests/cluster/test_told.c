@@ -1,0 +1,369 @@
+/* Who is told of an alarm, and when: people at commands that run long, at once; administrators by mail and
+ * webhook, by another node when the one that was to send dies on the way. A removed entry is the first reason,
+ * a damaged log the second, a node in quarantine the third. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/lib/sink.h"
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+#define NODES 5 /* one in quarantine, one dead: a majority is left */
+#define DAMAGED 5
+#define PATIENCE_S 120
+#define CLAIM_S 130 /* longer than a claim to tell holds */
+
+static struct testbed bed;
+static char settings[1200], when[400], auditor[ID_TEXT_SIZE], doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
+static struct sink *mail, *hook;
+static struct buffer out, errors, got;
+
+static const char *text(void) { return out.data ? (const char *)out.data : ""; }
+
+static const char *build(void)
+{
+    const char *folder = getenv("BUILD");
+    return folder && *folder ? folder : "build";
+}
+
+static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void shell(const char *format, ...)
+{
+    char command[1500];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+}
+
+/* Loops that wait: false when it has taken too long. */
+static bool still(uint64_t since_ns)
+{
+    usleep(100000);
+    return clock_monotonic_ns() - since_ns < (uint64_t)PATIENCE_S * 1000000000u;
+}
+
+static int setup(void **state)
+{
+    char mail_ca[400], hook_ca[400];
+    (void)state;
+    testbed_make(&bed, NODES, 1);
+    snprintf(mail_ca, sizeof mail_ca, "%s/mail.pem", bed.dir);
+    snprintf(hook_ca, sizeof hook_ca, "%s/hook.pem", bed.dir);
+    mail = sink_start(SINK_SMTPS, mail_ca);
+    hook = sink_start(SINK_HTTPS, hook_ca);
+    shell("cat '%s/mail.pem' '%s/hook.pem' >'%s/ca.pem'", bed.dir, bed.dir, bed.dir);
+    snprintf(settings, sizeof settings,
+             "--alert-mail-server smtps://localhost:%u --alert-mail-from node@example.org --alert-mail-to admin@example.org "
+             "--alert-webhook https://localhost:%u/ --alert-ca-file %s/ca.pem --scrub-rate 65536 --scrub-pause 1",
+             sink_port(mail), sink_port(hook), bed.dir);
+    bed.extra = settings;
+    for (unsigned node = 1; node <= NODES; node++) bed.program[node] = "liar --mode clock"; /* honest, but time can pass */
+    snprintf(when, sizeof when, "%s/ahead", bed.dir);
+    setenv("LIAR_WHEN", when, 1);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, PATIENCE_S);
+    testbed_user(&bed, "auditor", "Hospital 1", "auditor", auditor);
+    testbed_care(&bed, doctor, patient);
+    for (int i = 0; i < 8; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print B-%d", bed.dir, patient, i);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testbed_end(&bed);
+    sink_stop(mail);
+    sink_stop(hook);
+    buffer_free(&out);
+    buffer_free(&errors);
+    buffer_free(&got);
+    return 0;
+}
+
+/* --- an entry that was removed --- */
+
+static void alarm_is(unsigned row, const char *key, const char *expected)
+{
+    char path[40], value[80];
+    snprintf(path, sizeof path, "%u.%s", row, key);
+    testbed_json(&out, path, value, sizeof value);
+    if (strcmp(value, expected) != 0) testbed_fail(&bed, "%s is %s, not %s:\n%s", path, value, expected, text());
+}
+
+/* Until the newest alarm is of that kind and about the damaged node, and so far. */
+static void await_alarm(const char *kind, const char *status)
+{
+    char about[120];
+    snprintf(about, sizeof about, "\"kind\": \"%s\"", kind);
+    for (uint64_t since = clock_monotonic_ns(); still(since);) {
+        int code = testbed_cli(&bed, &out, &errors, "--via node-1 --json alarm list --all");
+        const char *end = code == 0 ? strchr(text(), '}') : NULL;
+        const char *is = end ? strstr(text(), about) : NULL, *in = end ? strstr(text(), status) : NULL;
+        if (is && in && is < end && in < end) return;
+    }
+    testbed_fail(&bed, "no alarm '%s' that is %s:\n%s", kind, status, text());
+}
+
+static unsigned event_entry(void)
+{
+    char index[20];
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action event.add --limit 3", bed.dir);
+    testbed_json(&out, "2.index", index, sizeof index);
+    return (unsigned)atoi(index);
+}
+
+static void a_removed_entry_is_an_alarm(void **state)
+{
+    (void)state;
+    unsigned index = event_entry();
+    char number[20];
+    snprintf(number, sizeof number, "%u", index);
+    testbed_signal(&bed, DAMAGED, SIGTERM);
+    shell("'%s/tamper' --dir '%s/node-%d' remove %u", build(), bed.dir, DAMAGED, index);
+    testbed_start(&bed, DAMAGED);
+    await_alarm("deleted", "\"repaired\"");
+    alarm_is(0, "node", "node-5");
+    alarm_is(0, "first", number);
+    alarm_is(0, "raised_by", "node-5");
+    testbed_wait_ready(&bed, PATIENCE_S);
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key verify --all", bed.dir);
+}
+
+/* --- commands that run long --- */
+
+/* A command that goes to this node first, with both outputs in DIR/said. */
+static pid_t begin_command(unsigned node, const char *words)
+{
+    char command[1500], path[400];
+    shell("for d in %s/.cache/consilium/*; do printf node-%u >$d/node; done", bed.dir, node);
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s --timeout %d %s", build(), bed.genesis, PATIENCE_S, words);
+    snprintf(path, sizeof path, "%s/said", bed.dir);
+    pid_t pid = fork();
+    if (pid != 0) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int to = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), null = open("/dev/null", O_RDWR);
+    dup2(null, 0);
+    dup2(to, 1);
+    dup2(to, 2);
+    execl("/bin/sh", "sh", "-c", command, NULL);
+    _exit(127);
+}
+
+static bool said_has(const char *words)
+{
+    static char content[256 * 1024];
+    char path[400];
+    snprintf(path, sizeof path, "%s/said", bed.dir);
+    FILE *f = fopen(path, "r");
+    size_t size = f ? fread(content, 1, sizeof content - 1, f) : 0;
+    content[size] = '\0';
+    if (f) fclose(f);
+    return strstr(content, words) != NULL;
+}
+
+/* Turns a bit of a running node's log: its scrub will find that. */
+static void damage_log(unsigned node)
+{
+    char name[200], path[700], *line = NULL;
+    size_t size = 0;
+    long offset, bytes, at = 0;
+    static unsigned next = 10; /* another block each time */
+    unsigned blocks = 0;
+    shell("%s/consiliumd dump log --dir %s/node-%u >%s/dumped 2>&1", build(), bed.dir, node, bed.dir);
+    snprintf(path, sizeof path, "%s/dumped", bed.dir);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (at == 0 && getline(&line, &size, f) > 0) {
+        if (!strstr(line, " block ") || sscanf(line, "%199[^+]+%ld %ld bytes", name, &offset, &bytes) != 3) continue;
+        if (++blocks == next) at = offset + bytes / 2;
+    }
+    free(line);
+    fclose(f);
+    assert_true(at > 0);
+    next += 2;
+    snprintf(path, sizeof path, "%s/node-%u/log/%s", bed.dir, node, name);
+    uint8_t byte;
+    int file = open(path, O_RDWR);
+    assert_true(file >= 0 && pread(file, &byte, 1, at) == 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(file, &byte, 1, at), 1);
+    close(file);
+}
+
+static void freeze(int number)
+{
+    for (unsigned node = 3; node <= NODES; node++) testbed_signal(&bed, node, number);
+}
+
+static void no_alarm_is_open(void)
+{
+    for (uint64_t since = clock_monotonic_ns(); still(since);) {
+        unsigned quiet = 0;
+        for (unsigned node = 1; node <= NODES; node++)
+            quiet += testbed_cli(&bed, &out, &errors, "--via node-%u alarm list", node) == 0 && text()[0] == '\0';
+        if (quiet == NODES) return;
+    }
+    testbed_fail(&bed, "an alarm stays open:\n%s", text());
+}
+
+static uint64_t counter(unsigned node, const char *name)
+{
+    char path[64], value[32];
+    testbed_expect(&bed, 0, &out, "--via node-%u --json status", node);
+    snprintf(path, sizeof path, "counters.%s", name);
+    testbed_json(&out, path, value, sizeof value);
+    return strtoull(value, NULL, 10);
+}
+
+/* Without a majority it waits for its first entry. What its node finds wrong with itself meanwhile is said before
+ * anything else happens, and the command comes to its end once the others are back. */
+static void is_told_at_once(const char *words)
+{
+    uint64_t since = clock_monotonic_ns();
+    int status;
+    no_alarm_is_open();
+    freeze(SIGSTOP);
+    uint64_t requests = counter(2, "client_requests");
+    pid_t pid = begin_command(2, words);
+    while (counter(2, "client_requests") == requests)
+        if (!still(since)) testbed_fail(&bed, "'%s' asks node 2 for nothing", words);
+    damage_log(2);
+    while (!said_has("WARNING: COMPROMISED: node-2"))
+        if (!still(since) || waitpid(pid, &status, WNOHANG) != 0) testbed_fail(&bed, "'%s' says nothing while it runs", words);
+    if (waitpid(pid, &status, WNOHANG) != 0) testbed_fail(&bed, "'%s' ended before", words);
+    freeze(SIGCONT);
+    waitpid(pid, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        shell("cat %s/said", bed.dir);
+        testbed_fail(&bed, "'%s' ends with %d", words, status);
+    }
+}
+
+static void commands_that_run_long_say_it_at_once(void **state)
+{
+    (void)state;
+    char words[900];
+    snprintf(words, sizeof words, "-i %s/auditor.key verify --all", bed.dir);
+    is_told_at_once(words);
+    snprintf(words, sizeof words, "-i %s/auditor.key export -o %s/exported", bed.dir, bed.dir);
+    is_told_at_once(words);
+    shell("sh tests/demo/patients.sh %s/patients", bed.dir);
+    snprintf(words, sizeof words, "-i %s/registrar.key import %s/patients/*.json", bed.dir, bed.dir);
+    is_told_at_once(words);
+}
+
+/* --- a sender that dies --- */
+
+/* Whose id that is. */
+static unsigned member_of(const char *id)
+{
+    char path[40], value[40];
+    testbed_expect(&bed, 0, &out, "--json genesis show");
+    for (unsigned node = 1; node <= NODES; node++) {
+        snprintf(path, sizeof path, "members.%u.id", node - 1);
+        testbed_json(&out, path, value, sizeof value);
+        if (strcmp(value, id) == 0) return node;
+    }
+    testbed_fail(&bed, "%s is no node", id);
+}
+
+/* Who has said last, since that entry, that it will tell people. */
+static unsigned await_claim(unsigned since_entry)
+{
+    char id[40], index[20];
+    for (uint64_t since = clock_monotonic_ns(); still(since);) {
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/auditor.key --json log --all --action alarm.tell --decision approved "
+                               "--limit 1", bed.dir);
+        if (code != 0 || !strstr(text(), "\"actor\"")) continue;
+        testbed_json(&out, "0.index", index, sizeof index);
+        testbed_json(&out, "0.actor", id, sizeof id);
+        if ((unsigned)atoi(index) > since_entry) return member_of(id);
+    }
+    testbed_fail(&bed, "nobody claims to tell people");
+}
+
+static unsigned open_alarm(const char *kind, const char *node)
+{
+    char entry[20];
+    for (uint64_t since = clock_monotonic_ns(); still(since);) {
+        int code = testbed_cli(&bed, &out, &errors, "--via node-1 --json alarm list");
+        if (code != 0 || !strstr(text(), "\"entry\"")) continue;
+        testbed_json(&out, "0.entry", entry, sizeof entry);
+        if (atoi(entry) == 0) continue; /* "null": not in the ledger yet */
+        alarm_is(0, "kind", kind);
+        alarm_is(0, "node", node);
+        return (unsigned)atoi(entry);
+    }
+    testbed_fail(&bed, "no alarm '%s' about %s is open", kind, node);
+}
+
+static void let_pass(unsigned seconds)
+{
+    shell("echo %u >%s.new && mv %s.new %s", seconds, when, when, when);
+}
+
+static void await_told(unsigned node)
+{
+    char told[40] = "null";
+    for (uint64_t since = clock_monotonic_ns(); strcmp(told, "null") == 0;) {
+        if (!still(since)) testbed_fail(&bed, "node %u does not say that people were told:\n%s", node, text());
+        int code = testbed_cli(&bed, &out, &errors, "--via node-%u --json alarm list", node);
+        if (code == 0 && strstr(text(), "\"told\"")) testbed_json(&out, "0.told", told, sizeof told);
+    }
+}
+
+#define SUBJECT "Subject: Consilium ALARM: node node-5: modified"
+#define POSTED "\"kind\":\"modified\",\"meaning\":\"stored data is not what the ledger proves\",\"node\":{\"member\":5,"
+
+/* The mail server takes the sender's connection and says nothing, the sender is killed; when its claim has run out
+ * another node takes over. One message arrives, and it stays one when the dead node is back. */
+static void another_node_tells(void **state)
+{
+    (void)state;
+    no_alarm_is_open();
+    assert_int_equal(sink_count_of(mail, SUBJECT), 0);
+    sink_hang(mail);
+    sink_hang(hook);
+    testbed_signal(&bed, DAMAGED, SIGTERM);
+    shell("%s/tamper --dir %s/node-%d flip dealing first", build(), bed.dir, DAMAGED);
+    testbed_start(&bed, DAMAGED);
+    unsigned first = await_claim(open_alarm("modified", "node-5"));
+    assert_true(first != DAMAGED); /* it is in quarantine */
+    testbed_signal(&bed, first, SIGKILL);
+    sink_resume(mail);
+    sink_resume(hook);
+    assert_int_equal(sink_count_of(mail, SUBJECT), 0);
+    let_pass(CLAIM_S);
+    await_told(first == 1 ? 2 : 1);
+    assert_int_equal(sink_count_of(mail, SUBJECT), 1);
+    assert_int_equal(sink_count_of(hook, POSTED), 1);
+    testbed_start(&bed, first);
+    testbed_await_log(&bed, first, " ready: ");
+    await_told(first);
+    unsigned second = await_claim(0);
+    assert_true(second != first && second != DAMAGED);
+    assert_int_equal(sink_count_of(mail, SUBJECT), 1);
+    assert_int_equal(sink_count_of(hook, POSTED), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_removed_entry_is_an_alarm),
+        cmocka_unit_test(commands_that_run_long_say_it_at_once),
+        cmocka_unit_test(another_node_tells),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
