@@ -12,6 +12,7 @@
 #include "ledger/scan.h"
 #include "ledger/tables.h"
 #include "node/integrity.h"
+#include "node/scrub_pace.h"
 
 #define TICK_MS 100
 #define KEEP_MS 5000          /* the position is kept so often */
@@ -38,8 +39,8 @@ struct scrub {
     bool log_damaged, log_left;   /* log_left: not repaired in this pass */
     unsigned log_tries;
     uint64_t log_first, log_last; /* what of the log was found damaged */
-    int64_t allowance;     /* bytes that may be read now */
-    uint64_t last_ns, until_ns, kept_ns, warned_ns;
+    struct scrub_pace pace;
+    uint64_t until_ns, kept_ns, warned_ns;
 
     struct damage damage;  /* in hand */
     bool told;             /* ... and integrity knows of it */
@@ -395,7 +396,7 @@ static void log_done(struct state_read *read, enum err code)
     uint64_t first, last;
     s->reading = false;
     if (s->closed || code == ERR_STOPPED) return;
-    s->allowance -= (int64_t)s->block.size + 64;
+    scrub_pace_spend(&s->pace, s->block.size + 64);
     s->status.bytes += s->block.size;
     if (s->phase == STOPPED) return; /* quarantined meanwhile */
     if (code == OK) {
@@ -449,7 +450,7 @@ static void scan_done(struct state_read *read, enum err code)
     s->reading = false;
     if (s->closed || code == ERR_STOPPED) return;
     uint64_t bytes = s->scan.bytes >= s->before ? s->scan.bytes - s->before : s->scan.bytes;
-    s->allowance -= (int64_t)bytes;
+    scrub_pace_spend(&s->pace, bytes);
     s->status.bytes += bytes;
     s->status.permille = scan_permille(&s->scan);
     if (s->phase == STOPPED) return; /* quarantined meanwhile */
@@ -471,22 +472,12 @@ static void next_step(struct scrub *s)
     if (s->phase == LOG && !log_step(s)) end_pass(s);
     if (s->phase != SCANNING) return;
     s->before = s->scan.bytes;
-    s->budget = s->allowance > (int64_t)STEP_MOST ? STEP_MOST : (uint64_t)s->allowance;
+    s->budget = scrub_pace_budget(&s->pace, STEP_MOST);
     s->read = (struct state_read){.data = s, .run = scan_run, .done = scan_done};
     s->reading = driver_read(s->node->driver, &s->read) == OK; /* else: the next tick */
 }
 
 /* --- time --- */
-
-static void earn(struct scrub *s, uint64_t now)
-{
-    int64_t rate = (int64_t)s->node->config->scrub_rate.number * 1024, most = rate > 65536 ? rate : 65536;
-    uint64_t passed = now - s->last_ns;
-    if (passed > UINT64_C(1000000000)) passed = UINT64_C(1000000000);
-    s->last_ns = now;
-    s->allowance += (int64_t)((uint64_t)rate * passed / UINT64_C(1000000000));
-    if (s->allowance > most) s->allowance = most;
-}
 
 /* Waiting is over: the repair again, or the log's, or the next pass. */
 static void resume(struct scrub *s)
@@ -507,14 +498,14 @@ static void on_timer(uv_timer_t *timer)
     struct scrub *s = timer->data;
     struct driver_status d;
     uint64_t now = clock_monotonic_ns();
-    earn(s, now);
+    scrub_pace_earn(&s->pace, now);
     driver_status(s->node->driver, &d);
     if (d.quarantined) s->phase = STOPPED; /* also by others: nothing of it is worth repairing */
     bool busy = s->reading || s->writing || s->phase == MENDING || s->phase == STOPPED;
     if (busy || !catchup_ready(s->node->catchup)) return;
     if (now - s->kept_ns > KEEP_MS * UINT64_C(1000000) && s->phase != PAUSED) keep(s);
     if ((s->phase == PAUSED || s->phase == WAITING) && now >= s->until_ns) resume(s);
-    if ((s->phase == SCANNING || s->phase == LOG) && s->allowance > 0) next_step(s);
+    if ((s->phase == SCANNING || s->phase == LOG) && scrub_pace_budget(&s->pace, 1) > 0) next_step(s);
 }
 
 bool scrub_message(struct node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body)
@@ -537,7 +528,8 @@ enum err scrub_new(struct scrub **out, struct node *node)
                                      .driver = node->driver, .witness = node->witness, .peers = node->peers};
     s->node = node;
     s->phase = SCANNING;
-    s->last_ns = s->kept_ns = clock_monotonic_ns();
+    s->kept_ns = clock_monotonic_ns();
+    scrub_pace_begin(&s->pace, (uint64_t)node->config->scrub_rate.number * 1024, s->kept_ns);
     scan_begin(&s->scan, &node->genesis);
     enum err e = load(s);
     if (e != OK) {

@@ -381,6 +381,44 @@ static void test_killed(void **state)
     wait_clean();
 }
 
+/* --- the rate --- */
+
+#define RATE_KIB 128
+#define AT_ONCE (64 * KIB + LIMIT_ATTACHMENT + 256 * KIB) /* saved up, and the last value or piece of the log */
+
+/* What it says to have read, against all the time since before it started: never more than its rate, and it gets on. */
+static void test_rate(void **state)
+{
+    (void)state;
+    char extra[100];
+    const char *before = bed.extra;
+    struct timespec start, now;
+    uint64_t bytes = 0, passes = counter("scrub_passes"), permille = 0;
+    testbed_signal(&bed, 4, SIGTERM);
+    snprintf(extra, sizeof extra, "--scrub-rate %d --scrub-pause 0", RATE_KIB);
+    bed.extra = extra;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 60);
+    for (time_t since = time(NULL); bytes < 2 * RATE_KIB * KIB || permille == 0 || counter("scrub_passes") == passes;) {
+        if (!still(since)) testbed_fail(&bed, "%llu bytes read, at %llu", (unsigned long long)bytes, (unsigned long long)permille);
+        bytes = counter("scrub_bytes");
+        if (counter("scrub_permille") > 0) permille = counter("scrub_permille");
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        double seconds = (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9;
+        if ((double)bytes > seconds * RATE_KIB * KIB + AT_ONCE)
+            testbed_fail(&bed, "%llu bytes in %.1f s are more than %d KiB/s", (unsigned long long)bytes, seconds, RATE_KIB);
+        assert_true(permille <= 1000);
+    }
+    assert_int_equal(counter("scrub_rate_kib"), RATE_KIB);
+    testbed_expect(&bed, 0, &out, "--via node-4 status");
+    if (!strstr(text(), "node-4 re-reads its whole store: passes so far ")) testbed_fail(&bed, "no word of it:\n%s", text());
+    testbed_signal(&bed, 4, SIGTERM);
+    bed.extra = before;
+    testbed_start(&bed, 4);
+    testbed_wait_ready(&bed, 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_quarantined),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_rate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
