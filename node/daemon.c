@@ -29,6 +29,7 @@
 #include "node/scrub.h"
 #include "node/session.h"
 #include "node/status.h"
+#include "storage/store_guard.h"
 
 struct daemon {
     struct node *node;
@@ -159,17 +160,6 @@ static void say_rebuild(const struct node *node, enum err code)
     if (code == ERR_CORRUPT)
         log_error("node", "'consiliumd rebuild --dir %s' sets this state aside; the next start derives it from the others'"
                           " ledger", node->identity.directory);
-}
-
-/* The state is read through a mapping of its file: a device that fails, or a file that was cut short, ends here. */
-static void on_bus_error(int number)
-{
-    static const char text[] = "consiliumd: the state's file can't be read (bus error): its device failed, or it was cut "
-                               "short. 'consiliumd rebuild --dir DIR' derives it anew\n";
-    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)written; /* nothing else could be said */
-    signal(number, SIG_DFL);
-    raise(number);
 }
 
 static void on_fatal(void *data, enum err code, const char *text)
@@ -579,7 +569,7 @@ int node_run(struct node *node)
     struct failure failure = {0};
     the = (struct daemon){.node = node};
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGBUS, on_bus_error);
+    store_guard_install(NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error like a full disk, not an end */
     start_handles(node);
     say_what_is_not_promised(node);

@@ -9,6 +9,7 @@
 #include "ledger/tables.h"
 #include "storage/log.h"
 #include "storage/store.h"
+#include "storage/store_guard.h"
 
 #define BIN_SHOWN 48 /* bytes of a long value that are shown */
 
@@ -174,6 +175,7 @@ enum err dump_table(const struct node_identity *id, const char *table, uint64_t 
         struct store_options options = {.directory = id->state_directory, .tables = ledger_tables,
                                         .table_count = ledger_tables_count, .key = id->storage_key,
                                         .read_only = true};
+        store_guard_install(NULL);
         enum err e = store_open(&store, &options, failure);
         if (e != OK) return e;
         e = dump_rows(store, ledger_tables[i].table, limit);

@@ -127,6 +127,7 @@ static bool make_state_apart(const struct node_identity *id, const char *fresh, 
     pid_t child = fork();
     if (child == 0) {
         signal(SIGBUS, SIG_DFL);
+        signal(SIGSEGV, SIG_DFL);
         _exit(make_state(id, fresh, log, true, NULL) == OK ? 0 : 1);
     }
     if (child < 0) return false;

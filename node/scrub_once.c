@@ -1,6 +1,5 @@
 /* `consiliumd scrub --now`: one pass for an operator, read-only. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "ledger/scan.h"
 #include "ledger/tables.h"
 #include "node/scrub.h"
+#include "storage/store_guard.h"
 
 #define STEP (4 * MIB) /* in one transaction */
 #define EXIT_DAMAGED 6
@@ -170,11 +170,11 @@ static enum err scan_log(struct tally *tally, const struct node_identity *id, bo
 
 /* The store is a mapped file whose pages carry no checksum: reading one that was cut short, or is full of something
  * else, can end here. */
-static void on_bad_page(int number)
+static void on_bad_page(const char *directory)
 {
     static const char text[] = "MODIFIED  the state's file: it can't be read (its device failed, it was cut short, or "
                                "overwritten).\nRun 'consiliumd rebuild --dir DIR' with the node stopped.\n";
-    (void)number;
+    (void)directory;
     _exit(write(STDOUT_FILENO, text, sizeof text - 1) > 0 ? EXIT_DAMAGED : 1);
 }
 
@@ -210,8 +210,7 @@ int scrub_once(const struct node_identity *id, const char *path, bool runs, stru
     struct tally tally = {0};
     struct store_options options = {.directory = id->state_directory, .tables = ledger_tables,
                                     .table_count = ledger_tables_count, .key = id->storage_key, .read_only = true};
-    signal(SIGBUS, on_bad_page);
-    signal(SIGSEGV, on_bad_page);
+    store_guard_install(on_bad_page);
     enum err e = store_open(&store, &options, failure);
     if (e == ERR_CORRUPT) {
         free(genesis);

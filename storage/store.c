@@ -21,6 +21,7 @@
 #include "crypto/random.h"
 #include "crypto/secret.h"
 #include "storage/files.h"
+#include "storage/store_guard.h"
 
 #define FORMAT 1u
 #define META_NAME "meta"
@@ -101,6 +102,14 @@ static enum err write_failed(struct store *s, int code, const char *what)
     return translated;
 }
 
+/* Looking for something: in a write transaction what LMDB does not understand ends that transaction for good, and
+ * would show only later, as an error of whoever writes next. */
+static enum err look_failed(const struct table_txn *t, int code)
+{
+    if (code == MDB_SUCCESS || code == MDB_NOTFOUND || !t->write) return translate(code);
+    return write_failed(t->store, code, "read a page");
+}
+
 enum err store_failed(const struct store *s) { return (enum err)atomic_load(&s->failed); }
 
 /* --- seals --- */
@@ -135,6 +144,7 @@ static enum err open_value(struct store *s, struct buffer *out, const char *name
     uint8_t additional[ADDITIONAL_MAX], none[1], *at = none;
     if (sealed.mv_size < SEAL_OVERHEAD) return ERR_CORRUPT;
     size_t size = sealed.mv_size - SEAL_OVERHEAD;
+    if (size > LIMIT_STORE_VALUE) return ERR_CORRUPT;
     if (size && !(at = buffer_extend(out, size))) return ERR_NOMEM;
     size_t additional_size = additional_data(additional, name, key);
     enum err code = seal_rest_open(at, s->key, bytes_of(sealed.mv_data, sealed.mv_size),
@@ -180,13 +190,13 @@ static struct store *new_store(const struct store_options *options)
 static void on_assertion(MDB_env *env, const char *text)
 {
     struct store *s = mdb_env_get_userctx(env);
-    log_error("store", "%s: the data file is damaged: %s. Derive this state anew from the other nodes (rebuild)",
-              s->directory, text);
-    check_failed("LMDB's structure", "lmdb", 0, "assertion");
+    log_error("store", "%s: a page of the data file is not as LMDB left it: %s", s->directory, text);
+    store_guard_damaged(s->directory);
 }
 
 static enum err open_environment(struct store *s, const struct store_options *options, struct failure *failure)
 {
+    STORE_GUARD(s->directory);
     unsigned flags = MDB_NOTLS;
     if (s->read_only) flags |= MDB_RDONLY;
     if (s->scratch) flags |= MDB_NOSYNC | MDB_NOMETASYNC;
@@ -265,6 +275,7 @@ static bool is_new(struct store *s, MDB_txn *txn)
 /* Tables, format and key, in one transaction. */
 static enum err open_content(struct store *s, struct failure *failure)
 {
+    STORE_GUARD(s->directory);
     MDB_txn *txn = NULL;
     int code = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
     if (code == 0) code = open_tables(s, txn);
@@ -344,6 +355,7 @@ static void free_txn(struct table_txn *t)
 
 enum err store_begin_write(struct table_txn **out, struct store *s)
 {
+    STORE_GUARD(s->directory);
     MDB_txn *mdb;
     CHECK(!s->read_only);
     if (store_failed(s) != OK) return store_failed(s);
@@ -355,6 +367,7 @@ enum err store_begin_write(struct table_txn **out, struct store *s)
 
 enum err store_begin_read(struct table_txn **out, struct store *s)
 {
+    STORE_GUARD(s->directory);
     MDB_txn *mdb;
     int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &mdb);
     if (code != 0) return translate(code);
@@ -364,6 +377,7 @@ enum err store_begin_read(struct table_txn **out, struct store *s)
 
 enum err store_renew(struct table_txn *t)
 {
+    STORE_GUARD(t->store->directory);
     CHECK(!t->write && t->cursors == 0);
     mdb_txn_reset(t->mdb);
     return translate(mdb_txn_renew(t->mdb));
@@ -371,6 +385,7 @@ enum err store_renew(struct table_txn *t)
 
 enum err store_commit(struct table_txn *t)
 {
+    STORE_GUARD(t->store->directory);
     struct store *s = t->store;
     CHECK(t->write && t->cursors == 0);
     enum err code = store_failed(s);
@@ -387,6 +402,7 @@ enum err store_commit(struct table_txn *t)
 void store_abort(struct table_txn *t)
 {
     if (!t) return;
+    STORE_GUARD(t->store->directory);
     CHECK(t->cursors == 0);
     mdb_txn_abort(t->mdb);
     free_txn(t);
@@ -416,20 +432,23 @@ static int find(const struct table_txn *t, MDB_val *value, uint8_t table, struct
 
 enum err table_get(struct table_txn *t, uint8_t table, struct bytes key, struct buffer *value)
 {
+    STORE_GUARD(t->store->directory);
     MDB_val sealed;
     buffer_clear(value);
     int code = find(t, &sealed, table, key);
-    return code == 0 ? open_value(t->store, value, t->store->names[table], key, sealed) : translate(code);
+    return code == 0 ? open_value(t->store, value, t->store->names[table], key, sealed) : look_failed(t, code);
 }
 
 enum err table_exists(struct table_txn *t, uint8_t table, struct bytes key)
 {
+    STORE_GUARD(t->store->directory);
     MDB_val sealed;
-    return translate(find(t, &sealed, table, key));
+    return look_failed(t, find(t, &sealed, table, key));
 }
 
 enum err table_put(struct table_txn *t, uint8_t table, struct bytes key, struct bytes value)
 {
+    STORE_GUARD(t->store->directory);
     MDB_dbi handle;
     CHECK(t->write);
     check_key(key);
@@ -445,6 +464,7 @@ enum err table_put(struct table_txn *t, uint8_t table, struct bytes key, struct 
 
 enum err table_delete(struct table_txn *t, uint8_t table, struct bytes key)
 {
+    STORE_GUARD(t->store->directory);
     MDB_dbi handle;
     MDB_val k = {key.size, (void *)key.data};
     CHECK(t->write);
@@ -467,12 +487,13 @@ uint64_t table_count(struct table_txn *t, uint8_t table)
 
 enum err store_table_size(struct table_txn *t, uint8_t table, struct store_table_size *out)
 {
+    STORE_GUARD(t->store->directory);
     MDB_dbi handle;
     MDB_stat stat;
     *out = (struct store_table_size){0};
     if (!table_handle(&handle, t, table)) return OK;
     int code = mdb_stat(t->mdb, handle, &stat);
-    if (code != 0) return translate(code);
+    if (code != 0) return look_failed(t, code);
     out->entries = stat.ms_entries;
     out->pages = stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
     out->bytes = out->pages * stat.ms_psize;
@@ -499,15 +520,32 @@ enum err table_cursor_open(struct table_cursor **out, struct table_txn *t, uint8
     return OK;
 }
 
-/* Moves, and keeps a copy of the key: a later write may move or free its page. */
-static enum err cursor_move(struct table_cursor *c, MDB_val *key, MDB_cursor_op op)
+static int compare(struct bytes a, struct bytes b)
 {
-    MDB_val value;
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* Whether a key that was found stands where it may: in a damaged page keys can be out of order, and who goes on
+ * from one would come by the others again, for ever. `from`: where the move began, or what was looked for. */
+static bool in_order(struct bytes found, struct bytes from, MDB_cursor_op op)
+{
+    if (found.size == 0 || found.size > TABLE_KEY_MAX) return false;
+    if (op == MDB_NEXT) return compare(found, from) > 0;
+    if (op == MDB_PREV) return compare(found, from) < 0;
+    return op != MDB_SET_RANGE || compare(found, from) >= 0;
+}
+
+/* Moves from `from`, and keeps a copy of the key: a later write may move or free its page. */
+static enum err cursor_move(struct table_cursor *c, struct bytes from, MDB_cursor_op op)
+{
+    STORE_GUARD(c->txn->store->directory);
+    MDB_val value, found = {from.size, (void *)from.data}, *key = &found;
     int code = c->mdb ? mdb_cursor_get(c->mdb, key, &value, op) : MDB_NOTFOUND;
+    if (code == 0 && !in_order(bytes_of(key->mv_data, key->mv_size), from, op)) code = MDB_CORRUPTED;
     c->placed = code == 0;
-    if (code != 0) return translate(code);
-    CHECK(key->mv_size <= sizeof c->key);
-    memcpy(c->key, key->mv_data, key->mv_size);
+    if (code != 0) return look_failed(c->txn, code);
+    memmove(c->key, key->mv_data, key->mv_size);
     c->key_size = (uint16_t)key->mv_size;
     c->changes = c->txn->changes;
     return OK;
@@ -520,42 +558,38 @@ static bool at_key(const struct table_cursor *c, struct bytes key)
 
 enum err table_cursor_seek(struct table_cursor *c, struct bytes key)
 {
-    MDB_val k = {key.size, (void *)key.data};
     CHECK(key.size <= TABLE_KEY_MAX);
-    return cursor_move(c, &k, key.size ? MDB_SET_RANGE : MDB_FIRST);
+    return cursor_move(c, key, key.size ? MDB_SET_RANGE : MDB_FIRST);
 }
 
 enum err table_cursor_seek_back(struct table_cursor *c, struct bytes key)
 {
-    MDB_val k;
-    if (key.size == 0) return cursor_move(c, &k, MDB_LAST);
+    if (key.size == 0) return cursor_move(c, key, MDB_LAST);
     enum err code = table_cursor_seek(c, key);
     if (code == OK && at_key(c, key)) return OK;
     if (code != OK && code != ERR_NOT_FOUND) return code;
-    return cursor_move(c, &k, code == OK ? MDB_PREV : MDB_LAST);
+    return cursor_move(c, key, code == OK ? MDB_PREV : MDB_LAST);
 }
 
 enum err table_cursor_next(struct table_cursor *c)
 {
-    MDB_val k;
     uint8_t was[TABLE_KEY_MAX];
     CHECK(c->placed);
-    if (c->changes == c->txn->changes) return cursor_move(c, &k, MDB_NEXT);
     struct bytes key = bytes_of(memcpy(was, c->key, c->key_size), c->key_size);
+    if (c->changes == c->txn->changes) return cursor_move(c, key, MDB_NEXT);
     enum err code = table_cursor_seek(c, key);
-    return code == OK && at_key(c, key) ? cursor_move(c, &k, MDB_NEXT) : code;
+    return code == OK && at_key(c, key) ? cursor_move(c, key, MDB_NEXT) : code;
 }
 
 enum err table_cursor_previous(struct table_cursor *c)
 {
-    MDB_val k;
     uint8_t was[TABLE_KEY_MAX];
     CHECK(c->placed);
-    if (c->changes == c->txn->changes) return cursor_move(c, &k, MDB_PREV);
     struct bytes key = bytes_of(memcpy(was, c->key, c->key_size), c->key_size);
+    if (c->changes == c->txn->changes) return cursor_move(c, key, MDB_PREV);
     enum err code = table_cursor_seek(c, key);
     if (code != OK && code != ERR_NOT_FOUND) return code;
-    return cursor_move(c, &k, code == OK ? MDB_PREV : MDB_LAST);
+    return cursor_move(c, key, code == OK ? MDB_PREV : MDB_LAST);
 }
 
 struct bytes table_cursor_key(struct table_cursor *c)
@@ -566,12 +600,13 @@ struct bytes table_cursor_key(struct table_cursor *c)
 
 enum err table_cursor_value(struct table_cursor *c, struct buffer *value)
 {
+    STORE_GUARD(c->txn->store->directory);
     MDB_val key, sealed;
     CHECK(c->placed);
     if (c->changes != c->txn->changes) return table_get(c->txn, c->table, table_cursor_key(c), value);
     buffer_clear(value);
     int code = mdb_cursor_get(c->mdb, &key, &sealed, MDB_GET_CURRENT);
-    if (code != 0) return translate(code);
+    if (code != 0) return look_failed(c->txn, code);
     return open_value(c->txn->store, value, c->txn->store->names[c->table], table_cursor_key(c), sealed);
 }
 
@@ -588,6 +623,7 @@ void table_cursor_close(struct table_cursor *c)
 
 enum err store_space(struct store *s, struct store_space *out)
 {
+    STORE_GUARD(s->directory);
     struct statvfs device;
     struct stat file;
     MDB_envinfo info;

@@ -8,7 +8,9 @@
  *
  * Failures: an error of LMDB or of the device in a write transaction is final;
  * the store takes no more writes and store_failed says which error it was. The
- * node stops then; a restart finds the last commit.
+ * node stops then; a restart finds the last commit. A value that was changed is
+ * ERR_CORRUPT for itself; pages that are not what LMDB left are ERR_CORRUPT where it
+ * can be told, else the end of the process (storage/store_guard.h).
  *
  * Threads: open and close by the owner; a transaction, its cursors and table_*
  * calls stay on the thread that began it, but a read transaction without cursors may
