@@ -210,22 +210,41 @@ static enum err keep_next(struct log *log, size_t active)
     return OK;
 }
 
+/* The same bytes once more. What the device can't read (damage) is left as it is. */
+static enum err write_again(const struct disk *disk, int file, uint32_t from, uint32_t to)
+{
+    uint8_t piece[16 * KIB];
+    for (uint32_t size; from < to; from += size) {
+        size = to - from < sizeof piece ? to - from : sizeof piece;
+        if (disk_read(disk, file, piece, size, from) != OK) continue;
+        enum err code = disk_write(disk, file, piece, size, from);
+        if (code != OK) return code;
+    }
+    return OK;
+}
+
 /* What a killed process wrote but did not sync is readable, yet not durable; it is
- * made so before anybody is told of it. The same for names in the folder. */
-static enum err make_durable(struct log *log, size_t active)
+ * made so before anybody is told of it. The same for names in the folder.
+ * The last batch is written again first: if its sync failed, the kernel has its pages
+ * still, but as clean ones, and another sync would succeed and write nothing. (What
+ * batches before it hold was proved by the sync that the last one had to wait for.) */
+static enum err make_durable(struct log *log, const struct log_replay *r, const struct ends *ends)
 {
     const struct disk *disk = log->folder.disk;
-    int file = log->segments[active]->file;
-    if (file >= 0 && disk->fdatasync(disk->context, file) != 0) return disk_error(errno);
+    const struct log_segment *s = log->segments[ends->active];
+    enum err code = OK;
+    if (s->file >= 0 && s->sequence == r->last_segment) code = write_again(disk, s->file, r->last_start, ends->end);
+    if (code != OK) return code;
+    if (s->file >= 0 && disk->fdatasync(disk->context, s->file) != 0) return disk_error(errno);
     return disk_sync_directory(disk, log->folder.path);
 }
 
 /* The usual end: what is torn is cut, and writing goes on in its place. */
-static enum err settle(struct log *log, const struct ends *ends)
+static enum err settle(struct log *log, const struct log_replay *r, const struct ends *ends)
 {
     enum err code = cut_tails(log);
     if (code == OK) code = keep_next(log, ends->active);
-    if (code == OK) code = make_durable(log, ends->active);
+    if (code == OK) code = make_durable(log, r, ends);
     const struct log_segment *active = log_active(log);
     bool usable = active->file >= 0 && active->whole;
     log->position = log->batch_start = usable ? ends->end : active->size;
@@ -235,9 +254,9 @@ static enum err settle(struct log *log, const struct ends *ends)
 /* With damage, the torn batch may be all that proves older records to have been
  * durable, and so their loss to be damage. Before it is cut, the first record of a
  * new segment has to prove the same. */
-static enum err settle_damage(struct log *log, const struct ends *ends)
+static enum err settle_damage(struct log *log, const struct log_replay *r, const struct ends *ends)
 {
-    enum err code = make_durable(log, ends->active);
+    enum err code = make_durable(log, r, ends);
     if (code == OK) code = log_begin_segment(log);
     return code == OK ? cut_tails(log) : code;
 }
@@ -263,7 +282,8 @@ static enum err recover(struct log *log, struct failure *failure)
     log->batch_number = 1 + (log->view.batch > replay.last_batch ? log->view.batch : replay.last_batch);
     log->torn = replay.torn;
     log_ahead_reset(log);
-    if (code == OK) code = replay.cut_any && replay.damage ? settle_damage(log, &ends) : settle(log, &ends);
+    if (code == OK) code = replay.cut_any && replay.damage ? settle_damage(log, &replay, &ends)
+                                                               : settle(log, &replay, &ends);
     if (code != OK) return fail(failure, code, "cannot open the log in %s: %s", log->folder.path, strerror(errno));
     report(log);
     return OK;

@@ -14,7 +14,7 @@
 #define SECTOR 512u
 #define NAME 64
 
-enum kind { OP_CREATE, OP_WRITE, OP_SYNC, OP_RENAME, OP_UNLINK, OP_SYNC_FOLDER };
+enum kind { OP_CREATE, OP_WRITE, OP_SYNC, OP_SYNC_FAILED, OP_RENAME, OP_UNLINK, OP_SYNC_FOLDER };
 
 struct op {
     enum kind kind;
@@ -141,6 +141,7 @@ static int trace_sync(void *context, int file)
     struct trace *t = context;
     int inode = t->open_inode[file];
     if (inode < 0 ? t->fail_folders : t->fail_files) {
+        if (inode >= 0) record(t, OP_SYNC_FAILED, inode, "");
         errno = EIO;
         return -1;
     }
@@ -257,19 +258,35 @@ static size_t last_write(const struct trace *t, int inode, size_t length)
     return length;
 }
 
+/* Whether a write is on the disk: the next sync of its file succeeded. After one that failed the kernel takes its
+ * pages for clean: readable, and no later sync writes them. */
+static bool *find_durable(const struct trace *t, int inode, size_t length)
+{
+    bool *durable = xcalloc(length, sizeof *durable), synced = false;
+    for (size_t i = length; i-- > 0;) {
+        const struct op *op = &t->ops[i];
+        if (op->inode != inode) continue;
+        if (op->kind == OP_SYNC || op->kind == OP_SYNC_FAILED) synced = op->kind == OP_SYNC;
+        durable[i] = op->kind == OP_WRITE && synced;
+    }
+    return durable;
+}
+
 static void crash_file(const struct trace *t, struct buffer *content, int inode, size_t length, enum trace_loss loss,
                        uint64_t *seed)
 {
-    size_t synced = last_sync(t, OP_SYNC, inode, length), last = last_write(t, inode, length);
+    bool *durable = find_durable(t, inode, length);
+    size_t last = last_write(t, inode, length);
     buffer_append_bytes(content, buffer_bytes(&t->content[inode]));
     for (size_t i = 0; i < length; i++) {
         const struct op *op = &t->ops[i];
         if (op->kind != OP_WRITE || op->inode != inode || op->data.size == 0) continue;
-        if (i < synced)
+        if (durable[i])
             put(content, op, op->at, op->at + op->data.size);
         else
             put_some(content, op, loss, i + 1 == last, seed);
     }
+    free(durable);
 }
 
 void trace_crash(const struct trace *t, const char *to, size_t length, enum trace_loss loss, uint64_t *seed)

@@ -20,7 +20,8 @@ struct trace *trace_start(const char *folder);
 void trace_free(struct trace *t);
 const struct disk *trace_disk(struct trace *t);
 size_t trace_length(const struct trace *t); /* operations so far */
-/* From now on syncs of files, or of folders, fail with EIO and have no effect. */
+/* From now on syncs of files, or of folders, fail with EIO; what was written to a file before then counts as clean,
+ * so that no later sync makes it durable (as Linux does it). */
 void trace_fail_syncs(struct trace *t, int files, int folders);
 
 enum trace_loss {
