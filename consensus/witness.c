@@ -14,6 +14,7 @@
 #define TICK_MS 50
 #define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
 #define STALLED_MS 30000 /* different roots are looked at so long, before another leader is wanted */
+#define ALONE_MS 200     /* what this node cosigned is witnessed sooner, where all members reach each other */
 #define AGAIN_MS 200     /* a pace for what was told already is answered to one member so often */
 #define WRONG_MOST 16    /* so many messages of one member that are wrong, and it is not heard ... */
 #define WRONG_NS 1000000000ull /* ... until a second after the first of them */
@@ -240,6 +241,8 @@ static void cosign(struct witness *w, const struct end *end)
     checkpoint_set(&checkpoint, w->o.genesis, end->size, &end->root);
     own->size = end->size;
     own->root = end->root;
+    w->cosigned_end = *end;
+    w->cosigned_ns = clock_monotonic_ns();
     own->cosignature.time_s = clock_wall_ms() / 1000;
     checkpoint_cosign(&own->cosignature, &checkpoint, own->cosignature.time_s, &w->o.keys->cosign);
     send_cosignature(w, 0);
@@ -365,12 +368,21 @@ static void watch_split(struct witness *w, uint64_t now_ns)
     if (w->o.on_stalled) w->o.on_stalled(w->o.data);
 }
 
+/* k words came here, but k cosignatures don't follow: the others may not reach each other, only this node (a ring of
+ * majorities, or one between two sides). So they are shown what each of them told. */
+static void show_when_alone(struct witness *w, uint64_t now_ns)
+{
+    if (w->cosigned_end.size <= w->size || w->quarantined) return;
+    if (now_ns - w->cosigned_ns >= UINT64_C(1000000) * ALONE_MS) witness_show(w, &w->cosigned_end);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct witness *w = timer->data;
     uint64_t now = clock_monotonic_ns();
     run_waits(w, now, false);
     watch_split(w, now);
+    show_when_alone(w, now);
     witness_check_later(w);
     if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined && !is_quiet(w, &w->newest) &&
         now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {

@@ -158,7 +158,7 @@ static bool is_good(const struct witness *w, unsigned member, struct told *told)
 
 /* --- showing around --- */
 
-static void show(struct witness *w, const struct end *end)
+void witness_show(struct witness *w, const struct end *end)
 {
     struct buffer body = {0};
     const struct told *found[LIMIT_NODES];
@@ -200,7 +200,7 @@ void witness_compare(struct witness *w, unsigned from, const struct end *own)
         w->o.on_evidence(w->o.data, "another root than this node's", from, theirs->size, (struct bytes){0});
     w->differing |= bit;
     if (w->o.on_differs) w->o.on_differs(w->o.data, from, theirs->raft_index);
-    show(w, own);
+    witness_show(w, own);
 }
 
 void witness_look_back(struct witness *w, const struct end *own)

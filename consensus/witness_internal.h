@@ -59,6 +59,8 @@ struct witness {
     bool marking;           /* a cosigned mark is on its way to the disk */
     struct cosigned_mark mark;
     struct end mark_end;
+    struct end cosigned_end; /* of this node's last cosignature since its start; raft_index 0: none */
+    uint64_t cosigned_ns;
 
     struct witnessed kept[WITNESS_KEPT]; /* by kept_next modulo the size, newest at kept_next - 1 */
     uint64_t kept_next;
@@ -96,6 +98,7 @@ bool witness_note_tell(struct witness *w, unsigned member, const struct told *to
 void witness_note_late(struct witness *w, unsigned member, const struct told *told); /* kept as it is */
 void witness_compare(struct witness *w, unsigned from, const struct end *own);
 void witness_look_back(struct witness *w, const struct end *own); /* what was told before this block was applied here */
+void witness_show(struct witness *w, const struct end *end); /* what members told after this block, to all; not often */
 void witness_take_shown(struct witness *w, unsigned from, struct bytes body);
 /* Of one size and another root than `known`, both by this member. */
 bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member);

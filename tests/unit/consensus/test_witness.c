@@ -83,6 +83,7 @@ static unsigned lose_percent, double_percent, delay_most;
 static bool reorder;
 static uint32_t drop_type;  /* messages of this type, and ... */
 static unsigned drop_to;    /* ... to this node (0: all) are lost */
+static bool apart[N + 1][N + 1]; /* no message from the one reaches the other */
 
 /* --- the doubles --- */
 
@@ -107,7 +108,7 @@ enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
         assert_true(raft_index >= nodes[p->self].told_most);
         nodes[p->self].told_most = raft_index;
     }
-    if (type == drop_type && (drop_to == 0 || drop_to == index)) return OK;
+    if (apart[p->self][index] || (type == drop_type && (drop_to == 0 || drop_to == index))) return OK;
     for (int copies = 1 + (trace_random(&seed) % 100 < double_percent); copies > 0; copies--) {
         if (trace_random(&seed) % 100 < lose_percent || nodes[p->self].cut || nodes[index].cut) continue;
         CHECK(queued < sizeof queue / sizeof queue[0]);
@@ -319,6 +320,7 @@ static int setup(void **state)
     lose_percent = double_percent = delay_most = drop_type = drop_to = 0;
     reorder = false;
     memset(sent, 0, sizeof sent);
+    memset(apart, 0, sizeof apart);
     for (unsigned i = 1; i <= N; i++) {
         struct store_options options = {.tables = ledger_tables, .table_count = ledger_tables_count,
                                         .map_size = MAP_SIZE, .scratch = true};
@@ -926,6 +928,25 @@ static void lost_messages_are_made_good_by_pacing(void **state)
     assert_true(wait_all_at(3, 3000));
 }
 
+/* Three, of which two reach each other only through the leader, and the fourth is away: as much as a ring gives. */
+static void members_apart_learn_what_others_told(void **state)
+{
+    (void)state;
+    uint64_t until = clock_monotonic_ns() + UINT64_C(60000000000);
+    lead(1, 1);
+    apart[2][3] = apart[3][2] = nodes[4].cut = true;
+    for (unsigned i = 1; i < N; i++)
+        apply(i, 3);
+    while (witness_size(nodes[1].witness) + witness_size(nodes[2].witness) + witness_size(nodes[3].witness) < 9 &&
+           clock_monotonic_ns() < until) {
+        turn();
+        uv_sleep(1);
+    }
+    for (unsigned i = 1; i < N; i++)
+        assert_note(i, 3);
+    assert_true(sent[PEER_TOLD] > 0);
+}
+
 static void who_missed_cosignatures_gets_the_note(void **state)
 {
     (void)state;
@@ -1480,6 +1501,7 @@ int main(void)
         T(quiet_up_to_where_it_told_before),
         T(tells_that_differ_anywhere_are_not_equal),
         T(lost_messages_are_made_good_by_pacing),
+        T(members_apart_learn_what_others_told),
         T(who_missed_cosignatures_gets_the_note),
         T(an_older_pace_gets_no_older_root),
         T(an_older_cosignature_displaces_none),
