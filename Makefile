@@ -28,7 +28,8 @@ LAYERS    = base crypto storage ledger net consensus
 lib_src   = $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 node_src  = $(filter-out node/main.c,$(wildcard node/*.c))
 cli_src   = $(filter-out cli/main.c,$(wildcard cli/*.c))
-tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c tests/lib/unwitnessed.c)
+tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c tests/lib/unwitnessed.c) \
+            $(wildcard tests/lib/bad_clock.c)
 tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
 unit_src  = $(wildcard tests/unit/*/test_*.c)
@@ -73,7 +74,7 @@ $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))
 
 # Only the node sends mail and webhooks; the client starts faster without.
-$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/%: LDLIBS += -lcurl
+$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
        $(CC) $(CFLAGS) $(SAN) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
@@ -83,7 +84,7 @@ $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 # The liar wraps functions of the real node, main included; the tamperer has a main of its own.
 WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok driver_start peers_send \
             raft_message_encode raft_options_default statement_sign message_note_encode
-TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(tool_src))
+TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(filter-out %/bad_clock.c,$(tool_src))) $(BUILD)/frail
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
 # Its write and fdatasync come before the C library's, for LMDB as well.
@@ -93,6 +94,9 @@ $(BUILD)/bad_disk: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/node/main.o $(NODELIB)
 UNWITNESS = witness_applied witness_message witness_wait witness_wait_cancel witness_stop driver_state_commit
 $(BUILD)/unwitnessed: $(BUILD)/tests/lib/unwitnessed.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(UNWITNESS),-Wl,--wrap=$(f))
+# The same, and its clock may be wrong.
+$(BUILD)/frail: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/tests/lib/bad_clock.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK) -Wl,--wrap=main -Wl,--wrap=clock_wall_ms
 $(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)

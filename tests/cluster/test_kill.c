@@ -90,7 +90,7 @@ static int compare(const void *a, const void *b) { return strcmp(a, b); }
 /* All events in one node's ledger, page by page. */
 static void read_events(struct seen *seen, unsigned node)
 {
-    char cursor[80] = "";
+    char cursor[2 * LIMIT_CURSOR + 16] = "";
     struct buffer out = {0}, errors = {0};
     seen->count = 0;
     for (;;) {
@@ -101,15 +101,16 @@ static void read_events(struct seen *seen, unsigned node)
         json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL), *row;
         size_t i;
         json_array_foreach(rows, i, row) {
+            if (json_object_get(row, "next")) continue;
             const char *object = json_string_value(json_object_get(row, "object"));
             if (!object || seen->count == MOST) testbed_fail(&bed, "a row without an object");
             const char *code_at = strrchr(object, ' ');
             snprintf(seen->codes[seen->count++], sizeof seen->codes[0], "%s", code_at ? code_at + 1 : object);
         }
+        const char *more = json_string_value(json_object_get(json_array_get(rows, json_array_size(rows) - 1), "next"));
+        snprintf(cursor, sizeof cursor, "--cursor %s", more ? more : "");
         json_decref(rows);
-        const char *more = errors.data ? strstr((const char *)errors.data, "--cursor ") : NULL;
         if (!more) break;
-        sscanf(more, "%79[^\n]", cursor);
     }
     qsort(seen->codes, seen->count, sizeof seen->codes[0], compare);
     buffer_free(&out);

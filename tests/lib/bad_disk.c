@@ -3,15 +3,19 @@
  * hook for it:
  *
  *   bad_disk --orders FILE ...
+ *   frail --orders FILE ...       the same node, whose clock may be wrong, too (bad_clock.c)
  *
  * Nothing fails until FILE is there. It holds one line: "CALL COUNT WHERE ERROR", e.g.
  * "fdatasync 3 /log/ EIO": from the third such call on, on files with WHERE in their
- * path, each fails. CALL is write (all of that family) or fdatasync (fsync too).
+ * path, each fails. CALL is write (all of that family) or fdatasync (fsync too). Instead
+ * of an error, the node dies as by kill -9 before the call (KILL), after it (KILL_AFTER),
+ * or with only the first half of a write done (KILL_HALF).
  * The other arguments are consiliumd's.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,11 +30,21 @@ static atomic_long calls;
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
+enum fault { NONE, FAILS, KILL_BEFORE, KILL_HALF, KILL_AFTER };
+
 struct orders {
     char call[16], where[64];
     long count;
+    enum fault fault;
     int error;
 };
+
+static enum fault fault_of(const char *word)
+{
+    if (strcmp(word, "KILL") == 0) return KILL_BEFORE;
+    if (strcmp(word, "KILL_HALF") == 0) return KILL_HALF;
+    return strcmp(word, "KILL_AFTER") == 0 ? KILL_AFTER : FAILS;
+}
 
 /* Read anew at each call: the test writes the file when it likes, and removes it. */
 static bool read_orders(struct orders *o)
@@ -43,56 +57,95 @@ static bool read_orders(struct orders *o)
     (void)syscall(SYS_close, file);
     text[n > 0 ? n : 0] = '\0';
     if (sscanf(text, "%15s %ld %63s %15s", o->call, &o->count, o->where, error) != 4) return false;
+    o->fault = fault_of(error);
     o->error = strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
     return true;
 }
 
-static bool fails(const char *call, int file)
+/* No other thread gets any further, either. */
+static void die(void)
+{
+    (void)syscall(SYS_kill, getpid(), SIGKILL);
+    for (;;) pause();
+}
+
+/* What happens to this call; FAILS has set errno. */
+static enum fault fault_at(const char *call, int file)
 {
     char link[64], path[PATH_MAX];
     struct orders o;
     int before = errno;
-    bool fail = false;
+    bool now = false;
     if (read_orders(&o) && strcmp(o.call, call) == 0) {
         snprintf(link, sizeof link, "/proc/self/fd/%d", file);
         ssize_t n = readlink(link, path, sizeof path - 1);
         path[n > 0 ? n : 0] = '\0';
-        fail = strstr(path, o.where) && atomic_fetch_add(&calls, 1) + 1 >= o.count;
+        now = strstr(path, o.where) && atomic_fetch_add(&calls, 1) + 1 >= o.count;
     }
-    errno = fail ? o.error : before;
-    return fail;
+    errno = now && o.fault == FAILS ? o.error : before;
+    if (now && o.fault == KILL_BEFORE) die();
+    return now ? o.fault : NONE;
+}
+
+static ssize_t write_at(int file, const void *data, size_t size, off_t at)
+{
+    enum fault fault = fault_at("write", file);
+    if (fault == FAILS) return -1;
+    ssize_t n = syscall(SYS_pwrite64, file, data, fault == KILL_HALF ? size / 2 : size, at);
+    if (fault != NONE) die();
+    return n;
+}
+
+/* A half: without the last part, or half of the only one. */
+static ssize_t write_parts(int file, const struct iovec *parts, int count, off_t at, bool has_at)
+{
+    enum fault fault = fault_at("write", file);
+    if (fault == FAILS) return -1;
+    struct iovec half = {.iov_base = parts[0].iov_base, .iov_len = parts[0].iov_len / 2};
+    if (fault == KILL_HALF && count == 1) parts = &half;
+    if (fault == KILL_HALF && count > 1) count--;
+    ssize_t n = has_at ? syscall(SYS_pwritev, file, parts, count, at, 0) : syscall(SYS_writev, file, parts, count);
+    if (fault != NONE) die();
+    return n;
+}
+
+static int sync_file(int file, long call)
+{
+    enum fault fault = fault_at("fdatasync", file);
+    if (fault == FAILS) return -1;
+    int code = (int)syscall(call, file);
+    if (fault != NONE) die();
+    return code;
 }
 
 /* With 64-bit offsets the headers give this the name pwrite64; LMDB's reference is to the other one. */
-ssize_t pwrite(int file, const void *data, size_t size, off_t at)
-{
-    return fails("write", file) ? -1 : syscall(SYS_pwrite64, file, data, size, at);
-}
+ssize_t pwrite(int file, const void *data, size_t size, off_t at) { return write_at(file, data, size, at); }
 
 ssize_t pwrite_of_libraries(int file, const void *data, size_t size, off_t at) __asm__("pwrite");
 ssize_t pwrite_of_libraries(int file, const void *data, size_t size, off_t at)
 {
-    return fails("write", file) ? -1 : syscall(SYS_pwrite64, file, data, size, at);
-}
-
-ssize_t pwritev(int file, const struct iovec *parts, int count, off_t at)
-{
-    return fails("write", file) ? -1 : syscall(SYS_pwritev, file, parts, count, at, 0);
+    return write_at(file, data, size, at);
 }
 
 /* LMDB writes its pages with these, too. */
-ssize_t writev(int file, const struct iovec *parts, int count)
+ssize_t pwritev(int file, const struct iovec *parts, int count, off_t at)
 {
-    return fails("write", file) ? -1 : syscall(SYS_writev, file, parts, count);
+    return write_parts(file, parts, count, at, true);
 }
+
+ssize_t writev(int file, const struct iovec *parts, int count) { return write_parts(file, parts, count, 0, false); }
 
 ssize_t write(int file, const void *data, size_t size)
 {
-    return fails("write", file) ? -1 : syscall(SYS_write, file, data, size);
+    enum fault fault = fault_at("write", file);
+    if (fault == FAILS) return -1;
+    ssize_t n = syscall(SYS_write, file, data, fault == KILL_HALF ? size / 2 : size);
+    if (fault != NONE) die();
+    return n;
 }
 
-int fdatasync(int file) { return fails("fdatasync", file) ? -1 : (int)syscall(SYS_fdatasync, file); }
-int fsync(int file) { return fails("fdatasync", file) ? -1 : (int)syscall(SYS_fsync, file); }
+int fdatasync(int file) { return sync_file(file, SYS_fdatasync); }
+int fsync(int file) { return sync_file(file, SYS_fsync); }
 
 int __wrap_main(int argc, char **argv)
 {

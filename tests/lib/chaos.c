@@ -1,0 +1,537 @@
+#include "tests/lib/chaos.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define MOST 200000u      /* operations told to one client */
+#define TIMEOUT_S 3       /* of an operation: one that hangs also hides that the others go on */
+#define CODE_SIZE 24
+
+enum kind { EVENT, UPDATE, SHOW };
+
+struct told {
+    enum kind kind;
+    unsigned number; /* of the event; the content */
+    uint64_t begun_ms, ended_ms;
+};
+
+struct client {
+    atomic_uint count;
+    unsigned record_index;
+    char record[ID_TEXT_SIZE];
+    atomic_uint content; /* of its record: acknowledged, or shown to anybody */
+    struct told told[MOST];
+};
+
+struct chaos_shared {
+    atomic_bool failed;
+    char failure[600];
+    struct client clients[CHAOS_CLIENTS + 1];
+};
+
+uint64_t chaos_now_ms(void) { return clock_monotonic_ns() / 1000000; }
+
+static uint64_t next_random(uint64_t *state) /* xorshift64*: any seed but zero */
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
+unsigned chaos_below(struct chaos *c, unsigned n) { return (unsigned)(next_random(&c->random) >> 33) % n; }
+
+static void sleep_ms(unsigned ms) { usleep(ms * 1000); }
+
+/* ---- the clients ---- */
+
+__attribute__((format(printf, 2, 3))) static void client_failed(struct chaos *c, const char *format, ...)
+{
+    va_list args;
+    if (!atomic_load(&c->shared->failed)) {
+        va_start(args, format);
+        vsnprintf(c->shared->failure, sizeof c->shared->failure, format, args);
+        va_end(args);
+    }
+    atomic_store(&c->shared->failed, true);
+    _exit(1);
+}
+
+static void look_for_failure(struct chaos *c)
+{
+    if (atomic_load(&c->shared->failed))
+        testbed_fail(&c->bed, "seed %llu: %s", (unsigned long long)c->seed, c->shared->failure);
+}
+
+struct hand { /* a client at work */
+    struct chaos *c;
+    unsigned number, event, content;
+    uint64_t random, begun_ms;
+    char via[24];
+    struct buffer out, errors;
+};
+
+static void was_told(struct hand *h, enum kind kind, unsigned number)
+{
+    struct client *own = &h->c->shared->clients[h->number];
+    unsigned at = atomic_load(&own->count);
+    if (at == MOST) client_failed(h->c, "client %u was told too much", h->number);
+    own->told[at] = (struct told){kind, number, h->begun_ms, chaos_now_ms()};
+    atomic_store(&own->count, at + 1);
+}
+
+/* Done; or unknown, not reached, or somebody's version came before: all of that is allowed. */
+static bool done(struct hand *h, int code, const char *what)
+{
+    if (code == 0) return true;
+    if (code != 5 && code != 1 && code != 7)
+        client_failed(h->c, "client %u: %s: exit %d: %s", h->number, what, code,
+                      h->errors.data ? (const char *)h->errors.data : "");
+    if (chaos_now_ms() - h->begun_ms < 100) sleep_ms(100); /* its node is down */
+    return false;
+}
+
+static void at_least(atomic_uint *value, unsigned least)
+{
+    unsigned now = atomic_load(value);
+    while (now < least && !atomic_compare_exchange_weak(value, &now, least)) continue;
+}
+
+static void add_event(struct hand *h)
+{
+    struct chaos *c = h->c;
+    unsigned number = h->event++;
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %d event add %s chaos c%u-%u",
+                           c->bed.dir, h->via, TIMEOUT_S, c->patient, h->number, number);
+    if (done(h, code, "event")) was_told(h, EVENT, number);
+}
+
+static void write_content(const struct testbed *bed, unsigned client, unsigned content, char *path, size_t size)
+{
+    snprintf(path, size, "%s/content-%u", bed->dir, client);
+    FILE *f = fopen(path, "w");
+    if (!f || fprintf(f, "%u", content) < 0 || fclose(f) != 0) testbed_fail(bed, "cannot write %s", path);
+}
+
+/* The numbers grow also where it isn't known what became of the last one: whichever comes later conflicts. */
+static void update_record(struct hand *h)
+{
+    struct chaos *c = h->c;
+    struct client *own = &c->shared->clients[h->number];
+    char path[400];
+    unsigned content = ++h->content;
+    write_content(&c->bed, h->number, content, path, sizeof path);
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %d --yes record update %s %s",
+                           c->bed.dir, h->via, TIMEOUT_S, own->record, path);
+    if (!done(h, code, "update")) return;
+    at_least(&own->content, content);
+    was_told(h, UPDATE, content);
+}
+
+static void show_record(struct hand *h)
+{
+    struct chaos *c = h->c;
+    unsigned whose = 1 + (unsigned)(next_random(&h->random) >> 33) % CHAOS_CLIENTS;
+    struct client *other = &c->shared->clients[whose];
+    unsigned least = atomic_load(&other->content), shown;
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %d record show %s", c->bed.dir,
+                           h->via, TIMEOUT_S, other->record);
+    if (!done(h, code, "show")) return;
+    if (sscanf((const char *)h->out.data, "%u", &shown) != 1)
+        client_failed(c, "client %u was shown no number: %s", h->number, (const char *)h->out.data);
+    if (shown < least)
+        client_failed(c, "a stale answer: client %u was shown version %u of record %u when %u was there already",
+                      h->number, shown, whose, least);
+    at_least(&other->content, shown);
+    was_told(h, SHOW, shown);
+}
+
+static _Noreturn void work(struct chaos *c, unsigned number)
+{
+    struct hand h = {.c = c, .number = number, .random = c->seed * 31 + number};
+    struct client *own = &c->shared->clients[number];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (number <= CHAOS_NODES) snprintf(h.via, sizeof h.via, "--via node-%u", number);
+    /* A client of before may have left numbers that nobody was told. */
+    for (unsigned i = 0; i < atomic_load(&own->count); i++)
+        if (own->told[i].kind == EVENT && own->told[i].number >= h.event) h.event = own->told[i].number + 1;
+    h.content = atomic_load(&own->content);
+    h.event += 1000;
+    h.content += 1000;
+    for (;;) {
+        unsigned what = (unsigned)(next_random(&h.random) >> 33) % 10;
+        h.begun_ms = chaos_now_ms();
+        if (what < 6)
+            add_event(&h);
+        else if (what < 8)
+            update_record(&h);
+        else
+            show_record(&h);
+    }
+}
+
+void chaos_load(struct chaos *c)
+{
+    fflush(NULL);
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
+        if (c->clients[i]) continue;
+        c->clients[i] = fork();
+        if (c->clients[i] < 0) testbed_fail(&c->bed, "cannot fork");
+        if (c->clients[i] == 0) work(c, i);
+    }
+}
+
+void chaos_unload(struct chaos *c)
+{
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
+        if (!c->clients[i]) continue;
+        kill(c->clients[i], SIGKILL);
+        waitpid(c->clients[i], NULL, 0);
+        c->clients[i] = 0;
+    }
+    look_for_failure(c);
+}
+
+/* ---- what they were told ---- */
+
+unsigned chaos_acknowledged(const struct chaos *c)
+{
+    unsigned count = 0;
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) count += atomic_load(&c->shared->clients[i].count);
+    return count;
+}
+
+/* The last thing this client was told that began at or after `since_ms`; NULL: nothing. */
+static const struct told *told_since(const struct chaos *c, unsigned client, uint64_t since_ms)
+{
+    const struct client *own = &c->shared->clients[client];
+    unsigned count = atomic_load(&own->count);
+    return count && own->told[count - 1].begun_ms >= since_ms ? &own->told[count - 1] : NULL;
+}
+
+static bool gone_on(const struct chaos *c, unsigned nodes, uint64_t since_ms)
+{
+    bool all = true, any = false;
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
+        bool told = told_since(c, i, since_ms) != NULL;
+        any = any || told;
+        if (i <= CHAOS_NODES && (nodes >> i & 1)) all = all && told;
+    }
+    return nodes ? all : any;
+}
+
+uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what)
+{
+    uint64_t start = chaos_now_ms(), ms = 0;
+    while (!gone_on(c, nodes, start)) {
+        look_for_failure(c);
+        ms = chaos_now_ms() - start;
+        if (ms > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&c->bed, "seed %llu: %s: work does not go on", (unsigned long long)c->seed, what);
+        sleep_ms(20);
+    }
+    ms = chaos_now_ms() - start;
+    printf("%s: goes on after %llu ms\n", what, (unsigned long long)ms);
+    fflush(stdout);
+    return ms;
+}
+
+/* The clients may still wait for what they asked before. */
+static void probe(struct chaos *c, unsigned node, const char *what)
+{
+    struct buffer out = {0};
+    int write = testbed_cli(&c->bed, &out, NULL, "-i %s/doctor.key --via node-%u --timeout 1 event add %s probe p%llu",
+                            c->bed.dir, node, c->patient, (unsigned long long)chaos_now_ms());
+    int read = testbed_cli(&c->bed, &out, NULL, "-i %s/doctor.key --via node-%u --timeout 1 record show %s", c->bed.dir,
+                           node, c->shared->clients[node].record);
+    if (write == 0 || read == 0)
+        testbed_fail(&c->bed, "seed %llu: %s: node %u %s", (unsigned long long)c->seed, what, node,
+                     write == 0 ? "acknowledged an event" : "opened a record");
+    buffer_free(&out);
+}
+
+void chaos_was_silent(struct chaos *c, unsigned nodes, uint64_t since_ms, const char *what)
+{
+    static const char *const kinds[] = {"an event", "a new version", "a record's content"};
+    unsigned probed = 0;
+    look_for_failure(c);
+    for (unsigned i = 1; i <= CHAOS_NODES; i++)
+        if (nodes >> i & 1 && (!probed || chaos_below(c, 2))) probed = i;
+    if (probed) probe(c, probed, what);
+    for (unsigned i = 1; i <= CHAOS_NODES; i++) {
+        if (!(nodes >> i & 1)) continue;
+        const struct told *told = told_since(c, i, since_ms);
+        if (told)
+            testbed_fail(&c->bed, "seed %llu: %s: node %u acknowledged %s %u, begun after %llu ms of it",
+                         (unsigned long long)c->seed, what, i, kinds[told->kind], told->number,
+                         (unsigned long long)(told->begun_ms - since_ms));
+    }
+}
+
+/* ---- the nodes ---- */
+
+/* Of the row that a node tells about itself; NULL: no answer. The caller's own. */
+static json_t *own_row(struct chaos *c, unsigned node, json_t **status)
+{
+    struct buffer out = {0};
+    *status = NULL;
+    if (c->bed.pids[node] > 0 &&
+        testbed_cli(&c->bed, &out, NULL, "--json --via node-%u --timeout 2 status", node) == 0)
+        *status = json_loadb((const char *)out.data, out.size, 0, NULL);
+    buffer_free(&out);
+    return json_array_get(json_object_get(*status, "members"), node - 1);
+}
+
+uint64_t chaos_term(struct chaos *c, unsigned node)
+{
+    json_t *status, *row = own_row(c, node, &status);
+    uint64_t term = (uint64_t)json_integer_value(json_object_get(row, "term"));
+    json_decref(status);
+    return term;
+}
+
+unsigned chaos_leader(struct chaos *c, uint64_t *term)
+{
+    unsigned leader = 0;
+    uint64_t highest = 0;
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+        json_t *status, *row = own_row(c, node, &status);
+        uint64_t its = (uint64_t)json_integer_value(json_object_get(row, "term"));
+        if (its >= highest) {
+            if (its > highest) leader = 0;
+            highest = its;
+            if (json_is_true(json_object_get(row, "leads"))) leader = node;
+        }
+        json_decref(status);
+    }
+    if (term) *term = highest;
+    return leader;
+}
+
+unsigned chaos_await_leader(struct chaos *c, uint64_t *term)
+{
+    uint64_t start = chaos_now_ms();
+    for (;;) {
+        unsigned leader = chaos_leader(c, term);
+        if (leader) return leader;
+        look_for_failure(c);
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&c->bed, "seed %llu: nobody leads", (unsigned long long)c->seed);
+        sleep_ms(100);
+    }
+}
+
+static void order(const struct chaos *c, const char *path, const char *text)
+{
+    char beside[320];
+    if (!text) {
+        unlink(path);
+        return;
+    }
+    snprintf(beside, sizeof beside, "%s~", path);
+    FILE *f = fopen(beside, "w");
+    if (!f || fputs(text, f) < 0 || fclose(f) != 0 || rename(beside, path) != 0)
+        testbed_fail(&c->bed, "cannot write %s", path);
+}
+
+void chaos_order_disk(struct chaos *c, unsigned node, const char *text) { order(c, c->orders[node], text); }
+void chaos_order_clock(struct chaos *c, unsigned node, const char *text) { order(c, c->clock[node], text); }
+
+/* ---- begin and end ---- */
+
+static void seed(struct chaos *c)
+{
+    const char *text = getenv("SEED");
+    c->seed = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL) * 2654435761u + (uint64_t)getpid();
+    if (c->seed == 0) c->seed = 1;
+    c->random = c->seed;
+    printf("seed %llu\n", (unsigned long long)c->seed);
+    fflush(stdout);
+}
+
+void chaos_open(struct chaos *c, unsigned faulty, bool frail)
+{
+    char auditor[ID_TEXT_SIZE];
+    *c = (struct chaos){0};
+    seed(c);
+    testbed_make_apart(&c->bed, CHAOS_NODES, faulty);
+    c->shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (c->shared == MAP_FAILED) testbed_fail(&c->bed, "no memory");
+    for (unsigned i = 1; i <= CHAOS_NODES; i++) {
+        snprintf(c->orders[i], sizeof c->orders[i], "%s/node-%u.orders", c->bed.dir, i);
+        snprintf(c->clock[i], sizeof c->clock[i], "%s/node-%u.clock", c->bed.dir, i);
+        snprintf(c->program[i], sizeof c->program[i], "frail --orders %s", c->orders[i]);
+        if (frail) c->bed.program[i] = c->program[i];
+    }
+    testbed_start_all(&c->bed);
+    testbed_wait_ready(&c->bed, 60);
+    testbed_care(&c->bed, c->doctor, c->patient);
+    testbed_user(&c->bed, "auditor", "Hospital 2", "auditor", auditor);
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++)
+        testbed_record(&c->bed, c->shared->clients[i].record, c->patient, "0");
+}
+
+void chaos_close(struct chaos *c)
+{
+    chaos_unload(c);
+    testbed_end(&c->bed);
+    munmap(c->shared, sizeof *c->shared);
+}
+
+/* ---- the check afterwards ---- */
+
+struct seen {
+    char (*codes)[CODE_SIZE];
+    size_t count, room;
+};
+
+static int compare(const void *a, const void *b) { return strcmp(a, b); }
+
+static void see(struct chaos *c, struct seen *seen, const char *object)
+{
+    if (seen->count == seen->room) {
+        seen->room = seen->room ? 2 * seen->room : 4096;
+        seen->codes = realloc(seen->codes, seen->room * sizeof seen->codes[0]);
+        if (!seen->codes) testbed_fail(&c->bed, "no memory");
+    }
+    const char *code = strrchr(object, ' ');
+    snprintf(seen->codes[seen->count++], sizeof seen->codes[0], "%s", code ? code + 1 : object);
+}
+
+/* All events in one node's ledger, page by page. */
+static void read_events(struct chaos *c, struct seen *seen, unsigned node)
+{
+    char cursor[2 * LIMIT_CURSOR + 16] = "";
+    struct buffer out = {0}, errors = {0};
+    seen->count = 0;
+    for (;;) {
+        int code = testbed_cli(&c->bed, &out, &errors,
+                               "-i %s/auditor.key --via node-%u --json log --all --action event.add -n 256 %s",
+                               c->bed.dir, node, cursor);
+        if (code != 0) testbed_fail(&c->bed, "log of node %u: exit %d: %s", node, code, (const char *)errors.data);
+        json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL), *row;
+        size_t i;
+        json_array_foreach(rows, i, row) {
+            if (json_object_get(row, "next")) continue;
+            const char *object = json_string_value(json_object_get(row, "object"));
+            if (!object) testbed_fail(&c->bed, "a row without an object");
+            see(c, seen, object);
+        }
+        const char *more = json_string_value(json_object_get(json_array_get(rows, json_array_size(rows) - 1), "next"));
+        snprintf(cursor, sizeof cursor, "--cursor %s", more ? more : "");
+        json_decref(rows);
+        if (!more) break;
+    }
+    qsort(seen->codes, seen->count, sizeof seen->codes[0], compare);
+    buffer_free(&out);
+    buffer_free(&errors);
+}
+
+static void check_events(struct chaos *c, struct seen *seen, unsigned node)
+{
+    char code[CODE_SIZE];
+    read_events(c, seen, node);
+    for (unsigned number = 1; number <= CHAOS_CLIENTS; number++) {
+        const struct client *client = &c->shared->clients[number];
+        for (unsigned i = 0; i < atomic_load(&client->count); i++) {
+            if (client->told[i].kind != EVENT) continue;
+            snprintf(code, sizeof code, "c%u-%u", number, client->told[i].number);
+            if (!seen->count || !bsearch(code, seen->codes, seen->count, sizeof seen->codes[0], compare))
+                testbed_fail(&c->bed, "seed %llu: node %u lost %s, which was acknowledged", (unsigned long long)c->seed,
+                             node, code);
+        }
+    }
+    for (size_t i = 1; i < seen->count; i++)
+        if (strcmp(seen->codes[i - 1], seen->codes[i]) == 0)
+            testbed_fail(&c->bed, "seed %llu: node %u has %s twice", (unsigned long long)c->seed, node, seen->codes[i]);
+}
+
+static void check_records(struct chaos *c, unsigned node)
+{
+    struct buffer out = {0};
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
+        struct client *client = &c->shared->clients[i];
+        unsigned shown = 0, least = atomic_load(&client->content);
+        testbed_expect(&c->bed, 0, &out, "-i %s/doctor.key --via node-%u record show %s", c->bed.dir, node,
+                       client->record);
+        if (sscanf((const char *)out.data, "%u", &shown) != 1 || shown < least)
+            testbed_fail(&c->bed, "seed %llu: node %u shows version %u of record %u, but %u was acknowledged",
+                         (unsigned long long)c->seed, node, shown, i, least);
+        at_least(&client->content, shown); /* and the next node shows no other */
+    }
+    buffer_free(&out);
+}
+
+/* All are reachable, with one root. */
+static bool agree(struct chaos *c)
+{
+    json_t *status, *row;
+    size_t i;
+    own_row(c, 1, &status);
+    json_t *rows = json_object_get(status, "members");
+    bool same = json_array_size(rows) == CHAOS_NODES;
+    json_array_foreach(rows, i, row) {
+        same = same && json_is_true(json_object_get(row, "reachable")) &&
+               json_equal(json_object_get(row, "root"), json_object_get(json_array_get(rows, 0), "root")) &&
+               json_equal(json_object_get(row, "size"), json_object_get(json_array_get(rows, 0), "size"));
+    }
+    json_decref(status);
+    return same;
+}
+
+static void await_agreement(struct chaos *c)
+{
+    uint64_t start = chaos_now_ms();
+    while (!agree(c)) {
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&c->bed, "seed %llu: the nodes' roots do not become one", (unsigned long long)c->seed);
+        sleep_ms(100);
+    }
+}
+
+/* Nobody lied, and no disk was set back: whoever says so is wrong. */
+static void check_alarms(struct chaos *c)
+{
+    struct buffer out = {0};
+    testbed_expect(&c->bed, 0, &out, "-i %s/auditor.key --json alarm list --all", c->bed.dir);
+    json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL);
+    if (!json_is_array(rows) || json_array_size(rows) > 0)
+        testbed_fail(&c->bed, "seed %llu: an alarm without a cause: %s", (unsigned long long)c->seed,
+                     (const char *)out.data);
+    json_decref(rows);
+    buffer_free(&out);
+}
+
+void chaos_check(struct chaos *c)
+{
+    struct seen seen = {0};
+    struct buffer out = {0};
+    chaos_unload(c);
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) testbed_signal(&c->bed, node, SIGCONT);
+    testbed_start_all(&c->bed);
+    testbed_wait_ready(&c->bed, 60);
+    await_agreement(c);
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+        check_events(c, &seen, node);
+        check_records(c, node);
+    }
+    testbed_expect(&c->bed, 0, &out, "-i %s/auditor.key verify --all", c->bed.dir);
+    check_alarms(c);
+    await_agreement(c);
+    printf("%u acknowledged, all on each of %u nodes; one root, and it verifies\n", chaos_acknowledged(c), CHAOS_NODES);
+    fflush(stdout);
+    free(seen.codes);
+    buffer_free(&out);
+}
