@@ -14,6 +14,9 @@
 #define LIMIT_CONNECTIONS_PER_ADDRESS 4096 /* of clients; a hospital behind one address has them all */
 #define LIMIT_HANDSHAKES 16             /* steps at once; requests wait behind so many on the workers */
 #define LIMIT_HANDSHAKE_MS 10000
+#define LIMIT_HANDSHAKE_PLACES 384      /* handshakes of clients under way, some 50 KiB each; others wait in line */
+#define LIMIT_HANDSHAKE_SILENT_MS 1000  /* in all, of a handshake while others wait in line */
+#define LIMIT_HELLO (4 * KIB)           /* a client's first record */
 #define LIMIT_IDLE_MS 300000
 #define LIMIT_STALL_MS 15000            /* without the other side taking a byte of what waits for it */
 #define LIMIT_STALL_BYTES (16 * KIB)    /* less than this taken in LIMIT_STALL_MS counts as not reading */
@@ -107,12 +110,11 @@
 #define LIMIT_UNAPPLIED_BYTES (32 * MIB)  /* a leader proposes no more while its own state lags by that */
 #define LIMIT_STATE_JOBS 4096             /* reads, and writes, of the state under way */
 #define LIMIT_EVIDENCE 64                 /* pieces of evidence that one node lists: 4 for each member */
-#define LIMIT_ALARM_EVIDENCE (16 * KIB)   /* encoded evidence in an alarm's attachment */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 /* what a member may have a leader put into blocks (consensus/quota.h) */
 #define LIMIT_OWN_BURST 512               /* operations in its own name at once; key generation takes some dozens */
 #define LIMIT_OWN_PER_S 1                 /* and each second */
-#define LIMIT_OWN_REQUEST (2 * LIMIT_ALARM_EVIDENCE) /* one request in its own name */
+#define LIMIT_OWN_REQUEST (32 * KIB)      /* one request in its own name */
 #define LIMIT_OWN_BYTES (4 * MIB)         /* the same of their bytes, with attachments */
 #define LIMIT_OWN_BYTES_PER_S (4 * KIB)
 #define LIMIT_SILENCE_MS 1000             /* after the first request that nobody signed; doubles with each time */

@@ -26,44 +26,87 @@ static void indexes(char *out, size_t size, const struct message_alarm *a)
         snprintf(out, size, "%" PRIu64 " to %" PRIu64, a->first, a->last);
 }
 
-static void raised_by(char *out, size_t size, const struct genesis *g, const struct message_alarm *a)
-{
-    const struct descriptor *d = genesis_member(g, a->raiser);
-    const char *name = a->raiser == a->named ? "itself" : d ? d->name : "?";
-    if (a->index)
-        snprintf(out, size, "raised by %s, entry %" PRIu64, name, a->index);
-    else
-        snprintf(out, size, "found by %s, not in the ledger yet", name);
-}
-
 static const char *name_of(const struct genesis *g, uint32_t member)
 {
     const struct descriptor *d = genesis_member(g, member);
     return d ? d->name : "?";
 }
 
-/* "node-3, index 12, since ...: modified, ..." */
-static void in_words(char *out, size_t size, const struct genesis *g, const struct message_alarm *a)
+static uint32_t said_by(const struct message_alarm *a) { return a->saying | 1u << a->raiser; }
+
+/* "node-1, node-2"; the node that is named: `itself`, or (NULL) its name. */
+static void names_of(struct buffer *out, const struct genesis *g, const struct message_alarm *a, const char *itself)
 {
-    char since[CLOCK_TEXT_SIZE], where[64], who[LIMIT_NAME + 64];
-    clock_format(since, a->since_ms);
-    indexes(where, sizeof where, a);
-    raised_by(who, sizeof who, g, a);
-    snprintf(out, size, "COMPROMISED: %s, index %s, since %s: %s, %s (%s)", name_of(g, a->named), where, since,
-             kind_word(a->kind), alarm_kind_meaning((enum alarm_kind)a->kind), who);
+    for (uint32_t member = 1; member <= LIMIT_NODES; member++)
+        if (said_by(a) >> member & 1)
+            buffer_printf(out, "%s%s", out->size ? ", " : "", member == a->named && itself ? itself : name_of(g, member));
 }
 
-json_t *alarm_json(const struct genesis *g, const struct message_alarm *a)
+bool alarm_is_good(const struct cluster *c, const struct message_alarm *a)
 {
+    uint32_t saying = said_by(a);
+    for (uint32_t i = 0; i < c->notice.count && a->status == ALARM_OPEN; i++)
+        if (c->notice.alarms[i].named == a->named) saying |= said_by(&c->notice.alarms[i]) & ~(1u << a->named);
+    return alarm_counts((enum alarm_kind)a->kind, a->named, saying, c->genesis.faulty);
+}
+
+/* "COMPROMISED: node-3, index 12, since ...: modified, ..." */
+static void in_words(struct buffer *out, const struct cluster *c, const struct message_alarm *a)
+{
+    char since[CLOCK_TEXT_SIZE], where[64];
+    struct buffer who = {0};
+    bool good = alarm_is_good(c, a);
+    clock_format(since, a->since_ms);
+    indexes(where, sizeof where, a);
+    names_of(&who, &c->genesis, a, "itself");
+    buffer_printf(out, "%s: %s, index %s, since %s: %s, %s (%s by %.*s, ", good ? "COMPROMISED" : "ACCUSED",
+                  name_of(&c->genesis, a->named), where, since, kind_word(a->kind),
+                  alarm_kind_meaning((enum alarm_kind)a->kind), a->index ? "raised" : "found", (int)who.size,
+                  who.data ? (const char *)who.data : "");
+    if (a->index)
+        buffer_printf(out, "entry %" PRIu64, a->index);
+    else
+        buffer_append_text(out, "not in the ledger yet");
+    if (!good)
+        buffer_printf(out, "; nothing proves it: it counts once %" PRIu32 " nodes say so", c->genesis.faulty + 1);
+    buffer_append(out, ")", 2); /* and its end */
+    CHECK(!out->failed);
+    buffer_free(&who);
+}
+
+static const char *ways_of(const struct message_alarm *a)
+{
+    static const char *const ways[] = {"no known way", "mail", "webhook", "mail and webhook"};
+    return ways[a->told_ways & ALARM_WAYS];
+}
+
+static json_t *told_by(const struct genesis *g, const struct message_alarm *a)
+{
+    return a->told ? json_sprintf("%s by %s", name_of(g, a->told_by), ways_of(a)) : json_null();
+}
+
+static json_t *names_json(const struct genesis *g, const struct message_alarm *a)
+{
+    struct buffer who = {0};
+    names_of(&who, g, a, NULL);
+    CHECK(!who.failed);
+    json_t *text = json_stringn((const char *)who.data, who.size);
+    buffer_free(&who);
+    return text;
+}
+
+json_t *alarm_json(const struct cluster *c, const struct message_alarm *a)
+{
+    const struct genesis *g = &c->genesis;
     static const char *const status[] = {"open", "repaired", "cleared"};
     bool known = a->status >= ALARM_OPEN && a->status <= ALARM_CLEARED;
-    json_t *o = json_pack("{s:o, s:s, s:i, s:s, s:I, s:I, s:o, s:s, s:s, s:o, s:o}", "entry",
+    json_t *o = json_pack("{s:o, s:s, s:i, s:s, s:I, s:I, s:o, s:s, s:o, s:b, s:s, s:o, s:o, s:o}", "entry",
                           a->index ? json_integer((json_int_t)a->index) : json_null(), "node", name_of(g, a->named),
                           "member", (int)a->named, "kind", kind_word(a->kind), "first", (json_int_t)a->first, "last",
                           (json_int_t)a->last, "since", json_time(a->since_ms), "raised_by", name_of(g, a->raiser),
-                          "status", known ? status[a->status - ALARM_OPEN] : "unknown", "closed",
+                          "said_by", names_json(g, a), "counts", alarm_is_good(c, a), "status", known ? status[a->status - ALARM_OPEN] : "unknown", "closed",
                           a->closed ? json_integer((json_int_t)a->closed) : json_null(), "told",
-                          a->told ? json_time(a->told_ms) : json_null());
+                          a->told ? json_time(a->told_ms) : json_null(), "told_by", told_by(g, a));
     CHECK(o != NULL);
     return o;
 }
@@ -73,6 +116,7 @@ json_t *alarm_json(const struct genesis *g, const struct message_alarm *a)
 struct said {
     uint32_t kind, named; /* kind 0: that a node is quarantined */
     uint64_t first;
+    bool good; /* an accusation is said once more when it counts */
 };
 static struct {
     pthread_mutex_t lock;
@@ -81,11 +125,13 @@ static struct {
     bool advised;
 } run = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static bool say_first(uint32_t kind, uint32_t named, uint64_t first)
+static bool say_first(uint32_t kind, uint32_t named, uint64_t first, bool good)
 {
-    const struct said s = {kind, named, first};
-    for (size_t i = 0; i < run.count; i++)
-        if (run.items[i].kind == kind && run.items[i].named == named && run.items[i].first == first) return false;
+    const struct said s = {kind, named, first, good};
+    for (size_t i = 0; i < run.count; i++) {
+        const struct said *it = &run.items[i];
+        if (it->kind == kind && it->named == named && it->first == first && it->good == good) return false;
+    }
     if (run.count == SAID_MOST) return false;
     run.items[run.count++] = s;
     return true;
@@ -93,10 +139,10 @@ static bool say_first(uint32_t kind, uint32_t named, uint64_t first)
 
 #define NEXT "'consilium alarm list' shows what is open; an administrator finds the cause, then 'consilium alarm clear'"
 
-static void say_json(struct output *o, json_t *value)
+static void say_json(struct output *o, json_t *value, const char *warning)
 {
     output_progress_end(o);
-    json_object_set_new(value, "warning", json_string("compromised"));
+    json_object_set_new(value, "warning", json_string(warning));
     json_object_set_new(value, "next", json_string(NEXT));
     char *line = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII);
     if (line) fprintf(stderr, "%s\n", line);
@@ -106,20 +152,22 @@ static void say_json(struct output *o, json_t *value)
 
 static void say_alarm(struct cluster *c, const struct message_alarm *a)
 {
-    char text[600];
+    struct buffer text = {0};
     if (c->output->programs) {
-        say_json(c->output, alarm_json(&c->genesis, a));
+        say_json(c->output, alarm_json(c, a), alarm_is_good(c, a) ? "compromised" : "accused");
         return;
     }
-    in_words(text, sizeof text, &c->genesis, a);
-    output_message(c->output, "WARNING: %s", text);
+    in_words(&text, c, a);
+    output_message(c->output, "WARNING: %s", (const char *)text.data);
+    buffer_free(&text);
 }
 
 static void say_quarantined(struct cluster *c)
 {
     const char *name = cluster_member_name(c, c->member);
     if (c->output->programs)
-        say_json(c->output, json_pack("{s:s, s:i, s:b}", "node", name, "member", (int)c->member, "quarantined", 1));
+        say_json(c->output, json_pack("{s:s, s:i, s:b}", "node", name, "member", (int)c->member, "quarantined", 1),
+                 "compromised");
     else
         output_message(c->output, "WARNING: COMPROMISED: %s is quarantined: it serves no more until it is rebuilt",
                        name);
@@ -140,13 +188,13 @@ static void say_new(struct cluster *c)
     const struct message_notice *n = &c->notice;
     uint64_t said = 0, unsaid = 0;
     pthread_mutex_lock(&run.lock);
-    if (n->quarantined && say_first(0, c->member, 0)) {
+    if (n->quarantined && say_first(0, c->member, 0, true)) {
         say_quarantined(c);
         said++;
     }
     for (uint32_t i = 0; i < n->count; i++) {
         const struct message_alarm *a = &n->alarms[i];
-        if (!say_first(a->kind, a->named, a->first)) continue;
+        if (!say_first(a->kind, a->named, a->first, alarm_is_good(c, a))) continue;
         if (said < SAID_AT_ONCE || c->output->programs) {
             say_alarm(c, a);
             said++;
@@ -169,13 +217,15 @@ void alarms_take(struct cluster *c, struct bytes body)
 
 /* --- whom to avoid --- */
 
+static bool says_itself(const struct message_alarm *a) { return said_by(a) >> a->named & 1; }
+
 /* More nodes are named by others than can be at fault. */
 static bool accusers_lie(const struct cluster *c)
 {
     uint32_t named = 0, count = 0;
     for (uint32_t i = 0; i < c->notice.count; i++) {
         const struct message_alarm *a = &c->notice.alarms[i];
-        if (a->raiser == a->named || named & (1u << a->named)) continue;
+        if (says_itself(a) || !alarm_is_good(c, a) || named & (1u << a->named)) continue;
         named |= 1u << a->named;
         count++;
     }
@@ -188,35 +238,44 @@ bool alarms_name(const struct cluster *c, uint32_t member)
     bool lies = accusers_lie(c);
     for (uint32_t i = 0; i < c->notice.count; i++) {
         const struct message_alarm *a = &c->notice.alarms[i];
-        if (a->named == member && (a->raiser == member || !lies)) return true;
+        if (a->named == member && (says_itself(a) || (alarm_is_good(c, a) && !lies))) return true;
     }
     return false;
 }
 
 /* --- status --- */
 
+/* The first one that counts, else the first. */
 static const struct message_alarm *first_about(const struct cluster *c, uint32_t member)
 {
-    for (uint32_t i = 0; i < c->notice.count; i++)
-        if (c->notice.alarms[i].named == member) return &c->notice.alarms[i];
-    return NULL;
+    const struct message_alarm *first = NULL;
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        const struct message_alarm *a = &c->notice.alarms[i];
+        if (a->named != member) continue;
+        if (alarm_is_good(c, a)) return a;
+        if (!first) first = a;
+    }
+    return first;
 }
 
 void alarms_integrity(json_t *row, const struct cluster *c, const struct message_member *m)
 {
     const struct message_alarm *a = first_about(c, m->member);
     bool quarantined = bytes_equal(m->state, bytes_text("quarantined")) && m->reachable;
-    const char *word = a || quarantined ? "COMPROMISED" : m->reachable && m->witnessed_size ? "verified" : "unknown";
+    const char *word = (a && alarm_is_good(c, a)) || quarantined ? "COMPROMISED"
+                       : a                                       ? "accused"
+                       : m->reachable && m->witnessed_size       ? "verified"
+                                                                 : "unknown";
     json_object_set_new(row, "integrity", json_string(word));
     json_object_set_new(row, "quarantined", json_boolean(quarantined));
-    json_object_set_new(row, "alarm", a ? alarm_json(&c->genesis, a) : json_null());
+    json_object_set_new(row, "alarm", a ? alarm_json(c, a) : json_null());
 }
 
 json_t *alarms_open_json(const struct cluster *c)
 {
     json_t *rows = json_array();
     for (uint32_t i = 0; i < c->notice.count; i++)
-        json_array_append_new(rows, alarm_json(&c->genesis, &c->notice.alarms[i]));
+        json_array_append_new(rows, alarm_json(c, &c->notice.alarms[i]));
     return rows;
 }
 
@@ -225,19 +284,38 @@ static bool is_shown(const struct cluster *c, uint32_t i)
     return first_about(c, c->notice.alarms[i].named) == &c->notice.alarms[i];
 }
 
+/* A mail that nobody got is noticed here: which node says to have sent it, and when. */
+static void print_told(const struct cluster *c, const struct message_alarm *a)
+{
+    char when[CLOCK_TEXT_SIZE];
+    clock_format(when, a->told_ms);
+    if (a->told)
+        printf("  people were told at %s, says %s, by %s\n", when, name_of(&c->genesis, a->told_by), ways_of(a));
+    else
+        puts("  no node says so far that it told people, by mail or webhook");
+}
+
+static void print_alarm(const struct cluster *c, const struct message_alarm *a)
+{
+    struct buffer text = {0};
+    in_words(&text, c, a);
+    puts((const char *)text.data);
+    buffer_free(&text);
+    print_told(c, a);
+}
+
 void alarms_print_integrity(struct tool *t, const json_t *status)
 {
     const struct cluster *c = &t->cluster;
-    char text[600];
     size_t at;
     json_t *row;
-    bool compromised = false;
+    bool compromised = false, accused = false;
     unsigned unknown = 0;
     for (uint32_t i = 0; i < c->notice.count; i++) {
         if (!is_shown(c, i)) continue;
-        in_words(text, sizeof text, &c->genesis, &c->notice.alarms[i]);
-        puts(text);
-        compromised = true;
+        print_alarm(c, &c->notice.alarms[i]);
+        compromised = compromised || alarm_is_good(c, &c->notice.alarms[i]);
+        accused = true;
     }
     json_array_foreach(json_object_get(status, "members"), at, row) {
         bool alone = json_is_true(json_object_get(row, "quarantined")) && json_is_null(json_object_get(row, "alarm"));
@@ -246,7 +324,9 @@ void alarms_print_integrity(struct tool *t, const json_t *status)
         unknown += strcmp(json_string_value(json_object_get(row, "integrity")), "unknown") == 0;
     }
     if (compromised) return;
-    printf("integrity: verified (no alarm is open, says %s", cluster_member_name(c, c->member));
+    printf("integrity: %s (no alarm %s, says %s", accused ? "unclear" : "verified",
+           accused ? "that counts is open" : "is open",
+           cluster_member_name(c, c->member));
     if (unknown) printf("; nothing is known of %u %s now", unknown, unknown == 1 ? "node" : "nodes");
     puts(")");
 }

@@ -18,7 +18,7 @@ static void add_findings(json_t *rows, const struct cluster *c)
 {
     for (uint32_t i = 0; i < c->notice.count; i++)
         if (c->notice.alarms[i].index == 0)
-            json_array_append_new(rows, alarm_json(&c->genesis, &c->notice.alarms[i]));
+            json_array_append_new(rows, alarm_json(c, &c->notice.alarms[i]));
 }
 
 /* One page; *before: where the next one begins. */
@@ -37,7 +37,7 @@ static enum err add_page(struct tool *t, json_t *rows, struct message_alarm *ala
     for (uint32_t i = 0; e == OK && i < m.count; i++) {
         if (all && m.alarms[i].index >= *before) e = ERR_MALFORMED; /* newest first */
         if (all) *before = m.alarms[i].index;
-        json_array_append_new(rows, alarm_json(&t->cluster.genesis, &m.alarms[i]));
+        json_array_append_new(rows, alarm_json(&t->cluster, &m.alarms[i]));
     }
     if (e != OK) return fail(&t->failure, e, "the node's alarms can't be read: %s", err_text(e));
     *more = m.more && m.count > 0;
@@ -68,8 +68,8 @@ int command_alarm_list(struct tool *t)
     static const struct column columns[] = {
         {"entry", "ENTRY", COLUMN_NUMBER}, {"node", "NODE", COLUMN_TEXT},      {"kind", "KIND", COLUMN_TEXT},
         {"first", "FIRST", COLUMN_NUMBER}, {"last", "LAST", COLUMN_NUMBER},    {"since", "SINCE", COLUMN_TIME},
-        {"raised_by", "RAISED BY", COLUMN_TEXT}, {"status", "STATUS", COLUMN_TEXT},
-        {"closed", "CLOSED", COLUMN_NUMBER}, {"told", "TOLD", COLUMN_TIME}};
+        {"said_by", "SAID BY", COLUMN_TEXT},     {"counts", "COUNTS", COLUMN_YES},     {"status", "STATUS", COLUMN_TEXT},
+        {"closed", "CLOSED", COLUMN_NUMBER},     {"told", "TOLD", COLUMN_TIME},        {"told_by", "TOLD BY", COLUMN_TEXT}};
     bool all = option_given(t->line, "all");
     json_t *rows = json_array();
     enum err e = collect(t, rows, all);

@@ -200,7 +200,7 @@ static const struct message_alarm *set_back_alarm(const struct cluster *c, uint3
     if (!alarms_name(c, member)) return NULL; /* as far as accusers can be believed */
     for (uint32_t i = 0; i < c->notice.count; i++) {
         const struct message_alarm *a = &c->notice.alarms[i];
-        if (a->kind == ALARM_ROLLED_BACK && a->named == member) return a;
+        if (a->kind == ALARM_ROLLED_BACK && a->named == member && alarm_is_good(c, a)) return a;
     }
     return NULL;
 }

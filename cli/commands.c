@@ -291,10 +291,13 @@ const struct command COMMANDS[] = {
      .options = {{.name = "all", .help = "ask every node, not one"},
                  {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"}, OPTION_PURPOSE}},
     {.name = "alarm list", .operands = "", .summary = "Show the alarms that are open", .run = command_alarm_list,
-     .details = "An alarm is a node's word, in the ledger, that a node can't be trusted now. While one is\n"
-                "open, every command warns, and goes to other nodes where it can. Kinds: modified (stored\n"
+     .details = "An alarm says, in the ledger, that a node can't be trusted now. Kinds: modified (stored\n"
                 "data is not what the ledger proves), deleted, forked (it signed two things that contradict\n"
-                "each other), rolled back (its disk is older than what it has signed). Asking makes no entry.",
+                "each other), rolled back (its disk is older than what it has signed).\n"
+                "It counts when signatures prove it (forked), the node says so itself, or b + 1 nodes do;\n"
+                "else it is an accusation: one of the two is wrong. While one is open every command warns,\n"
+                "and goes to nodes that none that counts names. TOLD BY is the node that says it has sent mail\n"
+                "or webhook: a node that lies sends nothing, so look here. Asking makes no entry.",
      .example = "alarm list\nalarm list --all --json",
      .options = {{.name = "all", .help = "closed ones, too, newest first"}}},
     {.name = "alarm clear", .operands = "INDEX", .least = 1, .most = 1, .summary = "Close an alarm",

@@ -94,7 +94,9 @@ enum err err_of_reason(unsigned reason)
     case REASON_CLAIMED:
     case REASON_NOT_CLAIMED:
     case REASON_ALREADY_TOLD:
-    case REASON_TOO_SOON: return ERR_UNEXPECTED; /* of nodes only */
+    case REASON_TOO_SOON:
+    case REASON_NOT_PROVEN:
+    case REASON_NOT_ITS_TURN: return ERR_UNEXPECTED; /* of nodes only */
     }
     return ERR_DENIED; /* a newer node's reason */
 }

@@ -72,9 +72,11 @@
  *                once the dealers are settled any member sends what the revealed commitments give; every node
  *                computes it itself and approves only exactly that (else COMMITMENT). The first approved one is
  *                the activation leaf: it starts epoch 1, and is what a client takes Y and Y_i from.
- * node.alarm     [kind, named member index, first, last, status (1 open, 2 repaired), SHA-256 of the evidence (or empty)]
- *                first to last: leaf indexes, sizes, or Raft indexes. attachment: evidence. ledger/alarm.h
- * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told)]   who tells people outside of it, and that it did
+ * node.alarm     [kind, named member index, first, last, status (1 open, 2 repaired), evidence (bin, or empty)]
+ *                first to last: leaf indexes, sizes, or Raft indexes. Evidence (ledger/evidence.h): of "forked" only, which
+ *                is denied without. ledger/alarm.h
+ * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told), ways (bits 1 mail, 2 webhook; of a claim 0)]
+ *                who tells people outside of it, and that it did
  * node.digest    []                         as state.digest, when nobody asked for a while
  */
 #define ACTION_LIST(X)                                                                             \
@@ -124,7 +126,6 @@ enum action {
  * content  msgpack [capsule (bin, crypto/tdh2.h), ciphertext (bin)]
  * note     UTF-8 text, at most LIMIT_NOTE
  * searched UTF-8 text, at most LIMIT_NAME
- * evidence msgpack, at most LIMIT_ALARM_EVIDENCE, see ledger/FORMAT.md
  */
 
 /* Decision and reason of a leaf. Reason numbers are never reused. */
@@ -167,12 +168,14 @@ enum decision { DECISION_APPROVED = 1, DECISION_DENIED = 2 };
     X(REASON_TOO_MANY_ALARMS, 47, "the node has as many open alarms as may be")                    \
     X(REASON_UNKNOWN_ALARM, 48, "no such alarm")                                                   \
     X(REASON_ALARM_CLOSED, 49, "the alarm is closed already")                                      \
-    X(REASON_NOT_RAISER, 50, "another node raised the alarm")                                      \
+    X(REASON_NOT_RAISER, 50, "other nodes raised the alarm")                                       \
     X(REASON_PROVEN, 51, "what signatures prove only an administrator clears")                     \
     X(REASON_CLAIMED, 52, "a node's claim to tell of the alarm still holds")                       \
     X(REASON_NOT_CLAIMED, 53, "the node has no claim to tell of the alarm")                        \
     X(REASON_ALREADY_TOLD, 54, "people were told of it within 24 hours")                           \
-    X(REASON_TOO_SOON, 55, "too soon after the last one")
+    X(REASON_TOO_SOON, 55, "too soon after the last one")                                          \
+    X(REASON_NOT_PROVEN, 56, "no evidence proves it")                                              \
+    X(REASON_NOT_ITS_TURN, 57, "other nodes come first to tell of the alarm")
 
 enum reason {
 #define X(name, number, text) name = number,

@@ -2,9 +2,11 @@
 #include "ledger/alarm.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "crypto/hash.h"
 #include "ledger/fields.h"
 #include "ledger/rows.h"
 
@@ -42,24 +44,79 @@ bool alarm_kind_parse(enum alarm_kind *out, const char *text)
     return false;
 }
 
-static bool claim_holds(const struct alarm *a, uint64_t time_ms)
+bool alarm_counts(enum alarm_kind kind, unsigned named, uint32_t saying, unsigned faulty)
+{
+    unsigned words = 0;
+    for (uint32_t rest = saying; rest; rest &= rest - 1) words++;
+    return kind == ALARM_FORKED || (saying >> named & 1) || words > faulty;
+}
+
+/* --- who tells people, and when --- */
+
+bool alarm_is_claimed(const struct alarm *a, uint64_t time_ms)
 {
     return a->claimed_by && time_ms < a->claimed_ms + ALARM_CLAIM_MS;
 }
 
-bool alarm_is_claimed(const struct alarm *a, uint64_t time_ms) { return claim_holds(a, time_ms); }
-
-bool alarm_was_told(const struct alarm *a, uint64_t time_ms)
+bool alarm_was_told(const struct alarm *a, unsigned member, uint64_t time_ms)
 {
-    return a->told && time_ms < a->told_ms + ALARM_AGAIN_MS;
+    bool for_itself = a->told_by == a->named && member != a->named;
+    return a->told && !for_itself && time_ms < a->told_ms + ALARM_AGAIN_MS;
 }
 
-bool alarm_is_untold(const struct alarm *a, uint64_t time_ms)
+/* What no member can choose, once the facts are there. */
+static void lot_draw(struct digest *out, const struct alarm *a, unsigned member, const struct digest *cluster)
 {
-    return a->status == ALARM_OPEN && !claim_holds(a, time_ms) && !alarm_was_told(a, time_ms);
+    static const char tag[] = "consilium/alarm-turn/v1\n";
+    struct buffer b = {0};
+    uint8_t facts[1 + 1 + 8 + 1] = {(uint8_t)a->kind, (uint8_t)a->named};
+    put_be64(facts + 2, a->first);
+    facts[10] = (uint8_t)member;
+    buffer_append(&b, tag, sizeof tag - 1);
+    buffer_append(&b, cluster->bytes, sizeof cluster->bytes);
+    buffer_append(&b, facts, sizeof facts);
+    CHECK(!b.failed);
+    hash_sha256(out, b.data, b.size);
+    buffer_free(&b);
+}
+
+/* How many of those that aren't named come before `member`, when the first is who comes after `after` (0: the lowest lot).
+ * Of 1 to `members`; neither is named. */
+static unsigned place_of(const struct alarm *a, unsigned member, unsigned after, unsigned members,
+                         const struct digest *cluster)
+{
+    struct digest own, last = {{0}}, other;
+    unsigned before_own = 0, before_last = 0, count = 0;
+    lot_draw(&own, a, member, cluster);
+    if (after) lot_draw(&last, a, after, cluster);
+    for (unsigned i = 1; i <= members; i++) {
+        if (i == a->named) continue;
+        lot_draw(&other, a, i, cluster);
+        before_own += memcmp(other.bytes, own.bytes, sizeof own.bytes) < 0;
+        before_last += memcmp(other.bytes, last.bytes, sizeof last.bytes) < 0;
+        count++;
+    }
+    return after ? (before_own + count - before_last - 1) % count : before_own;
+}
+
+uint64_t alarm_turn_ms(const struct alarm *a, unsigned member, unsigned members, const struct digest *cluster)
+{
+    uint64_t begin = a->since_ms, due = 0;
+    bool told = a->told && a->told_by != a->named;
+    unsigned after = a->claimed_by && a->claimed_by != a->named ? a->claimed_by : told ? a->told_by : 0;
+    CHECK(member >= 1 && member <= members);
+    if (a->claimed_by)
+        due = a->claimed_ms + ALARM_CLAIM_MS;
+    else if (told)
+        due = a->told_ms + ALARM_AGAIN_MS;
+    if (due > begin) begin = due;
+    if (member == a->named) return a->kind == ALARM_FORKED ? UINT64_MAX : begin + ALARM_SELF_MS;
+    return begin + (uint64_t)place_of(a, member, after, members, cluster) * ALARM_TURN_MS;
 }
 
 /* --- table alarm --- */
+
+#define SAYING_MOST ((1u << (LIMIT_NODES + 1)) - 2) /* bit 0 is nobody's */
 
 static unsigned unpack_member(struct unpack *u, unsigned least)
 {
@@ -74,7 +131,7 @@ enum err state_alarm_get(struct alarm *out, struct table_txn *txn, uint64_t inde
     row_open(&row, txn, TABLE_ALARM, BYTES(key));
     struct unpack *u = &row.u;
     *out = (struct alarm){.index = index};
-    unpack_array_of(u, 12);
+    unpack_array_of(u, 15);
     out->kind = (enum alarm_kind)unpack_range(u, ALARM_MODIFIED, ALARM_ROLLED_BACK);
     out->named = unpack_member(u, 1);
     out->raiser = unpack_member(u, 1);
@@ -87,6 +144,9 @@ enum err state_alarm_get(struct alarm *out, struct table_txn *txn, uint64_t inde
     out->claimed_ms = unpack_time(u);
     out->told = unpack_uint(u);
     out->told_ms = unpack_time(u);
+    out->told_by = unpack_member(u, 0);
+    out->told_ways = (unsigned)unpack_range(u, 0, ALARM_WAYS);
+    out->saying = (uint32_t)unpack_range(u, 2, SAYING_MOST);
     return row_close(&row);
 }
 
@@ -95,7 +155,7 @@ static enum err put_row(struct table_txn *txn, const struct alarm *a)
     uint8_t key[8];
     struct buffer b = {0};
     put_be64(key, a->index);
-    pack_array(&b, 12);
+    pack_array(&b, 15);
     pack_uint(&b, a->kind);
     pack_uint(&b, a->named);
     pack_uint(&b, a->raiser);
@@ -108,6 +168,9 @@ static enum err put_row(struct table_txn *txn, const struct alarm *a)
     pack_uint(&b, a->claimed_ms);
     pack_uint(&b, a->told);
     pack_uint(&b, a->told_ms);
+    pack_uint(&b, a->told_by);
+    pack_uint(&b, a->told_ways);
+    pack_uint(&b, a->saying);
     return row_put(txn, TABLE_ALARM, BYTES(key), &b);
 }
 
@@ -145,24 +208,26 @@ enum err state_alarm_put_last(struct table_txn *txn, const struct alarm *a)
 
 enum err state_alarm_put(struct table_txn *txn, const struct alarm *a)
 {
-    uint8_t key[8], raiser = (uint8_t)a->raiser;
+    uint8_t key[8];
+    const uint8_t saying[2] = {(uint8_t)(a->saying >> 8), (uint8_t)a->saying};
+    CHECK(a->saying && a->saying <= SAYING_MOST);
     put_be64(key, a->index);
     enum err err = put_row(txn, a);
     if (err != OK) return err;
-    return a->status == ALARM_OPEN ? table_put(txn, TABLE_ALARM_OPEN, BYTES(key), bytes_of(&raiser, 1))
+    return a->status == ALARM_OPEN ? table_put(txn, TABLE_ALARM_OPEN, BYTES(key), BYTES(saying))
                                    : table_delete(txn, TABLE_ALARM_OPEN, BYTES(key));
 }
 
 /* The rest of a row that a cursor stands on. */
-static enum err open_at(uint64_t *index, unsigned *raiser, struct table_cursor *c)
+static enum err open_at(uint64_t *index, uint32_t *saying, struct table_cursor *c)
 {
     struct buffer value = {0};
     struct bytes key = table_cursor_key(c);
     if (key.size != 8) return ERR_CORRUPT;
     *index = get_be64(key.data);
     enum err err = table_cursor_value(c, &value);
-    if (err == OK && value.size != 1) err = ERR_CORRUPT;
-    if (err == OK) *raiser = value.data[0];
+    if (err == OK && value.size != 2) err = ERR_CORRUPT;
+    if (err == OK) *saying = (uint32_t)value.data[0] << 8 | value.data[1];
     buffer_free(&value);
     return err;
 }
@@ -171,12 +236,12 @@ enum err state_alarms_open(struct alarm *out, size_t *count, struct table_txn *t
 {
     struct table_cursor *c;
     uint64_t index;
-    unsigned raiser;
+    uint32_t saying;
     *count = 0;
     enum err err = table_cursor_open(&c, txn, TABLE_ALARM_OPEN);
     if (err != OK) return err;
     for (err = table_cursor_seek(c, (struct bytes){0}); err == OK && *count < most; err = table_cursor_next(c)) {
-        err = open_at(&index, &raiser, c);
+        err = open_at(&index, &saying, c);
         if (err == OK) err = state_alarm_get(&out[*count], txn, index);
         if (err == ERR_NOT_FOUND) err = ERR_CORRUPT;
         if (err != OK) break;
@@ -186,20 +251,20 @@ enum err state_alarms_open(struct alarm *out, size_t *count, struct table_txn *t
     return err == ERR_NOT_FOUND ? OK : err;
 }
 
-enum err state_alarms_raised(uint32_t *count, struct table_txn *txn, unsigned raiser)
+enum err state_alarms_said(uint32_t *count, struct table_txn *txn, unsigned member)
 {
     struct table_cursor *c;
     uint64_t index;
-    unsigned by;
+    uint32_t saying;
     *count = 0;
     if (table_count(txn, TABLE_ALARM_OPEN) == 0) return OK;
     enum err err = table_cursor_open(&c, txn, TABLE_ALARM_OPEN);
     if (err != OK) return err;
     for (err = table_cursor_seek(c, (struct bytes){0}); err == OK; err = table_cursor_next(c)) {
-        err = open_at(&index, &by, c);
+        err = open_at(&index, &saying, c);
         if (err == ERR_NOT_FOUND) err = ERR_CORRUPT;
         if (err != OK) break;
-        if (by == raiser) ++*count;
+        if (saying >> member & 1) ++*count;
     }
     table_cursor_close(c);
     return err == ERR_NOT_FOUND ? OK : err;

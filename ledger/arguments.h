@@ -184,11 +184,12 @@ struct args_node_alarm {
     uint32_t named;           /* member index, 1 .. LIMIT_NODES */
     uint64_t first, last;     /* first <= last */
     enum alarm_status status; /* ALARM_OPEN or ALARM_REPAIRED */
-    struct digest evidence;   /* SHA-256 of it, or zero */
+    struct bytes evidence;    /* encoded (ledger/evidence.h), or empty; a view */
 };
 struct args_alarm_tell {
     uint64_t index; /* of the alarm's leaf */
     enum alarm_step step;
+    unsigned ways; /* by which people were told: enum alarm_way; of a claim 0 */
 };
 
 /* args_NAME_encode(out, args) and args_NAME_decode(args, in) of each struct above. */

@@ -1,6 +1,7 @@
 /* Arguments of key.*, node.alarm, alarm.tell and alarm.clear. */
 #include "base/check.h"
 #include "ledger/arguments.h"
+#include "ledger/evidence.h"
 #include "ledger/fields.h"
 
 static enum key_secret unpack_secret(struct unpack *u)
@@ -166,7 +167,7 @@ void args_node_alarm_encode(struct buffer *out, const struct args_node_alarm *a)
     pack_uint(out, a->first);
     pack_uint(out, a->last);
     pack_uint(out, a->status);
-    pack_digest_optional(out, &a->evidence);
+    pack_bytes(out, a->evidence);
 }
 
 enum err args_node_alarm_decode(struct args_node_alarm *a, struct bytes in)
@@ -178,23 +179,25 @@ enum err args_node_alarm_decode(struct args_node_alarm *a, struct bytes in)
     a->first = unpack_uint(&u);
     a->last = unpack_range(&u, a->first, UINT64_MAX);
     a->status = (enum alarm_status)unpack_range(&u, ALARM_OPEN, ALARM_REPAIRED);
-    a->evidence = unpack_digest_optional(&u);
+    a->evidence = unpack_bin(&u, EVIDENCE_SIZE);
     return unpack_done(&u);
 }
 
 void args_alarm_tell_encode(struct buffer *out, const struct args_alarm_tell *a)
 {
-    pack_array(out, 2);
+    pack_array(out, 3);
     pack_uint(out, a->index);
     pack_uint(out, a->step);
+    pack_uint(out, a->ways);
 }
 
 enum err args_alarm_tell_decode(struct args_alarm_tell *a, struct bytes in)
 {
     struct unpack u = unpack_start(in);
-    unpack_array_of(&u, 2);
+    unpack_array_of(&u, 3);
     a->index = unpack_uint(&u);
     a->step = (enum alarm_step)unpack_range(&u, ALARM_CLAIM, ALARM_TOLD);
+    a->ways = (unsigned)unpack_range(&u, a->step == ALARM_TOLD, a->step == ALARM_TOLD ? ALARM_WAYS : 0);
     return unpack_done(&u);
 }
 

@@ -1,5 +1,6 @@
-/* Alarms: raised and taken back by nodes, told of by one of them, cleared by people (ledger/alarm.h). */
+/* Alarms: raised and taken back by nodes, told of by one of them, cleared by people (ledger/alarm.h says why so). */
 #include "base/check.h"
+#include "ledger/evidence.h"
 #include "ledger/rules.h"
 
 /* --- deciding --- */
@@ -12,38 +13,68 @@ static enum reason open_alarm(struct step *step, enum err found)
     return step->alarm.status == ALARM_OPEN ? REASON_NONE : REASON_ALARM_CLOSED;
 }
 
-/* Nobody's table grows without end: a node has so many alarms open, whatever it says. */
-static enum reason decide_new(struct step *step)
+/* Nobody's table grows without end: a node says so of so many open alarms, whatever it finds. */
+static enum reason decide_room(struct step *step)
 {
     uint32_t count;
-    enum err err = state_alarms_raised(&count, step->txn, step->member);
+    enum err err = state_alarms_said(&count, step->txn, step->member);
     if (err != OK) return step_failed(step, err);
     return count >= ALARM_OPEN_MOST ? REASON_TOO_MANY_ALARMS : REASON_NONE;
+}
+
+/* That a node signed contradictions is nobody's word: what it signed is here, or it is not so. */
+static bool is_proved(const struct step *step)
+{
+    const struct args_node_alarm *args = &step->args.node_alarm;
+    struct evidence e;
+    return evidence_open(&e, args->evidence, &step->ledger->genesis) == OK && e.signer == args->named &&
+           evidence_place(&e) == args->first;
+}
+
+static enum reason decide_new(struct step *step)
+{
+    enum reason reason = decide_room(step);
+    if (reason != REASON_NONE || step->args.node_alarm.kind != ALARM_FORKED) return reason;
+    return is_proved(step) ? REASON_NONE : REASON_NOT_PROVEN;
+}
+
+static bool goes_on(const struct step *step)
+{
+    return step->alarm.raiser == step->member && step->args.node_alarm.last > step->alarm.last;
+}
+
+/* One that is open: its raiser says that it goes on, or another one says the same, until that counts. */
+static enum reason decide_open(struct step *step)
+{
+    const struct alarm *a = &step->alarm;
+    if (goes_on(step)) return REASON_NONE;
+    bool counts = alarm_counts(a->kind, a->named, a->saying, step->ledger->genesis.faulty);
+    return counts || alarm_says(a, step->member) ? REASON_ALREADY_RAISED : decide_room(step);
 }
 
 static enum reason decide_repaired(struct step *step, enum reason found)
 {
     if (found != REASON_NONE) return found;
-    if (step->alarm.raiser != step->member) return REASON_NOT_RAISER;
+    if (!alarm_says(&step->alarm, step->member)) return REASON_NOT_RAISER;
     return step->alarm.kind == ALARM_FORKED ? REASON_PROVEN : REASON_NONE;
 }
 
 static enum reason decide_raise(struct step *step)
 {
     const struct args_node_alarm *args = &step->args.node_alarm;
-    if (args->named > step->ledger->genesis.member_count) return REASON_FIELDS;
+    bool evidence_fits = args->evidence.size == 0 || (args->kind == ALARM_FORKED && args->status == ALARM_OPEN);
+    if (args->named > step->ledger->genesis.member_count || !evidence_fits) return REASON_FIELDS;
     enum err err = state_alarm_last(&step->alarm, step->txn, args->kind, args->named, args->first);
     enum reason found = open_alarm(step, err);
     if (step->err != OK) return found;
     if (args->status == ALARM_REPAIRED) return decide_repaired(step, found);
-    if (found != REASON_NONE) return decide_new(step);
-    bool extends = step->alarm.raiser == step->member && args->last > step->alarm.last;
-    return extends ? REASON_NONE : REASON_ALREADY_RAISED;
+    return found == REASON_NONE ? decide_open(step) : decide_new(step);
 }
 
 static enum reason decide_tell(struct step *step)
 {
     const struct args_alarm_tell *args = &step->args.alarm_tell;
+    const struct genesis *g = &step->ledger->genesis;
     enum reason found = open_alarm(step, state_alarm_get(&step->alarm, step->txn, args->index));
     const struct alarm *a = &step->alarm;
     if (found == REASON_UNKNOWN_ALARM || step->err != OK) return found;
@@ -52,8 +83,10 @@ static enum reason decide_tell(struct step *step)
     /* Mail may be on its way when an alarm is closed: that it was sent is true all the same. */
     if (args->step == ALARM_TOLD) return a->claimed_by == step->member ? REASON_NONE : REASON_NOT_CLAIMED;
     if (found != REASON_NONE) return found;
-    if (alarm_was_told(a, step->time_ms)) return REASON_ALREADY_TOLD;
-    return alarm_is_claimed(a, step->time_ms) ? REASON_CLAIMED : REASON_NONE;
+    if (alarm_was_told(a, step->member, step->time_ms)) return REASON_ALREADY_TOLD;
+    if (alarm_is_claimed(a, step->time_ms)) return REASON_CLAIMED;
+    bool turn = step->time_ms >= alarm_turn_ms(a, step->member, g->member_count, &g->cluster);
+    return turn ? REASON_NONE : REASON_NOT_ITS_TURN;
 }
 
 static enum reason decide_clear(struct step *step)
@@ -82,7 +115,30 @@ static void close_alarm(struct step *step, enum alarm_status status)
     step->alarm.closed = step->index;
 }
 
-/* A new one, or the raiser's own with a later end. From an earlier one of the same key it
+static void change_open(struct step *step)
+{
+    struct alarm *a = &step->alarm;
+    uint64_t last = step->args.node_alarm.last;
+    bool self = a->named == step->member; /* knows best how far it goes */
+    if ((goes_on(step) || self) && last > a->last) a->last = last;
+    a->saying |= 1u << step->member;
+}
+
+/* Those who still say so keep it open; it is then theirs. */
+static void take_back(struct step *step)
+{
+    struct alarm *a = &step->alarm;
+    uint32_t rest = a->saying & ~(1u << step->member);
+    if (rest == 0) {
+        close_alarm(step, ALARM_REPAIRED);
+        return;
+    }
+    a->saying = rest;
+    if (a->raiser != step->member) return;
+    for (a->raiser = 1; !alarm_says(a, a->raiser);) a->raiser++;
+}
+
+/* A new one, or one more word about an open one. From an earlier one of the same key it
  * has who tells people, and when they were told: raising it anew doesn't tell them anew. */
 static enum err change_raise(struct step *step)
 {
@@ -91,13 +147,14 @@ static enum err change_raise(struct step *step)
     enum err err = state_alarm_last(&before, step->txn, args->kind, args->named, args->first);
     if (err != OK && err != ERR_NOT_FOUND) return err;
     if (err == OK && before.status == ALARM_OPEN) {
-        a->last = args->last;
+        change_open(step);
         return OK;
     }
     *a = (struct alarm){.index = step->index,
                         .kind = args->kind,
                         .named = args->named,
                         .raiser = step->member,
+                        .saying = 1u << step->member,
                         .first = args->first,
                         .last = args->last,
                         .since_ms = step->time_ms,
@@ -105,7 +162,9 @@ static enum err change_raise(struct step *step)
                         .claimed_by = before.claimed_by,
                         .claimed_ms = before.claimed_ms,
                         .told = before.told,
-                        .told_ms = before.told_ms};
+                        .told_ms = before.told_ms,
+                        .told_by = before.told_by,
+                        .told_ways = before.told_ways};
     return state_alarm_put_last(step->txn, a);
 }
 
@@ -113,6 +172,8 @@ static void set_told(struct alarm *a, const struct step *step)
 {
     a->told = step->index;
     a->told_ms = step->time_ms;
+    a->told_by = step->member;
+    a->told_ways = step->args.alarm_tell.ways;
     if (a->claimed_by != step->member) return;
     a->claimed_by = 0;
     a->claimed_ms = 0;
@@ -140,7 +201,7 @@ void change_alarms(struct step *step)
     switch (step->op->action) {
     case ACTION_NODE_ALARM:
         if (step->args.node_alarm.status == ALARM_REPAIRED)
-            close_alarm(step, ALARM_REPAIRED);
+            take_back(step);
         else
             err = change_raise(step);
         break;

@@ -215,7 +215,6 @@ static enum presence attachment_presence(enum action action)
     case ACTION_USER_DISABLE:
     case ACTION_USER_SEARCH:
     case ACTION_EVENT_ADD:
-    case ACTION_NODE_ALARM:
     case ACTION_ALARM_CLEAR: return OPTIONAL;
     case ACTION_GENESIS:
     case ACTION_USER_KEY:
@@ -236,6 +235,7 @@ static enum presence attachment_presence(enum action action)
     case ACTION_KEY_ANSWER:
     case ACTION_KEY_CLOSE:
     case ACTION_KEY_ACTIVATE:
+    case ACTION_NODE_ALARM:
     case ACTION_ALARM_TELL:
     case ACTION_STATE_DIGEST:
     case ACTION_NODE_DIGEST: break;

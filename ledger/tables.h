@@ -39,8 +39,8 @@
  * keygen          secret(1) -> struct keygen (ledger/keygen.h)
  * dealing         secret(1) dealer(1) -> [attempt, commitments, digests of sub-shares] of the latest attempt
  * alarm           index(8) -> [kind, named, raiser, first, last, since_ms, status, closed, claimed_by, claimed_ms,
- *                 told, told_ms], of each alarm ever raised (ledger/alarm.h)
- * alarm_open      index(8) -> raiser(1), of those that are open
+ *                 told, told_ms, told_by, told_ways, saying], of each alarm ever raised (ledger/alarm.h)
+ * alarm_open      index(8) -> saying(2: bit i = member i), of those that are open
  * alarm_last      kind(1) named(1) first(8) -> index(8) of the latest such alarm
  * state           "state" -> [rules, size, last hash, time_ms, usable roots, users, records, denied]
  *                 "digest" -> index(8) time_ms(8) of the last leaf that asked for a state digest; absent: none did

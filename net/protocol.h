@@ -44,7 +44,7 @@
  * ALARMS       [all (bool), before, max]   -> ALARMS_OK [more (bool), [alarm ...]]   open ones, oldest first; or all,
  *              newest first, below a leaf index
  *              alarm: [leaf_index (0: about to be raised), kind, named, raiser, first, last, since_ms, status, closed,
- *              told, told_ms]   member indexes and leaf indexes as in ledger/alarm.h
+ *              told, told_ms, told_by, told_ways, saying (bit i = member i)]   as in ledger/alarm.h
  * DIGESTS      [leaf_index]                -> DIGESTS_OK [leaf_index, [statement (bin, ledger/state_digest.h) ...]]   what the
  *              nodes state of their states at the first leaf from leaf_index on that asked for it (0: at the newest one);
  *              nothing so far: leaf 0. Each is signed by the node that states it

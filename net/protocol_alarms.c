@@ -5,7 +5,7 @@
 
 static void pack_alarm(struct buffer *out, const struct message_alarm *a)
 {
-    pack_array(out, 11);
+    pack_array(out, 14);
     pack_uint(out, a->index);
     pack_uint(out, a->kind);
     pack_uint(out, a->named);
@@ -17,6 +17,9 @@ static void pack_alarm(struct buffer *out, const struct message_alarm *a)
     pack_uint(out, a->closed);
     pack_uint(out, a->told);
     pack_uint(out, a->told_ms);
+    pack_uint(out, a->told_by);
+    pack_uint(out, a->told_ways);
+    pack_uint(out, a->saying);
 }
 
 static uint32_t unpack_member(struct unpack *u)
@@ -28,7 +31,7 @@ static uint32_t unpack_member(struct unpack *u)
 
 static void unpack_alarm(struct unpack *u, struct message_alarm *a)
 {
-    unpack_array_of(u, 11);
+    unpack_array_of(u, 14);
     a->index = unpack_uint(u);
     a->kind = (uint32_t)unpack_uint_max(u, UINT8_MAX);
     a->named = unpack_member(u);
@@ -41,6 +44,9 @@ static void unpack_alarm(struct unpack *u, struct message_alarm *a)
     a->closed = unpack_uint(u);
     a->told = unpack_uint(u);
     a->told_ms = unpack_uint(u);
+    a->told_by = (uint32_t)unpack_uint_max(u, LIMIT_NODES);
+    a->told_ways = (uint32_t)unpack_uint_max(u, UINT8_MAX);
+    a->saying = (uint32_t)unpack_uint_max(u, (1u << (LIMIT_NODES + 1)) - 1);
 }
 
 static void pack_alarm_list(struct buffer *out, const struct message_alarm *alarms, uint32_t count)

@@ -19,6 +19,9 @@ struct message_alarm {
     uint32_t status;        /* 1 open, 2 repaired, 3 cleared */
     uint64_t closed;        /* the leaf that closed it; 0: open */
     uint64_t told, told_ms; /* the leaf that says that people were told; 0: none does */
+    uint32_t told_by;       /* who says so, or 0 */
+    uint32_t told_ways;     /* bits: 1 mail, 2 webhook */
+    uint32_t saying;        /* who says so of `named`: bit i = member i */
 };
 
 /* Comes without a question, with id 0: before WELCOME when something is open, and at each change. */

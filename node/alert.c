@@ -11,7 +11,7 @@
 #include "node/integrity.h"
 
 #define LOOK_MS 1000
-#define TURN_MS 3000            /* between two nodes' turns to claim */
+#define TURN_MARGIN_MS 500      /* this clock may be ahead of the ledger's: a claim that is too early is denied */
 #define PAUSE_MS 5000           /* after the first failure of a claim; then twice as long each time */
 #define PAUSE_MOST_MS 3600000
 #define SEND_MARGIN_MS 40000    /* a claim that runs out sooner is not sent on: another may have it by then */
@@ -21,10 +21,10 @@ enum alert_state { ALERT_IDLE, ALERT_CLAIMING, ALERT_SENDING, ALERT_TELLING };
 /* What this node tried for one alarm. */
 struct attempt {
     uint64_t index;      /* leaf of the alarm; 0: free */
-    uint64_t seen_ms;    /* since when it is known here; clock_monotonic */
-    uint64_t next_ms;    /* no claim before */
+    uint64_t next_ms;    /* no claim before; clock_monotonic */
     unsigned failures;
-    unsigned sent;       /* ways that took it */
+    unsigned sent;       /* ways that took it ... */
+    uint64_t told;       /* ... since this leaf said that people were told */
 };
 
 struct alert {
@@ -59,11 +59,9 @@ static struct attempt *find(struct alert *t, uint64_t index)
 static struct attempt *know(struct alert *t, const struct alarm *a)
 {
     struct attempt *known = find(t, a->index);
-    if (known) return known;
-    known = find(t, 0);
-    if (!known) return NULL;
-    unsigned n = t->node->genesis.member_count, turn = (t->node->self + n - a->raiser) % n;
-    *known = (struct attempt){.index = a->index, .seen_ms = now_ms(), .next_ms = now_ms() + turn * TURN_MS};
+    if (known && known->told == a->told) return known;
+    if (!known) known = find(t, 0);
+    if (known) *known = (struct attempt){.index = a->index, .told = a->told};
     return known;
 }
 
@@ -95,7 +93,8 @@ static enum err submit(struct alert *t, enum alarm_step step, node_request_done 
     struct node *node = t->node;
     struct buffer args = {0};
     const struct node_signer signer = {node->driver, &node->genesis, node->identity.secrets, node->self};
-    const struct args_alarm_tell tell = {.index = t->current->index, .step = step};
+    unsigned ways = (t->current->sent & ALERT_MAIL ? ALARM_BY_MAIL : 0) | (t->current->sent & ALERT_HOOK ? ALARM_BY_HOOK : 0);
+    const struct args_alarm_tell tell = {.index = t->current->index, .step = step, .ways = step == ALARM_TOLD ? ways : 0};
     args_alarm_tell_encode(&args, &tell);
     enum err e = args.failed ? ERR_NOMEM
                              : node_request_submit(&signer, ACTION_ALARM_TELL, buffer_bytes(&args), (struct bytes){0}, t,
@@ -171,12 +170,19 @@ static bool goes_on(struct alert *t, const struct alarm *a, uint64_t wall)
     return start_thread(t);
 }
 
+static bool is_our_turn(const struct alert *t, const struct alarm *a, uint64_t wall)
+{
+    const struct genesis *g = &t->node->genesis;
+    if (alarm_is_claimed(a, wall) || alarm_was_told(a, t->node->self, wall)) return false;
+    uint64_t turn = alarm_turn_ms(a, t->node->self, g->member_count, &g->cluster);
+    return wall > TURN_MARGIN_MS && wall - TURN_MARGIN_MS >= turn;
+}
+
 static bool begin(struct alert *t, const struct alarm *a)
 {
     uint64_t wall = clock_wall_ms();
-    bool own_claim = a->claimed_by == t->node->self && wall < a->claimed_ms + ALARM_CLAIM_MS;
-    if (a->index == 0 || a->told != 0 || (!alarm_is_untold(a, wall) && !own_claim)) return false;
-    if (a->kind == ALARM_FORKED && a->named == t->node->self) return false; /* the ledger lets others tell it */
+    bool own_claim = a->claimed_by == t->node->self && alarm_is_claimed(a, wall);
+    if (a->index == 0 || (!own_claim && !is_our_turn(t, a, wall))) return false;
     struct attempt *attempt = know(t, a);
     if (!attempt || now_ms() < attempt->next_ms) return false;
     t->current = attempt;

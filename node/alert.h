@@ -1,13 +1,13 @@
 /* Telling people of alarms, once in the whole cluster.
  *
- * Happy path: an open alarm that nobody was told of appears -> after a delay that
- * differs from node to node, this node claims it in the ledger (alarm.tell 1) ->
+ * Happy path: an open alarm that nobody was told of appears -> once it is this node's
+ * turn (ledger/alarm.h: who may tell, and when) it claims it in the ledger (alarm.tell 1) ->
  * approved: it alone sends, on a thread of its own, with pauses between attempts ->
  * says so in the ledger (alarm.tell 2).
  * Failures: a sender that dies, or can't reach its servers, leaves a claim that runs
  * out after ALARM_CLAIM_MS; then another node claims (or this one, later and later). A sender
  * that dies between sending and saying so makes one repetition, with the same key.
- * A node without settings for it never claims.
+ * A node without settings for it never claims. What stays open is told again a day later, by the next one.
  *
  * Loop thread.
  */

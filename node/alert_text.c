@@ -58,6 +58,22 @@ static void append_range(struct buffer *out, const struct alarm *a)
         buffer_printf(out, "indices %llu to %llu", (unsigned long long)a->first, (unsigned long long)a->last);
 }
 
+static bool counts(const struct alert_message *m)
+{
+    return alarm_counts(m->alarm.kind, m->alarm.named, m->alarm.saying, m->genesis->faulty);
+}
+
+static void append_words(struct buffer *out, const struct alert_message *m)
+{
+    const char *comma = "Said by:   ";
+    for (unsigned member = 1; member <= m->genesis->member_count; member++) {
+        if (!alarm_says(&m->alarm, member)) continue;
+        buffer_printf(out, "%s%s", comma, member == m->alarm.named ? "itself" : name_of(m, member));
+        comma = ", ";
+    }
+    buffer_printf(out, " (leaf %llu of the ledger)\r\n\r\n", (unsigned long long)m->alarm.index);
+}
+
 static void append_alarm(struct buffer *out, const struct alert_message *m)
 {
     const struct alarm *a = &m->alarm;
@@ -68,9 +84,13 @@ static void append_alarm(struct buffer *out, const struct alert_message *m)
     buffer_append_text(out, "Where:     ");
     append_range(out, a);
     buffer_printf(out, "\r\nSince:     %s\r\n", since);
-    buffer_printf(out, "Raised by: %s, leaf %llu of the ledger\r\n", name_of(m, a->raiser), (unsigned long long)a->index);
-    buffer_append_text(out, "\r\nDo not rely on what this node serves until it is repaired.\r\n"
-                            "What to do next: \"consilium status\" and \"consilium verify --all\" from another node; "
+    append_words(out, m);
+    if (counts(m))
+        buffer_append_text(out, "Do not rely on what this node serves until it is repaired.\r\n");
+    else
+        buffer_printf(out, "So far nothing proves it: one of the two is wrong, the node or who says so. It counts once %u "
+                           "nodes say so.\r\n", m->genesis->faulty + 1);
+    buffer_append_text(out, "What to do next: \"consilium status\" and \"consilium verify --all\" from another node; "
                             "the node's own log says what it found.\r\n"
                             "Once it is repaired or replaced: \"consilium alarm clear\" with the leaf above.\r\n");
 }
@@ -116,6 +136,14 @@ static json_t *node_json(const struct alert_message *m, unsigned member)
                      hospital_of(m, member));
 }
 
+static json_t *words_json(const struct alert_message *m)
+{
+    json_t *list = json_array();
+    for (unsigned member = 1; member <= m->genesis->member_count; member++)
+        if (alarm_says(&m->alarm, member)) json_array_append_new(list, node_json(m, member));
+    return list;
+}
+
 void alert_json(struct buffer *out, const struct alert_message *m)
 {
     const struct alarm *a = &m->alarm;
@@ -125,11 +153,14 @@ void alert_json(struct buffer *out, const struct alert_message *m)
     format_time(since, a->since_ms);
     json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "event", a->index ? "alarm" : "test", "key", key, "cluster",
                              cluster, "origin", m->genesis->checkpoint_origin, "sender", node_json(m, m->sender));
-    if (json && a->index)
+    if (json && a->index) {
+        json_object_set_new(json, "counts", json_boolean(counts(m)));
+        json_object_set_new(json, "said_by", words_json(m));
         json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "leaf", (json_int_t)a->index,
                                                "kind", alarm_kind_text(a->kind), "meaning", alarm_kind_meaning(a->kind),
                                                "node", node_json(m, a->named), "raised_by", node_json(m, a->raiser),
                                                "first", (json_int_t)a->first, "last", (json_int_t)a->last, "since", since));
+    }
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (text)
         buffer_append_text(out, text);

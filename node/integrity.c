@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pack.h"
+#include "ledger/evidence.h"
 #include "ledger/fields.h"
 #include "node/integrity_internal.h"
 #include "node/notice.h"
@@ -49,6 +50,11 @@ const struct alarm *open_row(const struct integrity *i, enum alarm_kind kind, un
 
 /* --- what is shown --- */
 
+bool integrity_counts(const struct integrity *i, const struct alarm *a)
+{
+    return alarm_counts(a->kind, a->named, a->saying, i->node->genesis.faulty);
+}
+
 static bool row_shows(const struct integrity *i, const struct kept *k)
 {
     return open_row(i, k->alarm.kind, k->alarm.named, k->alarm.first) != NULL;
@@ -78,7 +84,7 @@ static void tell_clients(struct integrity *i)
 static bool looks_same(const struct alarm *a, const struct alarm *b)
 {
     return a->index == b->index && a->kind == b->kind && a->named == b->named && a->raiser == b->raiser &&
-           a->first == b->first && a->last == b->last && a->told == b->told;
+           a->first == b->first && a->last == b->last && a->told == b->told && a->saying == b->saying;
 }
 
 static void changed(struct integrity *i)
@@ -161,6 +167,7 @@ static bool join(struct kept *k, const struct alarm *row)
     bool news = k->alarm.index != row->index || k->alarm.raiser != row->raiser;
     k->alarm.index = row->index;
     k->alarm.raiser = row->raiser;
+    k->alarm.saying = row->saying;
     k->said_first = row->first;
     k->said_last = row->last;
     if (news) k->tries = 0;
@@ -203,15 +210,15 @@ static void take(struct integrity *i, const struct finding *f, struct bytes evid
         found_again(i, k, f);
         return;
     }
-    /* Another node raised it: everybody is warned, and nothing of this node's is wrong. */
-    if (row && row->raiser != i->node->self && f->named != i->node->self) return;
+    /* Others raised it, and it counts: everybody is warned, and nothing of this node's is wrong. */
+    if (row && row->raiser != i->node->self && f->named != i->node->self && integrity_counts(i, row)) return;
     if (!has_room(i, f->named)) return;
     say_found(i, f);
-    struct alarm a = {.kind = f->kind, .named = f->named, .raiser = i->node->self, .first = f->first, .last = f->last,
-                      .since_ms = clock_wall_ms(), .status = ALARM_OPEN};
+    struct alarm a = {.kind = f->kind, .named = f->named, .raiser = i->node->self, .saying = 1u << i->node->self,
+                      .first = f->first, .last = f->last, .since_ms = clock_wall_ms(), .status = ALARM_OPEN};
     k = add(i, &a, f->text);
     k->spoken_for = spoken_for;
-    if (evidence.size <= LIMIT_ALARM_EVIDENCE) buffer_append_bytes(&k->evidence, evidence);
+    buffer_append_bytes(&k->evidence, evidence);
     if (row) join(k, row);
     kept_store(i, k);
     changed(i);
@@ -221,6 +228,7 @@ void integrity_found(struct node *node, const struct finding *finding, struct by
 {
     struct finding f = *finding;
     CHECK(f.named >= 1 && f.named <= node->genesis.member_count);
+    CHECK((evidence.size != 0) == (f.kind == ALARM_FORKED) && evidence.size <= EVIDENCE_SIZE);
     if (f.last < f.first) f.last = f.first;
     if (node->integrity) take(node->integrity, &f, evidence, false);
 }
@@ -237,18 +245,18 @@ static void close_kept(struct integrity *i, struct kept *k)
     if (k->repaired || k->gone || k->alarm.kind == ALARM_FORKED) return;
     k->repaired = true;
     k->next_ms = 0;
-    if (k->alarm.index && k->alarm.raiser != i->node->self)
-        kept_remove(i, k); /* its raiser closes the row */
+    if (k->alarm.index && !alarm_says(&k->alarm, i->node->self) && i->said != k)
+        kept_remove(i, k); /* those who said so close the row */
     else
         kept_store(i, k);
 }
 
-/* The alarms that this node raised and has no note of any more. */
+/* What this node said and has no note of any more. */
 static void close_rows(struct integrity *i, const struct mended *m)
 {
     for (size_t at = 0; at < i->open_count; at++) {
         const struct alarm *row = &i->open[at];
-        if (row->raiser != i->node->self || row->kind == ALARM_FORKED || !is_meant(row, m)) continue;
+        if (!alarm_says(row, i->node->self) || row->kind == ALARM_FORKED || !is_meant(row, m)) continue;
         if (find(i, row->kind, row->named, row->first) || i->count >= INTEGRITY_FINDINGS) continue;
         struct kept *k = add(i, row, "repaired");
         join(k, row);
@@ -284,7 +292,7 @@ static void close_orphans(struct integrity *i)
     if (!i->node->ready || i->quarantined || !i->open_known) return;
     for (size_t at = 0; at < i->open_count; at++) {
         const struct alarm *row = &i->open[at];
-        bool own = row->named == i->node->self && row->raiser == i->node->self && !is_about_node(row->kind);
+        bool own = row->named == i->node->self && alarm_says(row, row->named) && !is_about_node(row->kind);
         if (!own || find(i, row->kind, row->named, row->first)) continue;
         close_rows(i, &(struct mended){row->named, row->first, row->first});
     }
@@ -355,10 +363,10 @@ static void match(struct integrity *i, struct kept *k, uint64_t size)
         if (k->alarm.index && k->alarm.index < size) kept_remove(i, k); /* closed */
         return;
     }
-    if (!join(k, row)) return;
-    if (k->repaired && row->raiser != i->node->self)
+    bool news = join(k, row);
+    if (k->repaired && !alarm_says(row, i->node->self) && i->said != k)
         kept_remove(i, k);
-    else
+    else if (news)
         kept_store(i, k);
 }
 
@@ -444,7 +452,7 @@ static bool is_spoken(struct integrity *i, unsigned from, const struct alarm *a)
 static void speak_for(struct integrity *i, unsigned from, const struct alarm *a)
 {
     struct finding f = {.kind = a->kind, .named = from, .first = a->first, .last = a->last};
-    if (is_spoken(i, from, a)) return;
+    if (a->kind == ALARM_FORKED || is_spoken(i, from, a)) return; /* its evidence goes round, or there is none */
     snprintf(f.text, sizeof f.text, "it says so itself, and is quarantined");
     take(i, &f, (struct bytes){0}, true);
 }
@@ -455,6 +463,11 @@ static void is_well_again(struct integrity *i, unsigned from)
     for (size_t at = 0; at < i->count; at++) {
         struct kept *k = i->kept[at];
         if (k->spoken_for && k->alarm.named == from && !k->gone && !is_about_node(k->alarm.kind)) close_kept(i, k);
+    }
+    /* A word of ours that got into the ledger when nothing was known of it any more. */
+    for (size_t at = 0; at < i->open_count; at++) {
+        const struct alarm *row = &i->open[at];
+        if (row->named == from && !is_about_node(row->kind)) close_rows(i, &(struct mended){from, row->first, row->first});
     }
 }
 
@@ -487,6 +500,7 @@ static void take_up(struct integrity *i)
         const struct alarm *a = &k->alarm;
         bool mended = k->carried && a->named == i->node->self && !is_about_node(a->kind);
         k->repaired = k->repaired || mended;
+        k->alarm.saying = 1u << i->node->self; /* until its row is read */
         log_warning("integrity", "open since before this start: node %u, %s, %llu to %llu: %s", a->named,
                     alarm_kind_text(a->kind), (unsigned long long)a->first, (unsigned long long)a->last, k->text);
     }

@@ -2,13 +2,14 @@
  *
  * Any part that finds something calls integrity_found. From there on, in order: a line
  * in the log; a durable note in the node's own table (survives kill -9); a node.alarm in the ledger,
- * tried again until it stands there (once per kind, node and first index, whoever raises it); a
+ * tried again until it stands there (once per kind, node and first index: where another node raised it, this one
+ * adds its word, until the alarm counts: ledger/alarm.h); a
  * notice to every client of this node. Alarms of others arrive through the ledger.
  * A finding about this node itself counts at once, before any ledger knows of it.
  * A quarantined node can't put anything into the ledger: it says what it found in its STATE
- * message, and its peers raise the alarm in its place.
- * A finding ends when its alarm is closed in the ledger: by its raiser, who says that it
- * is repaired, or by an administrator.
+ * message, and its peers raise the alarm in its place (not ALARM_FORKED: who has no evidence of that has nothing).
+ * A finding ends when its alarm is closed in the ledger: by those who said so, who take it
+ * back once it is repaired, or by an administrator.
  *
  * ALARM_FORKED and ALARM_ROLLED_BACK are facts about a node: while one is open of a node,
  * further ones of that kind and node are the same finding, whatever their indexes.
@@ -36,7 +37,7 @@ enum err integrity_new(struct integrity **out, struct node *node);
 void integrity_stop(struct node *node);
 void integrity_free(struct integrity *integrity); /* after the driver's end */
 
-/* `evidence` (may be empty; at most LIMIT_ALARM_EVIDENCE): an encoded ledger/evidence.h, copied. */
+/* `evidence`: of ALARM_FORKED an encoded ledger/evidence.h, whose place is `first`, copied; else empty. */
 void integrity_found(struct node *node, const struct finding *finding, struct bytes evidence);
 /* What this node found about `named` with first in [from, to] is repaired: its own
  * findings end, and the alarms that this node raised are closed in the ledger (but ALARM_FORKED:

@@ -2,9 +2,10 @@
  *
  * A finding goes through, in this order:
  *   KEEPING   the durable note is being written             stored -> RAISING
- *   RAISING   not in the ledger so far; said again and again    a row of its key is open -> RAISED
+ *   RAISING   not in the ledger so far, or there it doesn't count and this node hasn't said so; said again and again
+ *                                                           a row of its key counts, or has this node's word -> RAISED
  *   RAISED    people are warned                             repaired -> CLOSING; the row is closed -> gone
- *   CLOSING   the raiser says that it is repaired           the row is closed -> gone
+ *   CLOSING   this node takes its word back                 the row is closed, or others' alone -> gone
  * `stored`, `alarm.index` and `repaired` say which; one request to the ledger is under way at a time. */
 #ifndef NODE_INTEGRITY_INTERNAL_H
 #define NODE_INTEGRITY_INTERNAL_H
@@ -18,7 +19,7 @@
 struct kept {
     struct alarm alarm; /* index 0: not in the ledger so far; since_ms is this node's clock then */
     char text[INTEGRITY_TEXT];
-    struct buffer evidence; /* until it is in the ledger */
+    struct buffer evidence; /* of ALARM_FORKED */
     uint64_t said_first, said_last; /* as the ledger has it */
     bool spoken_for;        /* a quarantined peer's own finding: it can't raise it itself */
     bool repaired;
@@ -80,6 +81,7 @@ void raise_next(struct integrity *i); /* says what is due */
 void integrity_opened(struct integrity *i, uint64_t size);
 void kept_remove(struct integrity *i, struct kept *k); /* once its durable note is deleted, too ... */
 void kept_forget(struct integrity *i, struct kept *k); /* ... it is freed */
+bool integrity_counts(const struct integrity *i, const struct alarm *a); /* a row, by itself */
 const struct alarm *open_row(const struct integrity *i, enum alarm_kind kind, unsigned named, uint64_t first);
 uint64_t integrity_now_ms(void); /* monotonic */
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pack.h"
+#include "ledger/evidence.h"
 #include "ledger/fields.h"
 #include "ledger/tables.h"
 #include "node/integrity_internal.h"
@@ -62,7 +63,7 @@ static enum err decode(struct kept *k, struct bytes key, struct bytes value)
     k->spoken_for = unpack_bool(&u);
     k->repaired = unpack_bool(&u);
     k->carried = unpack_bool(&u);
-    struct bytes text = unpack_str(&u, sizeof k->text - 1), evidence = unpack_bin(&u, LIMIT_ALARM_EVIDENCE);
+    struct bytes text = unpack_str(&u, sizeof k->text - 1), evidence = unpack_bin(&u, EVIDENCE_SIZE);
     if (unpack_done(&u) != OK) return ERR_CORRUPT;
     memcpy(k->text, text.data ? (const char *)text.data : "", text.size);
     buffer_append_bytes(&k->evidence, evidence);

@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "consensus/node_request.h"
-#include "crypto/hash.h"
 #include "ledger/arguments.h"
 #include "node/integrity_internal.h"
 
@@ -102,6 +101,8 @@ static void on_said(void *data, enum err code, uint64_t leaf, enum decision deci
         k->said_last = k->alarm.last;
         kept_store(i, k);
     }
+    if (k && decided && decision == DECISION_APPROVED && repaired) k->alarm.saying &= ~(1u << i->node->self);
+    if (k && decided && decision == DECISION_APPROVED && !repaired) k->alarm.saying |= 1u << i->node->self;
     if (k && decided && decision == DECISION_DENIED) was_denied(k, reason);
     if (k && !decided) log_info("integrity", "an alarm is not in the ledger so far: %s", err_text(code));
     if (decided) raise_read(i); /* then it is known which rows are open */
@@ -110,12 +111,13 @@ static void on_said(void *data, enum err code, uint64_t leaf, enum decision deci
 
 static bool is_due(const struct integrity *i, const struct kept *k, uint64_t now)
 {
-    bool mine = k->alarm.raiser == i->node->self;
+    bool mine = k->alarm.raiser == i->node->self, said = alarm_says(&k->alarm, i->node->self);
     if (!k->stored || k->gone || now < k->next_ms) return false;
     if (k->alarm.index == 0) return true;
     /* What is said to be repaired by a new state is so once that is all there. */
     if (k->repaired && k->carried && !i->node->ready) return false;
-    if (k->repaired && mine && k->alarm.kind != ALARM_FORKED) return true;
+    if (k->repaired && said && k->alarm.kind != ALARM_FORKED) return true;
+    if (!k->repaired && !said && !integrity_counts(i, &k->alarm)) return true;
     return mine && k->alarm.last > k->said_last;
 }
 
@@ -128,13 +130,12 @@ static enum err say(struct integrity *i, struct kept *k)
     struct bytes evidence = k->alarm.index == 0 ? buffer_bytes(&k->evidence) : (struct bytes){0};
     uint64_t first = k->alarm.index ? k->said_first : k->alarm.first;
     struct args_node_alarm a = {.kind = k->alarm.kind, .named = k->alarm.named, .first = first,
-                                .last = k->alarm.last, .status = repaired ? ALARM_REPAIRED : ALARM_OPEN};
-    if (evidence.size) hash_sha256(&a.evidence, evidence.data, evidence.size);
+                                .last = k->alarm.last, .status = repaired ? ALARM_REPAIRED : ALARM_OPEN, .evidence = evidence};
     args_node_alarm_encode(&args, &a);
     i->said_repaired = repaired;
     struct bytes encoded = buffer_bytes(&args);
     enum err e = args.failed ? ERR_NOMEM
-                             : node_request_submit(&signer, ACTION_NODE_ALARM, encoded, evidence, i, on_said);
+                             : node_request_submit(&signer, ACTION_NODE_ALARM, encoded, (struct bytes){0}, i, on_said);
     buffer_free(&args);
     return e;
 }

@@ -12,6 +12,7 @@ static struct message_alarm row_of(const struct alarm *a)
     return (struct message_alarm){
         .index = a->index, .kind = a->kind, .named = a->named, .raiser = a->raiser, .first = a->first, .last = a->last,
         .since_ms = a->since_ms, .status = a->status, .closed = a->closed, .told = a->told, .told_ms = a->told_ms,
+        .told_by = a->told_by, .told_ways = a->told_ways, .saying = a->saying,
     };
 }
 

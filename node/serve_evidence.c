@@ -5,8 +5,10 @@
 
 #include "base/check.h"
 #include "ledger/alarm.h"
-#include "ledger/attachment.h"
+#include "ledger/arguments.h"
 #include "ledger/evidence.h"
+#include "ledger/leaf.h"
+#include "ledger/proof.h"
 #include "ledger/query.h"
 #include "ledger/tables.h"
 #include "net/protocol_evidence.h"
@@ -54,16 +56,17 @@ static enum err add_kept(struct evidence_question *q, struct table_txn *txn)
     return e == ERR_NOT_FOUND ? OK : e;
 }
 
-static enum err add_attached(struct evidence_question *q, struct table_txn *txn, uint64_t index)
+static enum err add_of_leaf(struct evidence_question *q, struct table_txn *txn, uint64_t index)
 {
-    uint8_t key[8];
     struct buffer value = {0};
-    struct attachment a;
-    put_be64(key, index);
-    enum err e = table_get(txn, TABLE_ATTACHMENT, BYTES(key), &value);
-    if (e == OK && attachment_decode(&a, buffer_bytes(&value)) == OK) add(q, a.content);
+    struct args_node_alarm args;
+    struct leaf leaf;
+    enum err e = proof_leaf(&value, txn, index);
+    if (e == OK) e = leaf_decode(&leaf, buffer_bytes(&value));
+    if (e == OK) e = args_node_alarm_decode(&args, leaf.operation.args);
+    if (e == OK) add(q, args.evidence);
     buffer_free(&value);
-    return e == ERR_NOT_FOUND ? OK : e; /* most alarms have none */
+    return e;
 }
 
 static enum err add_of_alarms(struct evidence_question *q, struct table_txn *txn)
@@ -72,7 +75,7 @@ static enum err add_of_alarms(struct evidence_question *q, struct table_txn *txn
     struct alarm *alarms = calloc(ALARMS_SEEN, sizeof *alarms);
     enum err e = alarms ? state_alarms_page(alarms, &count, txn, UINT64_MAX, ALARMS_SEEN) : ERR_NOMEM;
     for (size_t i = 0; i < count && e == OK; i++)
-        if (alarms[i].kind == ALARM_FORKED) e = add_attached(q, txn, alarms[i].index);
+        if (alarms[i].kind == ALARM_FORKED) e = add_of_leaf(q, txn, alarms[i].index);
     free(alarms);
     return e;
 }

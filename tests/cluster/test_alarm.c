@@ -65,10 +65,10 @@ static void wait_for_log(unsigned node, const char *text)
     testbed_fail(&bed, "node %u does not say '%s'", node, text);
 }
 
-/* Until `alarm list` through that node shows so many open alarms that stand in the ledger. */
+/* Until `alarm list` through that node shows so many open alarms, each in the ledger and with as many words as count. */
 static void wait_for_open(unsigned node, unsigned count)
 {
-    char where[32], entry[32];
+    char where[32], entry[32], counts[32];
     for (unsigned i = 0; i < 2 * PATIENCE_S; i++) {
         int code = testbed_cli(&bed, &out, &errors, "--via node-%u alarm list --json", node);
         unsigned rows = 0, found = 0;
@@ -76,7 +76,9 @@ static void wait_for_open(unsigned node, unsigned count)
         for (unsigned row = 0; row < rows; row++) {
             snprintf(where, sizeof where, "%u.entry", row);
             testbed_json(&out, where, entry, sizeof entry);
-            found += strcmp(entry, "null") != 0;
+            snprintf(where, sizeof where, "%u.counts", row);
+            testbed_json(&out, where, counts, sizeof counts);
+            found += strcmp(entry, "null") != 0 && strcmp(counts, "true") == 0;
         }
         if (code == 0 && found == count && rows == count) return;
         usleep(500000);

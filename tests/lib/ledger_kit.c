@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "crypto/dkg.h"
 #include "crypto/random.h"
+#include "ledger/evidence.h"
 #include "ledger/keygen.h"
 #include "ledger/proof.h"
 #include "ledger/state_digest.h"
@@ -221,6 +222,19 @@ void kit_add_team(struct kit *kit, unsigned patient, unsigned user)
     struct arguments args = {.action = ACTION_TEAM_ASSIGN};
     args.team_assign = (struct args_team_assign){id, sample_id(user), false};
     must(kit, &registrar, &args, (struct bytes){0});
+}
+
+void kit_evidence(struct buffer *out, const struct kit *kit, unsigned signer, uint64_t place)
+{
+    struct statement s[2];
+    struct evidence e;
+    for (unsigned i = 0; i < 2; i++) {
+        s[i] = (struct statement){.kind = STATEMENT_BLOCK, .term = 7, .index = place, .hash = sample_digest(100 + i)};
+        evidence_statement_sign(&s[i], &kit->genesis.cluster, &kit->nodes[signer].message);
+    }
+    CHECK(evidence_make(&e, &kit->genesis, signer, &s[0], &s[1]) == OK);
+    evidence_encode(out, &e);
+    CHECK(!out->failed);
 }
 
 void kit_content(struct buffer *out, const char *text)

@@ -72,6 +72,9 @@ void kit_activate(struct kit *kit, enum key_secret secret);
 /* The attachment of a record: any capsule, and `text` as ciphertext (16 bytes at least). */
 void kit_content(struct buffer *out, const char *text);
 
+/* Encoded, appended: `signer` signed two blocks for Raft index `place`. */
+void kit_evidence(struct buffer *out, const struct kit *kit, unsigned signer, uint64_t place);
+
 /* Replays leaf `index` of `from` into `to`; then attaches its attachment, if any. */
 enum err kit_replay(struct kit *to, struct kit *from, uint64_t index, struct failure *failure);
 void kit_replay_all(struct kit *to, struct kit *from); /* all leaves, all attachments */

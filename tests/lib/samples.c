@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "ledger/evidence.h"
 
 struct id sample_id(unsigned n)
 {
@@ -97,6 +98,9 @@ static bool sample_records(struct arguments *a, bool full)
     return false;
 }
 
+/* Any bytes: whether they prove something is the rules' business. */
+static const uint8_t evidence[EVIDENCE_SIZE] = {1, 2, 3};
+
 static bool sample_queries(struct arguments *a, bool full)
 {
     switch ((unsigned)a->action) {
@@ -140,10 +144,10 @@ static bool sample_nodes(struct arguments *a, bool full)
                                                  .first = full ? UINT64_MAX : 0,
                                                  .last = UINT64_MAX,
                                                  .status = full ? ALARM_REPAIRED : ALARM_OPEN};
-        if (full) a->node_alarm.evidence = sample_digest(3);
+        if (full) a->node_alarm.evidence = bytes_of(evidence, sizeof evidence);
         return true;
     case ACTION_ALARM_TELL:
-        a->alarm_tell = (struct args_alarm_tell){full ? UINT64_MAX : 0, full ? ALARM_TOLD : ALARM_CLAIM};
+        a->alarm_tell = (struct args_alarm_tell){full ? UINT64_MAX : 0, full ? ALARM_TOLD : ALARM_CLAIM, full ? ALARM_WAYS : 0};
         return true;
     case ACTION_NODE_DIGEST: return true;
     }

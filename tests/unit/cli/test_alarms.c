@@ -28,7 +28,15 @@ static int setup(void **state)
 static struct message_alarm alarm_of(uint32_t kind, uint32_t named, uint32_t raiser, uint64_t first)
 {
     return (struct message_alarm){.index = 100 + first, .kind = kind, .named = named, .raiser = raiser, .first = first,
-                                  .last = first, .since_ms = SAMPLE_TIME, .status = ALARM_OPEN};
+                                  .last = first, .since_ms = SAMPLE_TIME, .status = ALARM_OPEN, .saying = 1u << raiser};
+}
+
+/* Said by two. */
+static struct message_alarm alarm_by(uint32_t kind, uint32_t named, uint32_t one, uint32_t other, uint64_t first)
+{
+    struct message_alarm a = alarm_of(kind, named, one, first);
+    a.saying |= 1u << other;
+    return a;
 }
 
 /* A notice of these alarms; what it makes the client say on standard error is in `said`. */
@@ -70,9 +78,21 @@ static void test_whom_to_avoid(void **state)
     struct message_alarm one[] = {alarm_of(ALARM_FORKED, 3, 1, 1)};
     notice(false, one, 1);
     assert_int_equal(named_members(), 1u << 3);
-    /* one node names all others: as likely, it lies itself */
-    struct message_alarm liar[] = {alarm_of(ALARM_FORKED, 1, 4, 1), alarm_of(ALARM_MODIFIED, 2, 4, 1),
-                                   alarm_of(ALARM_MODIFIED, 2, 4, 2), alarm_of(ALARM_DELETED, 3, 4, 1)};
+    /* one node's word, however often, is an accusation; a second node's makes it count, in whatever alarm */
+    struct message_alarm word[] = {alarm_of(ALARM_MODIFIED, 3, 1, 1), alarm_of(ALARM_DELETED, 3, 1, 2),
+                                   alarm_of(ALARM_ROLLED_BACK, 3, 4, 3)};
+    notice(false, word, 2);
+    assert_int_equal(named_members(), 0);
+    assert_false(alarm_is_good(&c, &word[0]));
+    notice(false, word, 3);
+    assert_int_equal(named_members(), 1u << 3);
+    assert_true(alarm_is_good(&c, &word[0]) && alarm_is_good(&c, &word[2]));
+    word[2].named = 2;
+    notice(false, word, 3);
+    assert_int_equal(named_members(), 0);
+    /* all others are named: as likely, who serves us lies */
+    struct message_alarm liar[] = {alarm_of(ALARM_FORKED, 1, 4, 1), alarm_by(ALARM_MODIFIED, 2, 4, 1, 1),
+                                   alarm_by(ALARM_MODIFIED, 2, 4, 1, 2), alarm_by(ALARM_DELETED, 3, 4, 2, 1)};
     notice(false, liar, 4);
     assert_int_equal(named_members(), 0);
     notice(false, &liar[1], 2); /* two alarms about one node are about one */
@@ -93,20 +113,20 @@ static void test_whom_to_avoid(void **state)
 static void test_said_once(void **state)
 {
     (void)state;
-    struct message_alarm a[] = {alarm_of(ALARM_MODIFIED, 3, 1, 1000), alarm_of(ALARM_MODIFIED, 3, 3, 1001)};
+    struct message_alarm a[] = {alarm_by(ALARM_MODIFIED, 3, 1, 4, 1000), alarm_of(ALARM_MODIFIED, 3, 3, 1001)};
     a[1].last = 1009;
     a[1].index = 0;
     c.output = &output;
     notice(false, a, 2);
     assert_non_null(strstr(said, "WARNING: COMPROMISED: node-3, index 1000, since "));
-    assert_non_null(strstr(said, "modified, stored data is not what the ledger proves (raised by node-1, entry 1100)"));
+    assert_non_null(strstr(said, "modified, stored data is not what the ledger proves (raised by node-1, node-4, entry 1100)"));
     assert_non_null(strstr(said, "index 1001 to 1009, "));
     assert_non_null(strstr(said, "(found by itself, not in the ledger yet)"));
     assert_non_null(strstr(said, "consilium alarm list"));
     notice(false, a, 2);
     assert_string_equal(said, "");
     struct message_alarm many[5];
-    for (unsigned i = 0; i < 5; i++) many[i] = alarm_of(ALARM_DELETED, 4, 1, 2000 + i);
+    for (unsigned i = 0; i < 5; i++) many[i] = alarm_by(ALARM_DELETED, 4, 1, 2, 2000 + i);
     notice(false, many, 5);
     assert_non_null(strstr(said, "and 3 more"));
     assert_null(strstr(said, "index 2002"));
@@ -116,10 +136,44 @@ static void test_said_once(void **state)
     assert_string_equal(said, "");
 }
 
+static void test_accusation(void **state)
+{
+    (void)state;
+    struct message_alarm a[] = {alarm_of(ALARM_MODIFIED, 3, 1, 4000), alarm_of(ALARM_MODIFIED, 3, 2, 4001)};
+    c.output = &output;
+    notice(false, a, 1);
+    assert_non_null(strstr(said, "WARNING: ACCUSED: node-3, index 4000, since "));
+    assert_non_null(strstr(said, "(raised by node-1, entry 4100; nothing proves it: it counts once 2 nodes say so)"));
+    assert_null(strstr(said, "COMPROMISED"));
+    notice(false, a, 1);
+    assert_string_equal(said, "");
+    notice(false, a, 2); /* now it counts, and is said anew */
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-3, index 4000"));
+    struct message_member m = {.member = 3, .reachable = true, .witnessed_size = 9, .state = bytes_text("ready")};
+    static const char *const words[] = {"verified", "accused", "COMPROMISED"};
+    for (uint32_t i = 0; i < 3; i++) {
+        notice(false, a, i);
+        json_t *row = json_object(), *alarm;
+        alarms_integrity(row, &c, &m);
+        assert_string_equal(json_string_value(json_object_get(row, "integrity")), words[i]);
+        alarm = json_object_get(row, "alarm");
+        if (i) assert_int_equal(json_is_true(json_object_get(alarm, "counts")), i == 2);
+        json_decref(row);
+    }
+    a[0].told = 4200;
+    a[0].told_ms = SAMPLE_TIME;
+    a[0].told_by = 2;
+    a[0].told_ways = ALARM_WAYS;
+    json_t *o = alarm_json(&c, &a[0]);
+    assert_string_equal(json_string_value(json_object_get(o, "told_by")), "node-2 by mail and webhook");
+    assert_string_equal(json_string_value(json_object_get(o, "said_by")), "node-1");
+    json_decref(o);
+}
+
 static void test_for_programs(void **state)
 {
     (void)state;
-    struct message_alarm a[] = {alarm_of(ALARM_FORKED, 1, 2, 3000), alarm_of(200, 4, 3, 3001)};
+    struct message_alarm a[] = {alarm_of(ALARM_FORKED, 1, 2, 3000), alarm_by(200, 4, 3, 2, 3001)};
     char *end, *line = said;
     c.output = &output;
     output.programs = true;
@@ -169,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_whom_to_avoid, setup),
         cmocka_unit_test_setup(test_said_once, setup),
+        cmocka_unit_test_setup(test_accusation, setup),
         cmocka_unit_test_setup(test_for_programs, setup),
         cmocka_unit_test_setup(test_status, setup),
     };

@@ -49,8 +49,12 @@ static enum reason say(unsigned raiser, struct key k, uint64_t last, enum alarm_
 {
     struct kit_actor node = kit_node(&kit, raiser);
     struct arguments a = {.action = ACTION_NODE_ALARM};
-    a.node_alarm = (struct args_node_alarm){k.kind, k.named, k.first, last, status, {{0}}};
-    return act(&node, &a, NONE, index);
+    struct buffer evidence = {0};
+    if (k.kind == ALARM_FORKED && status == ALARM_OPEN) kit_evidence(&evidence, &kit, k.named, k.first);
+    a.node_alarm = (struct args_node_alarm){k.kind, k.named, k.first, last, status, buffer_bytes(&evidence)};
+    enum reason reason = act(&node, &a, NONE, index);
+    buffer_free(&evidence);
+    return reason;
 }
 
 static enum reason raise_alarm(unsigned raiser, struct key k, uint64_t *index)
@@ -63,8 +67,42 @@ static enum reason repaired(unsigned raiser, struct key k) { return say(raiser, 
 static enum reason tell(unsigned node, uint64_t index, enum alarm_step step)
 {
     struct kit_actor actor = kit_node(&kit, node);
-    struct arguments a = {.action = ACTION_ALARM_TELL, .alarm_tell = {index, step}};
+    struct arguments a = {.action = ACTION_ALARM_TELL, .alarm_tell = {index, step, step == ALARM_TOLD ? ALARM_BY_HOOK : 0}};
     return act(&actor, &a, NONE, NULL);
+}
+
+static void pass(uint64_t ms) { kit.now += ms; }
+
+static uint64_t turn_of(unsigned node, uint64_t index)
+{
+    struct alarm a;
+    assert_int_equal(state_alarm_get(&a, kit.txn, index), OK);
+    return alarm_turn_ms(&a, node, 4, &kit.genesis.cluster);
+}
+
+/* Once its turn has come. */
+static enum reason claim(unsigned node, uint64_t index)
+{
+    uint64_t turn = turn_of(node, index);
+    if (turn > kit.now) pass(turn - kit.now);
+    return tell(node, index, ALARM_CLAIM);
+}
+
+/* The members in the order of their turns, from the next one on; the one that is named is the last. */
+static void order_of(unsigned order[static 4], uint64_t index)
+{
+    uint64_t before = 0;
+    for (unsigned at = 0; at < 4; at++) {
+        uint64_t least = UINT64_MAX;
+        for (unsigned node = 1; node <= 4; node++) {
+            uint64_t turn = turn_of(node, index);
+            if (turn <= before || turn >= least) continue;
+            least = turn;
+            order[at] = node;
+        }
+        assert_true(least > before && (at == 0 || at == 3 || least == before + ALARM_TURN_MS));
+        before = least;
+    }
 }
 
 static enum reason clear(const struct kit_actor *who, uint64_t index, const char *note)
@@ -112,7 +150,6 @@ static void test_raise(void **state)
     assert_int_equal(say(1, k, 12, ALARM_OPEN, &denied), REASON_ALREADY_RAISED);
     assert_int_equal(state_alarm_get(&a, kit.txn, denied), ERR_NOT_FOUND);
     assert_int_equal(say(1, k, 11, ALARM_OPEN, NULL), REASON_ALREADY_RAISED);
-    assert_int_equal(say(2, k, 99, ALARM_OPEN, NULL), REASON_ALREADY_RAISED);
     assert_int_equal(row(index).last, 12);
     /* its raiser may say that it goes on */
     assert_int_equal(say(1, k, 15, ALARM_OPEN, &denied), REASON_NONE);
@@ -134,7 +171,7 @@ static void test_fields(void **state)
     assert_int_equal(raise_alarm(1, (struct key){ALARM_MODIFIED, 5, 1}, NULL), REASON_FIELDS); /* n = 4 */
     assert_int_equal(repaired(1, (struct key){ALARM_MODIFIED, 5, 1}), REASON_FIELDS);
     struct arguments a = {.action = ACTION_NODE_ALARM};
-    a.node_alarm = (struct args_node_alarm){ALARM_MODIFIED, 1, 1, 1, ALARM_OPEN, {{0}}};
+    a.node_alarm = (struct args_node_alarm){ALARM_MODIFIED, 1, 1, 1, ALARM_OPEN, {0}};
     assert_int_equal(act(&kit.root, &a, NONE, NULL), REASON_NO_PERMISSION); /* people raise none */
     a = (struct arguments){.action = ACTION_ALARM_CLEAR, .alarm_clear = {1}};
     struct kit_actor node = kit_node(&kit, 1);
@@ -143,24 +180,87 @@ static void test_fields(void **state)
     assert_int_equal(act(&kit.root, &a, NONE, NULL), REASON_NO_PERMISSION);
     uint64_t index;
     assert_int_equal(raise_alarm(1, (struct key){ALARM_FORKED, 2, 1}, &index), REASON_NONE);
-    a.alarm_tell = (struct args_alarm_tell){index, ALARM_CLAIM};
+    a.alarm_tell = (struct args_alarm_tell){index, ALARM_CLAIM, 0};
     assert_int_equal(act(&node, &a, bytes_text("a note"), NULL), REASON_FIELDS); /* none is allowed there */
     clear_all();
 }
 
-static void test_evidence_is_kept(void **state)
+/* Nobody's word makes a node FORKED: the leaf proves it, of that node and at that place, or it is denied. */
+static void test_only_what_is_proved_is_forked(void **state)
 {
     (void)state;
-    struct buffer kept = {0};
-    struct kit_actor node = kit_node(&kit, 1);
+    struct buffer good = {0}, other = {0}, bad = {0};
+    struct kit_actor node = kit_node(&kit, 1), self = kit_node(&kit, 2);
     struct arguments a = {.action = ACTION_NODE_ALARM};
+    kit_evidence(&good, &kit, 2, 7);
+    kit_evidence(&other, &kit, 3, 7);
+    buffer_append_bytes(&bad, buffer_bytes(&good));
+    bad.data[bad.size - 1] ^= 1; /* of a signature */
+    a.node_alarm = (struct args_node_alarm){ALARM_FORKED, 2, 7, 7, ALARM_OPEN, {0}};
+    assert_int_equal(act(&node, &a, NONE, NULL), REASON_NOT_PROVEN);
+    assert_int_equal(act(&self, &a, NONE, NULL), REASON_NOT_PROVEN); /* nor its own */
+    a.node_alarm.evidence = buffer_bytes(&other);
+    assert_int_equal(act(&node, &a, NONE, NULL), REASON_NOT_PROVEN); /* somebody else lied */
+    a.node_alarm.evidence = buffer_bytes(&bad);
+    assert_int_equal(act(&node, &a, NONE, NULL), REASON_NOT_PROVEN);
+    a.node_alarm.evidence = buffer_bytes(&good);
+    a.node_alarm.first = 6; /* else one proof would make as many alarms as there are numbers */
+    assert_int_equal(act(&node, &a, NONE, NULL), REASON_NOT_PROVEN);
+    a.node_alarm.kind = ALARM_MODIFIED;
+    assert_int_equal(act(&node, &a, NONE, NULL), REASON_FIELDS); /* and it proves nothing else */
+    a.node_alarm.kind = ALARM_FORKED;
+    a.node_alarm.first = 7;
+    assert_int_equal(act(&node, &a, bytes_text("more"), NULL), REASON_FIELDS);
     uint64_t index;
-    a.node_alarm = (struct args_node_alarm){ALARM_FORKED, 2, 7, 7, ALARM_OPEN, sample_digest(1)};
-    assert_int_equal(act(&node, &a, bytes_text("two signatures"), &index), REASON_NONE);
-    assert_int_equal(ledger_attachment(&kept, kit.txn, index), OK);
-    assert_non_null(memmem(kept.data, kept.size, "two signatures", 14));
-    buffer_free(&kept);
+    assert_int_equal(act(&node, &a, NONE, &index), REASON_NONE);
+    assert_true(alarm_counts(ALARM_FORKED, 2, row(index).saying, 1));
+    assert_int_equal(act(&self, &a, NONE, NULL), REASON_ALREADY_RAISED);
+    a.node_alarm = (struct args_node_alarm){ALARM_FORKED, 2, 7, 7, ALARM_REPAIRED, buffer_bytes(&good)};
+    assert_int_equal(act(&node, &a, NONE, NULL), REASON_FIELDS);
+    buffer_free(&good);
+    buffer_free(&other);
+    buffer_free(&bad);
     clear_all();
+}
+
+static void test_what_counts(void **state)
+{
+    (void)state;
+    assert_false(alarm_counts(ALARM_MODIFIED, 3, 1u << 1, 1));
+    assert_true(alarm_counts(ALARM_MODIFIED, 3, 1u << 1, 0));
+    assert_true(alarm_counts(ALARM_MODIFIED, 3, 1u << 1 | 1u << 4, 1));
+    assert_false(alarm_counts(ALARM_DELETED, 3, 1u << 1 | 1u << 4, 2));
+    assert_true(alarm_counts(ALARM_ROLLED_BACK, 3, 1u << 3, 2)); /* itself */
+    assert_true(alarm_counts(ALARM_FORKED, 3, 1u << 1, 2));
+}
+
+/* One node's word is an accusation. Others join until it counts, and no more; it is open until all took it back. */
+static void test_words_of_many(void **state)
+{
+    (void)state;
+    struct key k = {ALARM_MODIFIED, 3, 15};
+    uint64_t index;
+    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
+    assert_int_equal(row(index).saying, 1u << 1);
+    assert_int_equal(repaired(2, k), REASON_NOT_RAISER);
+    assert_int_equal(say(2, k, 99, ALARM_OPEN, NULL), REASON_NONE);
+    struct alarm a = row(index);
+    assert_true(a.saying == (1u << 1 | 1u << 2) && a.raiser == 1 && a.last == 15); /* how far it goes is its raiser's to say */
+    assert_int_equal(raise_alarm(4, k, NULL), REASON_ALREADY_RAISED); /* b + 1 are enough */
+    assert_int_equal(raise_alarm(3, k, NULL), REASON_ALREADY_RAISED);
+    assert_int_equal(repaired(1, k), REASON_NONE);
+    a = row(index);
+    assert_true(a.status == ALARM_OPEN && a.saying == 1u << 2 && a.raiser == 2);
+    assert_int_equal(repaired(1, k), REASON_NOT_RAISER);
+    /* again an accusation: the named one may say so as well, and knows how far */
+    assert_int_equal(say(3, k, 20, ALARM_OPEN, NULL), REASON_NONE);
+    assert_int_equal(row(index).last, 20);
+    assert_int_equal(raise_alarm(4, k, NULL), REASON_ALREADY_RAISED);
+    assert_int_equal(repaired(3, k), REASON_NONE);
+    assert_int_equal(row(index).status, ALARM_OPEN); /* who is named can't close what others say */
+    assert_int_equal(repaired(2, k), REASON_NONE);
+    assert_int_equal(row(index).status, ALARM_REPAIRED);
+    assert_int_equal(row(index).raiser, 2);
 }
 
 /* One node fills no more than its part of the table, and closing one makes room. */
@@ -178,6 +278,9 @@ static void test_bound(void **state)
     assert_int_equal(repaired(1, k), REASON_NONE);
     k.first = 5000;
     assert_int_equal(raise_alarm(1, k, NULL), REASON_NONE);
+    k.first = 1000 + ALARM_OPEN_MOST; /* a word about another's is one of its own, too */
+    assert_int_equal(raise_alarm(1, k, NULL), REASON_TOO_MANY_ALARMS);
+    assert_int_equal(raise_alarm(4, k, NULL), REASON_NONE);
     size_t count;
     assert_int_equal(state_alarms_open(rows, &count, kit.txn, 5), OK);
     assert_int_equal(count, 5);
@@ -232,34 +335,81 @@ static void test_proven(void **state)
 
 /* --- telling --- */
 
-static void pass(uint64_t ms) { kit.now += ms; }
-
 static void test_claims(void **state)
 {
     (void)state;
-    struct key k = {ALARM_ROLLED_BACK, 4, 40};
     uint64_t index;
-    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
-    assert_int_equal(tell(1, index + 100000, ALARM_CLAIM), REASON_UNKNOWN_ALARM);
-    assert_int_equal(tell(1, index, ALARM_TOLD), REASON_NOT_CLAIMED);
-    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_NONE);
+    unsigned order[4];
+    assert_int_equal(raise_alarm(1, (struct key){ALARM_ROLLED_BACK, 4, 40}, &index), REASON_NONE);
+    order_of(order, index);
+    assert_int_equal(order[3], 4);
+    unsigned first = order[0], second = order[1];
+    assert_int_equal(tell(first, index + 100000, ALARM_CLAIM), REASON_UNKNOWN_ALARM);
+    assert_int_equal(tell(first, index, ALARM_TOLD), REASON_NOT_CLAIMED);
+    assert_int_equal(tell(second, index, ALARM_CLAIM), REASON_NOT_ITS_TURN);
+    assert_int_equal(tell(first, index, ALARM_CLAIM), REASON_NONE);
     struct alarm a = row(index);
-    assert_int_equal(a.claimed_by, 2);
-    assert_false(alarm_is_untold(&a, ledger_time_ms(kit.ledger)));
-    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_CLAIMED);
-    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_CLAIMED); /* its own as well: it may have sent it */
-    assert_int_equal(tell(3, index, ALARM_TOLD), REASON_NOT_CLAIMED);
+    assert_int_equal(a.claimed_by, first);
+    pass(ALARM_TURN_MS);
+    assert_int_equal(tell(second, index, ALARM_CLAIM), REASON_CLAIMED);
+    assert_int_equal(tell(first, index, ALARM_CLAIM), REASON_CLAIMED); /* its own as well: it may have sent it */
+    assert_int_equal(tell(second, index, ALARM_TOLD), REASON_NOT_CLAIMED);
     pass(a.claimed_ms + ALARM_CLAIM_MS - 1 - kit.now); /* the last millisecond in which it holds */
-    assert_false(alarm_is_untold(&a, kit.now));
-    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_CLAIMED);
-    assert_true(alarm_is_untold(&a, a.claimed_ms + ALARM_CLAIM_MS));
-    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_NONE); /* its sender died */
-    assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NOT_CLAIMED);
-    assert_int_equal(tell(3, index, ALARM_TOLD), REASON_NONE);
+    assert_true(alarm_is_claimed(&a, kit.now));
+    assert_int_equal(tell(second, index, ALARM_CLAIM), REASON_CLAIMED);
+    assert_false(alarm_is_claimed(&a, a.claimed_ms + ALARM_CLAIM_MS));
+    assert_int_equal(tell(first, index, ALARM_CLAIM), REASON_NOT_ITS_TURN); /* it had its chance */
+    assert_int_equal(tell(second, index, ALARM_CLAIM), REASON_NONE);        /* its sender died */
+    assert_int_equal(tell(first, index, ALARM_TOLD), REASON_NOT_CLAIMED);
+    assert_int_equal(tell(second, index, ALARM_TOLD), REASON_NONE);
     a = row(index);
     assert_true(a.told == ledger_size(kit.ledger) - 1 && a.told_ms == ledger_time_ms(kit.ledger) && !a.claimed_by);
-    assert_int_equal(tell(3, index, ALARM_TOLD), REASON_NOT_CLAIMED);
-    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    assert_true(a.told_by == second && a.told_ways == ALARM_BY_HOOK);
+    assert_int_equal(tell(second, index, ALARM_TOLD), REASON_NOT_CLAIMED);
+    assert_int_equal(tell(order[2], index, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    clear_all();
+}
+
+/* A liar that claims and sends nothing: the others are all heard before it is again. */
+static void test_a_claim_and_nothing_sent(void **state)
+{
+    (void)state;
+    uint64_t index;
+    unsigned order[4], again[4];
+    assert_int_equal(raise_alarm(1, (struct key){ALARM_DELETED, 3, 42}, &index), REASON_NONE);
+    order_of(order, index);
+    for (unsigned round = 0; round < 3; round++) {
+        assert_int_equal(claim(order[round], index), REASON_NONE);
+        order_of(again, index);
+        for (unsigned i = 0; i < 3; i++) assert_int_equal(again[i], order[(round + 1 + i) % 3]);
+        assert_int_equal(again[3], 3); /* who is named */
+        pass(ALARM_CLAIM_MS - KIT_TICK);
+    }
+    assert_int_equal(claim(order[0], index), REASON_NONE); /* all of them failed: round again */
+    assert_int_equal(claim(order[1], index), REASON_NONE);
+    assert_int_equal(tell(order[1], index, ALARM_TOLD), REASON_NONE);
+    clear_all();
+}
+
+/* A liar that says it told: a day later the next one tells. */
+static void test_told_and_nothing_sent(void **state)
+{
+    (void)state;
+    uint64_t index;
+    unsigned order[4], again[4];
+    assert_int_equal(raise_alarm(1, (struct key){ALARM_DELETED, 3, 43}, &index), REASON_NONE);
+    order_of(order, index);
+    assert_int_equal(claim(order[0], index), REASON_NONE);
+    assert_int_equal(tell(order[0], index, ALARM_TOLD), REASON_NONE);
+    uint64_t told_ms = row(index).told_ms;
+    assert_int_equal(tell(order[1], index, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    order_of(again, index);
+    assert_true(again[0] == order[1] && again[1] == order[2] && again[2] == order[0] && again[3] == 3);
+    pass(told_ms + ALARM_AGAIN_MS - kit.now);
+    assert_int_equal(tell(order[0], index, ALARM_CLAIM), REASON_NOT_ITS_TURN);
+    assert_int_equal(tell(order[1], index, ALARM_CLAIM), REASON_NONE);
+    assert_int_equal(tell(order[1], index, ALARM_TOLD), REASON_NONE);
+    assert_int_equal(row(index).told_by, order[1]);
     clear_all();
 }
 
@@ -269,7 +419,7 @@ static void test_told_late(void **state)
     (void)state;
     uint64_t index;
     assert_int_equal(raise_alarm(1, (struct key){ALARM_DELETED, 4, 41}, &index), REASON_NONE);
-    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
     pass(2 * ALARM_CLAIM_MS);
     assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
     clear_all();
@@ -281,27 +431,27 @@ static void test_told_again(void **state)
     struct key k = {ALARM_MODIFIED, 1, 50};
     uint64_t index, again, third;
     assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
-    assert_int_equal(tell(1, index, ALARM_CLAIM), REASON_NONE);
-    assert_int_equal(tell(1, index, ALARM_TOLD), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
+    assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
     uint64_t told_ms = row(index).told_ms;
     assert_int_equal(repaired(1, k), REASON_NONE);
-    assert_int_equal(tell(1, index, ALARM_CLAIM), REASON_ALARM_CLOSED);
+    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_ALARM_CLOSED);
     /* the same once more within a day: nobody is told */
     assert_int_equal(raise_alarm(2, k, &again), REASON_NONE);
     struct alarm a = row(again);
-    assert_int_equal(a.told_ms, told_ms);
-    assert_false(alarm_is_untold(&a, ledger_time_ms(kit.ledger)));
+    assert_true(a.told_ms == told_ms && a.told_by == 2 && a.told_ways == ALARM_BY_HOOK);
+    assert_true(alarm_was_told(&a, 3, ledger_time_ms(kit.ledger)));
     assert_int_equal(tell(3, again, ALARM_CLAIM), REASON_ALREADY_TOLD);
     pass(told_ms + ALARM_AGAIN_MS - 1 - kit.now);
     assert_int_equal(tell(3, again, ALARM_CLAIM), REASON_ALREADY_TOLD);
-    assert_int_equal(tell(3, again, ALARM_CLAIM), REASON_NONE); /* still open after a day */
+    assert_int_equal(claim(3, again), REASON_NONE); /* still open after a day */
     assert_int_equal(tell(3, again, ALARM_TOLD), REASON_NONE);
     assert_int_equal(clear(&kit.root, again, ""), REASON_NONE);
     /* another key is told of at once */
     k.first++;
     assert_int_equal(raise_alarm(2, k, &third), REASON_NONE);
     a = row(third);
-    assert_true(alarm_is_untold(&a, ledger_time_ms(kit.ledger)));
+    assert_false(alarm_was_told(&a, 3, ledger_time_ms(kit.ledger)));
     clear_all();
 }
 
@@ -311,14 +461,54 @@ static void test_told_by_the_liar(void **state)
     (void)state;
     uint64_t index;
     assert_int_equal(raise_alarm(1, (struct key){ALARM_FORKED, 3, 70}, &index), REASON_NONE);
+    assert_int_equal(turn_of(3, index), UINT64_MAX);
+    pass(ALARM_AGAIN_MS);
     assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_PROVEN);
     assert_int_equal(tell(3, index, ALARM_TOLD), REASON_PROVEN);
     assert_int_equal(row(index).claimed_by, 0);
-    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
     assert_int_equal(tell(3, index, ALARM_TOLD), REASON_PROVEN);
     assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
     assert_int_equal(tell(3, index + 1000, ALARM_CLAIM), REASON_UNKNOWN_ALARM);
     clear_all();
+}
+
+/* The only one that has settings may tell of itself, late; but its word for it keeps nobody else from telling. */
+static void test_told_of_itself(void **state)
+{
+    (void)state;
+    uint64_t index;
+    assert_int_equal(raise_alarm(3, (struct key){ALARM_MODIFIED, 3, 71}, &index), REASON_NONE);
+    assert_int_equal(turn_of(3, index), row(index).since_ms + ALARM_SELF_MS);
+    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_NOT_ITS_TURN);
+    assert_int_equal(claim(3, index), REASON_NONE);
+    assert_int_equal(tell(1, index, ALARM_CLAIM), REASON_CLAIMED);
+    assert_int_equal(tell(3, index, ALARM_TOLD), REASON_NONE);
+    assert_int_equal(claim(3, index), REASON_ALREADY_TOLD);
+    assert_int_equal(claim(1, index), REASON_NONE);
+    assert_int_equal(tell(1, index, ALARM_TOLD), REASON_NONE);
+    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    clear_all();
+}
+
+/* Over many alarms each member has its share, and an alarm has the same order on each node and each time. */
+static void test_turns_are_shared(void **state)
+{
+    (void)state;
+    unsigned first[5] = {0}, seconds = 0;
+    struct alarm a = {.kind = ALARM_DELETED, .named = 2, .since_ms = 1000};
+    for (a.first = 0; a.first < 300; a.first++) {
+        for (unsigned node = 1; node <= 4; node++) {
+            uint64_t turn = alarm_turn_ms(&a, node, 4, &kit.genesis.cluster);
+            first[node] += turn == a.since_ms;
+            seconds += turn == a.since_ms + ALARM_TURN_MS;
+            assert_int_equal(turn, alarm_turn_ms(&a, node, 4, &kit.genesis.cluster));
+        }
+    }
+    assert_true(first[1] > 60 && first[3] > 60 && first[4] > 60 && first[2] == 0);
+    assert_int_equal(first[1] + first[3] + first[4], 300);
+    assert_int_equal(seconds, 300);
 }
 
 /* Closed and raised anew while somebody sends: that telling counts for the new one. */
@@ -328,7 +518,7 @@ static void test_told_meanwhile(void **state)
     struct key k = {ALARM_MODIFIED, 1, 60};
     uint64_t index, again;
     assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
-    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
     assert_int_equal(repaired(1, k), REASON_NONE);
     assert_int_equal(raise_alarm(1, k, &again), REASON_NONE);
     assert_int_equal(tell(3, again, ALARM_CLAIM), REASON_CLAIMED);
@@ -399,9 +589,9 @@ static void test_damage(void **state)
     assert_int_equal(table_put(kit.txn, TABLE_ALARM_OPEN, BYTES(key), bytes_text("two")), OK);
     assert_int_equal(state_alarms_open(rows, &count, kit.txn, ALARMS_OPEN_MOST), ERR_CORRUPT);
     uint32_t raised;
-    assert_int_equal(state_alarms_raised(&raised, kit.txn, 1), ERR_CORRUPT);
-    assert_int_equal(table_put(kit.txn, TABLE_ALARM_OPEN, BYTES(key), bytes_text("\1")), OK);
-    assert_int_equal(state_alarms_raised(&raised, kit.txn, 1), OK);
+    assert_int_equal(state_alarms_said(&raised, kit.txn, 1), ERR_CORRUPT);
+    assert_int_equal(table_put(kit.txn, TABLE_ALARM_OPEN, BYTES(key), bytes_text("\1\2")), OK);
+    assert_int_equal(state_alarms_said(&raised, kit.txn, 1), OK);
     assert_int_equal(raised, 1);
     buffer_free(&value);
     clear_all();
@@ -434,10 +624,14 @@ static void test_replay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_raise),      cmocka_unit_test(test_fields),     cmocka_unit_test(test_evidence_is_kept),
+        cmocka_unit_test(test_raise),      cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_only_what_is_proved_is_forked),
+        cmocka_unit_test(test_what_counts), cmocka_unit_test(test_words_of_many),
         cmocka_unit_test(test_bound),      cmocka_unit_test(test_repaired),   cmocka_unit_test(test_proven),
         cmocka_unit_test(test_claims),     cmocka_unit_test(test_told_late),  cmocka_unit_test(test_told_again),
-        cmocka_unit_test(test_told_meanwhile),
+        cmocka_unit_test(test_told_meanwhile), cmocka_unit_test(test_a_claim_and_nothing_sent),
+        cmocka_unit_test(test_told_and_nothing_sent), cmocka_unit_test(test_told_of_itself),
+        cmocka_unit_test(test_turns_are_shared),
         cmocka_unit_test(test_told_by_the_liar), cmocka_unit_test(test_pages),  cmocka_unit_test(test_damage),
         cmocka_unit_test(test_words),      cmocka_unit_test(test_replay),
     };

@@ -1,5 +1,6 @@
 #include "tests/lib/unit.h"
 
+#include "ledger/evidence.h"
 #include "tests/lib/dies.h"
 #include "tests/lib/mutate.h"
 #include "tests/lib/recode.h"
@@ -308,6 +309,11 @@ static void test_bad_queries_and_nodes(void **state)
     REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.status = ALARM_CLEARED);
     REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.step = (enum alarm_step)0);
     REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.step = (enum alarm_step)3);
+    REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.ways = 0);
+    REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.ways = ALARM_WAYS + 1);
+    REFUSED(ACTION_ALARM_TELL, false, a.alarm_tell.ways = ALARM_BY_MAIL);
+    static const uint8_t much[EVIDENCE_SIZE + 1];
+    REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.evidence = BYTES(much));
 }
 
 /* An absent value has one form only: 16 or 32 zero bytes are not it. */

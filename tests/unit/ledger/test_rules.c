@@ -405,7 +405,7 @@ static uint64_t add_alarm(struct world *w)
     struct kit_actor node = kit_node(&w->kit, 1 + w->records % 4);
     struct arguments a = {.action = ACTION_NODE_ALARM};
     uint64_t first = ++w->records;
-    a.node_alarm = (struct args_node_alarm){ALARM_MODIFIED, 2, first, first, ALARM_OPEN, {{0}}};
+    a.node_alarm = (struct args_node_alarm){ALARM_MODIFIED, 2, first, first, ALARM_OPEN, {0}};
     must(w, &node, &a, NONE);
     return ledger_size(w->kit.ledger) - 1;
 }

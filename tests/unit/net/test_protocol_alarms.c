@@ -12,7 +12,8 @@ static struct message_alarm sample(unsigned n, bool full)
 {
     struct message_alarm a = {.kind = 1, .named = 1, .raiser = 1, .status = 1};
     if (full)
-        a = (struct message_alarm){UINT64_MAX, 255, LIMIT_NODES, LIMIT_NODES, n, UINT64_MAX, n + 1, 255, n + 2, n + 3, n + 4};
+        a = (struct message_alarm){UINT64_MAX, 255, LIMIT_NODES, LIMIT_NODES, n, UINT64_MAX, n + 1, 255, n + 2, n + 3, n + 4,
+                                   LIMIT_NODES, 255, (1u << (LIMIT_NODES + 1)) - 1};
     return a;
 }
 
@@ -32,11 +33,11 @@ static void test_notice(void **state)
     }
     /* more rows than there are; more than may be; the last before the first; nobody */
     struct buffer out = {0};
-    static const uint8_t too_many[] = {0x93, 0xc2, 0x00, 0x91, 0x9b, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0};
+    static const uint8_t too_many[] = {0x93, 0xc2, 0x00, 0x91, 0x9e, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2};
     assert_int_equal(message_notice_decode(back, BYTES(too_many)), ERR_MALFORMED);
-    static const uint8_t backwards[] = {0x93, 0xc2, 0x01, 0x91, 0x9b, 0, 1, 1, 1, 2, 1, 0, 1, 0, 0, 0};
+    static const uint8_t backwards[] = {0x93, 0xc2, 0x01, 0x91, 0x9e, 0, 1, 1, 1, 2, 1, 0, 1, 0, 0, 0, 0, 0, 2};
     assert_int_equal(message_notice_decode(back, BYTES(backwards)), ERR_MALFORMED);
-    static const uint8_t nobody[] = {0x93, 0xc2, 0x01, 0x91, 0x9b, 0, 1, 0, 1, 1, 1, 0, 1, 0, 0, 0};
+    static const uint8_t nobody[] = {0x93, 0xc2, 0x01, 0x91, 0x9e, 0, 1, 0, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 2};
     assert_int_equal(message_notice_decode(back, BYTES(nobody)), ERR_MALFORMED);
     pack_array(&out, 3);
     pack_bool(&out, false);

@@ -30,7 +30,7 @@ static int set_up(void **state)
     folder_join(secret, dir, "secret");
     sample_genesis_parsed(&genesis, &genesis_text, 4, 1);
     message = (struct alert_message){.genesis = &genesis, .sender = 1,
-                                     .alarm = {.index = 77, .kind = ALARM_DELETED, .named = 3, .raiser = 2, .first = 40,
+                                     .alarm = {.index = 77, .kind = ALARM_DELETED, .named = 3, .raiser = 2, .saying = 1u << 2, .first = 40,
                                                .last = 41, .since_ms = 1700000000000}};
     config_defaults(&config);
     failure = (struct failure){0};
@@ -182,7 +182,14 @@ static void test_webhook(void **state)
     assert_int_equal(json_integer_value(json_object_get(json, "first")), 40);
     assert_int_equal(json_integer_value(json_object_get(json, "last")), 41);
     assert_int_equal(json_integer_value(json_object_get(json, "leaf")), 77);
+    assert_int_equal(json_array_size(json_object_get(json, "said_by")), 1);
+    assert_true(json_is_false(json_object_get(json, "counts")));
     json_decref(json);
+    message.alarm.saying |= 1u << 3;
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(sink_count(s, &got), 2);
+    expect_text("\"counts\":true");
+    message.alarm.saying = 1u << 2;
     sink_stop(s);
 }
 

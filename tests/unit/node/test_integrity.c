@@ -31,7 +31,7 @@ static enum err refuses; /* requests get no further */
 static struct asked {
     bool waits;
     struct arguments args;
-    struct buffer evidence;
+    struct buffer evidence; /* `args` points into it */
     void *data;
     node_request_done done;
 } asked;
@@ -82,11 +82,14 @@ void notice_push(struct node *n)
 enum err node_request_submit(const struct node_signer *signer, enum action action, struct bytes args,
                              struct bytes attachment, void *data, node_request_done done)
 {
-    CHECK(signer->self == SELF && !asked.waits);
+    CHECK(signer->self == SELF && !asked.waits && attachment.size == 0);
     if (busy) return ERR_BUSY;
     asked = (struct asked){.waits = true, .data = data, .done = done};
     CHECK(arguments_decode(&asked.args, action, args) == OK);
-    buffer_append_bytes(&asked.evidence, attachment);
+    if (asked.args.action == ACTION_NODE_ALARM) {
+        buffer_append_bytes(&asked.evidence, asked.args.node_alarm.evidence);
+        asked.args.node_alarm.evidence = buffer_bytes(&asked.evidence);
+    }
     asks++;
     return OK;
 }
@@ -123,12 +126,12 @@ static void do_request(void)
 {
     if (!asked.waits) return;
     struct asked a = asked;
-    asked.waits = false;
+    asked = (struct asked){0};
     if (refuses != OK) {
         a.done(a.data, refuses, 0, DECISION_DENIED, REASON_NONE);
     } else {
         struct kit_actor self = kit_node(&kit, SELF);
-        const struct ledger_result *r = kit_do(&kit, &self, &a.args, buffer_bytes(&a.evidence));
+        const struct ledger_result *r = kit_do(&kit, &self, &a.args, NONE);
         uint64_t index = r->leaf_index;
         enum decision decision = (enum decision)r->decision;
         enum reason reason = (enum reason)r->reason;
@@ -214,7 +217,10 @@ static int close_node(void **state)
 static void find(enum alarm_kind kind, unsigned named, uint64_t first, uint64_t last)
 {
     struct finding f = {.kind = kind, .named = named, .first = first, .last = last, .text = "found by a test"};
-    integrity_found(&node, &f, NONE);
+    struct buffer evidence = {0};
+    if (kind == ALARM_FORKED) kit_evidence(&evidence, &kit, named, first);
+    integrity_found(&node, &f, buffer_bytes(&evidence));
+    buffer_free(&evidence);
 }
 
 static struct integrity_view view(void)
@@ -233,16 +239,24 @@ static size_t open_rows(struct alarm rows[static ALARMS_OPEN_MOST])
 
 static size_t notes(void) { return (size_t)table_count(kit.txn, TABLE_FINDING); }
 
-static uint64_t raised_by(unsigned member, enum alarm_kind kind, unsigned named, uint64_t first)
+static uint64_t said_by(unsigned member, enum alarm_kind kind, unsigned named, uint64_t first, enum alarm_status status)
 {
     struct kit_actor actor = kit_node(&kit, member);
     struct arguments a = {.action = ACTION_NODE_ALARM};
-    a.node_alarm = (struct args_node_alarm){kind, named, first, first, ALARM_OPEN, {{0}}};
+    struct buffer evidence = {0};
+    if (kind == ALARM_FORKED) kit_evidence(&evidence, &kit, named, first);
+    a.node_alarm = (struct args_node_alarm){kind, named, first, first, status, buffer_bytes(&evidence)};
     const struct ledger_result *r = kit_do(&kit, &actor, &a, NONE);
     CHECK(r->code == OK && r->reason == REASON_NONE);
     uint64_t index = r->leaf_index;
+    buffer_free(&evidence);
     applied();
     return index;
+}
+
+static uint64_t raised_by(unsigned member, enum alarm_kind kind, unsigned named, uint64_t first)
+{
+    return said_by(member, kind, named, first, ALARM_OPEN);
 }
 
 static void cleared(uint64_t index)
@@ -351,16 +365,19 @@ static void test_others_raise(void **state)
     uint64_t index = raised_by(2, ALARM_DELETED, SELF, 40);
     settle();
     assert_true(view().own && view().count == 1); /* the ledger's word about this node */
-    find(ALARM_DELETED, SELF, 40, 40);
+    find(ALARM_DELETED, SELF, 40, 43); /* another's word: this node's own makes it count */
     settle();
-    assert_int_equal(asks, 0);
-    assert_int_equal(open_rows(rows), 1);
+    assert_true(asks == 1 && open_rows(rows) == 1 && rows[0].saying == (1u << 2 | 1u << SELF) && rows[0].last == 43);
+    settle();
+    assert_int_equal(asks, 1);
     integrity_repaired(&node, SELF, 0, UINT64_MAX);
     settle();
-    assert_int_equal(asks, 0); /* its raiser closes it */
-    assert_int_equal(open_rows(rows), 1);
+    assert_int_equal(asks, 2); /* its word is taken back; the other one stays */
+    assert_true(open_rows(rows) == 1 && rows[0].saying == 1u << 2);
     assert_int_equal(notes(), 0);
     cleared(index);
+    settle();
+    asks = 0;
     /* about another node: nothing of ours to be kept */
     raised_by(2, ALARM_FORKED, 3, 41);
     settle();
@@ -389,6 +406,51 @@ static void test_repaired(void **state)
     integrity_repaired(&node, 2, 0, UINT64_MAX);
     settle();
     assert_int_equal(open_rows(rows), 1); /* what signatures prove stays */
+}
+
+/* What another node says of a third counts only with this node's word, if it finds the same. */
+static void test_words_of_two(void **state)
+{
+    (void)state;
+    raised_by(2, ALARM_MODIFIED, 3, 42);
+    settle();
+    assert_int_equal(asks, 0); /* what it has not found it does not say */
+    find(ALARM_MODIFIED, 3, 42, 42);
+    settle();
+    assert_true(asks == 1 && open_rows(rows) == 1 && rows[0].saying == (1u << 2 | 1u << SELF) && rows[0].raiser == 2);
+    raised_by(2, ALARM_MODIFIED, 3, 43);
+    raised_by(4, ALARM_MODIFIED, 3, 43);
+    settle();
+    find(ALARM_MODIFIED, 3, 43, 43); /* counts already */
+    settle();
+    assert_true(asks == 1 && notes() == 1);
+    /* a kill between the word and its answer: said once, and taken back */
+    drop();
+    start();
+    settle();
+    assert_true(asks == 1 && notes() == 1);
+    integrity_repaired(&node, 3, 42, 42);
+    settle();
+    assert_true(asks == 2 && notes() == 0 && open_rows(rows) == 2 && rows[0].saying == 1u << 2);
+    said_by(2, ALARM_MODIFIED, 3, 42, ALARM_REPAIRED);
+    settle();
+    assert_int_equal(open_rows(rows), 1);
+}
+
+/* Repaired while its word was on the way: that is taken back as well. */
+static void test_repaired_meanwhile(void **state)
+{
+    (void)state;
+    raised_by(2, ALARM_MODIFIED, 3, 44);
+    settle();
+    find(ALARM_MODIFIED, 3, 44, 44);
+    do_writes();
+    assert_true(asked.waits);
+    integrity_repaired(&node, 3, 44, 44);
+    do_writes();
+    assert_int_equal(notes(), 1);
+    settle();
+    assert_true(open_rows(rows) == 1 && rows[0].saying == 1u << 2 && notes() == 0);
 }
 
 /* Its store was made anew: no note is left of alarms that it raised. */
@@ -478,6 +540,12 @@ static void test_peers_finding(void **state)
     integrity_peer(&node, 4, &said, false);
     settle();
     assert_int_equal(open_rows(rows), 0);
+    /* that a quarantined node says it was forked is nothing: whoever has evidence has it from elsewhere */
+    said.own[0] = (struct alarm){.kind = ALARM_FORKED, .first = 9, .last = 9};
+    integrity_peer(&node, 4, &said, false);
+    settle();
+    assert_int_equal(open_rows(rows), 0);
+    said.own[0].kind = ALARM_MODIFIED;
     /* a liar makes up more and more, and falls ill again and again */
     for (unsigned i = 0; i < 50; i++) {
         said.own[0].first = said.own[0].last = 100 + i;
@@ -560,6 +628,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_into_the_ledger), TEST(test_kills),      TEST(test_trouble),
         TEST(test_others_raise),    TEST(test_repaired),   TEST(test_no_note_left),
+        TEST(test_words_of_two),    TEST(test_repaired_meanwhile),
         TEST(test_bounds),          TEST(test_quarantine), TEST(test_quarantined_elsewhere),
         TEST(test_peers_finding),   TEST(test_carried),    TEST(test_damaged_notes),
     };
