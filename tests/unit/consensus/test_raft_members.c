@@ -280,7 +280,9 @@ static void member_lists(void **state)
     struct bytes context;
     raft_config_encode(&out, &c, bytes_text("leaf"));
     assert_int_equal(raft_config_decode(&back, &context, buffer_bytes(&out)), OK);
-    assert_memory_equal(&c, &back, sizeof c);
+    assert_int_equal(c.count, back.count);
+    for (unsigned i = 0; i < c.count; i++)
+        assert_true(c.members[i].id == back.members[i].id && c.members[i].voter == back.members[i].voter);
     assert_true(bytes_equal(context, bytes_text("leaf")));
     for (size_t cut = 0; cut < out.size; cut++) {
         assert_int_not_equal(raft_config_decode(&back, NULL, bytes_of(out.data, cut)), OK);

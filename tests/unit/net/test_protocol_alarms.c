@@ -17,6 +17,15 @@ static struct message_alarm sample(unsigned n, bool full)
     return a;
 }
 
+/* Field by field: what stands between the fields is nobody's. */
+static bool same(const struct message_alarm *a, const struct message_alarm *b)
+{
+    return a->index == b->index && a->kind == b->kind && a->named == b->named && a->raiser == b->raiser &&
+           a->first == b->first && a->last == b->last && a->since_ms == b->since_ms && a->status == b->status &&
+           a->closed == b->closed && a->told == b->told && a->told_ms == b->told_ms && a->told_by == b->told_by &&
+           a->told_ways == b->told_ways && a->saying == b->saying;
+}
+
 static void test_notice(void **state)
 {
     (void)state;
@@ -28,7 +37,7 @@ static void test_notice(void **state)
         message_notice_encode(&out, m);
         assert_int_equal(message_notice_decode(back, buffer_bytes(&out)), OK);
         assert_true(back->quarantined == m->quarantined && back->total == m->total && back->count == m->count);
-        assert_memory_equal(back->alarms, m->alarms, m->count * sizeof m->alarms[0]);
+        for (unsigned i = 0; i < m->count; i++) assert_true(same(&back->alarms[i], &m->alarms[i]));
         buffer_free(&out);
     }
     /* more rows than there are; more than may be; the last before the first; nobody */
@@ -70,7 +79,7 @@ static void test_alarms(void **state)
     message_alarms_ok_encode(&out, &m);
     assert_int_equal(message_alarms_ok_decode(&m_back, rows_back, buffer_bytes(&out)), OK);
     assert_true(m_back.more && m_back.count == LIMIT_ALARMS);
-    assert_memory_equal(rows, rows_back, sizeof rows);
+    for (unsigned i = 0; i < LIMIT_ALARMS; i++) assert_true(same(&rows[i], &rows_back[i]));
     buffer_free(&out);
 }
 
