@@ -159,6 +159,19 @@ tsan: deps-check
 	@TSAN_OPTIONS="suppressions=$(CURDIR)/tests/lib/tsan.supp $$TSAN_OPTIONS" \
 	 $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/tsan $(TSAN) SEEDS=50 FIXED=50 tests
 
+# What the tests of `make check` run of the product's lines and branches; processes that a test kills with -9
+# don't count. PAGES=1 also writes a page per file.
+COVER    = SAN="--coverage -fprofile-update=atomic" OPT=-O1
+coverage:
+	@sh configs/install-dependencies.sh build check coverage
+	@find build/coverage -name '*.gcda' -delete 2>/dev/null || true
+	@COVERAGE=1 $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/coverage $(COVER) SEEDS=200 FIXED=200 tests
+	@gcovr -r . $(foreach d,$(LAYERS) node cli,-f '$(d)/') --exclude-unreachable-branches --exclude-throw-branches \
+	    --gcov-ignore-parse-errors -s -o build/coverage/by-file.txt \
+	    $(if $(PAGES),--html-details build/coverage/index.html) build/coverage
+	@echo "by file: build/coverage/by-file.txt"
+.PHONY: coverage
+
 sim: $(BUILD)/simulate
 	$(Q)$(BUILD)/simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
