@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "crypto/random.h"
+#include "tests/bench/chart.h"
+#include "tests/bench/export.h"
+#include "tests/bench/growth.h"
 #include "tests/bench/trips.h"
 #include "tests/bench/verify.h"
 #include "tests/bench/witness.h"
@@ -25,7 +28,7 @@ static const struct row rows[] = {
     {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
 };
 
-enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS };
+enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST };
 
 struct settings {
     enum what what;
@@ -122,18 +125,29 @@ static int usage(void)
             "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
             "instead of the table:\n"
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
+            "       --chart [--rounds N]                    a chart at once, and its records one by one\n"
+            "       --growth ENTRIES [--rounds N]           the same operation on longer and longer ledgers\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
-            "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n");
+            "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
+            "       --export-cost [--leaves N] [--rounds N] writes while an auditor exports and verifies N entries\n");
     return 2;
 }
 
 /* The number of words taken; 0: not understood. */
 static int take_word(struct settings *s, const char *word, const char *value)
 {
-    if (strcmp(word, "--witness-cost") == 0 || strcmp(word, "--round-trips") == 0) {
-        s->what = word[2] == 'w' ? WHAT_WITNESS_COST : WHAT_ROUND_TRIPS;
-        return 1;
-    }
+    static const struct {
+        const char *word;
+        enum what what;
+    } alone[] = {
+        {"--witness-cost", WHAT_WITNESS_COST}, {"--round-trips", WHAT_ROUND_TRIPS}, {"--export-cost", WHAT_EXPORT_COST},
+        {"--chart", WHAT_CHART},
+    };
+    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
+        if (strcmp(word, alone[i].word) == 0) {
+            s->what = alone[i].what;
+            return 1;
+        }
     if (!value) return 0;
     if (strcmp(word, "--seconds") == 0)
         s->seconds = atof(value);
@@ -147,12 +161,17 @@ static int take_word(struct settings *s, const char *word, const char *value)
         s->rounds = (unsigned)atoi(value);
     else if (strcmp(word, "--one-way") == 0)
         s->one_way_ms = atof(value);
+    else if (strcmp(word, "--leaves") == 0)
+        s->leaves = strtoull(value, NULL, 10);
     else if (strcmp(word, "--operations") == 0)
         s->operations = (unsigned)atoi(value);
     else if (strcmp(word, "--json") == 0)
         s->json = fopen(value, "w");
     else if (strcmp(word, "--verify") == 0) {
         s->what = WHAT_VERIFY;
+        s->leaves = strtoull(value, NULL, 10);
+    } else if (strcmp(word, "--growth") == 0) {
+        s->what = WHAT_GROWTH;
         s->leaves = strtoull(value, NULL, 10);
     } else {
         return 0;
@@ -166,15 +185,18 @@ static bool are_sound(const struct settings *s)
            s->clients <= 4096 && s->rounds > 0 && s->operations >= 1 && s->operations <= LIMIT_OPERATIONS;
 }
 
-static void measure(const struct settings *s, const struct testbed *t, struct bench_world *w)
+static void measure(const struct settings *s, struct testbed *t, struct bench_world *w)
 {
     switch (s->what) {
     case WHAT_ROWS: run_all(s, t, w); return;
     case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->json); return;
+    case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
+    case WHAT_GROWTH: bench_growth(w, t, s->leaves, s->rounds, s->seconds, s->json); return;
     case WHAT_WITNESS_COST:
         bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
         return;
-    case WHAT_ROUND_TRIPS: return; /* has clusters of its own */
+    case WHAT_ROUND_TRIPS:
+    case WHAT_EXPORT_COST: return; /* have clusters of their own */
     }
 }
 
@@ -217,10 +239,18 @@ int main(int argc, char **argv)
     if (!s.json) s.json = open_memstream(&lines, &size);
     if (!s.json || !are_sound(&s)) return usage();
     crypto_init();
-    if (s.what == WHAT_ROUND_TRIPS)
-        round_trips(&s);
-    else
-        on_cluster(&s);
+    switch (s.what) {
+    case WHAT_ROUND_TRIPS: round_trips(&s); break;
+    case WHAT_EXPORT_COST:
+        bench_export(s.nodes ? s.nodes : 3, s.leaves ? s.leaves : 1000000, s.rounds, s.clients ? s.clients : 64,
+                     s.seconds, s.json);
+        break;
+    case WHAT_ROWS:
+    case WHAT_VERIFY:
+    case WHAT_CHART:
+    case WHAT_GROWTH:
+    case WHAT_WITNESS_COST: on_cluster(&s); break;
+    }
     fclose(s.json);
     if (lines) printf("\n%s", lines);
     free(lines);

@@ -326,7 +326,7 @@ static void connect_lane(struct run *r, struct lane *lane, uint32_t member)
 
 static void run_until(struct run *r, struct pollfd *fds, uint64_t end_ns)
 {
-    while (clock_monotonic_ns() < end_ns)
+    while (clock_monotonic_ns() < end_ns && !(r->job->ended && r->job->ended(r->job->data)))
         poll_once(r, fds);
 }
 
@@ -345,6 +345,7 @@ void lanes_run(struct job_result *out, struct bench_world *world, const struct j
         start(&r, &r.lanes[i]);
     run_until(&r, fds, clock_monotonic_ns() + (uint64_t)(LANES_WARM_UP_S * 1e9));
     r.measuring = true;
+    if (job->began) job->began(job->data);
     uint64_t began = clock_monotonic_ns();
     run_until(&r, fds, began + (uint64_t)(job->seconds * 1e9));
     out->seconds = (double)(clock_monotonic_ns() - began) / 1e9;

@@ -21,6 +21,9 @@ struct job {
     unsigned awaiting;   /* of the clients, so many wait until it is co-signed, whatever `wait` says */
     unsigned member;     /* all clients are of this node; 0: spread over all */
     double seconds;
+    void (*began)(void *data); /* may be NULL; when measuring begins, after the warm-up */
+    bool (*ended)(void *data); /* may be NULL; true: the run ends before its time */
+    void *data;
 };
 
 struct job_result {

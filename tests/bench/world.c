@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-#define RECORDS 200 /* to be shown */
+#define RECORDS 300 /* to be shown */
 
 static void open_identity(struct bench_world *w, const struct testbed *t)
 {
