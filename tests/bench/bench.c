@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "crypto/random.h"
-#include "tests/bench/chart.h"
 #include "tests/bench/export.h"
 #include "tests/bench/growth.h"
 #include "tests/bench/trips.h"
@@ -28,7 +27,7 @@ static const struct row rows[] = {
     {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
 };
 
-enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST };
+enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST };
 
 struct settings {
     enum what what;
@@ -125,7 +124,6 @@ static int usage(void)
             "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
             "instead of the table:\n"
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
-            "       --chart [--rounds N]                    a chart at once, and its records one by one\n"
             "       --growth ENTRIES [--rounds N]           the same operation on longer and longer ledgers\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
@@ -141,7 +139,6 @@ static int take_word(struct settings *s, const char *word, const char *value)
         enum what what;
     } alone[] = {
         {"--witness-cost", WHAT_WITNESS_COST}, {"--round-trips", WHAT_ROUND_TRIPS}, {"--export-cost", WHAT_EXPORT_COST},
-        {"--chart", WHAT_CHART},
     };
     for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
         if (strcmp(word, alone[i].word) == 0) {
@@ -190,7 +187,6 @@ static void measure(const struct settings *s, struct testbed *t, struct bench_wo
     switch (s->what) {
     case WHAT_ROWS: run_all(s, t, w); return;
     case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->json); return;
-    case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
     case WHAT_GROWTH: bench_growth(w, t, s->leaves, s->rounds, s->seconds, s->json); return;
     case WHAT_WITNESS_COST:
         bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
@@ -247,7 +243,6 @@ int main(int argc, char **argv)
         break;
     case WHAT_ROWS:
     case WHAT_VERIFY:
-    case WHAT_CHART:
     case WHAT_GROWTH:
     case WHAT_WITNESS_COST: on_cluster(&s); break;
     }
