@@ -149,7 +149,6 @@ void driver_adopt(struct driver *d, const struct raft_entry *entry)
         driver_note_head(d, entry, &hash);
     }
     if (job) {
-        if (job->decoded && job->block.time_ms > d->last_time_ms) d->last_time_ms = job->block.time_ms;
         driver_note_head(d, entry, &job->hash);
         d->counters.blocks++;
     }

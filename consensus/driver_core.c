@@ -286,6 +286,7 @@ static void slow_tick(struct driver *d)
 void driver_tick(struct driver *d)
 {
     d->ticks++;
+    driver_watch_clock(d);
     if (d->phase == DRIVER_STOPPED || d->phase == DRIVER_FAILED) return;
     if (driver_alive(d)) {
         raft_tick(d->raft);

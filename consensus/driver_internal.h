@@ -172,8 +172,9 @@ struct driver {
 
     /* submissions */
     struct intake intake;
-    uint64_t last_time_ms; /* of the newest block in the log */
     uint64_t proposed_ns;  /* when the last block was proposed here */
+    int64_t clock_ahead_ms; /* the wall clock of the monotonic one, when last looked at; 0: not yet */
+    uint64_t clock_set_ns;  /* when the wall clock was seen to be set, 0: never */
 
     /* pipeline */
     struct job_list admitted; /* block_jobs of messages stepped, and blocks proposed, since the last ready */
@@ -244,6 +245,7 @@ void driver_wake_in(struct driver *d, uint64_t ms); /* a turn, then */
 /* driver_core.c */
 void driver_turn(struct driver *d);
 void driver_tick(struct driver *d);
+void driver_watch_clock(struct driver *d); /* at each tick */
 void driver_log_done(struct driver *d, struct job *job);
 void driver_apply_settings(struct driver *d); /* may_vote, may_lead from what is known */
 void driver_every(uint64_t *count, const char *what, unsigned from, enum err e); /* counts, and logs ever more rarely */

@@ -93,14 +93,8 @@ static enum err add_config(struct recovery *r, const struct log_entry *entry)
 
 static enum err look_at(struct driver *d, struct recovery *r, const struct log_entry *entry)
 {
-    struct entry opened;
-    uint64_t time_ms;
     driver_count_size(d, entry->index, entry->payload.size);
-    if (entry->kind == RAFT_ENTRY_CONFIG) return add_config(r, entry);
-    if (entry->kind == RAFT_ENTRY_BLOCK && entry_open(&opened, entry->payload) == OK &&
-        block_time(&time_ms, opened.block) == OK && time_ms > d->last_time_ms)
-        d->last_time_ms = time_ms;
-    return OK;
+    return entry->kind == RAFT_ENTRY_CONFIG ? add_config(r, entry) : OK;
 }
 
 /* Member lists stand anywhere in the log, so all of it is read once. */

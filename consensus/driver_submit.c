@@ -20,6 +20,7 @@
  * took along all that waited: fewer, larger blocks, 10 to 15 % less CPU than with two in
  * flight. Where they are slow, nothing waits for a whole round. */
 #define PACE_NS (4ull * 1000000)
+#define CLOCK_SETTLED_NS UINT64_C(1000000000)
 
 /* ---- submissions ---- */
 
@@ -144,11 +145,32 @@ static bool wait_for_pace(struct driver *d)
     return true;
 }
 
+void driver_watch_clock(struct driver *d)
+{
+    uint64_t now = clock_monotonic_ns();
+    int64_t ahead = (int64_t)clock_wall_ms() - (int64_t)(now / 1000000), moved = ahead - d->clock_ahead_ms;
+    if (d->clock_ahead_ms != 0 && (moved > LIMIT_BLOCK_AHEAD_MS || moved < -LIMIT_BLOCK_AHEAD_MS)) {
+        d->clock_set_ns = now;
+        log_warning("driver", "this machine's clock was set by %lld ms: nothing is proposed for a moment",
+                    (long long)moved);
+    }
+    d->clock_ahead_ms = ahead;
+}
+
+/* When the wall clock was just set, nobody has compared it with the others' yet (node/status.c does, and then this node
+ * may not lead): a leader that is an hour slow could let into a ledger that was idle for an hour what expired
+ * long ago, and no follower would know. */
+static bool clock_is_steady(struct driver *d)
+{
+    driver_watch_clock(d);
+    return d->clock_set_ns == 0 || clock_monotonic_ns() - d->clock_set_ns > CLOCK_SETTLED_NS;
+}
+
 static bool may_propose(struct driver *d, const struct raft_status *status)
 {
     uint64_t in_flight = status->last.index - status->commit;
     if (status->role != RAFT_LEADER || status->transfer != 0) return false;
-    if (in_flight >= LIMIT_BLOCKS_IN_FLIGHT) return false;
+    if (in_flight >= LIMIT_BLOCKS_IN_FLIGHT || !clock_is_steady(d)) return false;
     if (in_flight > 0 && !intake_fills_block(&d->intake) && wait_for_pace(d)) return false;
     return d->pipeline_bytes + d->applying_bytes < LIMIT_UNAPPLIED_BYTES &&
            status->last.index - (d->apply_next - 1) + d->applying < LIMIT_PIPELINE / 2;
@@ -171,8 +193,9 @@ static struct raft_blob *assemble(struct driver *d, const struct raft_status *st
         size += requests[i].size + BLOCK_REQUEST_OVERHEAD;
     if (!buffer_extend(&b, size)) return NULL; /* all at once: no copies as it grows */
     b.size = ENTRY_HEAD;
-    uint64_t now = clock_wall_ms();
-    block_encode(&b, now > d->last_time_ms ? now : d->last_time_ms, requests, count);
+    /* Not the time of a block before, if that is later: who proposed it while its clock was fast, alone, would be
+     * refused for as long once it is right. A leaf is never older than the one before it (ledger/step.c). */
+    block_encode(&b, clock_wall_ms(), requests, count);
     if (b.failed || b.size > LIMIT_BLOCK) {
         buffer_free(&b);
         return NULL;

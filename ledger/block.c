@@ -55,12 +55,6 @@ void block_free(struct block *block)
     *block = (struct block){0};
 }
 
-enum err block_time(uint64_t *time_ms, struct bytes in)
-{
-    struct unpack u = block_start(time_ms, in);
-    return u.error;
-}
-
 void block_hash(struct digest *out, struct bytes block) { hash_sha256(out, block.data, block.size); }
 
 void block_signed_bytes(uint8_t out[static BLOCK_SIGNED_SIZE], const struct block_place *place)

@@ -35,8 +35,6 @@ void block_encode(struct buffer *out, uint64_t time_ms, const struct bytes *requ
  * majority commit it, a no-op for every node (all but ERR_NOMEM). */
 enum err block_decode(struct block *out, struct bytes in);
 void block_free(struct block *block); /* also of a zero-initialised one */
-/* The time alone, without decoding the rest. */
-enum err block_time(uint64_t *time_ms, struct bytes in);
 
 void block_hash(struct digest *out, struct bytes block);
 struct block_place {
