@@ -188,21 +188,45 @@ uint32_t tree_inclusion_size(uint64_t index, uint64_t size)
     return inner + (inner < 64 ? (uint32_t)__builtin_popcountll(index >> inner) : 0);
 }
 
+/* The node above these two, which may be the one that was above the last two of this level. */
+static void memo_node_hash(struct digest *out, struct tree_memo *memo, uint32_t level, const struct digest *left,
+                           const struct digest *right)
+{
+    if (!memo || level >= TREE_MEMO_LEVELS) {
+        tree_node_hash(out, left, right);
+        return;
+    }
+    if (!memo->levels[level].used || memcmp(&memo->levels[level].left, left, sizeof *left) != 0 ||
+        memcmp(&memo->levels[level].right, right, sizeof *right) != 0) {
+        memo->levels[level].used = true;
+        memo->levels[level].left = *left;
+        memo->levels[level].right = *right;
+        tree_node_hash(&memo->levels[level].parent, left, right);
+    }
+    *out = memo->levels[level].parent;
+}
+
 enum err tree_inclusion_root(struct digest *out, const struct digest *leaf_hash, uint64_t index, uint64_t size,
                              const struct digest *hashes, uint32_t count)
+{
+    return tree_inclusion_root_memo(out, NULL, leaf_hash, index, size, hashes, count);
+}
+
+enum err tree_inclusion_root_memo(struct digest *out, struct tree_memo *memo, const struct digest *leaf_hash,
+                                  uint64_t index, uint64_t size, const struct digest *hashes, uint32_t count)
 {
     if (index >= size || count != tree_inclusion_size(index, size)) return ERR_BAD_PROOF;
     uint64_t fn = index, sn = size - 1;
     struct digest r = *leaf_hash;
     for (uint32_t i = 0; i < count; i++) {
         if (fn & 1 || fn == sn) {
-            tree_node_hash(&r, &hashes[i], &r);
+            memo_node_hash(&r, memo, i, &hashes[i], &r);
             while (!(fn & 1) && fn != 0) {
                 fn >>= 1;
                 sn >>= 1;
             }
         } else {
-            tree_node_hash(&r, &r, &hashes[i]);
+            memo_node_hash(&r, memo, i, &r, &hashes[i]);
         }
         fn >>= 1;
         sn >>= 1;

@@ -13,6 +13,7 @@
 #ifndef LEDGER_TREE_H
 #define LEDGER_TREE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -73,6 +74,16 @@ uint32_t tree_inclusion_size(uint64_t index, uint64_t size);
  * ERR_BAD_PROOF: index >= size, or another number of hashes than it must have. */
 enum err tree_inclusion_root(struct digest *out, const struct digest *leaf_hash, uint64_t index, uint64_t size,
                              const struct digest *hashes, uint32_t count);
+/* The same for leaves of one small tree, one after another: what they have in common is hashed once. Zero-initialise. */
+#define TREE_MEMO_LEVELS 6
+struct tree_memo {
+    struct {
+        bool used;
+        struct digest left, right, parent;
+    } levels[TREE_MEMO_LEVELS];
+};
+enum err tree_inclusion_root_memo(struct digest *out, struct tree_memo *memo, const struct digest *leaf_hash,
+                                  uint64_t index, uint64_t size, const struct digest *hashes, uint32_t count);
 /* OK or ERR_BAD_PROOF. */
 enum err tree_inclusion_verify(const struct digest *leaf_hash, uint64_t index, uint64_t size,
                                const struct digest *hashes, uint32_t count, const struct digest *root);

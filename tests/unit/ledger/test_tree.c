@@ -485,6 +485,32 @@ static void test_published_cases(void **state)
     assert_true(checked > 200);
 }
 
+/* Paths one after another, also of other trees and altered ones: the same roots with and without a memo. */
+static void test_memo(void **state)
+{
+    (void)state;
+    struct tree_memo memo = {0};
+    struct digest nodes[TREE_LIST_NODES(64)], plain, again;
+    for (uint32_t count = 1; count <= 64; count++) {
+        for (uint32_t i = 0; i < count; i++) {
+            uint8_t bytes[] = {(uint8_t)(i % 5), (uint8_t)(i * count)};
+            tree_leaf_hash(&nodes[i], BYTES(bytes));
+        }
+        uint32_t total = tree_list_build(nodes, count);
+        for (uint32_t i = 0; i < 3 * count; i++) {
+            struct tree_proof path;
+            uint32_t at = i < count ? i : i * 7 % count;
+            tree_list_path(&path, nodes, count, at);
+            if (i % 11 == 3 && path.count > 0) path.hashes[i % path.count].bytes[i % 32] ^= 1;
+            enum err e = tree_inclusion_root(&plain, &nodes[at], at, count, path.hashes, path.count);
+            assert_int_equal(tree_inclusion_root_memo(&again, &memo, &nodes[at], at, count, path.hashes, path.count), e);
+            assert_int_equal(e, OK);
+            assert_true(digest_equal(&plain, &again));
+            if (i % 11 != 3) assert_true(digest_equal(&again, &nodes[total - 1]));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,7 +527,7 @@ int main(void)
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_misuse_dies),
         cmocka_unit_test(test_known_roots),
-        cmocka_unit_test(test_published_cases),
+        cmocka_unit_test(test_memo), cmocka_unit_test(test_published_cases),
     };
     return cmocka_run_group_tests(tests, build, NULL);
 }
