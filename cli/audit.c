@@ -188,6 +188,13 @@ static enum err locate(struct auditing *a, const struct checkpoint *signed_tree,
 
 /* --- the walk --- */
 
+typedef enum err (*take_page)(void *data, const struct leaf_page *page, uint64_t from, bool *stop, struct failure *failure);
+
+static void show_progress(const struct auditing *a)
+{
+    if (a->known->progress) a->known->progress(a->known->data, a->source->name, a->out->checked, a->out->size);
+}
+
 static enum err replay_page(void *data, const struct leaf_page *page, uint64_t from, bool *stop, struct failure *failure)
 {
     struct auditing *a = data;
@@ -195,7 +202,7 @@ static enum err replay_page(void *data, const struct leaf_page *page, uint64_t f
     enum err e = verifier_take(a->v, &a->out->finding, page->leaves, page->count, failure);
     *stop = a->out->finding.code != OK;
     a->out->checked = verifier_size(a->v);
-    if (a->known->progress) a->known->progress(a->known->data, a->source->name, a->out->checked, a->out->size);
+    show_progress(a);
     return e;
 }
 
@@ -208,7 +215,7 @@ static enum err compare_page(void *data, const struct leaf_page *page, uint64_t 
         *stop = a->out->finding.code != OK;
         if (!*stop) a->out->checked = from + i + 1;
     }
-    if (a->known->progress) a->known->progress(a->known->data, a->source->name, a->out->checked, a->out->size);
+    show_progress(a);
     return e;
 }
 
@@ -240,15 +247,28 @@ static void set_hole(struct auditing *a, uint64_t at, const struct failure *why)
     snprintf(f->found, sizeof f->found, "nothing");
 }
 
+/* However the walk ended: a leaf that came before is wrong, or all of them are right. */
+static enum err settle(struct auditing *a, enum walk_end *end, struct failure *failure)
+{
+    enum err e = verifier_settle(a->v, &a->out->finding, failure);
+    a->out->checked = verifier_size(a->v);
+    show_progress(a);
+    if (a->out->finding.code != OK) *end = WALK_STOPPED;
+    return e;
+}
+
 /* Over all out->size leaves. The verdict is left alone only when all were good. */
-static enum err walk_all(struct auditing *a, enum err (*take)(void *, const struct leaf_page *, uint64_t, bool *, struct failure *),
-                         struct failure *failure)
+static enum err walk_all(struct auditing *a, take_page take, struct failure *failure)
 {
     struct walk walk = {.source = a->source, .to = a->out->size, .take = take, .data = a};
     struct failure why = {0};
     enum walk_end end;
-    while ((end = walk_leaves(&walk, &why)) == WALK_SHORT && wait_more(a))
-        ;
+    enum err e = OK;
+    do {
+        end = walk_leaves(&walk, &why);
+        if (take == replay_page && end != WALK_FAILED) e = settle(a, &end, failure);
+    } while (e == OK && end == WALK_SHORT && wait_more(a));
+    if (e != OK) return e;
     switch (end) {
     case WALK_DONE: break;
     case WALK_STOPPED: a->out->verdict = AUDIT_WRONG; break;

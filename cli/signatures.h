@@ -1,35 +1,25 @@
-/* Request signatures of leaves, verified ahead on all processors: they are most of
- * what replaying a ledger costs. Only a speed-up: replay takes a verdict for a leaf
- * only with exactly the key that the state names, and verifies what it has none for. */
+/* Request signatures of leaves, verified ahead of replaying them: with large
+ * numbers of small requests they are most of what that costs. Only a speed-up: a
+ * verdict counts only for exactly the key that the state names then, and what has
+ * none is verified by who replays it. Any thread, at once. */
 #ifndef CLI_SIGNATURES_H
 #define CLI_SIGNATURES_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
-#include "base/table.h"
 #include "crypto/sign.h"
 #include "ledger/genesis.h"
-#include "ledger/leaf.h"
+#include "ledger/replay.h"
 
-struct signature_check {
-    bool good; /* it was verified, under this key */
-    bool due, again; /* again: the same as that of the leaf before */
-    uint32_t count; /* of operations in the request */
-    struct digest root;
-    struct sign_public key;
-    struct signature signature;
-};
-
-struct signatures; /* room, and keys seen before */
+struct signatures; /* keys seen so far, up to a limit */
+/* Knows the genesis' keys. It is only looked at here. */
 struct signatures *signatures_new(const struct genesis *genesis);
 void signatures_free(struct signatures *s); /* NULL is nothing */
 
-/* Checks of `count` leaves, in order, at most LIMIT_LEAVES; valid until the next
- * call. Keys are looked for in the state as the transaction has it. Leaves that
- * don't decode, or whose actor is not there yet, are not checked. */
-const struct signature_check *signatures_check(struct signatures *s, struct table_txn *txn, const struct bytes *leaves,
-                                               uint32_t count);
+/* Whose key that is: an actor of leaves that come later. */
+void signatures_note(struct signatures *s, const struct actor *actor, const struct sign_public *key);
+/* Verifies the signatures of leaves that were read, in their order, as far as their keys are known, and notes the
+ * keys that they bring. */
+void signatures_check(struct signatures *s, struct replay_leaf *leaves, uint32_t count);
 
 #endif

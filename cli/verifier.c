@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,24 +12,50 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "cli/files.h"
+#include "cli/leaf_copy.h"
 #include "cli/leaf_words.h"
+#include "cli/pipeline.h"
+#include "cli/scratch_file.h"
+#include "cli/seen_marks.h"
 #include "cli/signatures.h"
 #include "ledger/apply.h"
-#include "ledger/proof.h"
 #include "ledger/replay.h"
 #include "ledger/tables.h"
 #include "storage/store.h"
 
-#define MAP_LEAST (UINT64_C(1) << 32) /* some 3 million entries */
+#define MAP_LEAST (UINT64_C(1) << 32)
+#define BATCH_LEAVES 1024u
+
+/* Leaves on their way. */
+struct batch {
+    struct buffer chunk; /* their bytes, as cli/leaf_copy.h wants them */
+    uint32_t count;
+    struct replay_leaf *leaves; /* BATCH_LEAVES; views into the chunk */
+    struct leaf_place place;    /* of the chunk in the copy */
+    enum err written;
+};
 
 struct verifier {
     const struct genesis *genesis;
+    struct signatures *signatures;
+    struct leaf_copy *copy;
+    struct seen_marks *marks;
+    struct pipeline *pipeline;
+    struct batch batches[PIPELINE_SLOTS];
+    struct buffer rooms[PIPELINE_SLOTS]; /* of the workers */
+    struct batch *open;    /* being filled; NULL: none */
+    bool settled;
+    atomic_uint_fast64_t size;
+
+    /* the replaying thread's, until it is settled */
     struct store *store;
     struct table_txn *txn; /* open for writing; NULL after a failure of the store */
     struct ledger *ledger; /* NULL before leaf 0 */
-    uint32_t uncommitted;  /* leaves */
-    struct signatures *signatures;
-    struct buffer leaf;    /* of verifier_leaf */
+    struct replay_aside aside;
+    uint64_t changed;      /* bytes of the transaction, when leaves were counted last */
+    uint32_t uncommitted;  /* leaves that changed something */
+    struct finding finding;
+    struct failure failure; /* code OK: none */
 };
 
 void finding_set(struct finding *f, enum err code, uint64_t index, const char *format, ...)
@@ -42,13 +69,6 @@ void finding_set(struct finding *f, enum err code, uint64_t index, const char *f
 }
 
 /* --- the store --- */
-
-static const char *temporary_folder(void)
-{
-    const char *folder = getenv("TMPDIR");
-    if (folder && *folder) return folder;
-    return access("/var/tmp", W_OK) == 0 ? "/var/tmp" : "/tmp"; /* the latter may be memory: Debian 13 */
-}
 
 /* LMDB works on with its open files, and nothing is left when this program is killed. */
 static void unlink_store(const char *folder)
@@ -75,7 +95,7 @@ static enum err open_map(struct verifier *v, const char *folder, struct failure 
 
 static enum err open_store(struct verifier *v, struct failure *failure)
 {
-    char *folder = path_join(temporary_folder(), "consilium-verify-XXXXXX");
+    char *folder = path_join(scratch_folder(), "consilium-verify-XXXXXX");
     enum err e = OK;
     if (!mkdtemp(folder)) {
         e = fail(failure, ERR_IO, "cannot make %s: %s; set TMPDIR to a folder with space for a copy of the ledger", folder,
@@ -88,37 +108,147 @@ static enum err open_store(struct verifier *v, struct failure *failure)
     return e;
 }
 
-static enum err store_trouble(struct verifier *v, enum err e, struct failure *failure)
+static enum err copy_trouble(struct failure *failure, enum err e)
 {
-    store_abort(v->txn);
-    v->txn = NULL;
-    return fail(failure, e, "the private copy of the ledger in %s failed: %s%s", temporary_folder(), err_text(e),
+    return fail(failure, e, "the private copy of the ledger in %s failed: %s%s", scratch_folder(), err_text(e),
                 e == ERR_FULL ? "; set TMPDIR to a folder with more space" : "");
 }
 
-static enum err begin(struct verifier *v, struct failure *failure)
+/* Keeps the transaction small. Nothing is synced: it lives as long as this process. */
+static enum err commit_some(struct verifier *v)
 {
-    enum err e = store_begin_write(&v->txn, v->store);
-    v->uncommitted = 0;
-    return e == OK ? OK : store_trouble(v, e, failure);
-}
-
-/* Keeps the transaction small. Nothing is synced: the copy lives as long as this process. */
-static enum err commit_some(struct verifier *v, struct failure *failure)
-{
-    if (v->uncommitted < LIMIT_COMMIT_LEAVES && store_txn_bytes(v->txn) < LIMIT_COMMIT_BYTES) return OK;
+    uint64_t changed = store_txn_bytes(v->txn);
+    if (changed == v->changed) return OK;
+    v->changed = changed;
+    if (++v->uncommitted < LIMIT_COMMIT_LEAVES && changed < LIMIT_COMMIT_BYTES) return OK;
     enum err e = store_commit(v->txn);
     v->txn = NULL;
-    return e == OK ? begin(v, failure) : store_trouble(v, e, failure);
+    v->changed = 0;
+    v->uncommitted = 0;
+    return e == OK ? store_begin_write(&v->txn, v->store) : e;
 }
+
+/* --- any worker --- */
+
+static void prepare_batch(void *data, uint32_t slot, uint32_t worker)
+{
+    struct verifier *v = data;
+    struct batch *b = &v->batches[slot];
+    struct tree_memo memo = {0};
+    struct bytes chunk = buffer_bytes(&b->chunk), leaf;
+    size_t at = 0;
+    for (uint32_t i = 0; leaf_chunk_next(&leaf, chunk, &at); i++) {
+        struct replay_leaf *read = &b->leaves[i];
+        replay_leaf_read(read, &memo, leaf);
+        if (read->decoded == OK) seen_marks_of(read->mark, v->marks, &read->leaf.operation);
+    }
+    signatures_check(v->signatures, b->leaves, b->count);
+    b->written = leaf_copy_write(v->copy, &b->place, &v->rooms[worker], chunk);
+}
+
+/* --- the replaying thread --- */
+
+static enum err find_seen(void *data, uint64_t *index, const struct replay_leaf *read)
+{
+    struct verifier *v = data;
+    return seen_marks_find(index, v->marks, read->mark);
+}
+
+static enum err add_seen(void *data, const struct replay_leaf *read, uint64_t index, uint64_t time_ms)
+{
+    struct verifier *v = data;
+    return seen_marks_add(v->marks, read->mark, index, time_ms);
+}
+
+static bool begin_replay(void *data)
+{
+    struct verifier *v = data;
+    enum err e = store_begin_write(&v->txn, v->store);
+    if (e != OK) copy_trouble(&v->failure, e);
+    return e == OK;
+}
+
+static void end_replay(void *data)
+{
+    struct verifier *v = data;
+    store_abort(v->txn);
+    v->txn = NULL;
+}
+
+static enum err replay_first(struct verifier *v, struct bytes leaf, struct failure *why)
+{
+    enum err e = ledger_replay_genesis(&v->ledger, v->txn, leaf, &v->genesis->cluster, why);
+    if (e == OK) ledger_replay_aside(v->ledger, &v->aside);
+    return e;
+}
+
+static enum err replay_next(struct verifier *v, struct replay_leaf *read, struct failure *why)
+{
+    bool before = read->verified;
+    enum err e = ledger_replay_read(v->ledger, v->txn, read, why);
+    if (e == OK && read->verified && !before)
+        signatures_note(v->signatures, &read->leaf.operation.actor, &read->key);
+    return e;
+}
+
+/* Errors that are this machine's, not the ledger's. */
+static bool is_ours(const struct verifier *v, enum err e)
+{
+    return e == ERR_NOMEM || e == ERR_IO || e == ERR_FULL || e == ERR_CORRUPT || store_failed(v->store) != OK;
+}
+
+static bool replay_one(struct verifier *v, struct replay_leaf *read)
+{
+    struct failure why = {0};
+    uint64_t index = atomic_load(&v->size);
+    enum err e = index == 0 ? replay_first(v, read->leaf.raw, &why) : replay_next(v, read, &why);
+    bool replayed = e == OK;
+    if (replayed) {
+        atomic_store(&v->size, index + 1);
+        e = commit_some(v);
+    }
+    if (e == OK) return true;
+    if (replayed || is_ours(v, e)) {
+        copy_trouble(&v->failure, e);
+    } else {
+        finding_set(&v->finding, e, index, "%s", why.text);
+        leaf_words(v->finding.found, sizeof v->finding.found, read->leaf.raw);
+    }
+    return false;
+}
+
+static bool finish_batch(void *data, uint32_t slot)
+{
+    struct verifier *v = data;
+    struct batch *b = &v->batches[slot];
+    struct tree tree = {.size = 0};
+    if (b->written != OK) {
+        copy_trouble(&v->failure, b->written);
+        return false;
+    }
+    if (v->ledger) ledger_tree(&tree, v->ledger);
+    leaf_copy_add(v->copy, &b->place, b->count, &tree);
+    for (uint32_t i = 0; i < b->count; i++)
+        if (!replay_one(v, &b->leaves[i])) return false;
+    return true;
+}
+
+/* --- opening --- */
 
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure)
 {
     struct verifier *v = xcalloc(1, sizeof *v);
+    struct pipeline_work work = {v, prepare_batch, finish_batch, begin_replay, end_replay};
     v->genesis = genesis;
+    v->settled = true;
+    v->aside = (struct replay_aside){v, find_seen, add_seen};
     v->signatures = signatures_new(genesis);
+    for (uint32_t i = 0; i < pipeline_slots(); i++)
+        v->batches[i].leaves = xcalloc(BATCH_LEAVES, sizeof *v->batches[i].leaves);
     enum err e = open_store(v, failure);
-    if (e == OK) e = begin(v, failure);
+    if (e == OK) e = leaf_copy_open(&v->copy, failure);
+    if (e == OK) e = seen_marks_open(&v->marks, failure);
+    if (e == OK) e = pipeline_open(&v->pipeline, &work, failure);
     if (e == OK)
         *out = v;
     else
@@ -129,73 +259,85 @@ enum err verifier_open(struct verifier **out, const struct genesis *genesis, str
 void verifier_close(struct verifier *v)
 {
     if (!v) return;
+    pipeline_close(v->pipeline);
     ledger_free(v->ledger);
-    signatures_free(v->signatures);
-    store_abort(v->txn);
     store_close(v->store);
-    buffer_free(&v->leaf);
+    seen_marks_close(v->marks);
+    leaf_copy_close(v->copy);
+    signatures_free(v->signatures);
+    for (uint32_t i = 0; i < PIPELINE_SLOTS; i++) {
+        buffer_free(&v->batches[i].chunk);
+        free(v->batches[i].leaves);
+        buffer_free(&v->rooms[i]);
+    }
     free(v);
 }
 
 /* --- taking leaves --- */
 
-/* Errors that are this machine's, not the ledger's. */
-static bool is_ours(const struct verifier *v, enum err e)
+static void submit(struct verifier *v)
 {
-    return e == ERR_NOMEM || e == ERR_IO || e == ERR_FULL || e == ERR_CORRUPT || store_failed(v->store) != OK;
+    if (!v->open) return;
+    v->open = NULL;
+    pipeline_submit(v->pipeline);
 }
 
-static enum err take_one(struct verifier *v, struct finding *finding, struct bytes leaf, const struct signature_check *check,
-                         struct failure *failure)
+static enum err add(struct verifier *v, struct bytes leaf)
 {
-    struct failure why = {0};
-    uint64_t index = verifier_size(v);
-    if (index > 0 && check->good) ledger_replay_verified(v->ledger, check->count, &check->root, &check->key, &check->signature);
-    enum err e = index == 0 ? ledger_replay_genesis(&v->ledger, v->txn, leaf, &v->genesis->cluster, &why)
-                            : ledger_replay(v->ledger, v->txn, leaf, &why);
-    if (e == OK) {
-        v->uncommitted++;
-        return commit_some(v, failure);
+    if (v->open && (v->open->count == BATCH_LEAVES || v->open->chunk.size + 4 + leaf.size > LEAF_CHUNK_BYTES)) submit(v);
+    if (!v->open) {
+        v->open = &v->batches[pipeline_slot(v->pipeline)];
+        v->open->count = 0;
+        buffer_clear(&v->open->chunk);
     }
-    if (is_ours(v, e)) return store_trouble(v, e, failure);
-    finding_set(finding, e, index, "%s", why.text);
-    leaf_words(finding->found, sizeof finding->found, leaf);
-    return OK;
+    leaf_chunk_append(&v->open->chunk, leaf);
+    v->open->count++;
+    return v->open->chunk.failed ? ERR_NOMEM : OK;
+}
+
+/* What the replaying thread left, once everything is finished. */
+static enum err outcome(const struct verifier *v, struct finding *finding, struct failure *failure)
+{
+    *finding = v->finding;
+    return v->failure.code == OK ? OK : fail(failure, v->failure.code, "%s", v->failure.text);
+}
+
+enum err verifier_settle(struct verifier *v, struct finding *finding, struct failure *failure)
+{
+    submit(v);
+    pipeline_drain(v->pipeline);
+    v->settled = true;
+    return outcome(v, finding, failure);
 }
 
 enum err verifier_take(struct verifier *v, struct finding *finding, const struct bytes *leaves, uint32_t count,
                        struct failure *failure)
 {
-    enum err e = OK;
-    CHECK(v->txn != NULL);
     *finding = (struct finding){0};
-    const struct signature_check *checks = signatures_check(v->signatures, v->txn, leaves, count);
-    for (uint32_t i = 0; e == OK && finding->code == OK && i < count; i++)
-        e = take_one(v, finding, leaves[i], &checks[i], failure);
-    return e;
+    v->settled = false;
+    for (uint32_t i = 0; i < count; i++) {
+        enum err e = add(v, leaves[i]);
+        if (e != OK) return copy_trouble(failure, e);
+    }
+    return pipeline_stopped(v->pipeline) ? verifier_settle(v, finding, failure) : OK;
 }
 
-uint64_t verifier_size(const struct verifier *v) { return v->ledger ? ledger_size(v->ledger) : 0; }
+uint64_t verifier_size(const struct verifier *v) { return atomic_load(&v->size); }
 
 enum err verifier_root(struct digest *out, struct verifier *v, uint64_t size, struct failure *failure)
 {
-    CHECK(v->txn != NULL && size <= verifier_size(v));
-    if (v->ledger && size == verifier_size(v)) {
-        *out = ledger_root(v->ledger);
-        return OK;
-    }
-    enum err e = proof_root(out, v->txn, size);
-    return e == OK ? OK : store_trouble(v, e, failure);
+    CHECK(v->settled && size <= verifier_size(v));
+    enum err e = leaf_copy_root(out, v->copy, size);
+    return e == OK ? OK : copy_trouble(failure, e);
 }
 
 /* --- comparing --- */
 
 enum err verifier_leaf(struct bytes *out, struct verifier *v, uint64_t index, struct failure *failure)
 {
-    CHECK(v->txn != NULL && index < verifier_size(v));
-    enum err e = proof_leaf(&v->leaf, v->txn, index);
-    *out = buffer_bytes(&v->leaf);
-    return e == OK ? OK : store_trouble(v, e, failure);
+    CHECK(v->settled && index < verifier_size(v));
+    enum err e = leaf_copy_get(out, v->copy, index);
+    return e == OK ? OK : copy_trouble(failure, e);
 }
 
 enum err verifier_compare(struct verifier *v, struct finding *finding, uint64_t index, struct bytes leaf,

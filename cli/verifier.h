@@ -1,8 +1,15 @@
 /* A ledger checked from its leaves alone: replayed, decision by decision, into a
  * private store that nothing remains of.
  *
+ * Happy path of leaves, in batches, several at once under way (cli/pipeline.h):
+ *   verifier_take   copies them into a batch                        the owner's thread
+ *   read, hashed, signatures checked, written to the private copy   any worker
+ *   replayed: chain, signature, policy and state                    one thread, in order
+ * So the first wrong leaf is the one with the lowest index, always.
+ *
  * Two kinds of trouble are kept apart. What is wrong with the ledger is a finding;
- * what fails on this machine (memory, disk) is an error. One thread at a time. */
+ * what fails on this machine (memory, disk) is an error. The owner calls from one
+ * thread at a time. */
 #ifndef CLI_VERIFIER_H
 #define CLI_VERIFIER_H
 
@@ -26,19 +33,25 @@ void finding_set(struct finding *f, enum err code, uint64_t index, const char *f
 
 struct verifier;
 
-/* In $TMPDIR or /var/tmp, as large as a node's state; the folder is gone from there as soon as this returns. */
+/* In $TMPDIR or /var/tmp, as large as the leaves and a node's state; the files are gone from there as soon as this
+ * returns. */
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure);
 void verifier_close(struct verifier *v); /* NULL is nothing */
 
-/* `count` leaves that come next, at most LIMIT_LEAVES. Stops at the first wrong one: a finding, and
- * verifier_size is its index. An error is this machine's. */
+/* `count` leaves that come next; they are copied. A finding is about a leaf of this or an earlier call, or it comes with
+ * a later one: the first wrong leaf, with which everything stops. An error is this machine's, and final. */
 enum err verifier_take(struct verifier *v, struct finding *finding, const struct bytes *leaves, uint32_t count,
                        struct failure *failure);
+/* Waits until all that were taken are checked. More may be taken after. */
+enum err verifier_settle(struct verifier *v, struct finding *finding, struct failure *failure);
+/* Leaves that are checked and right: the index of the first wrong one, once it is found. */
 uint64_t verifier_size(const struct verifier *v);
+
+/* --- once verifier_settle has returned, before more is taken --- */
+
 /* The root of the first `size` leaves; at most verifier_size. */
 enum err verifier_root(struct digest *out, struct verifier *v, uint64_t size, struct failure *failure);
-
-/* A leaf that was taken; a view until the next call. */
+/* A leaf that was taken; a view until the next call. index < verifier_size. */
 enum err verifier_leaf(struct bytes *out, struct verifier *v, uint64_t index, struct failure *failure);
 /* Another node's leaf against the one taken here, byte for byte: a finding that
  * says what differs. index < verifier_size. */

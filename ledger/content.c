@@ -94,6 +94,7 @@ void content_put(struct step *step)
 {
     uint8_t key[8];
     enum err err;
+    if (step->ledger->aside) return; /* nobody pulls attachments into it */
     if (!content_kept(step->op, step->reason == REASON_NONE ? DECISION_APPROVED : DECISION_DENIED)) return;
     put_be64(key, step->index);
     if (step->attachment.size)

@@ -56,46 +56,73 @@ static enum err check_chain(const struct ledger *ledger, const struct leaf *leaf
 
 /* --- the signature --- */
 
+void replay_leaf_read(struct replay_leaf *out, struct tree_memo *memo, struct bytes bytes)
+{
+    const struct leaf *leaf = &out->leaf;
+    struct digest hash;
+    out->decoded = leaf_decode(&out->leaf, bytes);
+    out->rooted = out->verified = false;
+    leaf_hash(&out->hash, bytes);
+    if (out->decoded != OK || leaf->genesis.size > 0) return;
+    tree_leaf_hash(&hash, leaf->operation.raw);
+    out->rooted = tree_inclusion_root_memo(&out->root, memo, &hash, leaf->position, leaf->count, leaf->path,
+                                           leaf->path_count) == OK;
+}
+
 /* Leaves of one request share its signature: one verification for all. */
-static enum err check_signature(struct ledger *ledger, const struct leaf *leaf, const struct sign_public *key)
+static enum err check_signature(struct ledger *ledger, struct replay_leaf *read, const struct sign_public *key)
 {
     struct verified_root *last = &ledger->verified;
-    struct digest hash, root;
-    tree_leaf_hash(&hash, leaf->operation.raw);
-    enum err err = tree_inclusion_root(&root, &hash, leaf->position, leaf->count, leaf->path, leaf->path_count);
-    if (err != OK) return ERR_BAD_SIGNATURE;
-    bool same = last->valid && last->count == leaf->count && digest_equal(&last->root, &root) &&
+    const struct leaf *leaf = &read->leaf;
+    uint8_t message[REQUEST_SIGNED_SIZE];
+    if (!read->rooted) return ERR_BAD_SIGNATURE;
+    if (read->verified && memcmp(&read->key, key, sizeof *key) == 0) return OK;
+    bool same = last->valid && last->count == leaf->count && digest_equal(&last->root, &read->root) &&
                 memcmp(&last->key, key, sizeof *key) == 0 &&
                 memcmp(&last->signature, &leaf->signature, sizeof leaf->signature) == 0;
     if (same) return OK;
-    err = leaf_verify(leaf, key);
-    if (err == OK) *last = (struct verified_root){true, leaf->count, root, *key, leaf->signature};
+    request_signed_bytes(message, leaf->count, &read->root);
+    if (sign_verify(&leaf->signature, key, BYTES(message)) != OK) return ERR_BAD_SIGNATURE;
+    *last = (struct verified_root){true, leaf->count, read->root, *key, leaf->signature};
+    read->verified = true;
+    read->key = *key;
+    return OK;
+}
+
+static enum err check_fresh(struct step *step, const struct replay_leaf *read, uint64_t *first)
+{
+    const struct replay_aside *aside = step->ledger->aside;
+    struct seen row = {0};
+    enum err err;
+    if (aside) {
+        if (step_stale(step)) return ERR_STALE;
+        err = aside->find(aside->data, first, read);
+        return err == OK ? ERR_DUPLICATE : err == ERR_NOT_FOUND ? OK : err;
+    }
+    err = step_fresh(step, &row);
+    *first = row.index;
     return err;
 }
 
-void ledger_replay_verified(struct ledger *ledger, uint32_t count, const struct digest *root,
-                            const struct sign_public *key, const struct signature *signature)
-{
-    ledger->verified = (struct verified_root){true, count, *root, *key, *signature};
-}
-
-static enum err check_authentic(struct step *step, const struct leaf *leaf, struct failure *failure)
+static enum err check_authentic(struct step *step, struct replay_leaf *read, struct failure *failure)
 {
     unsigned long long index = (unsigned long long)step->index;
+    const struct leaf *leaf = &read->leaf;
     char actor[ID_TEXT_SIZE];
-    struct seen first;
-    id_format(actor, &leaf->operation.actor.id);
+    uint64_t first = 0;
     enum err err = step_authenticate(step);
-    if (err != OK) return fail(failure, err, "leaf %llu, by %s: %s", index, actor, err_text(err));
-    err = check_signature(step->ledger, leaf, &step->key);
-    if (err != OK) return fail(failure, err, "leaf %llu, by %s: %s", index, actor, err_text(err));
-    err = step_fresh(step, &first);
+    if (err == OK) err = check_signature(step->ledger, read, &step->key);
+    if (err != OK) {
+        id_format(actor, &leaf->operation.actor.id);
+        return fail(failure, err, "leaf %llu, by %s: %s", index, actor, err_text(err));
+    }
+    err = check_fresh(step, read, &first);
     if (err == ERR_STALE)
         return fail(failure, ERR_DECISION, "leaf %llu: its operation was issued more than 5 minutes off the leaf's time",
                     index);
     if (err == ERR_DUPLICATE)
         return fail(failure, ERR_DECISION, "leaf %llu: its operation is in leaf %llu already", index,
-                    (unsigned long long)first.index);
+                    (unsigned long long)first);
     return err == OK ? OK : fail(failure, err, "leaf %llu: the store failed: %s", index, err_text(err));
 }
 
@@ -132,38 +159,86 @@ static enum err check_decision(const struct step *step, const struct leaf *leaf,
 /* The leaf as the rules make it must be the leaf given, byte for byte. The decoder
  * is strict, so after the checks above nothing can differ; a difference would be
  * our own error. */
-static enum err take(struct step *step, const struct leaf *given, struct failure *failure)
+static void append(struct step *step, const struct leaf *given)
 {
     struct ledger *ledger = step->ledger;
     struct leaf leaf = *given;
     buffer_clear(&ledger->scratch);
     step_append(step, &ledger->scratch, &leaf);
     CHECK(step->err != OK || bytes_equal(buffer_bytes(&ledger->scratch), given->raw));
+}
+
+/* What key generation was answered it reads again from the leaf; nothing else reads one. */
+static enum err put_answer(struct step *step, struct bytes leaf)
+{
+    uint8_t key[8];
+    if (step->op->action != ACTION_KEY_ANSWER) return OK;
+    put_be64(key, step->index);
+    return table_put(step->txn, TABLE_LEAF, BYTES(key), leaf);
+}
+
+/* The same, of a ledger that is only verified. */
+static void append_aside(struct step *step, const struct replay_leaf *read)
+{
+    struct ledger *ledger = step->ledger;
+    const struct replay_aside *aside = ledger->aside;
+    enum err err = put_answer(step, read->leaf.raw);
+    if (err == OK) err = aside->add(aside->data, read, step->index, step->time_ms);
+    if (err != OK) {
+        step_failed(step, err);
+        return;
+    }
+    tree_append(&ledger->tree, NULL, &read->hash);
+    ledger->meta.last = read->hash;
+    ledger->meta.size = step->index + 1;
+    ledger->meta.time_ms = step->time_ms;
+    if (step->reason != REASON_NONE) ledger->meta.denied++;
+}
+
+static enum err take(struct step *step, const struct replay_leaf *read, struct failure *failure)
+{
+    struct ledger *ledger = step->ledger;
+    if (ledger->aside)
+        append_aside(step, read);
+    else
+        append(step, &read->leaf);
     if (step->err == OK) step_change(step);
     if (step->err == OK) content_put(step);
-    if (step->err == OK) step->err = state_meta_put(step->txn, &ledger->meta);
+    if (step->err == OK && !ledger->aside) step->err = state_meta_put(step->txn, &ledger->meta);
     if (step->err == OK) return OK;
     return fail(failure, step->err, "leaf %llu: the store failed: %s", (unsigned long long)step->index,
                 err_text(step->err));
 }
 
-enum err ledger_replay(struct ledger *ledger, struct table_txn *txn, struct bytes leaf_bytes, struct failure *failure)
+enum err ledger_replay_read(struct ledger *ledger, struct table_txn *txn, struct replay_leaf *read,
+                            struct failure *failure)
 {
     struct step *step = ledger->step;
-    struct leaf leaf;
+    const struct leaf *leaf = &read->leaf;
     unsigned long long index = (unsigned long long)ledger->meta.size;
-    enum err err = leaf_decode(&leaf, leaf_bytes);
+    enum err err = read->decoded;
     if (err != OK) return fail(failure, err, "leaf %llu does not decode: %s", index, err_text(err));
-    err = check_chain(ledger, &leaf, failure);
+    err = check_chain(ledger, leaf, failure);
     if (err != OK) return err;
-    step_begin(step, ledger, txn, &leaf.operation, leaf.time_ms);
-    err = check_authentic(step, &leaf, failure);
+    step_begin(step, ledger, txn, &leaf->operation, leaf->time_ms);
+    err = check_authentic(step, read, failure);
     if (err != OK) return err;
     step_decide(step);
     if (step->err != OK) return fail(failure, step->err, "leaf %llu: the store failed: %s", index, err_text(step->err));
-    err = check_decision(step, &leaf, failure);
-    return err == OK ? take(step, &leaf, failure) : err;
+    err = check_decision(step, leaf, failure);
+    return err == OK ? take(step, read, failure) : err;
 }
+
+enum err ledger_replay(struct ledger *ledger, struct table_txn *txn, struct bytes leaf, struct failure *failure)
+{
+    struct replay_leaf read;
+    replay_leaf_read(&read, NULL, leaf);
+    return ledger_replay_read(ledger, txn, &read, failure);
+}
+
+void ledger_replay_aside(struct ledger *ledger, const struct replay_aside *aside) { ledger->aside = aside; }
+
+void ledger_tree(struct tree *out, const struct ledger *ledger) { *out = ledger->tree; }
 
 /* --- attachments --- */
 

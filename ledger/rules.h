@@ -43,10 +43,13 @@
 #define COST_ROW 4       /* a user, a record or a version */
 #define COST_BYTES 512   /* each so many bytes of an attachment */
 
+struct replay_aside;
+
 struct user_slot {
     struct id id;
     bool used;
     struct user user;
+    struct key_id key_ids[LIMIT_KEYS_PER_USER]; /* of user.keys */
 };
 
 /* The last request whose signature was verified in replay: its other leaves follow. */
@@ -69,6 +72,7 @@ struct ledger {
     struct user_slot *users;
     struct names names;
     struct verified_root verified;
+    const struct replay_aside *aside; /* ledger/replay.h; NULL: all rows are written */
     struct step *step;     /* reused; large */
     struct buffer scratch; /* leaf being encoded in replay */
 };
@@ -122,6 +126,7 @@ struct step {
 void step_begin(struct step *step, struct ledger *ledger, struct table_txn *txn, const struct operation *op,
                 uint64_t time_ms);
 enum err step_authenticate(struct step *step); /* ERR_OTHER_CLUSTER, ERR_UNKNOWN_ACTION, ERR_UNKNOWN_ACTOR */
+bool step_stale(const struct step *step);
 enum err step_fresh(struct step *step, struct seen *first); /* ERR_STALE, ERR_DUPLICATE with `first` */
 void step_decide(struct step *step);
 /* Encodes the leaf at the end of `out` (position and signature are in `leaf`) and writes all rows that every leaf has. */

@@ -13,33 +13,40 @@ static struct user_slot *user_slot(struct ledger *ledger, const struct id *id)
     return &ledger->users[get_be16(id->bytes) % USER_CACHE];
 }
 
-static const struct user *user_cached(enum err *err, struct ledger *ledger, struct table_txn *txn, const struct id *id)
+/* The key ids are hashes, and each operation of a user asks for one. */
+static void fill_slot(struct user_slot *slot, const struct id *id)
+{
+    slot->id = *id;
+    slot->used = true;
+    for (uint32_t i = 0; i < slot->user.key_count; i++) slot->key_ids[i] = key_id_of(&slot->user.keys[i].key);
+}
+
+static const struct user_slot *user_cached(enum err *err, struct ledger *ledger, struct table_txn *txn,
+                                           const struct id *id)
 {
     struct user_slot *slot = user_slot(ledger, id);
     *err = OK;
-    if (slot->used && id_equal(&slot->id, id)) return &slot->user;
+    if (slot->used && id_equal(&slot->id, id)) return slot;
     slot->used = false;
     *err = state_user_get(&slot->user, txn, id);
     if (*err != OK) return NULL;
-    slot->id = *id;
-    slot->used = true;
-    return &slot->user;
+    fill_slot(slot, id);
+    return slot;
 }
 
 enum err ledger_user_get(struct user *out, struct ledger *ledger, struct table_txn *txn, const struct id *id)
 {
     enum err err;
-    const struct user *user = user_cached(&err, ledger, txn, id);
-    if (user) *out = *user;
+    const struct user_slot *slot = user_cached(&err, ledger, txn, id);
+    if (slot) *out = slot->user;
     return err;
 }
 
 enum err ledger_user_put(struct ledger *ledger, struct table_txn *txn, const struct id *id, const struct user *user)
 {
     struct user_slot *slot = user_slot(ledger, id);
-    slot->id = *id;
     slot->user = *user;
-    slot->used = true;
+    fill_slot(slot, id);
     return state_user_put(txn, id, user);
 }
 
@@ -75,10 +82,12 @@ static enum err authenticate_user(struct step *step)
 {
     const struct actor *actor = &step->op->actor;
     enum err err;
-    const struct user *user = user_cached(&err, step->ledger, step->txn, &actor->id);
-    if (!user) return err == ERR_NOT_FOUND ? ERR_UNKNOWN_ACTOR : err;
-    int key = user_key_find(user, &actor->key);
-    if (key < 0) return ERR_UNKNOWN_ACTOR;
+    const struct user_slot *slot = user_cached(&err, step->ledger, step->txn, &actor->id);
+    if (!slot) return err == ERR_NOT_FOUND ? ERR_UNKNOWN_ACTOR : err;
+    const struct user *user = &slot->user;
+    uint32_t key = 0;
+    while (key < user->key_count && !key_id_equal(&slot->key_ids[key], &actor->key)) key++;
+    if (key == user->key_count) return ERR_UNKNOWN_ACTOR;
     step->actor = *user;
     step->key = user->keys[key].key;
     step->key_revoked = user->keys[key].revoked;
@@ -111,12 +120,18 @@ enum err step_authenticate(struct step *step)
     return ERR_UNKNOWN_ACTOR;
 }
 
+bool step_stale(const struct step *step)
+{
+    uint64_t issued = step->op->issued_at_ms, now = step->time_ms;
+    return issued > now ? issued - now > LIMIT_SKEW_MS : now - issued > LIMIT_SKEW_MS;
+}
+
 enum err step_fresh(struct step *step, struct seen *first)
 {
     const struct operation *op = step->op;
-    uint64_t issued = op->issued_at_ms, now = step->time_ms;
-    if (issued > now ? issued - now > LIMIT_SKEW_MS : now - issued > LIMIT_SKEW_MS) return ERR_STALE;
-    enum err err = state_seen_get(first, step->txn, issued, (uint8_t)op->actor.kind, &op->actor.id, &op->request_id);
+    if (step_stale(step)) return ERR_STALE;
+    enum err err = state_seen_get(first, step->txn, op->issued_at_ms, (uint8_t)op->actor.kind, &op->actor.id,
+                                  &op->request_id);
     if (err == OK) return ERR_DUPLICATE;
     return err == ERR_NOT_FOUND ? OK : err;
 }

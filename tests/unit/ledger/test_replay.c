@@ -241,6 +241,138 @@ static void test_attachments(void **state)
     altered_close(&t);
 }
 
+/* --- for who only verifies --- */
+
+/* What was seen, in a list that is searched. */
+#define SEEN_MOST 4096
+struct seen_list {
+    struct {
+        uint64_t issued_at_ms;
+        struct actor actor;
+        struct id request_id;
+    } rows[SEEN_MOST];
+    uint64_t index[SEEN_MOST];
+    unsigned count;
+    enum err fails; /* what adding says */
+};
+
+static enum err list_find(void *data, uint64_t *index, const struct replay_leaf *read)
+{
+    const struct seen_list *list = data;
+    const struct operation *op = &read->leaf.operation;
+    for (unsigned i = 0; i < list->count; i++)
+        if (list->rows[i].issued_at_ms == op->issued_at_ms && id_equal(&list->rows[i].actor.id, &op->actor.id) &&
+            list->rows[i].actor.kind == op->actor.kind && id_equal(&list->rows[i].request_id, &op->request_id)) {
+            *index = list->index[i];
+            return OK;
+        }
+    return ERR_NOT_FOUND;
+}
+
+static enum err list_add(void *data, const struct replay_leaf *read, uint64_t index, uint64_t time_ms)
+{
+    struct seen_list *list = data;
+    const struct operation *op = &read->leaf.operation;
+    (void)time_ms;
+    if (list->fails != OK) return list->fails;
+    CHECK(list->count < SEEN_MOST);
+    list->rows[list->count].issued_at_ms = op->issued_at_ms;
+    list->rows[list->count].actor = op->actor;
+    list->rows[list->count].request_id = op->request_id;
+    list->index[list->count++] = index;
+    return OK;
+}
+
+/* Leaves 1 .. of `from`, in two parts, into an empty kit's tables; verdicts of signatures that are said to be known are
+ * wrong ones, under a key that is nobody's. */
+static enum err replay_aside(struct kit *to, struct kit *from, uint64_t size, const struct replay_aside *aside,
+                             struct failure *failure)
+{
+    struct tree_memo memo = {0};
+    struct buffer leaf = {0};
+    enum err err = kit_replay(to, from, 0, failure);
+    if (err == OK) ledger_replay_aside(to->ledger, aside);
+    for (uint64_t i = 1; err == OK && i < size; i++) {
+        struct replay_leaf read;
+        CHECK(proof_leaf(&leaf, from->txn, i) == OK);
+        replay_leaf_read(&read, &memo, buffer_bytes(&leaf));
+        read.verified = i % 3 == 0;
+        memset(&read.key, 7, sizeof read.key);
+        err = ledger_replay_read(to->ledger, to->txn, &read, failure);
+    }
+    buffer_free(&leaf);
+    return err;
+}
+
+static void test_aside(void **state)
+{
+    (void)state;
+    struct altered t;
+    struct kit aside;
+    struct seen_list *list = xcalloc(1, sizeof *list);
+    const struct replay_aside way = {list, list_find, list_add};
+    struct failure failure = {0};
+    struct replay_leaf read;
+    struct leaf again;
+    struct buffer raw = {0};
+    altered_open(&t);
+    kit_open_empty(&aside, &t.kit);
+    assert_int_equal(replay_aside(&aside, &t.kit, t.event + 1, &way, &failure), OK);
+    struct digest a = ledger_root(t.kit.ledger), b = ledger_root(aside.ledger);
+    assert_true(digest_equal(&a, &b));
+    struct tree tree;
+    ledger_tree(&tree, aside.ledger);
+    assert_int_equal(tree.size, t.event + 1);
+    /* The same operation again, and then one that can't be noted. */
+    assert_int_equal(leaf_decode(&again, buffer_bytes(&t.leaf)), OK);
+    again.index++;
+    again.previous = ledger_last(aside.ledger);
+    leaf_encode(&raw, &again);
+    replay_leaf_read(&read, NULL, buffer_bytes(&raw));
+    assert_int_equal(ledger_replay_read(aside.ledger, aside.txn, &read, &failure), ERR_DECISION);
+    assert_non_null(strstr(failure.text, "its operation is in leaf"));
+    again.time_ms += LIMIT_SKEW_MS + 1;
+    buffer_clear(&raw);
+    leaf_encode(&raw, &again);
+    replay_leaf_read(&read, NULL, buffer_bytes(&raw));
+    assert_int_equal(ledger_replay_read(aside.ledger, aside.txn, &read, &failure), ERR_DECISION);
+    assert_non_null(strstr(failure.text, "more than 5 minutes"));
+    list->count = 0;
+    list->fails = ERR_FULL;
+    again.time_ms -= LIMIT_SKEW_MS + 1;
+    buffer_clear(&raw);
+    leaf_encode(&raw, &again);
+    replay_leaf_read(&read, NULL, buffer_bytes(&raw));
+    assert_int_equal(ledger_replay_read(aside.ledger, aside.txn, &read, &failure), ERR_FULL);
+    buffer_free(&raw);
+    free(list);
+    kit_close(&aside);
+    altered_close(&t);
+}
+
+/* A verdict is taken only under the key that the state names. */
+static void test_verdict_of_another_key(void **state)
+{
+    (void)state;
+    struct altered t;
+    struct replay_leaf read;
+    struct failure failure = {0};
+    struct leaf leaf;
+    struct buffer raw = {0};
+    altered_open(&t);
+    assert_int_equal(leaf_decode(&leaf, buffer_bytes(&t.leaf)), OK);
+    leaf.signature.bytes[3] ^= 1;
+    leaf_encode(&raw, &leaf);
+    replay_leaf_read(&read, NULL, buffer_bytes(&raw));
+    read.verified = true;
+    read.key = kit_user(5).key;
+    assert_int_equal(ledger_replay_read(t.copy.ledger, t.copy.txn, &read, &failure), ERR_BAD_SIGNATURE);
+    read.key = t.doctor.key; /* who says so has verified it */
+    assert_int_equal(ledger_replay_read(t.copy.ledger, t.copy.txn, &read, &failure), OK);
+    buffer_free(&raw);
+    altered_close(&t);
+}
+
 /* --- random sequences --- */
 
 static uint64_t random_state;
@@ -430,10 +562,24 @@ static void apply_random_blocks(struct kit *kit, struct kit *twin, struct bytes 
     for (unsigned i = 0; i < 4; i++) buffer_free(&requests[i]);
 }
 
+/* Of the replicated tables only those that no decision reads. */
+static void assert_only_unread(const char *tables)
+{
+    static const char unread[] = ", leaf, tree, seen, log_subject, log_actor, opened, state, ";
+    char name[64];
+    for (const char *at = tables; *at; at += strcspn(at, ","), at += strspn(at, ", ")) {
+        snprintf(name, sizeof name, ", %.*s, ", (int)strcspn(at, ","), at);
+        if (!strstr(unread, name)) fail_msg("replayed aside, %s differ", tables);
+    }
+}
+
 static void test_random(void **state)
 {
     (void)state;
-    struct kit kit, twin, replayed;
+    struct kit kit, twin, replayed, aside;
+    struct seen_list *list = xcalloc(1, sizeof *list);
+    const struct replay_aside way = {list, list_find, list_add};
+    struct failure failure = {0};
     struct buffer content = {0};
     const char *seed = getenv("SEED");
     random_state = seed ? strtoull(seed, NULL, 10) : clock_wall_ms() | 1;
@@ -460,6 +606,11 @@ static void test_random(void **state)
     assert_true(digest_equal(&a, &b) && digest_equal(&a, &c));
     assert_string_equal(kit_difference(&kit, &twin), "");
     assert_string_equal(kit_difference(&kit, &replayed), "");
+    kit_open_empty(&aside, &kit);
+    if (replay_aside(&aside, &kit, ledger_size(kit.ledger), &way, &failure) != OK) fail_msg("%s", failure.text);
+    struct digest d = ledger_root(aside.ledger);
+    assert_true(digest_equal(&a, &d));
+    assert_only_unread(kit_difference(&kit, &aside));
     struct meta meta;
     assert_int_equal(state_meta_get(&meta, kit.txn), OK);
     print_message("%llu leaves, %llu denied, %llu records, %llu users\n", (unsigned long long)meta.size,
@@ -470,6 +621,8 @@ static void test_random(void **state)
     kit_close(&kit);
     kit_close(&twin);
     kit_close(&replayed);
+    kit_close(&aside);
+    free(list);
 }
 
 /* --- proofs from the tables --- */
@@ -522,6 +675,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_altered),  cmocka_unit_test(test_every_bit),   cmocka_unit_test(test_false_approval),
         cmocka_unit_test(test_repeated), cmocka_unit_test(test_genesis),     cmocka_unit_test(test_attachments),
+        cmocka_unit_test(test_aside),    cmocka_unit_test(test_verdict_of_another_key),
         cmocka_unit_test(test_random),   cmocka_unit_test(test_proofs),
     };
     return cmocka_run_group_tests_name("ledger/replay", tests, NULL, NULL);
