@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tests/bench/world.h"
 
 #define FIRST_SIZE 10000
 #define CLIENTS 64
@@ -15,13 +16,6 @@ struct cost {
     double rate[ROUNDS_MAX], cpu_us[ROUNDS_MAX], device[ROUNDS_MAX];
     double p99_ms;
 };
-
-static double nodes_cpu_us(const struct testbed *t)
-{
-    double sum = 0;
-    for (unsigned i = 1; i <= t->n; i++) sum += usage_of(t->pids[i]).cpu_us;
-    return sum;
-}
 
 /* Of one node, log included: the mean over all. */
 static double node_bytes(const struct testbed *t)
