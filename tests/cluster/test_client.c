@@ -183,12 +183,188 @@ static void hints_fit(void **state)
     hint_is(4, "make one with", "-i /no/such/key whoami");
 }
 
+/* --- receipts --- */
+
+static void receipt_is_good(const char *words, const char *action, const char *decision)
+{
+    char value[60];
+    testbed_expect(&bed, 0, &out, "--json receipt verify %s/receipt", bed.dir);
+    testbed_json(&out, "action", value, sizeof value);
+    if (strcmp(value, action) != 0) testbed_fail(&bed, "%s: the receipt is of %s, not %s", words, value, action);
+    testbed_json(&out, "decision", value, sizeof value);
+    if (strcmp(value, decision) != 0) testbed_fail(&bed, "%s: the receipt says %s", words, value);
+}
+
+static void has_receipt(int code, const char *action, const char *decision, const char *words)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/receipt", bed.dir);
+    unlink(path);
+    int got = testbed_cli(&bed, &out, &errors, "%s --receipt %s", words, path);
+    if (got != code) testbed_fail(&bed, "%s: exit %d, expected %d\n%s%s", words, got, code, text(), said());
+    if (access(path, F_OK) != 0) testbed_fail(&bed, "%s: no receipt\n%s", words, said());
+    receipt_is_good(words, action, decision);
+}
+
+/* Those that tests/cluster/test_thirdparty.c doesn't have verified by other code as well. */
+static void each_command_has_its_receipt(void **state)
+{
+    (void)state;
+    static const struct { int code; const char *action, *decision, *who, *words; } rows[] = {
+        {0, "user.create", "approved", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
+        {1, "user.create", "denied", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
+        {0, "user.search", "approved", "chief", "user show nora"},
+        {0, "user.search", "approved", "chief", "user search Nora"},
+        {0, "user.update", "approved", "chief", "user update nora --designation Ward-2"},
+        {0, "user.key", "approved", "chief", "user key nora %s/extra.pub"},
+        {0, "user.disable", "approved", "chief", "user disable nora"},
+        {0, "team.assign", "approved", "registrar", "team add patient doctor2"},
+        {0, "policy.show", "approved", "chief", "policy show"},
+        {0, "policy.set", "approved", "root", "policy set %s/policy.conf"},
+        {3, "policy.set", "denied", "doctor", "policy set configs/policy.conf"},
+        {0, "ledger.export", "approved", "auditor", "verify"},
+        {3, "ledger.export", "denied", "doctor", "verify"},
+        {0, "ledger.export", "approved", "auditor", "export -o %s/exported"},
+        {0, "ledger.export", "approved", "auditor", "evidence list"},
+        {3, "ledger.export", "denied", "doctor", "evidence list"},
+        {0, "state.digest", "approved", "auditor", "status --state-digest"},
+        {1, "alarm.clear", "denied", "chief", "alarm clear 999999"},
+        {0, "log.query", "approved", "auditor", "log --all --limit 3"},
+        {0, "record.read", "approved", "doctor", "record show --patient patient -o %s/chart2"},
+    };
+    char command[1500], words[600], id[ID_TEXT_SIZE];
+    testbed_user(&bed, "doctor", "Hospital 1", "doctor2", id);
+    snprintf(command, sizeof command, "(cat configs/policy.conf; echo '# amended') >'%s/policy.conf'", bed.dir);
+    assert_int_equal(system(command), 0);
+    testbed_expect(&bed, 0, NULL, "key new --no-passphrase -o %s/extra.key", bed.dir);
+    testbed_expect(&bed, 0, &out, "key public %s/extra.key", bed.dir);
+    snprintf(command, sizeof command, "%s/extra.pub", bed.dir);
+    FILE *f = fopen(command, "w");
+    assert_true(f && fputs(text(), f) >= 0 && fclose(f) == 0);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *at = strstr(rows[i].words, "%s");
+        snprintf(words, sizeof words, "%.*s%s%s", at ? (int)(at - rows[i].words) : (int)strlen(rows[i].words), rows[i].words,
+                 at ? bed.dir : "", at ? at + 2 : "");
+        if (strcmp(rows[i].who, "root") == 0)
+            snprintf(command, sizeof command, "-i %s --yes %s", bed.admin, words);
+        else
+            snprintf(command, sizeof command, "-i %s/%s.key --yes %s", bed.dir, rows[i].who, words);
+        has_receipt(rows[i].code, rows[i].action, rows[i].decision, command);
+    }
+    /* One file is no room for the proofs of many entries: that is said before any is made. */
+    testbed_expect(&bed, 2, &out, "-i %s/registrar.key import %s/genesis --receipt %s/none", bed.dir, bed.dir, bed.dir);
+}
+
+/* --- a terminal --- */
+
+/* What a person sees of the command: both outputs, at a terminal. Its exit code. */
+static int at_a_terminal(const char *words)
+{
+    char command[1200], part[4096];
+    const char *build = getenv("BUILD");
+    int terminal, status;
+    ssize_t n;
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s %s", build && *build ? build : "build", bed.genesis, words);
+    pid_t pid = forkpty(&terminal, NULL, NULL, &(struct winsize){.ws_row = 40, .ws_col = 120});
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execl("/bin/sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    buffer_clear(&out);
+    while ((n = read(terminal, part, sizeof part)) > 0) buffer_append(&out, part, (size_t)n); /* EIO at its end */
+    buffer_append(&out, "", 1);
+    close(terminal);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void long_work_shows_how_far_it_is(void **state)
+{
+    (void)state;
+    char words[600];
+    snprintf(words, sizeof words, "-i %s/auditor.key verify --all", bed.dir);
+    assert_int_equal(at_a_terminal(words), 0);
+    for (int node = 1; node <= 4; node++) {
+        char bar[60];
+        snprintf(bar, sizeof bar, "\rnode-%d: [########################] checked ", node);
+        if (!strstr(text(), bar)) testbed_fail(&bed, "no bar of node %d:\n%s", node, text());
+    }
+    assert_non_null(strstr(text(), "\r\x1b[K")); /* and nothing is left of it */
+    assert_non_null(strstr(text(), "verdict: fine"));
+    snprintf(words, sizeof words, "-i %s/auditor.key export -o %s/shown-export", bed.dir, bed.dir);
+    assert_int_equal(at_a_terminal(words), 0);
+    if (!strstr(text(), "]   0%  0 of ")) testbed_fail(&bed, "no progress of an export:\n%s", text());
+    /* Not where it is no terminal. */
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/auditor.key verify --all", bed.dir), 0);
+    assert_null(strstr(said(), "[#"));
+    assert_null(strchr(text(), '\r'));
+}
+
+/* --- a report for programs --- */
+
+static void has_keys(const json_t *o, const char *where, const char *const *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!json_object_get(o, keys[i])) testbed_fail(&bed, "%s has no \"%s\":\n%s", where, keys[i], text());
+    if (json_object_size(o) != count) testbed_fail(&bed, "%s has other keys, too:\n%s", where, text());
+}
+
+/* Names that others' programs rely on: who changes this test changes their input. */
+static void the_report_keeps_its_names(void **state)
+{
+    (void)state;
+    static const char *const report[] = {"verdict", "entry", "verified_before", "contents", "nodes", "states"};
+    static const char *const node[] = {"name", "verdict", "size", "root", "checked", "first_wrong", "expected", "found", "text"};
+    size_t at;
+    json_t *row;
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json verify --all", bed.dir);
+    json_t *o = json_loadb((const char *)out.data, out.size, 0, NULL);
+    has_keys(o, "the report", report, sizeof report / sizeof *report);
+    assert_string_equal(json_string_value(json_object_get(o, "verdict")), "fine");
+    assert_int_equal(json_array_size(json_object_get(o, "nodes")), 4);
+    json_array_foreach(json_object_get(o, "nodes"), at, row) has_keys(row, "a node", node, sizeof node / sizeof *node);
+    json_decref(o);
+}
+
+/* --- auditors are audited --- */
+
+/* An export's entry is before its rows, and among them; a denied one gives none. */
+static void an_export_leaves_an_entry_first(void **state)
+{
+    (void)state;
+    char entry[20], size[20], index[20], action[40], path[400];
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json export -o %s/audited", bed.dir, bed.dir);
+    testbed_json(&out, "entry", entry, sizeof entry);
+    testbed_json(&out, "checkpoint.size", size, sizeof size);
+    assert_true(atoi(entry) < atoi(size)); /* what was given is under a checkpoint that covers the export itself */
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export --limit 1", bed.dir);
+    testbed_json(&out, "0.index", index, sizeof index);
+    testbed_json(&out, "0.action", action, sizeof action);
+    assert_string_equal(index, entry);
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json verify", bed.dir);
+    testbed_json(&out, "entry", entry, sizeof entry);
+    testbed_json(&out, "nodes.0.checked", size, sizeof size);
+    assert_true(atoi(entry) < atoi(size));
+    testbed_expect(&bed, 3, &out, "-i %s/doctor.key export --format ndjson -o %s/denied", bed.dir, bed.dir);
+    snprintf(path, sizeof path, "%s/denied", bed.dir);
+    assert_int_not_equal(access(path, F_OK), 0);
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export --decision denied --limit 1", bed.dir);
+    testbed_json(&out, "0.decision", action, sizeof action);
+    assert_string_equal(action, "denied");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_say_how_to_go_on),
         cmocka_unit_test(a_file_is_not_written_over),
         cmocka_unit_test(hints_fit),
+        cmocka_unit_test(each_command_has_its_receipt),
+        cmocka_unit_test(long_work_shows_how_far_it_is),
+        cmocka_unit_test(the_report_keeps_its_names),
+        cmocka_unit_test(an_export_leaves_an_entry_first),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
