@@ -315,7 +315,10 @@ static enum err next_node(struct opening *o, struct failure *failure)
 {
     cluster_drop(o->cluster);
     enum err e = cluster_connect(o->cluster, failure);
-    return e == OK ? submit_again(o->cluster, o->read, failure) : e;
+    if (e != OK) return e;
+    e = submit_again(o->cluster, o->read, failure);
+    if (e != OK) cluster_drop(o->cluster); /* it would refuse everything that follows */
+    return e;
 }
 
 enum err content_open(struct cluster *cluster, const struct collective *key, const struct reader *reader,

@@ -41,6 +41,7 @@ static enum err ask(struct proving *p, struct frame *out, const struct log_row *
     if (!p->cluster->client) { /* lost meanwhile: another connection has to know who asks */
         e = cluster_connect(p->cluster, failure);
         if (e == OK) e = submit_again(p->cluster, p->query, failure);
+        if (e != OK) cluster_drop(p->cluster); /* it would refuse everything that follows */
     }
     if (e == OK) e = cluster_send(p->cluster, &id, MESSAGE_PROVE_ROWS, buffer_bytes(&body), failure);
     if (e == OK) e = cluster_receive(p->cluster, out, id, p->cluster->timeout_ms, NULL, failure);

@@ -242,6 +242,18 @@ static void test_serving_node_lies(void **state)
     }
 }
 
+/* Others that can't learn now who asks are no reason to tell the reader that they may not. */
+static void test_nobody_learns_who_asks(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_NO_QUORUM);
+    fake_cluster_fault(&fake, 2, FAKE_ALTERED_CONTENT);
+    serve_by(2);
+    enum err e = open_all();
+    assert_int_equal(exit_code_of(e), EXIT_NO_QUORUM);
+    assert_null(strstr(said, err_text(ERR_UNAUTHORIZED)));
+}
+
 static enum err refuse(void *data, uint32_t position, struct opened_content *item)
 {
     (void)data;
@@ -287,7 +299,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_deadline),
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
-        TEST(test_serving_node_lies), TEST(test_taker_ends_it),   TEST(test_closing),
+        TEST(test_serving_node_lies), TEST(test_nobody_learns_who_asks), TEST(test_taker_ends_it),
+        TEST(test_closing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
