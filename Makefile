@@ -1,4 +1,4 @@
-# Targets: all deps check asan tsan lint fuzz sim kill fresh bench demo demo-stop clean (V=1 shows commands).
+# Targets: all deps check asan tsan lint fuzz sim kill chaos fresh bench demo demo-stop clean (V=1 shows commands).
 # BUILD names the output folder, so that sanitizer builds live beside the plain one.
 BUILD    ?= build
 CC       ?= gcc
@@ -146,6 +146,14 @@ kill: $(PROGS) $(BUILD)/cluster/test_kill
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) BUILD=$(BUILD) $(BUILD)/cluster/test_kill
 .PHONY: kill
 
+# Kills, also within a write, stops, a network that falls apart and a wrong clock, at random and at once for MINUTES,
+# under load, with the same check. SEED=x: the same choices again. ALL=1 build/cluster/test_partition tries every
+# split, ROUNDS=n build/cluster/test_crash a death at each of the first n calls of each kind.
+chaos: deps-check
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/chaos
+	$(Q)SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/chaos
+.PHONY: chaos
+
 # make demo and make check from nothing, in a bare Debian of this SUITE; as root.
 fresh:
 	@sh tests/fresh.sh $(SUITE)
@@ -182,7 +190,7 @@ lint: deps-check
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli
 all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(clus_src) \
-                $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c) $(tool_src))
+                $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c tests/cluster/chaos.c) $(tool_src))
 compile: $(all_objects)
 .PHONY: compile
 

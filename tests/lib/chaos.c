@@ -16,7 +16,7 @@
 #include "base/clock.h"
 
 #define MOST 200000u      /* operations told to one client */
-#define TIMEOUT_S 3       /* of an operation: one that hangs also hides that the others go on */
+#define TIMEOUT_S 2       /* of an operation: one that hangs also hides that the others go on */
 #define CODE_SIZE 24
 
 enum kind { EVENT, UPDATE, SHOW };
@@ -140,14 +140,14 @@ static void update_record(struct hand *h)
     was_told(h, UPDATE, content);
 }
 
-static void show_record(struct hand *h)
+static void show_record(struct hand *h, unsigned timeout_s)
 {
     struct chaos *c = h->c;
     unsigned whose = 1 + (unsigned)(next_random(&h->random) >> 33) % CHAOS_CLIENTS;
     struct client *other = &c->shared->clients[whose];
     unsigned least = atomic_load(&other->content), shown;
-    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %d record show %s", c->bed.dir,
-                           h->via, TIMEOUT_S, other->record);
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u record show %s", c->bed.dir,
+                           h->via, timeout_s, other->record);
     if (!done(h, code, "show")) return;
     if (sscanf((const char *)h->out.data, "%u", &shown) != 1)
         client_failed(c, "client %u was shown no number: %s", h->number, (const char *)h->out.data);
@@ -155,7 +155,28 @@ static void show_record(struct hand *h)
         client_failed(c, "a stale answer: client %u was shown version %u of record %u when %u was there already",
                       h->number, shown, whose, least);
     at_least(&other->content, shown);
-    was_told(h, SHOW, shown);
+    if (h->number) was_told(h, SHOW, shown);
+}
+
+void chaos_readers(struct chaos *c, unsigned node, pid_t *pids, unsigned count)
+{
+    fflush(NULL);
+    for (unsigned i = 0; i < count; i++) {
+        pids[i] = fork();
+        if (pids[i] < 0) testbed_fail(&c->bed, "cannot fork");
+        if (pids[i] != 0) continue;
+        struct hand h = {.c = c, .random = c->random + i + 1, .begun_ms = chaos_now_ms()};
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        snprintf(h.via, sizeof h.via, "--via node-%u", node);
+        show_record(&h, TESTBED_PATIENCE_S);
+        _exit(0);
+    }
+}
+
+void chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) waitpid(pids[i], NULL, 0);
+    look_for_failure(c);
 }
 
 static _Noreturn void work(struct chaos *c, unsigned number)
@@ -178,7 +199,7 @@ static _Noreturn void work(struct chaos *c, unsigned number)
         else if (what < 8)
             update_record(&h);
         else
-            show_record(&h);
+            show_record(&h, TIMEOUT_S);
     }
 }
 
@@ -348,6 +369,28 @@ static void order(const struct chaos *c, const char *path, const char *text)
 
 void chaos_order_disk(struct chaos *c, unsigned node, const char *text) { order(c, c->orders[node], text); }
 void chaos_order_clock(struct chaos *c, unsigned node, const char *text) { order(c, c->clock[node], text); }
+
+static void bury(struct chaos *c, unsigned node)
+{
+    int status;
+    if (c->bed.pids[node] <= 0 || waitpid(c->bed.pids[node], &status, WNOHANG) != c->bed.pids[node]) return;
+    c->bed.pids[node] = 0;
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        testbed_fail(&c->bed, "seed %llu: node %u ended by itself, with status %d", (unsigned long long)c->seed, node,
+                     status);
+}
+
+void chaos_heal(struct chaos *c)
+{
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+        chaos_order_disk(c, node, NULL);
+        chaos_order_clock(c, node, NULL);
+        testbed_signal(&c->bed, node, SIGCONT);
+    }
+    usleep(20000); /* who is about to die of an order does so first */
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) bury(c, node);
+    testbed_start_all(&c->bed);
+}
 
 /* ---- begin and end ---- */
 
@@ -519,8 +562,7 @@ void chaos_check(struct chaos *c)
     struct seen seen = {0};
     struct buffer out = {0};
     chaos_unload(c);
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) testbed_signal(&c->bed, node, SIGCONT);
-    testbed_start_all(&c->bed);
+    chaos_heal(c);
     testbed_wait_ready(&c->bed, 60);
     await_agreement(c);
     for (unsigned node = 1; node <= CHAOS_NODES; node++) {

@@ -42,6 +42,11 @@ unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
 void chaos_load(struct chaos *c);   /* starts the clients */
 void chaos_unload(struct chaos *c); /* ends them */
 
+/* So many more, each of which opens one record through this node, and waits for that as long as it takes: an answer is
+ * checked like any. The end waits for them. */
+void chaos_readers(struct chaos *c, unsigned node, pid_t *pids, unsigned count);
+void chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count);
+
 uint64_t chaos_now_ms(void); /* monotonic */
 
 /* Waits until one who goes through each of these nodes was told that an operation is done which began after now, and
@@ -61,6 +66,10 @@ uint64_t chaos_term(struct chaos *c, unsigned node);
 /* A running node's disk or clock from now on; NULL: as it should be again. */
 void chaos_order_disk(struct chaos *c, unsigned node, const char *order);
 void chaos_order_clock(struct chaos *c, unsigned node, const char *order);
+
+/* Takes all of that back from all nodes, and wakes those that stopped and starts those that died, which they may only
+ * have done by SIGKILL. */
+void chaos_heal(struct chaos *c);
 
 /* After the last fault: ends the load, waits until all nodes have one root, and looks for every acknowledged
  * operation on every node; the whole ledger of each verifies. */

@@ -1,0 +1,183 @@
+/* All that the tests of survival do one by one, at random and at once, for as long as SECONDS in the environment says
+ * (180): nodes are killed, also in the middle of a write, and stopped; the network falls apart; one node's
+ * clock is wrong. Under load; after each round all of it ends and every node must work again. Every five minutes and
+ * at the end each operation that was acknowledged is looked for on every node (tests/lib/chaos.h).
+ *
+ * SEED: the same choices again. The machine's timing is not repeated with them.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/chaos.h"
+
+#define CHECK_EVERY_MS 300000u
+
+static struct chaos chaos;
+static unsigned stopped;      /* a node that is stopped, 0: none, and ... */
+static uint64_t until_ms;     /* ... until when */
+static unsigned clock_node;   /* the one whose clock may be wrong in this round */
+
+static unsigned below(unsigned n) { return chaos_below(&chaos, n); }
+static unsigned any_node(void) { return 1 + below(CHAOS_NODES); }
+
+/* ---- the network ---- */
+
+static void fall_apart(struct partition *p)
+{
+    unsigned a = any_node(), b = any_node(), ring = below(2);
+    switch (below(8)) {
+    case 0:
+        printf("split %u %u;", a, b);
+        partition_split(p, &chaos.bed, 1u << a | 1u << b);
+        return;
+    case 1:
+        printf("nobody hears %u;", a);
+        for (unsigned to = 1; to <= CHAOS_NODES; to++) p->mute[a][to] = to != a;
+        return;
+    case 2:
+        printf("one way %u to %u;", a, b);
+        p->drop[a][b] = a != b;
+        return;
+    case 3:
+        printf(ring ? "ring;" : "bridge;");
+        for (unsigned from = 1; from <= CHAOS_NODES; from++)
+            for (unsigned to = 1; to <= CHAOS_NODES; to++) {
+                unsigned apart = (from + CHAOS_NODES - to) % CHAOS_NODES;
+                p->drop[from][to] = ring ? apart == 2 || apart == 3 : (from < 3 && to > 3) || (from > 3 && to < 3);
+            }
+        return;
+    case 4:
+        p->loss = 1 + below(30);
+        printf("loss of %u %%;", p->loss);
+        return;
+    default: return; /* whole */
+    }
+}
+
+static void link_flaps(struct partition *p)
+{
+    unsigned a = any_node(), b = any_node();
+    if (a == b) return;
+    p->drop[a][b] = p->drop[b][a] = !p->drop[a][b];
+    partition_set(&chaos.bed, p);
+}
+
+/* ---- the nodes ---- */
+
+static void dies_at_a_call(unsigned node)
+{
+    static const char *const calls[] = {"write", "fdatasync"}, *const places[] = {"/log/", "data.mdb"},
+                     *const ways[] = {"KILL", "KILL_AFTER", "KILL_HALF"};
+    unsigned place = below(2);
+    char order[80];
+    /* LMDB counts on a page being written whole or not at all, as disks do. */
+    snprintf(order, sizeof order, "%s %u %s %s\n", calls[below(2)], 1 + below(40), places[place],
+             ways[below(place == 0 ? 3 : 2)]);
+    printf(" %u dies at %.*s;", node, (int)strcspn(order, "\n"), order);
+    chaos_order_disk(&chaos, node, order);
+}
+
+static void clock_goes_wrong(void)
+{
+    char order[80];
+    int offset = below(3) == 0 ? (int)below(60000) - 30000 : (int)below(7200000) - 3600000;
+    snprintf(order, sizeof order, "%d %u\n", offset, below(3) == 0 ? 10 : 1);
+    printf(" clock of %u %.*s;", clock_node, (int)strcspn(order, "\n"), order);
+    chaos_order_clock(&chaos, clock_node, order);
+}
+
+static void wake(bool now)
+{
+    if (!stopped || (!now && chaos_now_ms() < until_ms)) return;
+    testbed_signal(&chaos.bed, stopped, SIGCONT);
+    stopped = 0;
+}
+
+static void stops(unsigned node)
+{
+    unsigned ms = below(10) == 0 ? 30000 : 500 + below(5000);
+    if (stopped || !chaos.bed.pids[node]) return;
+    printf(" %u stops for %u ms;", node, ms);
+    testbed_signal(&chaos.bed, node, SIGSTOP);
+    stopped = node;
+    until_ms = chaos_now_ms() + ms;
+}
+
+static void are_killed(unsigned nodes)
+{
+    printf(" kill");
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+        if (!(nodes >> node & 1)) continue;
+        printf(" %u", node);
+        testbed_signal(&chaos.bed, node, SIGKILL);
+    }
+    printf(";");
+    usleep(1000 * below(1000));
+    testbed_start_all(&chaos.bed);
+}
+
+static unsigned leader_or(unsigned node)
+{
+    unsigned leader = below(2) ? chaos_leader(&chaos, NULL) : 0;
+    return leader ? leader : node;
+}
+
+static void something(struct partition *p)
+{
+    unsigned node = any_node(), other = any_node();
+    switch (below(9)) {
+    case 0: are_killed(1u << node); return;
+    case 1: are_killed(1u << leader_or(node)); return;
+    case 2: are_killed(1u << node | 1u << other); return;
+    case 3: if (below(2)) are_killed(CHAOS_ALL); return;
+    case 4: dies_at_a_call(leader_or(node)); return;
+    case 5: stops(leader_or(node)); return;
+    case 6: clock_goes_wrong(); return;
+    case 7: link_flaps(p); return;
+    default: return;
+    }
+}
+
+static void one_round(uint64_t passed_ms)
+{
+    struct partition p = {0};
+    printf("%llu s: ", (unsigned long long)(passed_ms / 1000));
+    clock_node = any_node();
+    fall_apart(&p);
+    partition_set(&chaos.bed, &p);
+    uint64_t end = chaos_now_ms() + 1000 + below(7000);
+    while (chaos_now_ms() < end || stopped) {
+        if (chaos_now_ms() < end) something(&p);
+        fflush(stdout);
+        usleep(1000 * below(1000));
+        wake(false);
+    }
+    p = (struct partition){0};
+    partition_set(&chaos.bed, &p);
+    chaos_heal(&chaos);
+    chaos_goes_on(&chaos, CHAOS_ALL, " all of them");
+}
+
+int main(void)
+{
+    const char *text = getenv("SECONDS");
+    uint64_t length_ms = (text ? strtoull(text, NULL, 10) : 180) * 1000, start, checked;
+    if (!partition_possible()) return 0;
+    chaos_open(&chaos, 0, true);
+    start = checked = chaos_now_ms();
+    for (;;) {
+        chaos_load(&chaos);
+        one_round(chaos_now_ms() - start);
+        bool last = chaos_now_ms() - start >= length_ms;
+        if (!last && chaos_now_ms() - checked < CHECK_EVERY_MS) continue;
+        chaos_check(&chaos);
+        checked = chaos_now_ms();
+        if (last) break;
+    }
+    chaos_close(&chaos);
+    printf("clean: seed %llu\n", (unsigned long long)chaos.seed);
+    return 0;
+}
