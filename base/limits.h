@@ -12,9 +12,9 @@
 #define LIMIT_FRAME (4 * MIB)           /* length after the 4-byte prefix */
 #define LIMIT_CONNECTIONS 12288         /* of clients, in all */
 #define LIMIT_CONNECTIONS_PER_ADDRESS 4096 /* of clients; a hospital behind one address has them all */
-#define LIMIT_HANDSHAKES 16             /* steps at once; requests wait behind so many on the workers */
+#define LIMIT_HANDSHAKES 4              /* steps at once; requests wait behind so many on the workers */
 #define LIMIT_HANDSHAKE_MS 10000
-#define LIMIT_HANDSHAKE_PLACES 384      /* handshakes of clients under way, some 50 KiB each; others wait in line */
+#define LIMIT_HANDSHAKE_PLACES 192      /* handshakes of clients under way, some 50 KiB each; others wait in line */
 #define LIMIT_HANDSHAKE_SILENT_MS 1000  /* in all, of a handshake while others wait in line */
 #define LIMIT_HELLO (4 * KIB)           /* a client's first record */
 #define LIMIT_IDLE_MS 300000
@@ -24,8 +24,11 @@
 #define LIMIT_LINGER_MS 1000            /* for the other side to read the last answer before the close */
 #define LIMIT_CONNECT_MS 3000           /* for one address to answer */
 #define LIMIT_PEER_DEAD_MS 10000        /* a node that acknowledges nothing */
-#define LIMIT_SEND_TOTAL (512 * MIB)    /* of all clients' send queues */
-#define LIMIT_RECEIVE_TOTAL (256 * MIB) /* of all clients' unfinished frames */
+#define LIMIT_SEND_TOTAL (32 * MIB)     /* of all clients' send queues: above, who does not read is closed */
+#define LIMIT_SEND_MOST (512 * MIB)     /* the same: above, who has most to read is closed */
+#define LIMIT_RECEIVE_TOTAL (40 * MIB)  /* of all clients' unfinished frames: above, who is slow is closed */
+#define LIMIT_CROWD_MS 2000             /* without going on counts as slow above a total */
+#define LIMIT_UNREAD (64 * KIB)         /* of answers, before a client's next frame is looked at */
 #define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */
 #define LIMIT_REQUESTS 4096              /* in flight, in all */
 #define LIMIT_REQUEST_BYTES (64 * MIB)   /* of requests in flight, in all */

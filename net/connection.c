@@ -21,27 +21,6 @@ static void enter(struct connection *c, enum phase phase)
     c->since_ms = now_ms(c);
 }
 
-/* --- limits --- */
-
-static size_t queued(const struct connection *c)
-{
-    return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
-}
-
-static bool is_client(const struct connection *c) { return !c->dialed && !c->peer; }
-
-/* Keeps the network's totals; of clients only, so that they cannot crowd out links between nodes. */
-static void charge(struct connection *c)
-{
-    struct network *n = c->network;
-    if (!is_client(c)) return;
-    size_t send = queued(c), receive = frame_memory(&c->reader);
-    n->sending += send - c->charged_send;
-    n->receiving += receive - c->charged_receive;
-    c->charged_send = send;
-    c->charged_receive = receive;
-}
-
 /* --- the end --- */
 
 static void say_why(struct connection *c, enum err code, const char *text)
@@ -69,6 +48,7 @@ static void gone_if_done(struct connection *c)
     buffer_free(&c->plain);
     buffer_free(&c->cipher);
     buffer_free(&c->shake_out);
+    buffer_free(&c->hello);
     network_remove(c);
 }
 
@@ -87,6 +67,8 @@ void connection_finish(struct connection *c, enum err code, const char *text)
     enter(c, PHASE_CLOSED);
     network_unwake(c);
     network_unshake(c);
+    network_unplace(c);
+    crowd_leave(c);
     dial_cancel(c);
     /* Already closing when a dial is between two addresses: its callback comes here too. */
     if (!uv_is_closing((uv_handle_t *)&c->tcp)) uv_close((uv_handle_t *)&c->tcp, connection_handle_closed);
@@ -130,7 +112,7 @@ static void linger(struct connection *c)
 {
     enter(c, PHASE_LINGERING);
     frame_reader_free(&c->reader); /* its memory counts for others */
-    charge(c);
+    crowd_charge(c);
     if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shut) != 0)
         connection_finish(c, c->close_code, NULL);
     else
@@ -138,7 +120,7 @@ static void linger(struct connection *c)
 }
 
 /* Bad input: the upper layer may say what was wrong, then the connection closes. */
-static void fault(struct connection *c, enum err code)
+void connection_fault(struct connection *c, enum err code)
 {
     c->network->counters.faults++;
     if (c->events.on_fault) c->events.on_fault(c, code, c->data);
@@ -149,7 +131,7 @@ static void fault(struct connection *c, enum err code)
 
 static bool delivers(const struct connection *c) { return c->phase == PHASE_OPEN && !c->paused && !c->held; }
 
-static void stop_reading(struct connection *c)
+void connection_stop_reading(struct connection *c)
 {
     if (!c->reading) return;
     uv_read_stop((uv_stream_t *)&c->tcp);
@@ -157,35 +139,15 @@ static void stop_reading(struct connection *c)
 }
 
 /* Small frames are cheap to send and dear to answer: who sends thousands at once
- * waits between them like everybody else, and TCP makes the sender wait. */
+ * waits between them like everybody else, and TCP makes the sender wait. Who has
+ * answers to read is asked nothing more before it has. */
 static void count_frame(struct connection *c)
 {
     c->network->counters.frames_in++;
-    if (++c->turn_frames < TURN_FRAMES) return;
+    if (++c->turn_frames < TURN_FRAMES && !crowd_unread(c)) return;
     c->held = true;
-    stop_reading(c);
+    connection_stop_reading(c);
     network_wake(c);
-}
-
-/* The one whose unfinished frame has taken the longest: whoever holds memory without going on,
- * not whoever comes last. */
-static struct connection *slowest_sender(struct network *n)
-{
-    struct connection *slowest = NULL, *c;
-    TAILQ_FOREACH(c, &n->all, all)
-        if (c->phase == PHASE_OPEN && c->charged_receive > INPUT_SIZE && (!slowest || c->frame_ms < slowest->frame_ms))
-            slowest = c;
-    return slowest;
-}
-
-static void limit_receiving(struct network *n)
-{
-    struct connection *c;
-    while (n->receiving > n->options.receive_total && (c = slowest_sender(n))) {
-        fault(c, ERR_BUSY);
-        frame_reader_free(&c->reader);
-        charge(c);
-    }
 }
 
 /* Measures how long the unfinished frame takes, and what all of them hold. */
@@ -195,8 +157,8 @@ static void check_unfinished(struct connection *c, bool finished_one)
         c->frame_ms = 0;
     else if (!c->frame_ms || finished_one)
         c->frame_ms = now_ms(c);
-    charge(c);
-    limit_receiving(c->network);
+    crowd_charge(c);
+    crowd_limit_receiving(c);
 }
 
 static void deliver_frames(struct connection *c, struct bytes in)
@@ -215,7 +177,7 @@ static void deliver_frames(struct connection *c, struct bytes in)
     if (err == OK || err == ERR_NOT_FOUND)
         check_unfinished(c, any);
     else
-        fault(c, err);
+        connection_fault(c, err);
 }
 
 static void deliver(struct connection *c, struct bytes plain)
@@ -270,6 +232,49 @@ static void process_input(struct connection *c)
     }
 }
 
+static void shake_on(struct connection *c, struct bytes in)
+{
+    if (c->asked_ms) c->silent_ms += now_ms(c) - c->asked_ms;
+    c->asked_ms = 0;
+    tls_feed(c->tls, in);
+    if (tls_keep(c->tls) != OK)
+        finish_tls(c);
+    else
+        network_shake(c);
+}
+
+/* A TLS record's type, version, and length (RFC 5246, 6.2.1). */
+#define RECORD_HEAD 5u
+#define RECORD_ALERT 21
+#define RECORD_HANDSHAKE 22
+
+/* Who only connects, or says less than a whole record, costs us no TLS session. */
+static void take_hello(struct connection *c, struct bytes in)
+{
+    buffer_append_bytes(&c->hello, in);
+    const uint8_t *head = c->hello.data;
+    size_t size = c->hello.size;
+    if (c->hello.failed) {
+        connection_finish(c, ERR_NOMEM, NULL);
+    } else if ((head[0] != RECORD_HANDSHAKE && head[0] != RECORD_ALERT) || size > LIMIT_HELLO) {
+        connection_finish(c, ERR_NOT_TLS, NULL);
+    } else if (size >= RECORD_HEAD && size - RECORD_HEAD >= ((size_t)head[3] << 8 | head[4])) {
+        connection_stop_reading(c);
+        if (network_place(c)) connection_placed(c);
+    }
+}
+
+void connection_placed(struct connection *c)
+{
+    struct buffer hello = c->hello;
+    c->hello = (struct buffer){0};
+    if (tls_server_new(&c->tls, c->network->tls) != OK)
+        connection_finish(c, ERR_NOMEM, NULL);
+    else
+        shake_on(c, buffer_bytes(&hello));
+    buffer_free(&hello);
+}
+
 static void on_input(struct connection *c, struct bytes in)
 {
     c->network->counters.bytes_in += in.size;
@@ -278,12 +283,12 @@ static void on_input(struct connection *c, struct bytes in)
     c->turn_frames = 0;
     switch (c->phase) {
     case PHASE_HANDSHAKE: /* not read on before a worker has used it */
-        stop_reading(c);
-        tls_feed(c->tls, in);
-        if (tls_keep(c->tls) != OK)
-            finish_tls(c);
-        else
-            network_shake(c);
+        if (!c->tls) {
+            take_hello(c, in);
+        } else {
+            connection_stop_reading(c);
+            shake_on(c, in);
+        }
         break;
     case PHASE_OPEN:
         tls_feed(c->tls, in);
@@ -332,7 +337,7 @@ static void start_reading(struct connection *c)
 void connection_pause(struct connection *c)
 {
     c->paused = true;
-    if (c->phase == PHASE_OPEN) stop_reading(c);
+    if (c->phase == PHASE_OPEN) connection_stop_reading(c);
 }
 
 void connection_resume(struct connection *c)
@@ -348,6 +353,7 @@ void connection_resume(struct connection *c)
 static void took(struct connection *c, size_t size)
 {
     c->taken += size;
+    if (size) c->took_ms = now_ms(c);
     c->network->counters.bytes_out += size;
     c->active_ms = now_ms(c);
     c->shrunk = false;
@@ -440,12 +446,14 @@ static void flush(struct connection *c)
         if (c->phase == PHASE_CLOSED) return;
     }
     drop_sent(c);
-    charge(c);
-    if (c->full && queued(c) <= n->options.send_queue / 2 && (!is_client(c) || n->sending <= n->options.send_total / 2)) {
+    crowd_charge(c);
+    if (c->full && crowd_queued(c) <= n->options.send_queue / 2 &&
+        (!crowd_client(c) || n->sending <= n->options.send_total / 2)) {
         c->full = false;
         c->tell_writable = true;
     }
-    if (c->tell_writable || (!c->writing && c->plain.size)) network_wake(c);
+    bool goes_on = c->held && !crowd_unread(c);
+    if (c->tell_writable || goes_on || (!c->writing && c->plain.size)) network_wake(c);
     if (c->phase == PHASE_DRAINING && !c->writing && c->plain.size == 0) {
         buffer_clear(&n->cipher);
         tls_close(c->tls, &n->cipher);
@@ -461,31 +469,12 @@ void connection_wake(struct connection *c)
         c->tell_writable = false;
         if (c->events.on_writable) c->events.on_writable(c, c->data);
     }
-    c->held = false;
+    c->held = crowd_unread(c); /* flush goes on with it */
     c->turn_frames = 0;
-    if (c->phase == PHASE_OPEN && !c->paused) {
+    if (delivers(c)) {
         if (c->more) process_input(c);
-        if (delivers(c)) start_reading(c);
+        if (delivers(c) && !c->crowded) start_reading(c);
     }
-}
-
-/* Over the total the client that reads least goes, unless that is this one: nobody loses
- * an answer because others do not read theirs. */
-static bool limit_sending(struct connection *c, size_t size)
-{
-    struct network *n = c->network;
-    while (is_client(c) && n->sending + size > n->options.send_total) {
-        struct connection *largest = c, *other;
-        TAILQ_FOREACH(other, &n->all, all)
-            if (other->phase < PHASE_CLOSED && other->charged_send > largest->charged_send) largest = other;
-        if (largest == c) return false;
-        connection_finish(largest, ERR_SLOW_READER, NULL);
-        buffer_free(&largest->plain);
-        largest->plain_at = 0;
-        n->sending -= largest->charged_send;
-        largest->charged_send = 0;
-    }
-    return true;
 }
 
 /* Room for `size` more bytes, or why not. */
@@ -493,8 +482,8 @@ static enum err reserve(struct connection *c, size_t size)
 {
     struct network *n = c->network;
     if (c->phase != PHASE_OPEN) return ERR_CLOSED;
-    size_t before = queued(c); /* an empty queue takes any one frame */
-    if ((before && before + size > n->options.send_queue) || !limit_sending(c, size)) {
+    size_t before = crowd_queued(c); /* an empty queue takes any one frame */
+    if ((before && before + size > n->options.send_queue) || !crowd_limit_sending(c, size)) {
         c->full = true;
         return ERR_BUSY;
     }
@@ -508,6 +497,7 @@ static enum err reserve(struct connection *c, size_t size)
 
 static enum err queue_parts(struct connection *c, const struct bytes *parts, size_t count, size_t size)
 {
+    if (crowd_queued(c) == 0) c->took_ms = now_ms(c);
     uint8_t *at = buffer_extend(&c->plain, size);
     if (!at) {
         c->plain.failed = false; /* nothing was changed, later frames may fit */
@@ -517,7 +507,7 @@ static enum err queue_parts(struct connection *c, const struct bytes *parts, siz
         if (parts[i].size) memcpy(at, parts[i].data, parts[i].size);
         at += parts[i].size;
     }
-    charge(c);
+    crowd_charge(c);
     network_wake(c);
     return OK;
 }
@@ -556,7 +546,7 @@ enum err connection_write(struct connection *c, struct bytes bytes)
     return err == OK && bytes.size ? queue_parts(c, &bytes, 1, bytes.size) : err;
 }
 
-size_t connection_queued(const struct connection *c) { return queued(c); }
+size_t connection_queued(const struct connection *c) { return crowd_queued(c); }
 
 void connection_flush(struct connection *c)
 {
@@ -588,6 +578,7 @@ static void opened(struct connection *c)
         connection_finish(c, ERR_ALPN, "nobody here serves this protocol");
         return;
     }
+    network_unplace(c);
     enter(c, PHASE_OPEN);
     c->active_ms = c->stall_ms = now_ms(c);
     if (tls_resumed(c->tls))
@@ -612,6 +603,7 @@ void connection_shaken(struct connection *c)
     if (c->phase == PHASE_CLOSED) return;
     switch (tls_state(c->tls)) {
     case TLS_HANDSHAKING:
+        c->asked_ms = now_ms(c);
         if (!c->writing) start_reading(c); /* else once that is written: nothing comes before it */
         break;
     case TLS_OPEN: opened(c); break;
@@ -633,10 +625,7 @@ void connection_connected(struct connection *c)
 void connection_accepted(struct connection *c, struct connection_owner *owner)
 {
     c->owner = owner;
-    if (tls_server_new(&c->tls, c->network->tls) != OK)
-        connection_finish(c, ERR_NOMEM, NULL);
-    else
-        start_reading(c);
+    start_reading(c);
 }
 
 /* --- time --- */
@@ -664,9 +653,11 @@ static void sweep_open(struct connection *c, uint64_t now)
     if (stalled(c, now)) {
         connection_finish(c, ERR_SLOW_READER, NULL);
     } else if (c->frame_ms && !c->paused && now - c->frame_ms >= c->network->options.frame_ms) {
-        fault(c, ERR_TIMEOUT);
+        connection_fault(c, ERR_TIMEOUT);
     } else if (c->idle_ms && now - c->active_ms >= c->idle_ms) {
         connection_close(c, ERR_IDLE, NULL);
+    } else if (c->crowded) {
+        crowd_limit_receiving(c); /* who holds it up may be slow by now */
     } else if (c->full) {
         network_wake(c); /* the total may have room again */
     } else if (!c->shrunk && now - c->active_ms >= 5000) {
@@ -676,12 +667,19 @@ static void sweep_open(struct connection *c, uint64_t now)
     }
 }
 
+/* Holds a place that somebody waits for, and has let us wait for its answers. */
+static bool is_in_the_way(const struct connection *c, uint64_t now)
+{
+    uint64_t silent = c->silent_ms + (c->asked_ms ? now - c->asked_ms : 0);
+    return c->placed && !TAILQ_EMPTY(&c->network->line) && silent >= c->network->options.silent_ms;
+}
+
 void connection_sweep(struct connection *c, uint64_t now)
 {
     switch (c->phase) {
     case PHASE_CONNECTING: dial_sweep(c, now); break;
     case PHASE_HANDSHAKE:
-        if (now - c->since_ms >= c->network->options.handshake_ms)
+        if (now - c->since_ms >= c->network->options.handshake_ms || is_in_the_way(c, now))
             connection_finish(c, ERR_HANDSHAKE_TIMEOUT, NULL);
         break;
     case PHASE_OPEN: sweep_open(c, now); break;

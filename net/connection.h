@@ -2,22 +2,25 @@
  *
  * The happy path of an accepted one:
  *   1. the listener accepts, counts, and makes a connection; reading starts
- *   2. bytes come; handshake steps run as work on libuv's pool, at most
+ *   2. its first record has come: it gets one of LIMIT_HANDSHAKE_PLACES, and with it a
+ *      TLS session; handshake steps run as work on libuv's pool, at most
  *      LIMIT_HANDSHAKES at once, dialed connections first
  *   3. the handshake is done: the handler for its ALPN is found, on_open
  *   4. frames come: on_frame for each; connection_send queues answers, and what
  *      one turn of the loop queued is encrypted and written together at its end
  *   5. connection_close or the other side's end: on_close, once; then it is gone
  * Failures, each with its code in on_close:
- *   - no handshake in LIMIT_HANDSHAKE_MS: ERR_HANDSHAKE_TIMEOUT; not TLS: ERR_NOT_TLS
+ *   - no handshake in LIMIT_HANDSHAKE_MS, or silent in it for LIMIT_HANDSHAKE_SILENT_MS while
+ *     others wait for a place: ERR_HANDSHAKE_TIMEOUT; not TLS: ERR_NOT_TLS
  *   - wrong key, wrong ALPN: ERR_WRONG_PEER, ERR_ALPN
  *   - nothing heard for the idle time: ERR_IDLE
  *   - a frame that is too long or not well-formed: its code; on_fault may answer first
- *   - a frame unfinished after LIMIT_FRAME_MS: ERR_TIMEOUT; one of more than 64 KiB when all
- *     unfinished ones hold LIMIT_RECEIVE_TOTAL: ERR_BUSY; both through on_fault
+ *   - a frame unfinished after LIMIT_FRAME_MS: ERR_TIMEOUT; the oldest one after LIMIT_CROWD_MS
+ *     when all unfinished ones hold LIMIT_RECEIVE_TOTAL: ERR_BUSY; both through on_fault
  *   - the other side does not read: connection_send answers ERR_BUSY above
  *     LIMIT_SEND_QUEUE, and the connection closes with ERR_SLOW_READER when nothing
- *     could be written for LIMIT_STALL_MS
+ *     could be written for LIMIT_STALL_MS, or for LIMIT_CROWD_MS when all hold LIMIT_SEND_TOTAL;
+ *     with LIMIT_UNREAD to read it is asked nothing more
  *   - the end of the stream inside a frame: ERR_TRUNCATED; between frames: OK
  *
  * All functions are called on the loop's thread. The network owns a connection
@@ -42,9 +45,13 @@ struct network_options {
     uint32_t frame_ms;     /* 0: LIMIT_FRAME_MS */
     uint32_t linger_ms;    /* 0: LIMIT_LINGER_MS */
     uint32_t handshakes;   /* 0: LIMIT_HANDSHAKES */
+    uint32_t places;       /* 0: LIMIT_HANDSHAKE_PLACES */
+    uint32_t silent_ms;    /* 0: LIMIT_HANDSHAKE_SILENT_MS */
     size_t send_queue;     /* 0: LIMIT_SEND_QUEUE; an empty queue takes any one frame */
-    size_t send_total;     /* 0: LIMIT_SEND_TOTAL; this and the next: of accepted connections */
+    size_t send_total;     /* 0: LIMIT_SEND_TOTAL; this and the next two: of accepted connections */
+    size_t send_most;      /* 0: LIMIT_SEND_MOST */
     size_t receive_total;  /* 0: LIMIT_RECEIVE_TOTAL */
+    uint32_t crowd_ms;     /* 0: LIMIT_CROWD_MS */
 };
 
 /* Counters since the start, for metrics. */

@@ -1,5 +1,5 @@
 /* The insides of networks and connections. Private to network.c, connection.c,
- * dial.c and listener.c. */
+ * connection_crowd.c, dial.c and listener.c. */
 #ifndef NET_CONNECTION_STATE_H
 #define NET_CONNECTION_STATE_H
 
@@ -17,7 +17,8 @@
  *  (dialed)      (accepted)                                    from anywhere
  *
  * Invariants: a worker may touch `tls` and `shake_out` only while `shaking`, and
- * the loop may not; `tls` is set from HANDSHAKE on; events other than on_close
+ * the loop may not; `tls` is set from HANDSHAKE on, of an accepted one once it is
+ * `placed`; events other than on_close
  * come in OPEN only; bytes are queued in OPEN and DRAINING only. */
 enum phase {
     PHASE_CONNECTING, /* looking the name up, connecting */
@@ -35,7 +36,7 @@ TAILQ_HEAD(connection_list, connection);
 
 struct connection {
     struct network *network;
-    TAILQ_ENTRY(connection) all, wake, shake, fresh; /* fresh: of its listener's */
+    TAILQ_ENTRY(connection) all, wake, shake, place, fresh; /* fresh: of its listener's */
     uint64_t serial;
     uv_tcp_t tcp;
     struct tls_session *tls;
@@ -44,10 +45,12 @@ struct connection {
     bool shake_queued, shaking; /* waits for a worker; is on one */
     uint8_t shake_list;         /* of the network's `shakes` */
     bool begun;                 /* its first handshake step is done */
+    bool placed, in_line;       /* accepted: has a place for its handshake; waits for one */
     bool is_fresh, is_leaving, is_counted; /* see listener.c */
     bool more;                  /* input was kept at a pause */
     bool peer;                  /* a link between nodes: not limited together with clients */
-    bool held;                  /* had its TURN_FRAMES: goes on in the next turn */
+    bool held;                  /* had its TURN_FRAMES, or has much to read: goes on later */
+    bool crowded;               /* not read from: see connection_crowd.c */
     unsigned turn_frames;
     bool full, tell_writable;   /* connection_send said ERR_BUSY; it may go on */
     bool shrunk;                /* memory was given back since the last byte */
@@ -57,10 +60,14 @@ struct connection {
     size_t plain_at;
     struct buffer cipher; /* what the kernel would not take at once, during a uv_write */
     struct buffer shake_out;
+    struct buffer hello;                  /* accepted: what came before it had a place */
+    uint64_t asked_ms, silent_ms;         /* placed: since when its answer is waited for, 0: it is not; before */
     size_t charged_send, charged_receive; /* of the network's totals */
     uint64_t since_ms;                    /* of the phase */
     uint64_t active_ms;                   /* last byte either way */
     uint64_t frame_ms;                    /* when the unfinished frame began, 0: none */
+    uint64_t crowded_ms;                   /* since it is crowded */
+    uint64_t took_ms;                      /* when it last took bytes, or had none to take */
     uint64_t stall_ms, stall_taken, taken; /* see check_stall; bytes given to the kernel */
     uint32_t idle_ms;                      /* 0: none */
     struct connection_events events;
@@ -100,7 +107,11 @@ struct network {
     size_t wake_count;
     uint32_t shaking; /* handshake steps on workers */
     struct connection_list steps; /* these */
+    struct connection_list placed, line; /* accepted ones in the handshake: with a place, and waiting for one */
+    uint32_t places_taken;
+    bool place_free;        /* since the line was last looked at */
     size_t sending, receiving;
+    uint32_t crowded;         /* connections */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise */
     uv_prepare_t prepare;
@@ -108,6 +119,10 @@ struct network {
     uv_idle_t idle;
     uv_timer_t sweep;
     bool sweep_due;   /* its time has come: after this turn's poll */
+    unsigned left;    /* connections that are gone, since memory was last given back */
+    bool trimming;
+    uint64_t trimmed_ms;
+    uv_work_t trim;
     unsigned handles; /* not yet closed */
     bool closing;
     void (*done)(void *data);
@@ -121,16 +136,31 @@ void network_wake(struct connection *c);   /* flush and go on with input at the 
 void network_unwake(struct connection *c);
 void network_shake(struct connection *c);  /* a handshake step on a worker, in turn */
 bool network_unshake(struct connection *c); /* false: it is on a worker already */
+bool network_place(struct connection *c);   /* false: it stands in line, connection_placed follows */
+void network_unplace(struct connection *c);
 
 /* connection.c */
 void connection_accepted(struct connection *c, struct connection_owner *owner); /* from a connected socket */
 void connection_connected(struct connection *c);
+void connection_placed(struct connection *c); /* it has a place for its handshake */
 void connection_shaken(struct connection *c); /* the worker is done with it */
 void connection_wake(struct connection *c);
 void connection_sweep(struct connection *c, uint64_t now);
 /* Closes now. The first code and text said stay. */
 void connection_finish(struct connection *c, enum err code, const char *text);
 void connection_handle_closed(uv_handle_t *handle);
+void connection_fault(struct connection *c, enum err code); /* bad input */
+void connection_stop_reading(struct connection *c);
+
+/* connection_crowd.c */
+bool crowd_client(const struct connection *c);
+size_t crowd_queued(const struct connection *c); /* bytes not yet given to the kernel */
+void crowd_charge(struct connection *c);         /* keeps the network's totals */
+bool crowd_unread(const struct connection *c);   /* has LIMIT_UNREAD to read: is asked nothing more */
+void crowd_limit_receiving(struct connection *c); /* it has more of an unfinished frame than before */
+bool crowd_limit_sending(struct connection *c, size_t size); /* false: it is itself who does not read */
+void crowd_leave(struct connection *c);
+void crowd_go_on(struct network *n); /* at a turn's end */
 
 /* dial.c */
 void dial_sweep(struct connection *c, uint64_t now);

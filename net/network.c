@@ -4,9 +4,12 @@
  *   - wakes: a connection that queued something, or may read on, is on a list
  *     that is worked through before and after the loop polls, so that all that
  *     one turn queued is encrypted and written together
- *   - handshake steps go to libuv's workers, a bounded number at once
+ *   - handshake steps go to libuv's workers, a bounded number at once; accepted
+ *     connections have a TLS session, and its memory, only in one of a bounded
+ *     number of places
  *   - a sweep every so often closes what is too slow and gives memory back
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -33,6 +36,7 @@ void network_remove(struct connection *c)
     n->sending -= c->charged_send;
     n->receiving -= c->charged_receive;
     n->counters.open--;
+    n->left++;
     TAILQ_REMOVE(&n->all, c, all);
     free(c);
     close_network_if_done(n);
@@ -73,25 +77,127 @@ static void run_wakes(struct network *n)
         uv_idle_stop(&n->idle);
 }
 
+/* What many connections held lies in small pieces between what is used still; by itself the C library
+ * gives back only what lies at the end. */
+static void trim(uv_work_t *work)
+{
+    (void)work;
+    malloc_trim(0);
+}
+
+static void on_trimmed(uv_work_t *work, int status)
+{
+    struct network *n = work->data;
+    (void)status;
+    n->trimming = false;
+    close_network_if_done(n);
+}
+
+#define TRIM_LEFT 256  /* connections */
+#define TRIM_MS 2000
+
+static void give_memory_back(struct network *n, uint64_t now)
+{
+    if (n->trimming || n->closing || n->left < TRIM_LEFT || now - n->trimmed_ms < TRIM_MS) return;
+    n->left = 0;
+    n->trimmed_ms = now;
+    n->trimming = true;
+    n->trim.data = n;
+    CHECK(uv_queue_work(n->loop, &n->trim, trim, on_trimmed) == 0);
+}
+
 static void sweep(struct network *n)
 {
     struct connection *c, *next;
     uint64_t now = uv_now(n->loop);
     n->sweep_due = false;
+    give_memory_back(n, now);
     for (c = TAILQ_FIRST(&n->all); c; c = next) {
         next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
         connection_sweep(c, now);
     }
 }
 
-static void on_prepare(uv_prepare_t *handle) { run_wakes(handle->data); }
+static void run_line(struct network *n);
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    crowd_go_on(handle->data);
+    run_wakes(handle->data);
+    run_line(handle->data);
+}
 
 /* After the poll: what came while this process was held up is heard before anybody counts as silent. */
 static void on_check(uv_check_t *handle)
 {
     struct network *n = handle->data;
+    crowd_go_on(n);
     run_wakes(n);
+    run_line(n);
     if (n->sweep_due) sweep(n);
+}
+
+/* --- places for handshakes --- */
+
+/* The last quarter is for others than the one address that has all the rest. */
+static bool has_room(const struct network *n, const struct connection *c)
+{
+    const struct connection *other;
+    uint32_t count = 0, places = n->options.places;
+    if (n->places_taken >= places) return false;
+    TAILQ_FOREACH(other, &n->placed, place)
+        count += other->party == c->party;
+    return count < places - places / 4;
+}
+
+static void take_place(struct connection *c)
+{
+    c->placed = true;
+    TAILQ_INSERT_TAIL(&c->network->placed, c, place);
+    c->network->places_taken++;
+}
+
+bool network_place(struct connection *c)
+{
+    CHECK(!c->placed && !c->in_line);
+    if (has_room(c->network, c)) {
+        take_place(c);
+        return true;
+    }
+    c->in_line = true;
+    TAILQ_INSERT_TAIL(&c->network->line, c, place);
+    return false;
+}
+
+void network_unplace(struct connection *c)
+{
+    struct network *n = c->network;
+    if (c->in_line) TAILQ_REMOVE(&n->line, c, place);
+    if (c->placed) {
+        TAILQ_REMOVE(&n->placed, c, place);
+        n->places_taken--;
+        n->place_free = true;
+    }
+    c->placed = c->in_line = false;
+}
+
+/* At the end of a turn, not where the place became free: that may be inside another connection's callback. */
+static void run_line(struct network *n)
+{
+    struct connection *c, *next, *passed = NULL;
+    if (!n->place_free) return;
+    n->place_free = false;
+    for (c = TAILQ_FIRST(&n->line); c && n->places_taken < n->options.places; c = next) {
+        next = TAILQ_NEXT(c, place);
+        if (passed && passed->party == c->party) continue;
+        if (!has_room(n, c)) {
+            passed = c;
+            continue;
+        }
+        network_unplace(c);
+        take_place(c);
+        connection_placed(c);
+    }
 }
 
 /* --- handshakes --- */
@@ -211,10 +317,14 @@ static struct network_options with_defaults(const struct network_options *given)
     if (!o.idle_ms) o.idle_ms = LIMIT_IDLE_MS;
     if (!o.stall_ms) o.stall_ms = LIMIT_STALL_MS;
     if (!o.handshakes) o.handshakes = LIMIT_HANDSHAKES;
+    if (!o.places) o.places = LIMIT_HANDSHAKE_PLACES;
+    if (!o.silent_ms) o.silent_ms = LIMIT_HANDSHAKE_SILENT_MS;
     if (!o.frame_ms) o.frame_ms = LIMIT_FRAME_MS;
     if (!o.linger_ms) o.linger_ms = LIMIT_LINGER_MS;
     if (!o.send_queue) o.send_queue = LIMIT_SEND_QUEUE;
     if (!o.send_total) o.send_total = LIMIT_SEND_TOTAL;
+    if (!o.send_most) o.send_most = LIMIT_SEND_MOST;
+    if (!o.crowd_ms) o.crowd_ms = LIMIT_CROWD_MS;
     if (!o.receive_total) o.receive_total = LIMIT_RECEIVE_TOTAL;
     return o;
 }
@@ -232,6 +342,8 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
     TAILQ_INIT(&n->all);
     TAILQ_INIT(&n->wakes);
     TAILQ_INIT(&n->steps);
+    TAILQ_INIT(&n->placed);
+    TAILQ_INIT(&n->line);
     for (int i = 0; i < SHAKE_LISTS; i++)
         TAILQ_INIT(&n->shakes[i]);
     start_handles(n);
@@ -241,7 +353,7 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
 
 static void close_network_if_done(struct network *n)
 {
-    if (!n->closing || n->handles || !TAILQ_EMPTY(&n->all) || !n->done) return;
+    if (!n->closing || n->handles || n->trimming || !TAILQ_EMPTY(&n->all) || !n->done) return;
     void (*done)(void *) = n->done;
     n->done = NULL;
     done(n->done_data);

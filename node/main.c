@@ -1,5 +1,6 @@
 /* consiliumd: the node. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,14 @@ static void raise_file_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit); /* or fewer clients fit: the listener copes */
 }
 
+/* What a flood made large goes back to the system: by itself the C library would keep ever larger blocks for
+ * itself once one has been freed. */
+static void keep_memory_small(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 /* libuv reads the number of its threads from the environment at first use. */
 static void set_workers(uint64_t workers)
 {
@@ -262,6 +271,7 @@ static int command_run(int argc, char **argv)
     if (!o.dir || !o.genesis) return wrong_usage("run needs --dir and --genesis", "");
     log_setup(config_log_level(&o.config), strcmp(o.config.log_format.text, "json") == 0);
     check_on_failure(log_dump);
+    keep_memory_small();
     set_workers(o.config.workers.number);
     raise_file_limit();
     struct node *node = xcalloc(1, sizeof *node);

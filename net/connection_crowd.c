@@ -1,0 +1,146 @@
+/* What all clients' connections hold together: unfinished frames, and answers that are
+ * not read yet. Links between nodes don't count, so that clients cannot crowd them out.
+ *
+ * Over a total, whoever holds memory without going on is closed, not whoever comes last:
+ *   - of those who send, the one whose unfinished frame has lasted longest, once that is
+ *     LIMIT_CROWD_MS; until then who would add to the crowd is not read from, but for
+ *     the one whose frame is the oldest, so that the line always moves
+ *   - of those who read, the one that has taken nothing for longest, once that is
+ *     LIMIT_CROWD_MS; over a second, far larger total, the one with most to read
+ */
+#include "net/connection_state.h"
+
+#define LEAST (4 * KIB) /* less than this is not worth a connection */
+
+static uint64_t now_ms(const struct connection *c) { return uv_now(c->network->loop); }
+
+size_t crowd_queued(const struct connection *c)
+{
+    return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
+}
+
+bool crowd_client(const struct connection *c) { return !c->dialed && !c->peer; }
+
+void crowd_charge(struct connection *c)
+{
+    struct network *n = c->network;
+    if (!crowd_client(c)) return;
+    size_t send = crowd_queued(c), receive = frame_memory(&c->reader);
+    n->sending += send - c->charged_send;
+    n->receiving += receive - c->charged_receive;
+    c->charged_send = send;
+    c->charged_receive = receive;
+}
+
+bool crowd_unread(const struct connection *c)
+{
+    return crowd_client(c) && !c->raw && crowd_queued(c) > LIMIT_UNREAD;
+}
+
+/* --- receiving --- */
+
+static struct connection *slowest_sender(struct network *n)
+{
+    struct connection *slowest = NULL, *c;
+    TAILQ_FOREACH(c, &n->all, all)
+        if (c->phase == PHASE_OPEN && c->charged_receive > LEAST && c->frame_ms &&
+            (!slowest || c->frame_ms < slowest->frame_ms))
+            slowest = c;
+    return slowest;
+}
+
+static void wait_in_crowd(struct connection *c)
+{
+    connection_stop_reading(c);
+    if (c->crowded) return;
+    c->crowded = true;
+    c->crowded_ms = now_ms(c);
+    c->network->crowded++;
+}
+
+void crowd_leave(struct connection *c)
+{
+    if (!c->crowded) return;
+    c->crowded = false;
+    c->network->crowded--;
+    if (c->frame_ms) c->frame_ms += now_ms(c) - c->crowded_ms; /* that was us, not the sender */
+}
+
+void crowd_limit_receiving(struct connection *c)
+{
+    struct network *n = c->network;
+    struct connection *slowest;
+    while (n->receiving > n->options.receive_total && (slowest = slowest_sender(n))) {
+        if (now_ms(c) - slowest->frame_ms < n->options.crowd_ms) {
+            if (slowest != c && c->phase == PHASE_OPEN && c->charged_receive > LEAST) wait_in_crowd(c);
+            if (slowest->crowded) { /* the oldest goes on */
+                crowd_leave(slowest);
+                network_wake(slowest);
+            }
+            return;
+        }
+        connection_fault(slowest, ERR_BUSY);
+        crowd_leave(slowest);
+        frame_reader_free(&slowest->reader);
+        crowd_charge(slowest);
+    }
+}
+
+void crowd_go_on(struct network *n)
+{
+    struct connection *c;
+    if (n->crowded == 0 || n->receiving > n->options.receive_total) return;
+    TAILQ_FOREACH(c, &n->all, all) {
+        if (!c->crowded) continue;
+        crowd_leave(c);
+        network_wake(c);
+    }
+}
+
+/* --- sending --- */
+
+static void close_reader(struct connection *c)
+{
+    connection_finish(c, ERR_SLOW_READER, NULL);
+    buffer_free(&c->plain);
+    c->plain_at = 0;
+    c->network->sending -= c->charged_send;
+    c->charged_send = 0;
+}
+
+/* Has taken nothing for longest, and for LIMIT_CROWD_MS at least; NULL: none. */
+static struct connection *slowest_reader(struct network *n)
+{
+    struct connection *slowest = NULL, *c;
+    uint64_t now = uv_now(n->loop);
+    TAILQ_FOREACH(c, &n->all, all) {
+        if (c->phase >= PHASE_CLOSED || c->charged_send <= LEAST) continue;
+        if (now - c->took_ms >= n->options.crowd_ms && (!slowest || c->took_ms < slowest->took_ms)) slowest = c;
+    }
+    return slowest;
+}
+
+static struct connection *largest_reader(struct connection *c)
+{
+    struct connection *largest = c, *other;
+    TAILQ_FOREACH(other, &c->network->all, all)
+        if (other->phase < PHASE_CLOSED && other->charged_send > largest->charged_send) largest = other;
+    return largest;
+}
+
+bool crowd_limit_sending(struct connection *c, size_t size)
+{
+    struct network *n = c->network;
+    struct connection *other;
+    if (!crowd_client(c)) return true;
+    while (n->sending + size > n->options.send_total && (other = slowest_reader(n))) {
+        if (other == c) return false;
+        close_reader(other);
+    }
+    while (n->sending + size > n->options.send_most) {
+        other = largest_reader(c);
+        if (other == c) return false;
+        close_reader(other);
+    }
+    return true;
+}
