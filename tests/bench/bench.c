@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crypto/random.h"
+#include "tests/bench/chart.h"
 #include "tests/bench/export.h"
+#include "tests/bench/floor.h"
 #include "tests/bench/growth.h"
 #include "tests/bench/trips.h"
 #include "tests/bench/verify.h"
@@ -27,18 +30,20 @@ static const struct row rows[] = {
     {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
 };
 
-enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST };
+enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST };
 
 struct settings {
     enum what what;
     double seconds; /* of each measurement */
-    unsigned clients; /* 0: 1, 16 and 64 */
+    unsigned clients; /* 0: 1, 16, 64 and 256 */
     unsigned nodes; /* 0: 3 */
     unsigned rounds;
     double one_way_ms;
     uint64_t leaves;
     unsigned operations; /* in a request, for filling a ledger */
     const char *only;
+    bool floor; /* also what it would cost in one process */
+    struct floor_cost floors[sizeof rows / sizeof rows[0]];
     FILE *json;
 };
 
@@ -62,6 +67,13 @@ static struct totals totals_of(const struct testbed *t)
     return sum;
 }
 
+/* Of what the processors could do if they did nothing but the work; 0: not known. */
+static double share_of_ceiling(const struct settings *s, const struct row *row, double rate)
+{
+    double floor_us = s->floors[row - rows].total_us;
+    return rate * floor_us / (1e6 * (double)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 static void report(const struct settings *s, const struct testbed *t, const struct row *row, const struct job *job,
                    struct job_result *r, const struct totals *before, double client_us)
 {
@@ -70,19 +82,22 @@ static void report(const struct settings *s, const struct testbed *t, const stru
     const char *wait = job->wait == WAIT_COSIGNED ? "co-signed" : "applied";
     struct samples *main_samples = job->wait == WAIT_COSIGNED ? &r->cosigned : &r->applied;
     double p50 = samples_percentile(main_samples, 50), p99 = samples_percentile(main_samples, 99);
-    printf("%-22s %4u %-9s %8.0f/s %8.2f %8.2f %8.0f %8.0f %7.1f %8.1f %8.1f\n", row->name, job->clients, wait,
+    double share = share_of_ceiling(s, row, n / r->seconds);
+    printf("%-22s %4u %-9s %8.0f/s %8.2f %8.2f %8.0f %8.0f %7.1f %8.1f %8.1f", row->name, job->clients, wait,
            n / r->seconds, p50, p99, (after.cpu_us - before->cpu_us) / n, client_us / n,
            (double)after.private_kib / 1024, (double)(after.device - before->device) / 1024 / n,
            (double)(after.stored - before->stored) / 1024 / n / t->n);
+    if (s->floor && share > 0) printf(" %6.2f", share);
+    printf("\n");
     fflush(stdout);
     if (!s->json) return;
     fprintf(s->json,
             "{\"name\":\"%s\",\"clients\":%u,\"answer\":\"%s\",\"operations_per_s\":%.1f,\"p50_ms\":%.3f,"
             "\"p99_ms\":%.3f,\"nodes_cpu_us\":%.1f,\"client_cpu_us\":%.1f,\"private_mib\":%.1f,"
-            "\"device_bytes\":%.0f,\"stored_bytes_per_node\":%.0f,\"operations\":%llu}\n",
+            "\"device_bytes\":%.0f,\"stored_bytes_per_node\":%.0f,\"operations\":%llu,\"of_ceiling\":%.3f}\n",
             row->name, job->clients, wait, n / r->seconds, p50, p99, (after.cpu_us - before->cpu_us) / n,
             client_us / n, (double)after.private_kib / 1024, (double)(after.device - before->device) / n,
-            (double)(after.stored - before->stored) / n / t->n, (unsigned long long)r->operations);
+            (double)(after.stored - before->stored) / n / t->n, (unsigned long long)r->operations, share);
     fflush(s->json);
 }
 
@@ -100,13 +115,25 @@ static void run_row(const struct settings *s, const struct testbed *t, struct be
     samples_clear(&r.cosigned);
 }
 
+/* Processors over floor is the ceiling. */
+static void measure_floors(struct settings *s)
+{
+    floor_print_head();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if ((s->only && !strstr(rows[i].name, s->only)) || rows[i].work == WORK_LOG) continue;
+        floor_measure(&s->floors[i], rows[i].work, rows[i].operations, rows[i].bytes, s->nodes ? s->nodes : 3);
+        floor_print(rows[i].name, &s->floors[i], s->json);
+    }
+    printf("\n");
+}
+
 static void run_all(const struct settings *s, const struct testbed *t, struct bench_world *w)
 {
-    static const unsigned usual[] = {1, 16, 64};
-    printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s\n", "", "cli-", "", "", "p50", "p99", "nodes", "client",
-           "private", "device", "stored");
-    printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s\n", "operation", "ents", "answer", "rate", "ms", "ms",
-           "us/op", "us/op", "MiB", "KiB/op", "KiB/op");
+    static const unsigned usual[] = {1, 16, 64, 256};
+    printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "", "cli-", "", "", "p50", "p99", "nodes", "client",
+           "private", "device", "stored", s->floor ? " of the" : "");
+    printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "operation", "ents", "answer", "rate", "ms", "ms",
+           "us/op", "us/op", "MiB", "KiB/op", "KiB/op", s->floor ? " ceiling" : "");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (s->only && !strstr(rows[i].name, s->only)) continue;
         for (size_t j = 0; j < sizeof usual / sizeof usual[0]; j++) {
@@ -122,8 +149,10 @@ static int usage(void)
 {
     fprintf(stderr,
             "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
+            "             [--floor]                         and what one process would need for the same work\n"
             "instead of the table:\n"
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
+            "       --chart [--rounds N]                    a chart at once, and its records one by one\n"
             "       --growth ENTRIES [--rounds N]           the same operation on longer and longer ledgers\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
@@ -139,12 +168,17 @@ static int take_word(struct settings *s, const char *word, const char *value)
         enum what what;
     } alone[] = {
         {"--witness-cost", WHAT_WITNESS_COST}, {"--round-trips", WHAT_ROUND_TRIPS}, {"--export-cost", WHAT_EXPORT_COST},
+        {"--chart", WHAT_CHART},
     };
     for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
         if (strcmp(word, alone[i].word) == 0) {
             s->what = alone[i].what;
             return 1;
         }
+    if (strcmp(word, "--floor") == 0) {
+        s->floor = true;
+        return 1;
+    }
     if (!value) return 0;
     if (strcmp(word, "--seconds") == 0)
         s->seconds = atof(value);
@@ -187,6 +221,7 @@ static void measure(const struct settings *s, struct testbed *t, struct bench_wo
     switch (s->what) {
     case WHAT_ROWS: run_all(s, t, w); return;
     case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->json); return;
+    case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
     case WHAT_GROWTH: bench_growth(w, t, s->leaves, s->rounds, s->seconds, s->json); return;
     case WHAT_WITNESS_COST:
         bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
@@ -235,6 +270,7 @@ int main(int argc, char **argv)
     if (!s.json) s.json = open_memstream(&lines, &size);
     if (!s.json || !are_sound(&s)) return usage();
     crypto_init();
+    if (s.floor) measure_floors(&s);
     switch (s.what) {
     case WHAT_ROUND_TRIPS: round_trips(&s); break;
     case WHAT_EXPORT_COST:
@@ -243,6 +279,7 @@ int main(int argc, char **argv)
         break;
     case WHAT_ROWS:
     case WHAT_VERIFY:
+    case WHAT_CHART:
     case WHAT_GROWTH:
     case WHAT_WITNESS_COST: on_cluster(&s); break;
     }

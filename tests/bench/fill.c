@@ -6,7 +6,7 @@
 #define FILL_CLIENTS 64
 #define FILL_SECONDS 5 /* between two looks at the size */
 
-uint64_t ledger_size(const struct testbed *t)
+uint64_t fill_size(const struct testbed *t)
 {
     char size[24];
     struct buffer out = {0};
@@ -21,7 +21,7 @@ uint64_t fill_ledger(struct bench_world *w, const struct testbed *t, uint64_t le
     const struct job job = {.work = WORK_EVENT, .clients = FILL_CLIENTS, .operations = operations, .bytes = bytes,
                             .wait = WAIT_APPLIED, .seconds = FILL_SECONDS};
     uint64_t added = 0;
-    for (uint64_t size = ledger_size(t); size < leaves; size = ledger_size(t)) {
+    for (uint64_t size = fill_size(t); size < leaves; size = fill_size(t)) {
         struct job_result r;
         lanes_run(&r, w, &job);
         samples_clear(&r.applied);

@@ -84,9 +84,9 @@ void bench_growth(struct bench_world *w, struct testbed *t, uint64_t leaves, uns
     for (uint64_t size = FIRST_SIZE; size <= leaves; size *= 10) {
         struct cost c = {.p99_ms = 0};
         double bytes = node_bytes(t);
-        uint64_t before = ledger_size(t);
+        uint64_t before = fill_size(t);
         fill_ledger(w, t, size, LIMIT_OPERATIONS, EVENT_BYTES);
-        double added = (double)(ledger_size(t) - before);
+        double added = (double)(fill_size(t) - before);
         double per_entry = added > 0 ? (node_bytes(t) - bytes) / added : 0;
         for (unsigned i = 0; i < rounds; i++) one_round(&c, i, w, t, seconds);
         print_size(&c, rounds, size, per_entry, start_after_kill(t), json);

@@ -1,0 +1,40 @@
+/* The floor: what an operation costs this machine's processors when one thread does all that clients and nodes must
+ * do for it, with the product's own functions, and nothing else: no network, no waiting, no switching between
+ * programs. A cluster on this machine can't do more than processors / floor operations a second.
+ *
+ * Done once for each operation: content, operation and signature of the client; TLS records (client to node, to the
+ * leader, to the followers, and the answer); for each node: decoding, hashing and verifying, sealing and writing the
+ * log, deciding and writing the state. For a read of a record also the shares of k nodes, and opening.
+ * Requests come in blocks and commits of fixed sizes, as under load. Checkpoints are left out: they cost by block.
+ */
+#ifndef TESTS_BENCH_FLOOR_H
+#define TESTS_BENCH_FLOOR_H
+
+#include <stdio.h>
+
+#include "tests/bench/lanes.h"
+
+enum floor_part {
+    FLOOR_CLIENT, /* makes and signs the request */
+    FLOOR_TLS,    /* records and frames, both ends */
+    FLOOR_VERIFY, /* decoding, hashing, signatures, capsule: on each node */
+    FLOOR_BLOCK,  /* the leader's block: made, hashed, signed; verified by the others */
+    FLOOR_LOG,    /* sealed, written and synced on each node: processor time only */
+    FLOOR_APPLY,  /* decided, leaf, chain, tree, state: on each node */
+    FLOOR_COMMIT, /* LMDB's commit on each node: processor time only */
+    FLOOR_SHARES, /* k nodes' shares, sealed and signed */
+    FLOOR_OPEN,   /* the reader's: shares checked and combined, content decrypted */
+    FLOOR_PARTS,
+};
+
+struct floor_cost {
+    double us[FLOOR_PARTS]; /* of one operation */
+    double total_us;
+};
+
+/* What `work` has no floor for (WORK_LOG) gives zeros. */
+void floor_measure(struct floor_cost *out, enum work work, unsigned operations, size_t bytes, unsigned nodes);
+void floor_print_head(void);
+void floor_print(const char *name, const struct floor_cost *cost, FILE *json);
+
+#endif
