@@ -242,7 +242,8 @@ static void give(struct compute *c, enum err code)
     pack_uint(&body, code);
     pack_bytes(&body, code == OK ? buffer_bytes(&c->sealed) : (struct bytes){0});
     pack_bin(&body, c->signature.bytes, sizeof c->signature.bytes);
-    peers_send(c->node->peers, a->from, PEER_SHARE_GIVEN, a->id, buffer_bytes(&body)); /* lost: it asks another */
+    if (!c->node->stopping) /* lost: it asks another */
+        peers_send(c->node->peers, a->from, PEER_SHARE_GIVEN, a->id, buffer_bytes(&body));
     if (code == OK) c->node->counters.releases++;
     buffer_free(&body);
     free(a);
@@ -392,11 +393,13 @@ static bool ask_member(struct collect *c, unsigned member)
     return e == OK;
 }
 
-/* Asks one more node; false when there is none left. Itself first, then the others in turn. */
+/* Asks one more node; false when there is none left, or this one stops: its links may be gone already.
+ * Itself first, then the others in turn. */
 static bool ask_one(struct collect *c)
 {
     struct node *node = c->session->node;
     unsigned n = node->genesis.member_count;
+    if (node->stopping) return false;
     for (unsigned i = 0; i <= n; i++) {
         unsigned member = i == 0 ? node->self : 1 + (c->rotation + i - 1) % n;
         if ((c->excluded | c->asked) & UINT32_C(1) << member) continue;
@@ -423,7 +426,7 @@ static void collect_step(struct collect *c)
 static void collect_timer(uv_timer_t *timer)
 {
     struct collect *c = timer->data;
-    if (clock_monotonic_ns() > c->deadline_ns)
+    if (clock_monotonic_ns() > c->deadline_ns || c->session->node->stopping)
         collect_answer(c);
     else
         ask_one(c);
