@@ -1,0 +1,163 @@
+/* Disks that fail under load, on five nodes: the n-th write or sync of log or state fails, of a follower, of
+ * the leader, of all; the device is full; each sync of the leader takes half a second more. A node whose disk fails
+ * says so and stops in order; the others go on; nothing that was acknowledged is lost (tests/lib/chaos.h).
+ *
+ * FAULTS=n: so many calls that fail (4), SEED=n the same choices again.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/lib/chaos.h"
+#include "tests/lib/unit.h"
+
+#define SLOW_WRITES 8
+
+static struct chaos chaos;
+
+static unsigned faults(void)
+{
+    const char *text = getenv("FAULTS");
+    return text && *text ? (unsigned)atoi(text) : 4;
+}
+
+static unsigned below(unsigned n) { return chaos_below(&chaos, n); }
+
+/* Whether it has ended; by itself, in order, and with words. */
+static bool has_stopped(unsigned node, const char *order)
+{
+    int status;
+    if (chaos.bed.pids[node] <= 0) return true;
+    if (waitpid(chaos.bed.pids[node], &status, WNOHANG) != chaos.bed.pids[node]) return false;
+    chaos.bed.pids[node] = 0;
+    bool said = testbed_life_has(&chaos.bed, node, "nothing more is acknowledged") ||
+                testbed_life_has(&chaos.bed, node, "cannot start: ");
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 1 || !said)
+        testbed_fail(&chaos.bed, "node %u ended with status %d, %s, with the order: %s", node, status,
+                     said ? "in words" : "without a word", order);
+    return true;
+}
+
+static void await_stop(unsigned node, const char *order)
+{
+    for (uint64_t start = chaos_now_ms(); !has_stopped(node, order); usleep(20000))
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&chaos.bed, "node %u goes on, with the order: %s", node, order);
+}
+
+/* Waits for a node that stopped to be ready again with a good disk. */
+static void return_of(unsigned node)
+{
+    chaos_order_disk(&chaos, node, NULL);
+    testbed_start(&chaos.bed, node);
+    testbed_wait_ready(&chaos.bed, 60);
+}
+
+static void a_call_fails(unsigned node, const char *call, const char *where, unsigned n, const char *error)
+{
+    char order[80];
+    snprintf(order, sizeof order, "%s %u %s %s\n", call, n, where, error);
+    printf("  node %u: %s", node, order);
+    fflush(stdout);
+    chaos_order_disk(&chaos, node, order);
+    await_stop(node, order);
+    chaos_goes_on(&chaos, CHAOS_ALL & ~(1u << node), "without the node whose disk fails");
+    return_of(node);
+}
+
+static void calls_fail_one_after_another(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"write", "fdatasync"}, *const places[] = {"/log/", "/state/"},
+                     *const errors_of[] = {"EIO", "ENOSPC"};
+    for (unsigned i = 0; i < faults(); i++) {
+        unsigned leader = chaos_await_leader(&chaos, NULL), node = i % 2 ? leader : 1 + below(CHAOS_NODES);
+        unsigned call = below(2);
+        a_call_fails(node, calls[call], places[below(2)], 1 + below(i < 4 ? 10 : 200), errors_of[call ? 0 : below(2)]);
+    }
+}
+
+/* Its writes are done by those who go through others, or it loses the lead: neither is a matter of its disk's grace. */
+static void the_leaders_disk_is_slow(void **state)
+{
+    (void)state;
+    struct buffer errors = {0};
+    uint64_t term, later, worst = 0;
+    unsigned leader = chaos_await_leader(&chaos, &term), failed = 0;
+    chaos_order_disk(&chaos, leader, "fdatasync 1 / SLOW\n");
+    for (unsigned i = 0; i < SLOW_WRITES; i++) {
+        uint64_t start = chaos_now_ms();
+        unsigned via = 1 + (leader + i % 4) % CHAOS_NODES;
+        failed += testbed_cli(&chaos.bed, NULL, &errors, "-i %s/doctor.key --via node-%u event add %s slow s%u",
+                              chaos.bed.dir, via, chaos.patient, i) != 0;
+        uint64_t took = chaos_now_ms() - start;
+        if (took > worst) worst = took;
+    }
+    unsigned now = chaos_await_leader(&chaos, &later);
+    bool moved = now != leader || later != term;
+    printf("  %u writes while the leader's syncs take 500 ms more: %u failed, the slowest took %llu ms, leadership %s\n",
+           SLOW_WRITES, failed, (unsigned long long)worst, moved ? "moved" : "stayed");
+    if (failed && !moved) testbed_fail(&chaos.bed, "writes fail and leadership stays: %s", (char *)errors.data);
+    chaos_order_disk(&chaos, leader, NULL);
+    chaos_goes_on(&chaos, CHAOS_ALL, "with the leader's disk as it was");
+    buffer_free(&errors);
+}
+
+static void all_are_full(void **state)
+{
+    (void)state;
+    static const char order[] = "write 1 /log/ ENOSPC\n";
+    unsigned stopped = 0;
+    for (unsigned node = 1; node <= CHAOS_NODES; node++)
+        chaos_order_disk(&chaos, node, order);
+    for (uint64_t start = chaos_now_ms(); stopped < 3; usleep(20000)) {
+        stopped = 0;
+        for (unsigned node = 1; node <= CHAOS_NODES; node++)
+            stopped += has_stopped(node, order);
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000) testbed_fail(&chaos.bed, "nodes go on with full disks");
+    }
+    printf("  %u of %u nodes stopped, and nothing could be acknowledged\n", stopped, CHAOS_NODES);
+    /* Those that had nothing to write yet, too: one may be about to stop. */
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+        chaos_order_disk(&chaos, node, NULL);
+        if (!has_stopped(node, order)) testbed_signal(&chaos.bed, node, SIGKILL);
+        testbed_start(&chaos.bed, node);
+    }
+    testbed_wait_ready(&chaos.bed, 60);
+    chaos_goes_on(&chaos, CHAOS_ALL, "with room on the devices again");
+}
+
+static void nothing_is_lost(void **state)
+{
+    (void)state;
+    chaos_check(&chaos);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    chaos_open(&chaos, 1, true);
+    chaos_load(&chaos);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    chaos_close(&chaos);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_fail_one_after_another),
+        cmocka_unit_test(the_leaders_disk_is_slow),
+        cmocka_unit_test(all_are_full),
+        cmocka_unit_test(nothing_is_lost),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
