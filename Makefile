@@ -1,4 +1,4 @@
-# Targets: all deps check asan tsan lint fuzz sim kill chaos fresh bench demo demo-stop clean (V=1 shows commands).
+# Targets: all deps check asan tsan lint fuzz sim kill disks floods chaos fresh bench demo demo-stop clean (V=1 shows commands).
 # BUILD names the output folder, so that sanitizer builds live beside the plain one.
 BUILD    ?= build
 CC       ?= gcc
@@ -153,6 +153,19 @@ chaos: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/chaos
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/chaos
 .PHONY: chaos
+
+# The long versions of three tests: DAMAGES of a node's files, calls of a disk that fail; floods at full height (root: for
+# 10,000 descriptors). SEED=x: the same damage again.
+DAMAGES ?= 100
+disks: deps-check
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/test_damage \
+	    $(BUILD)/cluster/test_disks
+	$(Q)DAMAGES=$(DAMAGES) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/test_damage
+	$(Q)FAULTS=$(DAMAGES) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/test_disks
+floods: deps-check
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/cluster/test_storm
+	$(Q)FRAMES=1000000 CONNECTIONS=10000 BUILD=$(BUILD) $(BUILD)/cluster/test_storm
+.PHONY: disks floods
 
 # make demo and make check from nothing, in a bare Debian of this SUITE; as root.
 fresh:
