@@ -12,6 +12,7 @@
 #include "tests/bench/export.h"
 #include "tests/bench/floor.h"
 #include "tests/bench/growth.h"
+#include "tests/bench/idle.h"
 #include "tests/bench/trips.h"
 #include "tests/bench/verify.h"
 #include "tests/bench/witness.h"
@@ -30,7 +31,8 @@ static const struct row rows[] = {
     {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
 };
 
-enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST };
+enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST,
+            WHAT_IDLE };
 
 struct settings {
     enum what what;
@@ -154,6 +156,7 @@ static int usage(void)
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
             "       --chart [--rounds N]                    a chart at once, and its records one by one\n"
             "       --growth ENTRIES [--rounds N]           the same operation on longer and longer ledgers\n"
+            "       --idle CLIENTS                          private memory of a node for each client that waits\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
             "       --export-cost [--leaves N] [--rounds N] writes while an auditor exports and verifies N entries\n");
@@ -184,7 +187,10 @@ static int take_word(struct settings *s, const char *word, const char *value)
         s->seconds = atof(value);
     else if (strcmp(word, "--clients") == 0)
         s->clients = (unsigned)atoi(value);
-    else if (strcmp(word, "--only") == 0)
+    else if (strcmp(word, "--idle") == 0) {
+        s->what = WHAT_IDLE;
+        s->clients = (unsigned)atoi(value);
+    } else if (strcmp(word, "--only") == 0)
         s->only = value;
     else if (strcmp(word, "--nodes") == 0)
         s->nodes = (unsigned)atoi(value);
@@ -223,6 +229,7 @@ static void measure(const struct settings *s, struct testbed *t, struct bench_wo
     case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->json); return;
     case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
     case WHAT_GROWTH: bench_growth(w, t, s->leaves, s->rounds, s->seconds, s->json); return;
+    case WHAT_IDLE: bench_idle(w, t, s->clients, s->json); return;
     case WHAT_WITNESS_COST:
         bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
         return;
@@ -281,6 +288,7 @@ int main(int argc, char **argv)
     case WHAT_VERIFY:
     case WHAT_CHART:
     case WHAT_GROWTH:
+    case WHAT_IDLE:
     case WHAT_WITNESS_COST: on_cluster(&s); break;
     }
     fclose(s.json);

@@ -106,7 +106,8 @@ static void floor_open(struct floor *f)
     f->members = xcalloc(f->n, sizeof *f->members);
     for (unsigned i = 0; i < f->n; i++) member_open(f, i);
     CHECK(state_epoch_get(&epoch, f->members[0].kit.txn, KEY_RECORDS, 1) == OK);
-    f->collective = (struct collective){.epoch = epoch.epoch, .activation = epoch.activation, .n = f->n, .key = epoch.key};
+    f->collective = (struct collective){.epoch = epoch.epoch, .activation = epoch.activation, .n = f->n,
+                                        .key = epoch.key};
     memcpy(f->collective.verification, epoch.verification, sizeof f->collective.verification);
     links_open(f);
 }

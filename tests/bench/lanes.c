@@ -305,23 +305,27 @@ static void poll_once(struct run *r, struct pollfd *fds)
         if (fds[i].revents) drain(r, &r->lanes[i]);
 }
 
-static void connect_lane(struct run *r, struct lane *lane, uint32_t member)
+struct client *lanes_connect(struct bench_world *world, unsigned member)
 {
-    struct cluster *c = &r->world->cluster;
+    struct cluster *c = &world->cluster;
     const struct descriptor *d = genesis_member(&c->genesis, member);
+    struct client *client;
     struct address to;
     struct failure failure = {0};
     struct frame f;
+    struct buffer body = {0};
     char address[64];
-    snprintf(address, sizeof address, "127.0.0.1:%u", r->world->ports ? r->world->ports[member] : 0);
-    must(address_parse(&to, r->world->ports ? address : d->address, false, &failure), failure.text);
-    must(client_connect(&lane->client, c->tls, &to, &d->tls_pin, NULL, &failure), failure.text);
+    snprintf(address, sizeof address, "127.0.0.1:%u", world->ports ? world->ports[member] : 0);
+    must(address_parse(&to, world->ports ? address : d->address, false, &failure), failure.text);
+    must(client_connect(&client, c->tls, &to, &d->tls_pin, NULL, &failure), failure.text);
     struct message_hello hello = {.version = PROTOCOL_VERSION, .program = bytes_text("bench")};
-    message_hello_encode(&lane->body, &hello);
-    lane_send(lane, MESSAGE_HELLO);
-    must(client_receive(lane->client, &f, TIMEOUT_MS, &failure), failure.text);
+    message_hello_encode(&body, &hello);
+    must(client_send(client, MESSAGE_HELLO, 1, buffer_bytes(&body), TIMEOUT_MS, &failure), failure.text);
+    must(client_receive(client, &f, TIMEOUT_MS, &failure), failure.text);
     if (f.type == MESSAGE_NOTICE) die("an alarm is open", ERR_UNEXPECTED);
     if (f.type != MESSAGE_WELCOME) die("no welcome", ERR_UNEXPECTED);
+    buffer_free(&body);
+    return client;
 }
 
 static void run_until(struct run *r, struct pollfd *fds, uint64_t end_ns)
@@ -339,7 +343,8 @@ void lanes_run(struct job_result *out, struct bench_world *world, const struct j
     for (unsigned i = 0; i < job->clients; i++) {
         bool waits = i < job->awaiting || job->wait == WAIT_COSIGNED;
         r.lanes[i].wait = waits && job->work != WORK_RECORD_SHOW ? WAIT_COSIGNED : WAIT_APPLIED;
-        connect_lane(&r, &r.lanes[i], job->member ? job->member : 1 + i % world->cluster.genesis.member_count);
+        r.lanes[i].client = lanes_connect(world, job->member ? job->member : 1 + i % world->cluster.genesis.member_count);
+        r.lanes[i].id = 1;
     }
     for (unsigned i = 0; i < job->clients; i++)
         start(&r, &r.lanes[i]);

@@ -7,6 +7,7 @@
 #include "cli/cluster.h"
 #include "cli/collective.h"
 #include "cli/signer.h"
+#include "net/client.h"
 #include "net/protocol.h"
 #include "tests/bench/measure.h"
 
@@ -47,5 +48,7 @@ struct bench_world {
 /* Runs the job on `clients` connections. Ends the program
  * with a message when an answer is not right. */
 void lanes_run(struct job_result *out, struct bench_world *world, const struct job *job);
+/* A connection to this node, greeted (id 1); client_close ends it. Ends the program when that fails. */
+struct client *lanes_connect(struct bench_world *world, unsigned member);
 
 #endif
