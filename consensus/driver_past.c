@@ -6,7 +6,9 @@
  * other's newest such claim, durably, and give it back when a link comes up, before
  * anything else, and with each claim of their own. Who finds itself behind its own
  * past, under its own signature, forgot votes and acknowledgements: it follows and
- * serves, but neither votes nor leads, nor cosigns below what it cosigned before.
+ * serves, but neither votes nor leads, nor cosigns below what it cosigned before. That
+ * stays so over restarts, also once it has caught up: nobody can give back the votes that it
+ * gave in the second before, which it never claimed. (Its own row among the peers' says so.)
  * Where the log is known to be damaged (driver_open.c) that past is what has to be
  * reached again.
  * Promised only where a peer that saw it is reachable.
@@ -26,6 +28,8 @@
 #include "storage/log.h"
 
 static const char tag[] = "consilium/past/v1\n";
+#define JOIN_ANEW "This disk can only come back as a new member: it has to join anew, as a new node with keys of its own " \
+                  "('consiliumd init' in an empty folder)"
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
 
 static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)
@@ -158,6 +162,13 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
 {
     struct unpack u = unpack_start(row);
     struct past p = unpack_past(&u);
+    if (peer == d->o.self && unpack_done(&u) == OK && !is_none(&p)) {
+        d->past = d->pasts[peer] = p;
+        d->set_back = true;
+        log_error("driver", "this node's disk was set back before this start: it follows and serves, but does not vote. "
+                  JOIN_ANEW);
+        return;
+    }
     if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;
 }
 
@@ -188,9 +199,11 @@ void driver_past_judge(struct driver *d)
     d->set_back = true;
     log_error("driver", "this node's disk is older than what the node has signed before (term %llu, index %llu, cosigned "
               "size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does not vote. "
-              "The way back is to join anew, as a new node with keys of its own ('consiliumd init' in an empty folder)",
+              JOIN_ANEW,
               (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
     driver_apply_settings(d);
+    d->pasts[d->o.self] = *p;
+    keep(d, d->o.self);
     uint64_t first = log.last < p->index ? log.last + 1 : p->index;
     if (d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);
 }

@@ -48,7 +48,8 @@
  * content_info    index -> [context, capsule, SHA-256(ciphertext), size of the ciphertext], from the attachment
  * applied         "raft" -> raft index(8) raft term(8) of the last block applied
  * checkpoint      size(8) -> a witnessed note
- * peer_mark       member(1) -> the highest state that this peer has signed
+ * peer_mark       member(1) -> the highest state that this peer has signed; its own: what it had signed before it was
+ *                 set back
  * dkg_secret      secret(1) ... -> polynomials and sub-shares of the key generation's agent
  * evidence        id(32) -> two signed statements that contradict each other (ledger/evidence.h)
  * missing         index -> empty: a replayed leaf names an attachment that is not here yet

@@ -296,6 +296,7 @@ static void an_altered_ledger(void **state)
     snprintf(file, sizeof file, "%s/followed", bed.dir);
     testbed_signal(&bed, ALTERED, SIGTERM);
     alter_chain();
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key log", bed.dir); /* an entry that shows that it follows */
     pid_t follower = follow_in(file);
     wait_for_file(file, "log.query");
     add_event();
@@ -385,11 +386,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_open),
-        cmocka_unit_test(a_disk_set_back),
-        cmocka_unit_test(an_administrator_clears_it),
         cmocka_unit_test(an_altered_ledger),
         cmocka_unit_test(a_state_that_was_cosigned),
         cmocka_unit_test(a_quarantine_outlives_a_kill),
+        cmocka_unit_test(a_disk_set_back),
+        cmocka_unit_test(an_administrator_clears_it),
     };
     return cmocka_run_group_tests_name("cluster/alarm", tests, setup, teardown);
 }

@@ -314,6 +314,15 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
     assert_true(bed_await_same(&bed, last + 1));
     driver_status(bed.nodes[node].driver, &status);
     assert_false(status.may_vote);
+    bed_stop(&bed, node); /* that it has caught up gives it no vote back, whoever is there to tell */
+    bed_stop(&bed, other);
+    bed_start(&bed, node);
+    bed_turn(&bed, 500);
+    driver_status(bed.nodes[node].driver, &status);
+    assert_false(status.may_vote);
+    bed_start(&bed, other);
+    last = event_through(node);
+    assert_true(bed_await_same(&bed, last + 1));
     folder_remove(image);
     bed_close(&bed);
 }

@@ -1,0 +1,131 @@
+/* A disk that is set back, where it is most dangerous: of three nodes one never saw the last entries, one forgot
+ * them, and the two would be a majority. The third one, which has them and knows what the second had signed, is
+ * there: nothing that was acknowledged is lost, the second does not vote, and says what becomes of its disk. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/testbed.h"
+#include "tests/lib/unit.h"
+
+#define EVENTS 5
+
+static struct testbed bed;
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
+static struct buffer out, errors;
+
+static const char *text(void) { return out.data ? (const char *)out.data : ""; }
+
+static void shell(const char *words)
+{
+    char command[1200];
+    snprintf(command, sizeof command, "cd '%s' && %s", bed.dir, words);
+    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 3, 0);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 60);
+    testbed_care(&bed, doctor, patient);
+    testbed_user(&bed, "auditor", "Hospital 1", "auditor", auditor);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testbed_end(&bed);
+    buffer_free(&out);
+    buffer_free(&errors);
+    return 0;
+}
+
+/* Acknowledged, co-signed by nodes 1 and 2, with a receipt that says so. Node 3 is down. Then nodes 1 and 2 are killed,
+ * and node 2 gets an older disk. `seconds`: a node claims how far it came about once a second, and a peer keeps that. */
+static void acknowledge_and_set_back(unsigned seconds)
+{
+    testbed_signal(&bed, 3, SIGTERM);
+    testbed_signal(&bed, 2, SIGTERM);
+    shell("rm -rf kept-2 receipts && cp -a node-2 kept-2 && mkdir receipts");
+    testbed_start(&bed, 2);
+    testbed_wait_ready(&bed, 60);
+    for (int i = 0; i < EVENTS; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print S-%d --receipt %s/receipts/%d", bed.dir, patient, i,
+                       bed.dir, i);
+    sleep(seconds);
+    testbed_signal(&bed, 1, SIGKILL);
+    testbed_signal(&bed, 2, SIGKILL);
+    shell("rm -rf node-2 && mv kept-2 node-2");
+}
+
+/* Each entry that was acknowledged, in the ledger as every node that is right shows it. */
+static void nothing_is_lost(void)
+{
+    for (unsigned node = 1; node <= 3; node++) {
+        if (node == 2) continue;
+        for (int i = 0; i < EVENTS; i++) {
+            char index[20], words[40];
+            testbed_expect(&bed, 0, &out, "--json receipt verify %s/receipts/%d", bed.dir, i);
+            testbed_json(&out, "entry", index, sizeof index);
+            testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u export --from %s --to %s --format ndjson", bed.dir, node,
+                           index, index);
+            snprintf(words, sizeof words, "S-%d\"", i);
+            if (!strstr(text(), words)) testbed_fail(&bed, "node %u lost entry %s:\n%s", node, index, text());
+        }
+    }
+}
+
+static void what_was_acknowledged_stays(void **state)
+{
+    (void)state;
+    unsigned seconds = 2;
+    for (;; seconds *= 2) {
+        if (seconds > 30) testbed_fail(&bed, "node 2 does not notice that its disk is old");
+        acknowledge_and_set_back(seconds);
+        /* The two that know nothing of these entries come first. */
+        testbed_start(&bed, 3);
+        testbed_start(&bed, 2);
+        testbed_start(&bed, 1);
+        testbed_await_log(&bed, 1, " ready: ");
+        testbed_await_log(&bed, 3, " ready: ");
+        nothing_is_lost(); /* also when it was too early for node 2 to be told */
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print after", bed.dir, patient);
+        for (int i = 0; i < 50 && !testbed_life_has(&bed, 2, "it was set back"); i++) usleep(100000);
+        if (testbed_life_has(&bed, 2, "it was set back")) break;
+    }
+    assert_true(testbed_life_has(&bed, 2, "does not vote"));
+    assert_true(testbed_life_has(&bed, 2, "This disk can only come back as a new member"));
+    testbed_expect(&bed, 6, &out, "-i %s/auditor.key verify --all", bed.dir);
+    assert_non_null(strstr(text(), "node-2's ledger is rolled back"));
+}
+
+/* It leads nobody and helps nobody to lead, also after a restart: with node 1 alone there is no majority. */
+static void it_does_not_vote(void **state)
+{
+    (void)state;
+    testbed_signal(&bed, 3, SIGTERM);
+    testbed_signal(&bed, 2, SIGTERM);
+    testbed_signal(&bed, 1, SIGTERM);
+    testbed_start(&bed, 1);
+    testbed_start(&bed, 2);
+    testbed_await_log(&bed, 2, "was set back before this start");
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient), 5);
+    testbed_start(&bed, 3);
+    testbed_await_log(&bed, 3, " ready: ");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print yes", bed.dir, patient);
+    nothing_is_lost();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_acknowledged_stays),
+        cmocka_unit_test(it_does_not_vote),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
