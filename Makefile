@@ -154,6 +154,13 @@ chaos: deps-check
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/chaos
 .PHONY: chaos
 
+# Restarts in turn under load for MINUTES (an hour says something): no client of any node is refused anything, and what
+# a node holds of memory and descriptors doesn't grow.
+soak: deps-check
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/cluster/test_restart
+	$(Q)SECONDS=$$(($(MINUTES) * 60)) BUILD=$(BUILD) $(BUILD)/cluster/test_restart
+.PHONY: soak
+
 # The long versions of three tests: DAMAGES of a node's files, calls of a disk that fail; floods at full height (root: for
 # 10,000 descriptors). SEED=x: the same damage again.
 DAMAGES ?= 100

@@ -33,6 +33,8 @@ struct client {
     char record[ID_TEXT_SIZE];
     atomic_uint content; /* of its record: acknowledged, or shown to anybody */
     struct told told[MOST];
+    atomic_bool refused;
+    char refusal[300]; /* when `refused` */
 };
 
 struct chaos_shared {
@@ -77,7 +79,7 @@ static void look_for_failure(struct chaos *c)
 
 struct hand { /* a client at work */
     struct chaos *c;
-    unsigned number, event, content;
+    unsigned number, event, content, patience_s;
     uint64_t random, begun_ms;
     char via[24];
     struct buffer out, errors;
@@ -99,6 +101,12 @@ static bool done(struct hand *h, int code, const char *what)
     if (code != 5 && code != 1 && code != 7)
         client_failed(h->c, "client %u: %s: exit %d: %s", h->number, what, code,
                       h->errors.data ? (const char *)h->errors.data : "");
+    struct client *own = &h->c->shared->clients[h->number];
+    if (!atomic_load(&own->refused)) {
+        snprintf(own->refusal, sizeof own->refusal, "%s: exit %d: %s", what, code,
+                 h->errors.data ? (const char *)h->errors.data : "");
+        atomic_store(&own->refused, true);
+    }
     if (chaos_now_ms() - h->begun_ms < 100) sleep_ms(100); /* its node is down */
     return false;
 }
@@ -113,8 +121,8 @@ static void add_event(struct hand *h)
 {
     struct chaos *c = h->c;
     unsigned number = h->event++;
-    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %d event add %s chaos c%u-%u",
-                           c->bed.dir, h->via, TIMEOUT_S, c->patient, h->number, number);
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u event add %s chaos c%u-%u",
+                           c->bed.dir, h->via, h->patience_s, c->patient, h->number, number);
     if (done(h, code, "event")) was_told(h, EVENT, number);
 }
 
@@ -133,8 +141,8 @@ static void update_record(struct hand *h)
     char path[400];
     unsigned content = ++h->content;
     write_content(&c->bed, h->number, content, path, sizeof path);
-    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %d --yes record update %s %s",
-                           c->bed.dir, h->via, TIMEOUT_S, own->record, path);
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u --yes record update %s %s",
+                           c->bed.dir, h->via, h->patience_s, own->record, path);
     if (!done(h, code, "update")) return;
     at_least(&own->content, content);
     was_told(h, UPDATE, content);
@@ -181,7 +189,8 @@ void chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count)
 
 static _Noreturn void work(struct chaos *c, unsigned number)
 {
-    struct hand h = {.c = c, .number = number, .random = c->seed * 31 + number};
+    struct hand h = {.c = c, .number = number, .patience_s = c->patience_s ? c->patience_s : TIMEOUT_S,
+                     .random = c->seed * 31 + number};
     struct client *own = &c->shared->clients[number];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (number <= CHAOS_NODES) snprintf(h.via, sizeof h.via, "--via node-%u", number);
@@ -199,7 +208,7 @@ static _Noreturn void work(struct chaos *c, unsigned number)
         else if (what < 8)
             update_record(&h);
         else
-            show_record(&h, TIMEOUT_S);
+            show_record(&h, h.patience_s);
     }
 }
 
@@ -232,6 +241,26 @@ unsigned chaos_acknowledged(const struct chaos *c)
     unsigned count = 0;
     for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) count += atomic_load(&c->shared->clients[i].count);
     return count;
+}
+
+const char *chaos_refusal(const struct chaos *c, unsigned client)
+{
+    const struct client *own = &c->shared->clients[client];
+    return atomic_load(&own->refused) ? own->refusal : NULL;
+}
+
+uint64_t chaos_longest_gap(const struct chaos *c)
+{
+    uint64_t longest = 0;
+    for (unsigned i = CHAOS_NODES + 1; i <= CHAOS_CLIENTS; i++) {
+        const struct client *own = &c->shared->clients[i];
+        unsigned count = atomic_load(&own->count);
+        for (unsigned j = 1; j < count; j++) {
+            uint64_t gap = own->told[j].ended_ms - own->told[j - 1].ended_ms;
+            if (gap > longest) longest = gap;
+        }
+    }
+    return longest;
 }
 
 /* The last thing this client was told that began at or after `since_ms`; NULL: nothing. */
@@ -409,6 +438,10 @@ void chaos_open(struct chaos *c, unsigned faulty, bool frail)
     char auditor[ID_TEXT_SIZE];
     *c = (struct chaos){0};
     seed(c);
+    if (faulty == CHAOS_BY_SEED) {
+        faulty = chaos_below(c, 2);
+        printf("b = %u\n", faulty);
+    }
     testbed_make_apart(&c->bed, CHAOS_NODES, faulty);
     c->shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (c->shared == MAP_FAILED) testbed_fail(&c->bed, "no memory");

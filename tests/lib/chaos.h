@@ -27,14 +27,16 @@ struct chaos {
     struct testbed bed;
     char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
     uint64_t seed, random;
+    unsigned patience_s; /* how long clients started from now on wait for an operation; 0: two seconds */
     pid_t clients[CHAOS_CLIENTS + 1]; /* 0: not running */
     struct chaos_shared *shared;
     char orders[CHAOS_NODES + 1][300], clock[CHAOS_NODES + 1][300]; /* files that a frail node reads */
     char program[CHAOS_NODES + 1][400];
 };
 
-/* Five nodes that are ready, each at an address of its own; `frail`: their disks and clocks obey orders (tests/lib/
+/* Five nodes that are ready, each at an address of its own; `faulty`: b of the genesis, or CHAOS_BY_SEED: 0 or 1; `frail`: their disks and clocks obey orders (tests/lib/
  * bad_disk.c, bad_clock.c). SEED in the environment, or another each time; it is printed. */
+#define CHAOS_BY_SEED UINT32_MAX
 void chaos_open(struct chaos *c, unsigned faulty, bool frail);
 void chaos_close(struct chaos *c);
 unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
@@ -56,6 +58,10 @@ uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what);
  * this process, which tries both at one of them and gives each a second. */
 void chaos_was_silent(struct chaos *c, unsigned nodes, uint64_t since_ms, const char *what);
 unsigned chaos_acknowledged(const struct chaos *c);
+/* What a client was told the first time that an operation did not end with "done"; NULL: never. */
+const char *chaos_refusal(const struct chaos *c, unsigned client);
+/* The longest time in which a client that may go through any node was told nothing, in ms. */
+uint64_t chaos_longest_gap(const struct chaos *c);
 
 /* One who runs, leads, and has the highest term as the running nodes say; 0: nobody now. *term may be NULL. */
 unsigned chaos_leader(struct chaos *c, uint64_t *term);

@@ -1,0 +1,144 @@
+/* Nodes are stopped and started again one after the other, as for a new version, while
+ * clients work: whoever may go through any node is refused nothing, a leader hands over before
+ * it goes, and nothing that was acknowledged is missing.
+ *
+ * SECONDS in the environment (make soak): the same for so long, and what the nodes hold of memory and
+ * descriptors does not grow.
+ */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/lib/chaos.h"
+#include "tests/lib/unit.h"
+
+#define PATIENCE_S 60 /* on a machine that pauses us: what fails then has failed */
+
+static struct chaos chaos;
+
+/* ---- what a node holds ---- */
+
+struct held {
+    unsigned long private_kib, files;
+};
+
+static unsigned long private_kib(pid_t pid)
+{
+    char path[64], line[200];
+    unsigned long sum = 0, kib;
+    snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
+    FILE *f = fopen(path, "r");
+    if (!f) testbed_fail(&chaos.bed, "cannot read %s", path);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "Anonymous: %lu kB", &kib) == 1) sum += kib;
+    fclose(f);
+    return sum;
+}
+
+static unsigned long open_files(pid_t pid)
+{
+    char path[64];
+    unsigned long count = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *d = opendir(path);
+    if (!d) testbed_fail(&chaos.bed, "cannot read %s", path);
+    while (readdir(d)) count++;
+    closedir(d);
+    return count;
+}
+
+static struct held held_by(unsigned node)
+{
+    return (struct held){private_kib(chaos.bed.pids[node]), open_files(chaos.bed.pids[node])};
+}
+
+/* ---- restarts ---- */
+
+/* SIGTERM, the end, and a start on the same store; the others go on meanwhile. */
+static void restart(unsigned node)
+{
+    bool led = chaos_await_leader(&chaos, NULL) == node;
+    int status = testbed_signal(&chaos.bed, node, SIGTERM);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        testbed_fail(&chaos.bed, "node %u did not end by itself: %d", node, status);
+    chaos_goes_on(&chaos, CHAOS_ALL & ~(1u << node), led ? "the leader is stopped" : "a follower is stopped");
+    testbed_start(&chaos.bed, node);
+    testbed_wait_ready(&chaos.bed, PATIENCE_S);
+    chaos_goes_on(&chaos, CHAOS_ALL, "  it is back");
+}
+
+static void all_others_were_served(void)
+{
+    for (unsigned i = CHAOS_NODES + 1; i <= CHAOS_CLIENTS; i++) {
+        const char *words = chaos_refusal(&chaos, i);
+        if (words) testbed_fail(&chaos.bed, "client %u, who may go through any node: %s", i, words);
+    }
+    printf("longest time without an answer to one of those clients: %llu ms\n",
+           (unsigned long long)chaos_longest_gap(&chaos));
+}
+
+static void begin(void)
+{
+    chaos_open(&chaos, 1, false);
+    chaos.patience_s = PATIENCE_S;
+    chaos_load(&chaos);
+    chaos_goes_on(&chaos, CHAOS_ALL, "all work");
+}
+
+static void no_operation_fails_while_nodes_restart_in_turn(void **state)
+{
+    (void)state;
+    begin();
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) restart(node);
+    unsigned leader = chaos_await_leader(&chaos, NULL); /* whoever led at the end goes as well */
+    restart(leader);
+    all_others_were_served();
+    chaos_check(&chaos);
+    chaos_close(&chaos);
+}
+
+/* ---- the soak ---- */
+
+#define LEAST_ROOM_KIB (16u << 10)
+#define ROOM_FILES 64u /* connections of the clients of one moment */
+
+/* Node 1 is not restarted; it is the others' turn each half minute. */
+static void nothing_grows(void **state)
+{
+    (void)state;
+    begin();
+    uint64_t start = chaos_now_ms(), total = strtoull(getenv("SECONDS"), NULL, 10) * 1000, warm = total / 4;
+    struct held first = {0}, most = {0};
+    for (unsigned node = 2; chaos_now_ms() - start < total; node = node == CHAOS_NODES ? 2 : node + 1) {
+        restart(node);
+        sleep(20);
+        struct held now = held_by(1);
+        printf("%llu s: node 1 holds %lu KiB and %lu descriptors, %u operations done\n",
+               (unsigned long long)(chaos_now_ms() - start) / 1000, now.private_kib, now.files, chaos_acknowledged(&chaos));
+        fflush(stdout);
+        if (chaos_now_ms() - start < warm || first.files == 0) first = now;
+        if (now.private_kib > most.private_kib) most.private_kib = now.private_kib;
+        if (now.files > most.files) most.files = now.files;
+    }
+    struct held last = held_by(1);
+    printf("after the first quarter %lu KiB and %lu descriptors, at the end %lu and %lu, at most %lu and %lu\n",
+           first.private_kib, first.files, last.private_kib, last.files, most.private_kib, most.files);
+    all_others_were_served();
+    chaos_check(&chaos);
+    if (last.private_kib > first.private_kib + first.private_kib / 2 + LEAST_ROOM_KIB)
+        testbed_fail(&chaos.bed, "node 1 grew from %lu to %lu KiB", first.private_kib, last.private_kib);
+    if (last.files > first.files + ROOM_FILES)
+        testbed_fail(&chaos.bed, "node 1 went from %lu to %lu descriptors", first.files, last.files);
+    chaos_close(&chaos);
+}
+
+int main(void)
+{
+    const struct CMUnitTest usual[] = {cmocka_unit_test(no_operation_fails_while_nodes_restart_in_turn)};
+    const struct CMUnitTest soak[] = {cmocka_unit_test(nothing_grows)};
+    return getenv("SECONDS") ? cmocka_run_group_tests(soak, NULL, NULL) : cmocka_run_group_tests(usual, NULL, NULL);
+}
