@@ -39,7 +39,8 @@ static void names_of(struct buffer *out, const struct genesis *g, const struct m
 {
     for (uint32_t member = 1; member <= LIMIT_NODES; member++)
         if (said_by(a) >> member & 1)
-            buffer_printf(out, "%s%s", out->size ? ", " : "", member == a->named && itself ? itself : name_of(g, member));
+            buffer_printf(out, "%s%s", out->size ? ", " : "",
+                          member == a->named && itself ? itself : name_of(g, member));
 }
 
 bool alarm_is_good(const struct cluster *c, const struct message_alarm *a)
@@ -104,7 +105,8 @@ json_t *alarm_json(const struct cluster *c, const struct message_alarm *a)
                           a->index ? json_integer((json_int_t)a->index) : json_null(), "node", name_of(g, a->named),
                           "member", (int)a->named, "kind", kind_word(a->kind), "first", (json_int_t)a->first, "last",
                           (json_int_t)a->last, "since", json_time(a->since_ms), "raised_by", name_of(g, a->raiser),
-                          "said_by", names_json(g, a), "counts", alarm_is_good(c, a), "status", known ? status[a->status - ALARM_OPEN] : "unknown", "closed",
+                          "said_by", names_json(g, a), "counts", alarm_is_good(c, a), "status",
+                          known ? status[a->status - ALARM_OPEN] : "unknown", "closed",
                           a->closed ? json_integer((json_int_t)a->closed) : json_null(), "told",
                           a->told ? json_time(a->told_ms) : json_null(), "told_by", told_by(g, a));
     CHECK(o != NULL);

@@ -68,8 +68,9 @@ int command_alarm_list(struct tool *t)
     static const struct column columns[] = {
         {"entry", "ENTRY", COLUMN_NUMBER}, {"node", "NODE", COLUMN_TEXT},      {"kind", "KIND", COLUMN_TEXT},
         {"first", "FIRST", COLUMN_NUMBER}, {"last", "LAST", COLUMN_NUMBER},    {"since", "SINCE", COLUMN_TIME},
-        {"said_by", "SAID BY", COLUMN_TEXT},     {"counts", "COUNTS", COLUMN_YES},     {"status", "STATUS", COLUMN_TEXT},
-        {"closed", "CLOSED", COLUMN_NUMBER},     {"told", "TOLD", COLUMN_TIME},        {"told_by", "TOLD BY", COLUMN_TEXT}};
+        {"said_by", "SAID BY", COLUMN_TEXT},     {"counts", "COUNTS", COLUMN_YES},
+        {"status", "STATUS", COLUMN_TEXT},       {"closed", "CLOSED", COLUMN_NUMBER},  {"told", "TOLD", COLUMN_TIME},
+        {"told_by", "TOLD BY", COLUMN_TEXT}};
     bool all = option_given(t->line, "all");
     json_t *rows = json_array();
     enum err e = collect(t, rows, all);

@@ -80,8 +80,8 @@ static void lot_draw(struct digest *out, const struct alarm *a, unsigned member,
     buffer_free(&b);
 }
 
-/* How many of those that aren't named come before `member`, when the first is who comes after `after` (0: the lowest lot).
- * Of 1 to `members`; neither is named. */
+/* How many of those that aren't named come before `member`, when the first is who comes after `after` (0: the lowest
+ * lot). Of 1 to `members`; neither is named. */
 static unsigned place_of(const struct alarm *a, unsigned member, unsigned after, unsigned members,
                          const struct digest *cluster)
 {

@@ -20,15 +20,15 @@
  * node could show proves that it sent: a mail server's answer is as easily made up as the word itself, and b + 1
  * senders would be b + 1 mails, for each alarm and with nobody lying. So a liar that has its turn can keep that
  * mail back; what the rules see to is that it has no more than its turn:
- *   - The order of senders follows from the alarm's facts (alarm_turn_ms). Nobody volunteers; no leader can choose it by
- *     the time or place of a leaf, as it could the leaf's hash.
+ *   - The order of senders follows from the alarm's facts (alarm_turn_ms). Nobody volunteers, and no leader can
+ *     choose it by the time or place of a leaf, as it could the leaf's hash.
  *   - Each may claim from its turn on: ALARM_TURN_MS after the one before. A claim that is not told within
  *     ALARM_CLAIM_MS is over, and the order goes on behind its sender, who is then the last.
  *   - What is still open ALARM_AGAIN_MS after it was told is told again, by the next in that order. So b liars
  *     keep an alarm from people for b days at most, and a day only with the luck of their turn; meanwhile it
  *     stands in the ledger with who says to have told whom, and every client shows it.
- *   - The named node tells of itself only ALARM_SELF_MS later, when no other did (it may be the only one with settings),
- *     and that it told keeps nobody else from telling. Of what is proved, it never does.
+ *   - The named node tells of itself only ALARM_SELF_MS later, when no other did (it may be the only one with
+ *     settings), and that it told keeps nobody else from telling. Of what is proved, it never does.
  *
  * All of it is replicated state and follows from the leaves alone. Same kind, node
  * and first index within ALARM_AGAIN_MS of the last telling: not told again.
@@ -64,7 +64,7 @@ enum alarm_step { ALARM_CLAIM = 1, ALARM_TOLD = 2 };
 
 #define ALARM_CLAIM_MS (2 * 60 * 1000)            /* ledger time: so long a sender has */
 #define ALARM_TURN_MS 5000                        /* ledger time: between two members' turns to claim */
-#define ALARM_SELF_MS (10 * 60 * 1000)            /* ledger time: from the first turn to that of the node that is named */
+#define ALARM_SELF_MS (10 * 60 * 1000)            /* ledger time: from the first turn to the named node's own */
 #define ALARM_AGAIN_MS (24ull * 60 * 60 * 1000)   /* ledger time: between two tellings of the same */
 #define ALARM_OPEN_MOST 64                        /* open rows per node that says so */
 
@@ -95,7 +95,7 @@ static inline bool alarm_says(const struct alarm *a, unsigned member) { return a
 enum err state_alarm_get(struct alarm *out, struct table_txn *txn, uint64_t index);
 
 bool alarm_is_claimed(const struct alarm *a, uint64_t time_ms); /* a claim still holds */
-/* Of it or one of its key, within ALARM_AGAIN_MS, as far as `member` is to rely on it: who is named tells for itself. */
+/* Of it or one of its key, within ALARM_AGAIN_MS, as far as `member` is to rely on it: not on who is named. */
 bool alarm_was_told(const struct alarm *a, unsigned member, uint64_t time_ms);
 /* The ledger time from which `member` of `members` may claim it, once no claim holds; UINT64_MAX: never.
  * `cluster`: the genesis' SHA-256. */

@@ -16,6 +16,8 @@
 #define PAUSE_MOST_MS 3600000
 #define SEND_MARGIN_MS 40000    /* a claim that runs out sooner is not sent on: another may have it by then */
 
+#define ATTEMPTS (INTEGRITY_FINDINGS + ALARMS_OPEN_MOST) /* all that can be open: a liar's many take nobody's place */
+
 enum alert_state { ALERT_IDLE, ALERT_CLAIMING, ALERT_SENDING, ALERT_TELLING };
 
 /* What this node tried for one alarm. */
@@ -35,7 +37,7 @@ struct alert {
     atomic_bool stop;
     bool running;        /* a thread is to be joined */
     enum alert_state state;
-    struct attempt attempts[INTEGRITY_FINDINGS];
+    struct attempt attempts[ATTEMPTS];
     struct attempt *current;
     struct alert_message message;
     /* the thread's result */
@@ -50,25 +52,26 @@ static uint64_t now_ms(void) { return clock_monotonic_ns() / 1000000; }
 
 static struct attempt *find(struct alert *t, uint64_t index)
 {
-    for (size_t i = 0; i < INTEGRITY_FINDINGS; i++)
+    for (size_t i = 0; i < ATTEMPTS; i++)
         if (t->attempts[i].index == index) return &t->attempts[i];
     return NULL;
 }
 
-/* NULL when there is no room: looked at again once others are closed. */
 static struct attempt *know(struct alert *t, const struct alarm *a)
 {
     struct attempt *known = find(t, a->index);
     if (known && known->told == a->told) return known;
     if (!known) known = find(t, 0);
-    if (known) *known = (struct attempt){.index = a->index, .told = a->told};
+    CHECK(known != NULL);
+    *known = (struct attempt){.index = a->index, .told = a->told};
     return known;
 }
 
 static void forget_closed(struct alert *t, const struct integrity_view *view)
 {
-    for (size_t i = 0; i < INTEGRITY_FINDINGS; i++) {
+    for (size_t i = 0; i < ATTEMPTS; i++) {
         bool open = false;
+        if (t->attempts[i].index == 0) continue;
         for (size_t j = 0; j < view->count && !open; j++) open = view->alarms[j].index == t->attempts[i].index;
         if (!open && &t->attempts[i] != t->current) t->attempts[i] = (struct attempt){0};
     }
@@ -93,12 +96,15 @@ static enum err submit(struct alert *t, enum alarm_step step, node_request_done 
     struct node *node = t->node;
     struct buffer args = {0};
     const struct node_signer signer = {node->driver, &node->genesis, node->identity.secrets, node->self};
-    unsigned ways = (t->current->sent & ALERT_MAIL ? ALARM_BY_MAIL : 0) | (t->current->sent & ALERT_HOOK ? ALARM_BY_HOOK : 0);
-    const struct args_alarm_tell tell = {.index = t->current->index, .step = step, .ways = step == ALARM_TOLD ? ways : 0};
+    unsigned sent = step == ALARM_TOLD ? t->current->sent : 0;
+    const struct args_alarm_tell tell = {
+        .index = t->current->index,
+        .step = step,
+        .ways = (sent & ALERT_MAIL ? ALARM_BY_MAIL : 0) | (sent & ALERT_HOOK ? ALARM_BY_HOOK : 0)};
     args_alarm_tell_encode(&args, &tell);
     enum err e = args.failed ? ERR_NOMEM
-                             : node_request_submit(&signer, ACTION_ALARM_TELL, buffer_bytes(&args), (struct bytes){0}, t,
-                                                   done);
+                             : node_request_submit(&signer, ACTION_ALARM_TELL, buffer_bytes(&args),
+                                                   (struct bytes){0}, t, done);
     buffer_free(&args);
     return e;
 }
@@ -108,8 +114,8 @@ static void on_told(void *data, enum err code, uint64_t leaf, enum decision deci
     struct alert *t = data;
     (void)leaf, (void)reason;
     if (code != OK || decision != DECISION_APPROVED)
-        log_warning("alert", "people were told of the alarm in leaf %llu, but the ledger does not say so: another node may "
-                             "tell them again", (unsigned long long)t->message.alarm.index);
+        log_warning("alert", "people were told of the alarm in leaf %llu, but the ledger does not say so: another node "
+                             "may tell them again", (unsigned long long)t->message.alarm.index);
     finish(t, false);
 }
 
@@ -184,7 +190,7 @@ static bool begin(struct alert *t, const struct alarm *a)
     bool own_claim = a->claimed_by == t->node->self && alarm_is_claimed(a, wall);
     if (a->index == 0 || (!own_claim && !is_our_turn(t, a, wall))) return false;
     struct attempt *attempt = know(t, a);
-    if (!attempt || now_ms() < attempt->next_ms) return false;
+    if (now_ms() < attempt->next_ms) return false;
     t->current = attempt;
     t->message = (struct alert_message){.genesis = &t->node->genesis, .sender = t->node->self, .alarm = *a};
     if (own_claim) {

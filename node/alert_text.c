@@ -88,8 +88,8 @@ static void append_alarm(struct buffer *out, const struct alert_message *m)
     if (counts(m))
         buffer_append_text(out, "Do not rely on what this node serves until it is repaired.\r\n");
     else
-        buffer_printf(out, "So far nothing proves it: one of the two is wrong, the node or who says so. It counts once %u "
-                           "nodes say so.\r\n", m->genesis->faulty + 1);
+        buffer_printf(out, "So far nothing proves it: one of the two is wrong, the node or who says so. It counts "
+                           "once %u nodes say so.\r\n", m->genesis->faulty + 1);
     buffer_append_text(out, "What to do next: \"consilium status\" and \"consilium verify --all\" from another node; "
                             "the node's own log says what it found.\r\n"
                             "Once it is repaired or replaced: \"consilium alarm clear\" with the leaf above.\r\n");

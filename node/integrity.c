@@ -60,15 +60,20 @@ static bool row_shows(const struct integrity *i, const struct kept *k)
     return open_row(i, k->alarm.kind, k->alarm.named, k->alarm.first) != NULL;
 }
 
-static void show(struct integrity *i, bool own)
+static bool is_shown_here(const struct integrity *i, const struct alarm *a, bool own, bool counts)
+{
+    return (a->named == i->node->self) == own && integrity_counts(i, a) == counts;
+}
+
+static void show(struct integrity *i, bool own, bool counts)
 {
     for (size_t at = 0; at < i->count; at++) {
         const struct kept *k = i->kept[at];
         bool open = !k->gone && (!k->repaired || k->alarm.index == 0) && !row_shows(i, k);
-        if (open && (k->alarm.named == i->node->self) == own) i->view[i->view_count++] = k->alarm;
+        if (open && is_shown_here(i, &k->alarm, own, counts)) i->view[i->view_count++] = k->alarm;
     }
     for (size_t at = 0; at < i->open_count; at++)
-        if ((i->open[at].named == i->node->self) == own) i->view[i->view_count++] = i->open[at];
+        if (is_shown_here(i, &i->open[at], own, counts)) i->view[i->view_count++] = i->open[at];
 }
 
 /* At once, but not more often than the timer comes: there may be thousands of clients. */
@@ -94,8 +99,11 @@ static void changed(struct integrity *i)
     i->view = i->spare;
     i->spare = before;
     i->view_count = 0;
-    show(i, true);
-    show(i, false);
+    /* Clients hear of the first ones only: accusations, of which one liar can make many, come behind what counts. */
+    show(i, true, true);
+    show(i, true, false);
+    show(i, false, true);
+    show(i, false, false);
     bool same = count == i->view_count && i->shown_quarantined == i->quarantined;
     for (size_t at = 0; same && at < count; at++) same = looks_same(&before[at], &i->view[at]);
     i->shown_quarantined = i->quarantined;
@@ -467,7 +475,8 @@ static void is_well_again(struct integrity *i, unsigned from)
     /* A word of ours that got into the ledger when nothing was known of it any more. */
     for (size_t at = 0; at < i->open_count; at++) {
         const struct alarm *row = &i->open[at];
-        if (row->named == from && !is_about_node(row->kind)) close_rows(i, &(struct mended){from, row->first, row->first});
+        if (row->named != from || is_about_node(row->kind)) continue;
+        close_rows(i, &(struct mended){from, row->first, row->first});
     }
 }
 

@@ -130,7 +130,8 @@ static enum err say(struct integrity *i, struct kept *k)
     struct bytes evidence = k->alarm.index == 0 ? buffer_bytes(&k->evidence) : (struct bytes){0};
     uint64_t first = k->alarm.index ? k->said_first : k->alarm.first;
     struct args_node_alarm a = {.kind = k->alarm.kind, .named = k->alarm.named, .first = first,
-                                .last = k->alarm.last, .status = repaired ? ALARM_REPAIRED : ALARM_OPEN, .evidence = evidence};
+                                .last = k->alarm.last, .status = repaired ? ALARM_REPAIRED : ALARM_OPEN,
+                                .evidence = evidence};
     args_node_alarm_encode(&args, &a);
     i->said_repaired = repaired;
     struct bytes encoded = buffer_bytes(&args);

@@ -119,7 +119,8 @@ static void test_said_once(void **state)
     c.output = &output;
     notice(false, a, 2);
     assert_non_null(strstr(said, "WARNING: COMPROMISED: node-3, index 1000, since "));
-    assert_non_null(strstr(said, "modified, stored data is not what the ledger proves (raised by node-1, node-4, entry 1100)"));
+    assert_non_null(strstr(said, "modified, stored data is not what the ledger proves (raised by node-1, "
+                                 "node-4, entry 1100)"));
     assert_non_null(strstr(said, "index 1001 to 1009, "));
     assert_non_null(strstr(said, "(found by itself, not in the ledger yet)"));
     assert_non_null(strstr(said, "consilium alarm list"));

@@ -1,0 +1,260 @@
+/* Who sends, and when: only in its turn, once, again a day later, and never for what it is proved to have done. The
+ * ledger and the servers are played here. */
+#include "node/alert.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "consensus/node_request.h"
+#include "ledger/arguments.h"
+#include "node/alert_send.h"
+#include "node/integrity.h"
+#include "tests/lib/samples.h"
+#include "tests/lib/unit.h"
+
+#define LEAF 77
+#define MEMBERS 4
+
+static struct node node;
+static struct config config;
+static struct alarm row; /* the only open one */
+static unsigned claims, tells, told_ways, sends, sent_ways;
+static unsigned fails;       /* ways that take nothing */
+static enum reason denies;   /* claims */
+static struct waiting {
+    bool waits;
+    struct args_alarm_tell args;
+    void *data;
+    node_request_done done;
+} waiting;
+
+/* --- what stands around it --- */
+
+unsigned alert_ways(const struct config *c)
+{
+    (void)c;
+    return ALERT_MAIL | ALERT_HOOK;
+}
+
+enum err alert_send(unsigned *sent, unsigned ways, const struct config *c, const struct alert_message *message,
+                    const atomic_bool *stop, struct failure *failure)
+{
+    (void)c, (void)stop, (void)failure;
+    CHECK(message->alarm.index == LEAF && message->sender == node.self);
+    *sent = ways & ~fails;
+    sends += *sent != 0;
+    sent_ways |= *sent;
+    return *sent == ways ? OK : ERR_UNREACHABLE;
+}
+
+void integrity_view(const struct node *n, struct integrity_view *out)
+{
+    (void)n;
+    *out = (struct integrity_view){.count = 1, .alarms = &row};
+}
+
+enum err node_request_submit(const struct node_signer *signer, enum action action, struct bytes args,
+                             struct bytes attachment, void *data, node_request_done done)
+{
+    CHECK(signer->self == node.self && action == ACTION_ALARM_TELL && attachment.size == 0 && !waiting.waits);
+    waiting = (struct waiting){.waits = true, .data = data, .done = done};
+    CHECK(args_alarm_tell_decode(&waiting.args, args) == OK && waiting.args.index == LEAF);
+    return OK;
+}
+
+/* The row as the rules would have it. */
+static void decide(void)
+{
+    if (!waiting.waits) return;
+    struct waiting w = waiting;
+    waiting.waits = false;
+    bool denied = w.args.step == ALARM_CLAIM && denies != REASON_NONE;
+    if (w.args.step == ALARM_CLAIM && !denied) {
+        row.claimed_by = node.self;
+        row.claimed_ms = clock_wall_ms();
+        claims++;
+    } else if (w.args.step == ALARM_TOLD) {
+        row.claimed_by = 0;
+        row.told = LEAF + 1;
+        row.told_ms = clock_wall_ms();
+        row.told_by = node.self;
+        told_ways = w.args.ways;
+        tells++;
+    }
+    w.done(w.data, OK, 0, denied ? DECISION_DENIED : DECISION_APPROVED, denied ? denies : REASON_NONE);
+}
+
+/* --- turns of the loop --- */
+
+static uv_timer_t turns;
+static unsigned left;
+static void on_turn(uv_timer_t *timer)
+{
+    decide();
+    if (--left == 0) uv_timer_stop(timer);
+}
+
+/* Enough for it to look at least once: what must not happen would have happened. */
+static void settle(void)
+{
+    left = 24;
+    uv_timer_start(&turns, on_turn, 0, 50);
+    while (left) uv_run(&node.loop, UV_RUN_ONCE);
+}
+
+/* Until it has told so often. */
+static void until_told(unsigned times)
+{
+    for (unsigned i = 0; i < 60 && tells < times; i++) settle();
+    assert_int_equal(tells, times);
+}
+
+/* This node is the one at that place in the order; 3: it is named. */
+static void begin(enum alarm_kind kind, unsigned place)
+{
+    row = (struct alarm){.index = LEAF, .kind = kind, .named = 2, .raiser = 1, .saying = 2, .first = 5, .last = 5,
+                         .since_ms = clock_wall_ms() - 1000, .status = ALARM_OPEN};
+    for (unsigned i = 1; i <= MEMBERS; i++)
+        if (place == 3 ? i == row.named
+                       : alarm_turn_ms(&row, i, MEMBERS, &node.genesis.cluster) == row.since_ms + place * ALARM_TURN_MS)
+            node.self = i;
+}
+
+static int open_node(void **state)
+{
+    (void)state;
+    node = (struct node){.ready = true, .config = &config};
+    sample_genesis(&node.genesis, MEMBERS, 1);
+    claims = tells = told_ways = sends = sent_ways = fails = 0;
+    denies = REASON_NONE;
+    waiting.waits = false;
+    CHECK(uv_loop_init(&node.loop) == 0 && uv_timer_init(&node.loop, &turns) == 0);
+    CHECK(alert_new(&node.alert, &node) == OK);
+    return 0;
+}
+
+static int close_node(void **state)
+{
+    (void)state;
+    node.stopping = true;
+    alert_stop(&node);
+    uv_close((uv_handle_t *)&turns, NULL);
+    uv_run(&node.loop, UV_RUN_DEFAULT);
+    alert_free(node.alert);
+    CHECK(uv_loop_close(&node.loop) == 0);
+    return 0;
+}
+
+/* --- tests --- */
+
+static void the_first_one_tells(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    until_told(1);
+    assert_true(claims == 1 && sends == 1);
+    assert_int_equal(told_ways, ALARM_WAYS);
+    settle();
+    assert_true(claims == 1 && tells == 1 && sends == 1);
+    /* a day later others come first; when they were silent, it tells again, by all ways */
+    row.since_ms -= 2 * ALARM_AGAIN_MS;
+    row.told_ms = clock_wall_ms() - ALARM_AGAIN_MS + 3600 * 1000;
+    settle();
+    assert_int_equal(claims, 1);
+    row.told_ms = clock_wall_ms() - ALARM_AGAIN_MS - 3 * ALARM_TURN_MS;
+    sent_ways = 0;
+    until_told(2);
+    assert_true(claims == 2 && sent_ways == (ALERT_MAIL | ALERT_HOOK));
+}
+
+static void the_others_wait(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 2);
+    row.since_ms = clock_wall_ms() + 3600 * 1000; /* as if its turn were far away */
+    settle();
+    assert_int_equal(claims, 0);
+    row.since_ms = clock_wall_ms() - 3 * ALARM_TURN_MS;
+    row.claimed_by = node.self % MEMBERS + 1; /* somebody sends */
+    row.claimed_ms = clock_wall_ms();
+    settle();
+    assert_int_equal(claims, 0);
+    row.claimed_ms -= ALARM_CLAIM_MS + 3 * ALARM_TURN_MS; /* and died */
+    until_told(1);
+    assert_int_equal(claims, 1);
+}
+
+static void who_is_named(void **state)
+{
+    (void)state;
+    begin(ALARM_FORKED, 3);
+    row.since_ms -= 10 * ALARM_SELF_MS;
+    settle();
+    assert_int_equal(claims, 0); /* proved: never */
+    begin(ALARM_DELETED, 3);
+    settle();
+    assert_int_equal(claims, 0);
+    row.since_ms -= ALARM_SELF_MS; /* nobody else did */
+    until_told(1);
+    assert_int_equal(claims, 1);
+}
+
+/* What the named one says it told moves nobody else. */
+static void told_of_itself(void **state)
+{
+    (void)state;
+    begin(ALARM_DELETED, 0);
+    row.told = LEAF + 1;
+    row.told_by = row.named;
+    row.told_ms = clock_wall_ms();
+    until_told(1);
+    assert_true(claims == 1 && sends == 1);
+}
+
+/* Its claim holds from before a restart: it goes on with that. */
+static void a_claim_of_its_own(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 1);
+    row.claimed_by = node.self;
+    row.claimed_ms = clock_wall_ms();
+    until_told(1);
+    assert_true(claims == 0 && sends == 1);
+}
+
+static void what_fails_is_not_told(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    fails = ALERT_HOOK;
+    for (unsigned i = 0; i < 60 && sends == 0; i++) settle();
+    settle();
+    assert_true(claims == 1 && tells == 0 && sent_ways == ALERT_MAIL);
+    sent_ways = fails = 0;
+    until_told(1); /* after a pause, within the claim */
+    assert_true(claims == 1 && sent_ways == ALERT_HOOK); /* no second mail */
+    assert_int_equal(told_ways, ALARM_WAYS);
+}
+
+static void a_denied_claim_sends_nothing(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    denies = REASON_NOT_ITS_TURN;
+    settle();
+    assert_true(claims == 0 && sends == 0 && tells == 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_node, close_node)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_one_tells), TEST(the_others_wait),        TEST(who_is_named),
+        TEST(told_of_itself),      TEST(a_claim_of_its_own),     TEST(what_fails_is_not_told),
+        TEST(a_denied_claim_sends_nothing),
+    };
+    return cmocka_run_group_tests_name("node/alert", tests, NULL, NULL);
+}
