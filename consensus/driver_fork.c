@@ -15,7 +15,16 @@
  *     have: its branch stands). All that are not named by evidence are waited for, but not for ever, since
  *     a liar may be silent; b of them may answer that they have: an honest one shows the k words
  *     that it cosigned for, and then the leader yields;
- *   - what is left without this node and the leader isn't enough to cosign our branch after all.
+ *   - what is left without this node and the leader isn't enough to cosign our branch after all;
+ *   - b + 1 members stand on another branch at that index, so that an honest one does.
+ * The last one, since what stands in a leader's log is its word: an entry of an earlier term, or one that nobody
+ * signs, may be anything. If that were enough, a liar that leads could have honest nodes of one mind drop what they
+ * applied and nobody cosigned so far, each time that it leads; after DRIVER_REBUILDS times one stays out until
+ * a person comes. No release on a fork would follow (the word was taken back before), but a stop would. So where only
+ * the leader (and others that may be liars) says so, it is distrusted for a while (driver_distrust.c):
+ * if it lied, the next leader has what all have, and that gets cosigned. Only if nothing was cosigned since, and a
+ * leader says so again, is it believed: two honest nodes may have been deceived alike, and the third one lead. But
+ * never for the last time that this node may be rebuilt by itself. Whom evidence names is one liar less to fear.
  * Then its owner has it rebuilt: the log is cut behind what it cosigned, the state derived anew. What it
  * had applied beyond, and nobody cosigned, was never promised to be kept while a leader lies.
  * A branch that somebody has cosigned needs no vote: the k words for it are shown around (the witness'
@@ -123,40 +132,49 @@ void driver_heads_came(struct driver *d, unsigned from, struct bytes body)
 
 /* ---- yielding ---- */
 
-static void send_position(struct driver *d, unsigned peer, uint32_t type, struct raft_position p,
-                          const raft_index *more)
+static void withdraw(struct driver *d, struct raft_position up_to, raft_index at)
 {
     buffer_clear(&d->out);
-    pack_array(&d->out, more ? 3 : 2);
-    pack_uint(&d->out, p.term);
-    pack_uint(&d->out, p.index);
-    if (more) pack_uint(&d->out, *more);
-    if (!d->out.failed) peers_send(d->o.peers, peer, type, 0, buffer_bytes(&d->out));
-}
-
-static void withdraw(struct driver *d, struct raft_position up_to)
-{
+    pack_array(&d->out, 3);
+    pack_uint(&d->out, up_to.term);
+    pack_uint(&d->out, up_to.index);
+    pack_uint(&d->out, at);
     for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
-        if (i != d->o.self) send_position(d, i, PEER_WITHDRAW, up_to, NULL);
+        if (i != d->o.self && !d->out.failed) peers_send(d->o.peers, i, PEER_WITHDRAW, 0, buffer_bytes(&d->out));
 }
 
 /* Our word counts again. */
 static void end_fork(struct driver *d)
 {
-    if (d->fork.last.index) withdraw(d, (struct raft_position){0, 0});
+    if (d->fork.last.index) withdraw(d, (struct raft_position){0, 0}, 0);
     d->fork = (struct fork){0};
+}
+
+static void send_withdrawn(struct driver *d, unsigned peer, struct raft_position up_to, raft_index at)
+{
+    static const struct digest unknown = {{0}};
+    const struct head *head = driver_head(d, at);
+    buffer_clear(&d->out);
+    pack_array(&d->out, 6);
+    pack_uint(&d->out, up_to.term);
+    pack_uint(&d->out, up_to.index);
+    pack_uint(&d->out, at);
+    pack_uint(&d->out, d->mark.raft_index > d->marking ? d->mark.raft_index : d->marking);
+    pack_uint(&d->out, head ? head->term : 0);
+    pack_digest(&d->out, head ? &head->hash : &unknown);
+    if (!d->out.failed) peers_send(d->o.peers, peer, PEER_WITHDRAWN, 0, buffer_bytes(&d->out));
 }
 
 void driver_withdraw_came(struct driver *d, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 2);
+    unpack_array_of(&u, 3);
     struct raft_position up_to = {.term = unpack_uint_max(&u, RAFT_TERM_MAX)};
     up_to.index = unpack_uint_max(&u, RAFT_INDEX_MAX);
+    raft_index at = unpack_uint_max(&u, RAFT_INDEX_MAX);
     if (unpack_done(&u) != OK || !driver_alive(d)) return;
     if (d->o.on_withdraw) d->o.on_withdraw(d->o.data, from, up_to.term, up_to.index);
-    raft_index cosigned = d->mark.raft_index > d->marking ? d->mark.raft_index : d->marking;
-    send_position(d, from, PEER_WITHDRAWN, up_to, &cosigned);
+    send_withdrawn(d, from, up_to, at);
 }
 
 /* The leader made our block itself, in its present term: no other can stand there in its log. If it signed
@@ -167,23 +185,47 @@ static bool is_its_own(const struct driver *d, unsigned leader, raft_index index
     return ours && (ours->signer == leader || ours->signer == 0) && ours->term == d->term; /* 0: its first, empty one */
 }
 
+static void forget_answers(struct driver *d)
+{
+    for (unsigned i = 0; i <= LIMIT_NODES; i++)
+        d->holders[i] = (struct holder){0};
+}
+
 void driver_differs(struct driver *d, unsigned from, raft_index index)
 {
-    if (from != d->leader || driver_is_named(d, from) || d->deceived || is_its_own(d, from, index)) return;
+    bool distrusted = d->distrust[from].until > d->ticks; /* as is known: another leader comes */
+    if (from != d->leader || driver_is_named(d, from) || distrusted || d->deceived) return;
+    if (is_its_own(d, from, index)) return;
     bool same = d->fork.index && d->fork.leader == from && d->fork.term == d->term;
     if (same && d->fork.index <= index) return;
     struct fork before = d->fork;
     d->fork = (struct fork){.index = index, .leader = from, .term = d->term};
     if (before.index) d->fork.last = before.last;
+    forget_answers(d); /* they were about another index */
     log_warning("driver", "this node stands on another branch than its leader, node %u, from index %llu on", from,
                 (unsigned long long)index);
 }
 
-enum stance { STANCE_WAIT, STANCE_YIELD, STANCE_KEEP };
+enum stance { STANCE_WAIT, STANCE_YIELD, STANCE_KEEP, STANCE_DOUBT };
+
+static bool may_rebuild(const struct driver *d, unsigned spare)
+{
+    return d->rebuilt.times + spare < DRIVER_REBUILDS || d->mark.size > d->rebuilt.cosigned;
+}
+
+/* The leader's word, and how many others stand where it does; some of them may do so and not have answered yet. */
+static enum stance judge_word(const struct driver *d, unsigned named, unsigned apart, unsigned unknown)
+{
+    unsigned faulty = d->o.genesis->faulty, liars = named < faulty ? faulty - named : 0;
+    if (apart > liars) return STANCE_YIELD;
+    if (apart + unknown > liars && d->ticks - d->fork.since < YIELD_TICKS) return STANCE_WAIT;
+    bool again = d->doubted == d->mark.raft_index + 1;
+    return again && may_rebuild(d, 1) ? STANCE_YIELD : STANCE_DOUBT;
+}
 
 static enum stance judge(const struct driver *d)
 {
-    unsigned n = d->o.genesis->member_count, answered = 0, silent = 0, against = 0, named = 0;
+    unsigned n = d->o.genesis->member_count, answered = 0, silent = 0, against = 0, named = 0, apart = 0, unknown = 0;
     if (d->fork.index <= d->mark.raft_index || d->fork.index <= d->marking) return STANCE_KEEP; /* ours stands */
     for (unsigned i = 1; i <= n; i++) {
         const struct holder *h = &d->holders[i];
@@ -196,23 +238,37 @@ static enum stance judge(const struct driver *d)
         against += no;
         answered += h->answered && !no;
         silent += !h->answered;
+        apart += h->apart || i == d->fork.leader;
+        unknown += !h->apart && !h->same && i != d->fork.leader;
     }
     if (against > d->o.genesis->faulty) return STANCE_KEEP;
     if (n - 2 - named >= d->o.genesis->quorum || answered + 1 < d->o.genesis->quorum) return STANCE_WAIT;
     uint64_t patience = against ? AGAINST_TICKS : silent ? YIELD_TICKS : 0;
-    return d->ticks - d->fork.since >= patience ? STANCE_YIELD : STANCE_WAIT;
+    return d->ticks - d->fork.since >= patience ? judge_word(d, named, apart, unknown) : STANCE_WAIT;
 }
 
 void driver_withdrawn_came(struct driver *d, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 3);
+    unpack_array_of(&u, 6);
     struct raft_position up_to = {.term = unpack_uint_max(&u, RAFT_TERM_MAX)};
     up_to.index = unpack_uint_max(&u, RAFT_INDEX_MAX);
-    raft_index cosigned = unpack_uint_max(&u, RAFT_INDEX_MAX);
-    if (unpack_done(&u) != OK || d->fork.last.index == 0) return;
+    raft_index at = unpack_uint_max(&u, RAFT_INDEX_MAX), cosigned = unpack_uint_max(&u, RAFT_INDEX_MAX);
+    raft_term term = unpack_uint_max(&u, RAFT_TERM_MAX);
+    struct digest hash = unpack_digest(&u);
+    if (unpack_done(&u) != OK || d->fork.last.index == 0 || at != d->fork.index) return;
     if (up_to.term != d->fork.last.term || up_to.index != d->fork.last.index) return; /* of an earlier question */
-    d->holders[from] = (struct holder){.answered = true, .cosigned = cosigned};
+    const struct head *ours = driver_head(d, at);
+    bool known = ours && term, same = known && ours->term == term && digest_equal(&ours->hash, &hash);
+    d->holders[from] = (struct holder){.answered = true, .same = same, .apart = known && !same, .cosigned = cosigned};
+}
+
+/* Its word alone. It leads no more, as far as this node has a say. */
+static void doubt(struct driver *d)
+{
+    d->doubted = d->mark.raft_index + 1;
+    driver_distrust(d, d->fork.leader, "it says that its log is another one than this node's, and no b + 1 nodes do");
+    end_fork(d);
 }
 
 void driver_deceived(struct driver *d, const char *why)
@@ -220,7 +276,7 @@ void driver_deceived(struct driver *d, const char *why)
     if (d->deceived) return;
     d->deceived = true;
     driver_quarantine(d, why);
-    if (d->rebuilt.times < DRIVER_REBUILDS || d->mark.size > d->rebuilt.cosigned) {
+    if (may_rebuild(d, 0)) {
         if (d->o.on_deceived) d->o.on_deceived(d->o.data, why);
         return;
     }
@@ -235,11 +291,9 @@ static void ask_all(struct driver *d)
     raft_status_get(d->raft, &status);
     if (d->fork.since == 0) d->fork.since = d->ticks;
     d->fork.asked = d->ticks;
-    if (status.last.index != d->fork.last.index || status.last.term != d->fork.last.term)
-        for (unsigned i = 0; i <= LIMIT_NODES; i++)
-            d->holders[i] = (struct holder){0};
+    if (status.last.index != d->fork.last.index || status.last.term != d->fork.last.term) forget_answers(d);
     d->fork.last = status.last;
-    withdraw(d, status.last);
+    withdraw(d, status.last, d->fork.index);
 }
 
 void driver_fork_tick(struct driver *d)
@@ -255,6 +309,7 @@ void driver_fork_tick(struct driver *d)
     case STANCE_WAIT: return;
     case STANCE_YIELD: driver_deceived(d, "a leader gave it entries that others did not get"); return;
     case STANCE_KEEP: end_fork(d); return;
+    case STANCE_DOUBT: doubt(d); return;
     }
 }
 

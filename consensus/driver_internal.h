@@ -121,6 +121,7 @@ struct blame { /* of one member */
 };
 struct holder { /* one peer, since it was asked */
     bool answered;
+    bool same, apart; /* its log has our entry at the fork's index, or another one; neither: it doesn't know */
     raft_index cosigned;
 };
 struct compare { /* with one peer */
@@ -213,6 +214,7 @@ struct driver {
     struct holder holders[LIMIT_NODES + 1];
     struct compare compares[LIMIT_NODES + 1];
     struct fork fork;
+    raft_index doubted;      /* 1 + the cosigned index when a leader was last distrusted for a fork of its own word */
     bool deceived;           /* the owner was told */
     raft_index marking;      /* a cosigned mark on its way to the disk */
     struct driver_rebuilt rebuilt;

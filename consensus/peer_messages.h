@@ -35,8 +35,10 @@
  *              where in the sender's log, of those asked for that it remembers; signer 0: an entry that no leader signs
  * EVIDENCE     [evidence (bin)]   unasked: a proof against a member (ledger/evidence.h)
  * TOLD         [[member, TELL (bin)] ...]   what members told the sender after one block, for one that says otherwise
- * WITHDRAW     [raft term, raft index] -> WITHDRAWN [raft term, raft index, cosigned raft index]   "I may take back
- *              what I told up to there: don't count it any more, and say how far you have cosigned"; 0, 0: it counts again
+ * WITHDRAW     [raft term, raft index, at] -> WITHDRAWN [raft term, raft index, at, cosigned raft index, term,
+ *              hash(32)]   "I may take back what I told up to there: don't count it any more, and say how far you have
+ *              cosigned, and what stands at index `at` in your log" (term 0: nothing that it remembers);
+ *              0, 0, 0: it counts again
  * DIGEST       what the sender states of its state, whole body (ledger/state_digest.h): when it is computed, and
  *              the newest one again to a node whose link comes up
  */

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/pack.h"
+#include "consensus/driver_internal.h"
 #include "consensus/entry.h"
 #include "consensus/peer_messages.h"
 #include "consensus/raft.h"
@@ -411,11 +412,21 @@ static void say_other_head(unsigned to, uint64_t head_term)
     pack_digest(&body, &hash);
     pack_bin(&body, no_signature, sizeof no_signature);
     driver_message(bed.nodes[to].driver, LIAR, PEER_HEADS, 0, buffer_bytes(&body));
-    buffer_clear(&body); /* ... and has cosigned nothing */
-    pack_array(&body, 3);
+    buffer_free(&body);
+}
+
+/* ... and has cosigned nothing, in answer to who took back what it told up to index 2. */
+static void say_nothing_cosigned(unsigned to, uint64_t head_term)
+{
+    struct digest hash = sample_digest(9);
+    struct buffer body = {0};
+    pack_array(&body, 6);
     pack_uint(&body, LIARS_TERM);
     pack_uint(&body, 2);
+    pack_uint(&body, 2);
     pack_uint(&body, 0);
+    pack_uint(&body, head_term);
+    pack_digest(&body, &hash);
     driver_message(bed.nodes[to].driver, LIAR, PEER_WITHDRAWN, 0, buffer_bytes(&body));
     buffer_free(&body);
 }
@@ -433,6 +444,7 @@ static void a_leader_cannot_make_up_a_fork(void **state)
             followed += status_of(i).leader == LIAR;
             say_other_head(i, LIARS_TERM - round % 2);
             if (round % 5 == 4) say_other_head(i, 0);
+            say_nothing_cosigned(i, LIARS_TERM);
         }
     assert_true(followed > 0);
     for (unsigned i = 1; i <= HONEST; i++) {
@@ -443,6 +455,60 @@ static void a_leader_cannot_make_up_a_fork(void **state)
     down();
 }
 
+/* The liar leads a later term, heard by node 1 alone, which has the others' log; it says so of its own to node 1 until
+ * that follows it no more, or gives way. */
+static void claim_another_branch(uint64_t in_term)
+{
+    for (unsigned round = 0; round < 400 && !bed.nodes[1].deceived; round++) {
+        if (status_of(1).leader != LIAR && status_of(1).term > in_term) return;
+        term = in_term;
+        send_raft(1, &(struct raft_message){.type = RAFT_HEARTBEAT, .commit = 2});
+        if (round % 10 == 5 && status_of(1).leader == LIAR) {
+            say_other_head(1, in_term - 1);
+            say_nothing_cosigned(1, in_term - 1);
+        }
+        bed_turn(&bed, 20);
+    }
+}
+
+/* What a leader has from earlier terms is its word, that others don't share: it is distrusted, and nobody
+ * takes back for good what it told. */
+static void a_leader_alone_moves_nobody(void **state)
+{
+    (void)state;
+    up(HONEST);
+    fork_log((const unsigned[]){0, 1, 1, 1});
+    for (unsigned other = 2; other <= HONEST; other++) assert_false(bed.nodes[other].deceived);
+    claim_another_branch(status_of(1).term + 2);
+    assert_false(bed.nodes[1].deceived);
+    assert_int_not_equal(status_of(1).leader, LIAR);
+    assert_int_equal(bed.nodes[2].withdrawn[1].index, 0); /* taken back, and given again */
+    /* Their own leader is heard, and the cluster goes on with what all have. */
+    assert_int_equal(heal(), 0);
+    assert_all_alive();
+    assert_true(bed.nodes[1].applied.raft_index > 2);
+    down();
+}
+
+/* With nothing cosigned since it is believed the second time: two may have been deceived alike. But never as long as
+ * that the node would stay out until a person comes. */
+static void a_leader_that_says_so_again(void **state)
+{
+    (void)state;
+    for (unsigned times = 0; times < DRIVER_REBUILDS; times++) {
+        up(HONEST);
+        fork_log((const unsigned[]){0, 1, 1, 1});
+        struct driver *d = bed.nodes[1].driver;
+        d->rebuilt.times = times;
+        claim_another_branch(status_of(1).term + 2);
+        assert_false(bed.nodes[1].deceived);
+        d->distrust[LIAR].until = 0; /* two minutes later */
+        claim_another_branch(status_of(1).term + 2);
+        assert_int_equal(bed.nodes[1].deceived, times + 1 < DRIVER_REBUILDS);
+        down();
+    }
+}
+
 /* A withdrawn word is told to the owner before the answer says how far this node has cosigned. */
 
 static void withdrawing(void **state)
@@ -451,17 +517,20 @@ static void withdrawing(void **state)
     struct buffer body = {0};
     up(HONEST);
     bed_await_leader(&bed);
-    pack_array(&body, 2);
+    pack_array(&body, 3);
     pack_uint(&body, 7);
     pack_uint(&body, 11);
+    pack_uint(&body, 0);
     driver_message(bed.nodes[1].driver, 2, PEER_WITHDRAW, 0, buffer_bytes(&body));
     assert_int_equal(bed.nodes[1].withdrawn[2].term, 7);
     assert_int_equal(bed.nodes[1].withdrawn[2].index, 11);
     /* An answer that nobody asked for changes nothing. */
     buffer_clear(&body);
-    pack_array(&body, 3);
-    for (unsigned i = 0; i < 3; i++)
+    const struct digest hash = sample_digest(1);
+    pack_array(&body, 6);
+    for (unsigned i = 0; i < 5; i++)
         pack_uint(&body, 1);
+    pack_digest(&body, &hash);
     driver_message(bed.nodes[1].driver, LIAR, PEER_WITHDRAWN, 0, buffer_bytes(&body));
     bed_turn(&bed, 200);
     assert_false(bed.nodes[1].deceived);
@@ -482,6 +551,8 @@ int main(void)
         cmocka_unit_test(a_commit_that_no_majority_stands_behind),
         cmocka_unit_test(what_is_cosigned_is_never_undone),
         cmocka_unit_test(a_leader_cannot_make_up_a_fork),
+        cmocka_unit_test(a_leader_alone_moves_nobody),
+        cmocka_unit_test(a_leader_that_says_so_again),
         cmocka_unit_test(withdrawing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
