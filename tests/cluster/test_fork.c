@@ -1,6 +1,6 @@
-/* One of four nodes forks the ledger, tells two roots, or states commits of blocks that it did not
- * send: nothing is released on a fork, evidence names it that anybody can check, a deceived node comes back
- * by itself, and the honest nodes go on with all that was acknowledged. */
+/* One of four nodes forks the ledger, tells two roots, states commits of blocks that it did not
+ * send, or accuses another one: nothing is released on a fork, evidence names it that anybody can check, a
+ * deceived node comes back by itself, and the honest nodes go on with all that was acknowledged. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +304,55 @@ static void who_states_other_commits_is_named(void **state)
     end();
 }
 
+/* What node 4 says of node 3 stands in the ledger, as its word. */
+static void wait_for_the_accusation(void)
+{
+    char value[40];
+    for (time_t until = time(NULL) + LIMIT_S; time(NULL) < until; usleep(200000)) {
+        testbed_expect(&bed, 0, &out, "--via node-1 --json alarm list");
+        if (!strstr(text(), "\"kind\"")) continue;
+        testbed_json(&out, "0.said_by", value, sizeof value);
+        assert_string_equal(value, "node-4");
+        testbed_json(&out, "0.node", value, sizeof value);
+        assert_string_equal(value, "node-3");
+        testbed_json(&out, "0.kind", value, sizeof value);
+        assert_string_equal(value, "modified");
+        testbed_json(&out, "0.counts", value, sizeof value);
+        assert_string_equal(value, "false");
+        return;
+    }
+    testbed_fail(&bed, "the liar accuses nobody");
+}
+
+static void wait_for_the_denial(void)
+{
+    for (time_t until = time(NULL) + LIMIT_S; time(NULL) < until; usleep(200000)) {
+        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-1 --json log --all --action node.alarm "
+                                      "--decision denied", bed.dir);
+        if (strstr(text(), "no evidence proves it")) return;
+    }
+    testbed_fail(&bed, "that node 3 forked was not denied: %s", text());
+}
+
+/* One node's word is shown as that: the accused one is asked and believed as ever. */
+static void who_accuses_is_not_believed(void **state)
+{
+    (void)state;
+    begin("liar --mode accuse");
+    start_lying();
+    wait_for_the_accusation();
+    wait_for_the_denial();
+    testbed_expect(&bed, 0, &out, "--via node-1 status");
+    assert_non_null(strstr(text(), "ACCUSED: node-3, index 1, since "));
+    assert_non_null(strstr(text(), "integrity: unclear (no alarm that counts is open"));
+    assert_null(strstr(text(), "COMPROMISED"));
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-3 log", bed.dir), 0);
+    assert_non_null(strstr(said(), "WARNING: ACCUSED: node-3"));
+    assert_non_null(strstr(said(), "raised by node-4"));
+    add_on_each("accused");
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_splits_and_is_silent_stops_nobody),
         cmocka_unit_test(who_tells_two_roots_is_named),
         cmocka_unit_test(who_states_other_commits_is_named),
+        cmocka_unit_test(who_accuses_is_not_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,13 +9,14 @@
  *   liar --mode split ...  the same, and it tells and cosigns no roots, so that nobody else decides the matter
  *   liar --mode roots ...  tells one node other roots than the others
  *   liar --mode commit ... as leader it states the commit of another block than it sent
+ *   liar --mode accuse ... says of the victim that its data was modified, and that it forked, once
  *   liar --mode note ...   shows clients a checkpoint that is none, as the first word in the file named by LIAR_WHEN
  *                          says: few (one cosigner is left out), twice (one stands in another's place), stranger
  *                          (whom nobody knows does), cluster (it is of another), fork (another root, that only it
  *                          cosigned)
  *
- * The four before note lie once the file named by LIAR_WHEN exists (always without it), to the member
- * LIAR_VICTIM (3), and stand for election sooner than honest nodes. The other arguments are consiliumd's.
+ * The five before note lie once the file named by LIAR_WHEN exists (always without it), to the member
+ * LIAR_VICTIM (3); all but accuse stand for election sooner than honest nodes. The other arguments are consiliumd's.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -38,10 +39,12 @@
 #include "ledger/genesis.h"
 #include "net/peers.h"
 #include "net/protocol.h"
+#include "node/integrity.h"
 
 #define HOUR_MS 3600000
 
 static bool lies_key, lies_share, lies_time, lies_clock, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
+static bool lies_accuse;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -197,11 +200,24 @@ static void other_root(struct buffer *out, struct bytes tell)
     pack_bin(out, s.signature.bytes, sizeof s.signature.bytes);
 }
 
+/* By the way of all findings; what would have to be proved, with what proves nothing. On the loop's thread. */
+static void accuse(void)
+{
+    static bool done;
+    struct finding f = {.kind = ALARM_MODIFIED, .named = victim, .first = 1, .last = 1, .text = "a lie"};
+    if (done || !is_time()) return;
+    done = true;
+    integrity_found(own.data, &f, (struct bytes){0});
+    f.kind = ALARM_FORKED;
+    integrity_found(own.data, &f, bytes_text("evidence"));
+}
+
 enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body)
 {
     bool told = type == PEER_TELL || type == PEER_PACE;
     struct buffer lie = {0};
     bool of_roots = told || type == PEER_COSIGN || type == PEER_NOTE_PUSH || type == PEER_TOLD;
+    if (lies_accuse) accuse();
     if (lies_split && of_roots && is_time()) return OK;
     if (!lies_roots || !told || index != victim || !is_time()) return __real_peers_send(p, index, type, id, body);
     other_root(&lie, body);
@@ -299,7 +315,7 @@ void __wrap_message_note_encode(struct buffer *out, const struct message_note *m
 int __wrap_main(int argc, char **argv)
 {
     if (argc < 3 || strcmp(argv[1], "--mode") != 0) {
-        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|note run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|accuse|note run ...\n");
         return 2;
     }
     lies_key = strcmp(argv[2], "key") == 0;
@@ -311,7 +327,9 @@ int __wrap_main(int argc, char **argv)
     lies_roots = strcmp(argv[2], "roots") == 0;
     lies_commit = strcmp(argv[2], "commit") == 0;
     lies_note = strcmp(argv[2], "note") == 0;
-    bool known = lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note;
+    lies_accuse = strcmp(argv[2], "accuse") == 0;
+    bool known = lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit ||
+                 lies_note || lies_accuse;
     if (!known) {
         fprintf(stderr, "liar: no such mode: %s\n", argv[2]);
         return 2;
