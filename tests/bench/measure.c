@@ -136,5 +136,5 @@ struct spread spread_of(const double *values, unsigned count)
     memcpy(sorted, values, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare_doubles);
     double median = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
-    return (struct spread){median, sorted[0], sorted[count - 1]};
+    return (struct spread){median, sorted[0], sorted[count - 1], sorted[count / 4], sorted[count - 1 - count / 4]};
 }

@@ -24,7 +24,7 @@ double samples_percentile(struct samples *s, double percent); /* milliseconds; s
 void samples_clear(struct samples *s);
 
 struct spread {
-    double median, least, most;
+    double median, least, most, lower, upper; /* lower to upper: the middle half */
 };
 struct spread spread_of(const double *values, unsigned count); /* at most 64; zeros of none */
 

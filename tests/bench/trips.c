@@ -99,10 +99,10 @@ static struct latency run(struct bed *b, enum work work, enum wait wait, unsigne
 
 static void row(struct bed *b, const char *where, unsigned clients, unsigned member)
 {
-    bench_witnessing(&b->w, true);
+    bench_witnessing(&b->w, WITNESSING_ON);
     struct latency write = run(b, WORK_EVENT, WAIT_COSIGNED, clients, member);
     struct latency read = run(b, WORK_RECORD_SHOW, WAIT_APPLIED, clients, member);
-    bench_witnessing(&b->w, false);
+    bench_witnessing(&b->w, WITNESSING_TAKEN_FOR_GRANTED);
     struct latency bare = run(b, WORK_RECORD_SHOW, WAIT_APPLIED, clients, member);
     printf("%-22s %7u | %8.2f %10.2f %8.2f | %8.2f %10.2f %8.2f\n", where, clients, write.applied, write.last,
            write.last - write.applied, bare.last, read.last, read.last - bare.last);

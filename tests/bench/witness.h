@@ -9,12 +9,13 @@
 
 /* For the nodes of a testbed that was made and not started: they are the test build that can be told not to witness. */
 void bench_witness_programs(struct testbed *t);
-/* `rounds` times each way for `seconds`. Prints rates with their spread and the ratios (and JSON lines where `json`
- * isn't NULL). */
+/* `rounds` times each way for `seconds`, under a load that goes on. Prints rates with their spread and the ratios (and
+ * JSON lines where `json` isn't NULL). */
 void bench_witness(struct bench_world *world, const struct testbed *t, unsigned rounds, double seconds,
                    unsigned clients, FILE *json);
 
-/* Switches witnessing in all nodes of that build. On: returns once an entry is witnessed again. */
-void bench_witnessing(struct bench_world *world, bool on);
+/* Of all nodes of that build. WITNESSING_ON returns once an entry is witnessed again. */
+enum witnessing { WITNESSING_ON, WITNESSING_OFF, WITNESSING_TAKEN_FOR_GRANTED /* shares are given without */ };
+void bench_witnessing(struct bench_world *world, enum witnessing how);
 
 #endif
