@@ -21,6 +21,7 @@
 #include "ledger/arguments.h"
 #include "ledger/tables.h"
 #include "node/alert.h"
+#include "node/bulk.h"
 #include "node/digest.h"
 #include "node/integrity.h"
 #include "node/node.h"
@@ -493,6 +494,7 @@ void node_stop(struct node *node, int exit_code)
     integrity_stop(node);
     scrub_stop(node->scrub);
     digest_stop(node);
+    bulk_stop(node->bulk);
     alert_stop(node);
     if (node->keygen) keygen_agent_stop(node->keygen);
     if (node->catchup) catchup_stop(node->catchup);
@@ -526,6 +528,7 @@ static void free_parts(struct node *node)
     integrity_free(node->integrity);
     scrub_free(node->scrub);
     digest_free(node->digest);
+    bulk_free(node->bulk);
     release_desk_free(node->release);
     http_desk_free(node->http);
     board_free(node->board);
@@ -534,6 +537,13 @@ static void free_parts(struct node *node)
     tls_context_free(node->tls);
     log_close(node->log);
     store_close(node->store);
+}
+
+static uint64_t entries(void *data)
+{
+    struct driver_status d;
+    driver_status(((struct node *)data)->driver, &d);
+    return d.size;
 }
 
 static enum err start(struct node *node, struct failure *failure)
@@ -545,6 +555,7 @@ static enum err start(struct node *node, struct failure *failure)
     if (e == OK) e = integrity_new(&node->integrity, node);
     if (e == OK) e = scrub_new(&node->scrub, node);
     if (e == OK) e = digest_new(&node->digest, node, failure);
+    if (e == OK) node->bulk = bulk_new(&node->loop, node, entries);
     if (e == OK) e = board_new(&node->board, node);
     if (e == OK) e = http_desk_new(&node->http, node);
     if (e == OK) e = alert_new(&node->alert, node);

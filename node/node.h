@@ -30,6 +30,7 @@ struct http_desk;    /* node/http.h */
 struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */
 struct session;      /* node/session.h */
+struct bulk;         /* node/bulk.h */
 struct request_job;  /* node/request.c */
 
 struct node {
@@ -57,6 +58,7 @@ struct node {
     struct scrub *scrub;
     struct digest_desk *digest;
     struct alert *alert; /* tells people of alarms */
+    struct bulk *bulk;   /* long scans of clients take turns */
 
     struct session *sessions; /* of clients, a list */
     struct request_queue {

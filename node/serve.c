@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "ledger/apply.h"
@@ -10,6 +11,7 @@
 #include "ledger/proof.h"
 #include "ledger/query.h"
 #include "ledger/tables.h"
+#include "node/bulk.h"
 
 /* One question that is answered from the state. */
 struct question {
@@ -27,6 +29,9 @@ struct question {
         uint32_t secret;
     };
     struct actor exporter; /* of LEAVES, STORED, EVIDENCE */
+    struct bulk_turn turn; /* of LEAVES, STORED */
+    enum err (*scan)(struct state_read *read, struct table_txn *txn);
+    uint64_t took_ns;
     uint64_t witnessed_time_ms;
     bool leader_known;
 };
@@ -66,6 +71,55 @@ static void ask(struct question *q, bool fresh, enum err (*run)(struct state_rea
     q->read = (struct state_read){.fresh = fresh, .data = q, .run = run, .done = answered};
     enum err e = driver_read(q->session->node->driver, &q->read);
     if (e != OK) answered(&q->read, e);
+}
+
+/* --- a page of a long scan, in its turn --- */
+
+static uint64_t thread_ns(void)
+{
+    struct timespec t;
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static enum err scan_run(struct state_read *read, struct table_txn *txn)
+{
+    struct question *q = read->data;
+    uint64_t begin = thread_ns();
+    enum err e = q->scan(read, txn);
+    q->took_ns = thread_ns() - begin;
+    return e;
+}
+
+/* Sending is a part of what it takes. */
+static void scanned(struct state_read *read, enum err code)
+{
+    struct question *q = read->data;
+    struct bulk *bulk = q->session->node->bulk;
+    uint64_t took = q->took_ns, begin = thread_ns();
+    answered(read, code);
+    bulk_end(bulk, took + (thread_ns() - begin));
+}
+
+static void scan_begin(struct bulk_turn *turn)
+{
+    struct question *q = turn->data;
+    enum err e = q->session->connection ? driver_read(q->session->node->driver, &q->read) : ERR_CLOSED;
+    if (e != OK) scanned(&q->read, e);
+}
+
+static void scan_refuse(struct bulk_turn *turn)
+{
+    struct question *q = turn->data;
+    answered(&q->read, ERR_STOPPED);
+}
+
+static void ask_scan(struct question *q, bool fresh, enum err (*scan)(struct state_read *, struct table_txn *))
+{
+    q->scan = scan;
+    q->read = (struct state_read){.fresh = fresh, .data = q, .run = scan_run, .done = scanned};
+    q->turn = (struct bulk_turn){.data = q, .begin = scan_begin, .refuse = scan_refuse};
+    bulk_add(q->session->node->bulk, &q->turn);
 }
 
 /* --- LOOKUP --- */
@@ -257,7 +311,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
     /* Near the end of the ledger the synced state may lag: short pages from the open transaction. */
     bool fresh = m.from + m.max > d.synced_size && d.synced_size < d.size;
     if (fresh && q->leaves.max > 512) q->leaves.max = 512;
-    ask(q, fresh, leaves_run);
+    ask_scan(q, fresh, leaves_run);
 }
 
 /* --- STORED --- */
@@ -330,7 +384,7 @@ void serve_stored(struct session *s, uint64_t id, struct bytes body)
     if (!q) return;
     q->stored = m;
     q->exporter = s->exported.exporter;
-    ask(q, false, stored_run);
+    ask_scan(q, false, stored_run);
 }
 
 /* --- CONSISTENCY --- */

@@ -125,6 +125,9 @@ static double cpu(const struct slice *slices, unsigned count)
     return spread_of(values, count).median;
 }
 
+/* In percent of their mean: a half in which the machine stood still counts for something, but not for everything. */
+static double difference(double more, double less) { return more + less > 0 ? 200 * (more - less) / (more + less) : 0; }
+
 /* Each round against itself: its two halves saw about the same machine. The middle half of the rounds is the spread:
  * what else the machine does makes some of them mean nothing. */
 static void report(const struct bench *b, const char *how, FILE *json)
@@ -132,8 +135,8 @@ static void report(const struct bench *b, const char *how, FILE *json)
     double slower[ROUNDS_MOST] = {0}, dearer[ROUNDS_MOST] = {0};
     unsigned n = b->rounds;
     for (unsigned i = 0; i < n; i++) {
-        slower[i] = 100 * (1 - b->on[i].rate / b->off[i].rate);
-        dearer[i] = 100 * (b->on[i].cpu_us / b->off[i].cpu_us - 1);
+        slower[i] = difference(b->off[i].rate, b->on[i].rate);
+        dearer[i] = difference(b->on[i].cpu_us, b->off[i].cpu_us);
     }
     struct spread off = rates(b->off, n), on = rates(b->on, n);
     struct spread rate = spread_of(slower, n), more = spread_of(dearer, n);
