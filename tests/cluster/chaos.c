@@ -149,8 +149,8 @@ static void one_round(uint64_t passed_ms)
     fall_apart(&p);
     partition_set(&chaos.bed, &p);
     uint64_t end = chaos_now_ms() + 1000 + below(7000);
-    while (chaos_now_ms() < end || stopped) {
-        if (chaos_now_ms() < end) something(&p);
+    while (chaos_now_ms() < end || (stopped && chaos_now_ms() < until_ms)) {
+        something(&p);
         fflush(stdout);
         usleep(1000 * below(1000));
         wake(false);
@@ -158,6 +158,7 @@ static void one_round(uint64_t passed_ms)
     p = (struct partition){0};
     partition_set(&chaos.bed, &p);
     chaos_heal(&chaos);
+    stopped = 0;
     chaos_goes_on(&chaos, CHAOS_ALL, " all of them");
 }
 
@@ -166,7 +167,7 @@ int main(void)
     const char *text = getenv("SECONDS");
     uint64_t length_ms = (text ? strtoull(text, NULL, 10) : 180) * 1000, start, checked;
     if (!partition_possible()) return 0;
-    chaos_open(&chaos, 0, true);
+    chaos_open(&chaos, CHAOS_BY_SEED, true);
     start = checked = chaos_now_ms();
     for (;;) {
         chaos_load(&chaos);

@@ -16,7 +16,8 @@
 #include "base/clock.h"
 
 #define MOST 200000u      /* operations told to one client */
-#define TIMEOUT_S 2       /* of an operation: one that hangs also hides that the others go on */
+#define TIMEOUT_S 2       /* of an operation: one that hangs also hides that the others go on ... */
+#define TIMEOUT_MOST_S 8  /* ... but a slow machine needs more: doubled after each that failed */
 #define CODE_SIZE 24
 
 enum kind { EVENT, UPDATE, SHOW };
@@ -97,6 +98,8 @@ static void was_told(struct hand *h, enum kind kind, unsigned number)
 /* Done; or unknown, not reached, or somebody's version came before: all of that is allowed. */
 static bool done(struct hand *h, int code, const char *what)
 {
+    if (!h->c->patience_s)
+        h->patience_s = code == 0 ? TIMEOUT_S : h->patience_s < TIMEOUT_MOST_S ? 2 * h->patience_s : TIMEOUT_MOST_S;
     if (code == 0) return true;
     if (code != 5 && code != 1 && code != 7)
         client_failed(h->c, "client %u: %s: exit %d: %s", h->number, what, code,

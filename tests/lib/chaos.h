@@ -27,15 +27,17 @@ struct chaos {
     struct testbed bed;
     char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
     uint64_t seed, random;
-    unsigned patience_s; /* how long clients started from now on wait for an operation; 0: two seconds */
+    unsigned patience_s; /* how long clients started from now on wait for an operation; 0: two seconds,
+                             up to eight after what failed */
     pid_t clients[CHAOS_CLIENTS + 1]; /* 0: not running */
     struct chaos_shared *shared;
     char orders[CHAOS_NODES + 1][300], clock[CHAOS_NODES + 1][300]; /* files that a frail node reads */
     char program[CHAOS_NODES + 1][400];
 };
 
-/* Five nodes that are ready, each at an address of its own; `faulty`: b of the genesis, or CHAOS_BY_SEED: 0 or 1; `frail`: their disks and clocks obey orders (tests/lib/
- * bad_disk.c, bad_clock.c). SEED in the environment, or another each time; it is printed. */
+/* Five nodes that are ready, each at an address of its own; `faulty`: b of the genesis, or CHAOS_BY_SEED (0 or 1);
+ * `frail`: their disks and clocks obey orders (tests/lib/bad_disk.c, bad_clock.c). SEED in the environment, or
+ * another each time; it is printed. */
 #define CHAOS_BY_SEED UINT32_MAX
 void chaos_open(struct chaos *c, unsigned faulty, bool frail);
 void chaos_close(struct chaos *c);
