@@ -15,7 +15,7 @@
 #define LIMIT_HANDSHAKES 4              /* steps at once; requests wait behind so many on the workers */
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_HANDSHAKE_PLACES 192      /* handshakes of clients under way, some 50 KiB each; others wait in line */
-#define LIMIT_HANDSHAKE_SILENT_MS 1000  /* in all, of a handshake while others wait in line */
+#define LIMIT_HANDSHAKE_SILENT_MS 4000  /* in all, of a handshake while others wait in line */
 #define LIMIT_HELLO (4 * KIB)           /* a client's first record */
 #define LIMIT_IDLE_MS 300000
 #define LIMIT_STALL_MS 15000            /* without the other side taking a byte of what waits for it */

@@ -15,11 +15,14 @@
 #define HANDLERS_MAX 4
 #define RESERVED 64        /* places that clients never have: for links between nodes, and for handshakes */
 #define FRESH_MS 250       /* so long a handshake is left alone, however many come */
+#define ACCEPT_TURN 64     /* connections taken in one turn of the loop: libuv goes on for as long as there are any */
 
 struct listener {
     struct connection_owner owner; /* first: the connections know only this */
     struct network *network;
     uv_tcp_t tcp;
+    uv_timer_t next_turn;
+    uint32_t taken; /* since the last turn that took all it may */
     struct address address;
     struct listener_options options;
     struct listener_handler handlers[HANDLERS_MAX];
@@ -30,7 +33,8 @@ struct listener {
     struct connection_list fresh; /* in the handshake, oldest first */
     uint64_t refused;
     uint64_t told_ms; /* when a refusal was last logged */
-    bool closing, closed;
+    bool closing;
+    unsigned handles; /* not yet closed */
     struct connection *buckets[BUCKETS];
 };
 
@@ -97,7 +101,7 @@ static void forget(struct listener *l, struct connection *c)
 
 static void free_if_done(struct listener *l)
 {
-    if (l->closed && l->connections == 0) free(l);
+    if (l->closing && l->handles == 0 && l->connections == 0) free(l);
 }
 
 static void no_longer_fresh(struct listener *l, struct connection *c)
@@ -189,19 +193,12 @@ static const char *over_limit(struct listener *l, const struct connection *c)
     return NULL;
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+static void take(struct listener *l)
 {
-    struct listener *l = stream->data;
-    if (status != 0) {
-        /* Out of descriptors, libuv has taken the connection with one kept in reserve and closed it:
-         * the backlog empties, nothing spins, and those who tried see a closed connection. */
-        refuse(l, uv_strerror(status));
-        return;
-    }
     struct connection *c = network_add(l->network);
     CHECK(uv_tcp_init(l->network->loop, &c->tcp) == 0);
     c->tcp.data = c;
-    CHECK(uv_accept(stream, (uv_stream_t *)&c->tcp) == 0);
+    CHECK(uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&c->tcp) == 0);
     connection_connected(c);
     c->party = party_of(&c->remote);
     const char *why = over_limit(l, c);
@@ -215,6 +212,29 @@ static void on_connection(uv_stream_t *stream, int status)
         TAILQ_INSERT_TAIL(&l->fresh, c, fresh);
         connection_accepted(c, &l->owner);
     }
+}
+
+/* libuv kept the one that was not taken, and listens again once it is. */
+static void on_next_turn(uv_timer_t *timer)
+{
+    struct listener *l = timer->data;
+    l->taken = 0;
+    if (!l->closing) take(l);
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct listener *l = stream->data;
+    if (status != 0) {
+        /* Out of descriptors, libuv has taken the connection with one kept in reserve and closed it:
+         * the backlog empties, nothing spins, and those who tried see a closed connection. */
+        refuse(l, uv_strerror(status));
+        return;
+    }
+    if (l->taken++ < ACCEPT_TURN)
+        take(l);
+    else /* this one and those behind it wait, so that everybody else has a turn, too */
+        CHECK(uv_timer_start(&l->next_turn, on_next_turn, 0, 0) == 0);
 }
 
 static enum err listen_failed(const struct address *address, int status, struct failure *failure)
@@ -242,7 +262,7 @@ static int start(struct listener *l, const struct sockaddr_storage *at)
 static void on_closed(uv_handle_t *handle)
 {
     struct listener *l = handle->data;
-    l->closed = true;
+    l->handles--;
     free_if_done(l);
 }
 
@@ -263,8 +283,9 @@ enum err listener_new(struct listener **out, struct network *n, const struct add
     if (!l->options.connections_per_address) l->options.connections_per_address = LIMIT_CONNECTIONS_PER_ADDRESS;
     memcpy(l->handlers, handlers, count * sizeof *handlers);
     l->handler_count = count;
-    CHECK(uv_tcp_init(n->loop, &l->tcp) == 0);
-    l->tcp.data = l;
+    CHECK(uv_tcp_init(n->loop, &l->tcp) == 0 && uv_timer_init(n->loop, &l->next_turn) == 0);
+    l->tcp.data = l->next_turn.data = l;
+    l->handles = 2;
     int code = start(l, &at);
     if (code != 0) {
         listener_close(l);
@@ -279,6 +300,7 @@ void listener_close(struct listener *l)
     CHECK(!l->closing);
     l->closing = true;
     uv_close((uv_handle_t *)&l->tcp, on_closed);
+    uv_close((uv_handle_t *)&l->next_turn, on_closed);
 }
 
 const struct address *listener_address(const struct listener *l) { return &l->address; }
