@@ -165,6 +165,19 @@ static enum err find_right_prefix(uint64_t *out, bool *proved, struct auditing *
     return e;
 }
 
+/* Leaf `index` of those that were replayed, from a source that has given it before; a view until its next call.
+ * ERR_NOT_FOUND: it does not give it again. */
+static enum err leaf_again(struct bytes *out, struct verifier *v, const struct ledger_source *source, uint64_t index,
+                           struct failure *failure)
+{
+    struct leaf_page page = {0};
+    bool same = false;
+    if (!source || source->leaves(source->data, &page, index, 1, NULL) != OK || page.count != 1) return ERR_NOT_FOUND;
+    enum err e = verifier_is(&same, v, index, page.leaves[0], failure);
+    *out = page.leaves[0];
+    return e == OK && !same ? ERR_NOT_FOUND : e;
+}
+
 /* Moves a finding to the first wrong leaf, where an earlier one is wrong than the
  * one that was noticed: a leaf that was altered may only show in the next one's hash. */
 static enum err locate(struct auditing *a, const struct checkpoint *signed_tree, struct failure *failure)
@@ -172,18 +185,17 @@ static enum err locate(struct auditing *a, const struct checkpoint *signed_tree,
     struct finding *f = &a->out->finding;
     uint64_t right;
     bool proved;
-    struct bytes leaf;
     if (verifier_size(a->v) == 0) return OK;
     enum err e = find_right_prefix(&right, &proved, a, signed_tree, failure);
     if (proved) f->located = true;
     if (e != OK || !proved || right >= f->index) return e;
-    e = verifier_leaf(&leaf, a->v, right, failure);
-    if (e != OK) return e;
     finding_set(f, ERR_ROOT, right, "entry %" PRIu64 " is not the one that %u nodes co-signed, though it fits the entries "
                                     "before it", right, a->known->genesis->quorum);
-    leaf_words(f->found, sizeof f->found, leaf);
     a->out->checked = right;
-    return OK;
+    struct bytes leaf;
+    e = leaf_again(&leaf, a->v, a->source, right, failure);
+    if (e == OK) leaf_words(f->found, sizeof f->found, leaf);
+    return e == ERR_NOT_FOUND ? OK : e;
 }
 
 /* --- the walk --- */
@@ -206,14 +218,28 @@ static enum err replay_page(void *data, const struct leaf_page *page, uint64_t f
     return e;
 }
 
+/* In words of both, where the replayed leaf can still be had. */
+static enum err set_different(struct auditing *a, uint64_t index, struct bytes leaf, struct failure *failure)
+{
+    struct finding *f = &a->out->finding;
+    struct bytes right;
+    finding_set(f, ERR_ROOT, index, "entry %" PRIu64 " is not the one that was co-signed", index);
+    enum err e = leaf_again(&right, a->v, a->known->origin, index, failure);
+    if (e == OK) leaf_difference(f->expected, f->found, sizeof f->expected, right, leaf);
+    if (e == ERR_NOT_FOUND) leaf_words(f->found, sizeof f->found, leaf);
+    return e == ERR_NOT_FOUND ? OK : e;
+}
+
 static enum err compare_page(void *data, const struct leaf_page *page, uint64_t from, bool *stop, struct failure *failure)
 {
     struct auditing *a = data;
     enum err e = OK;
     for (uint32_t i = 0; e == OK && !*stop && i < page->count; i++) {
-        e = verifier_compare(a->v, &a->out->finding, from + i, page->leaves[i], failure);
-        *stop = a->out->finding.code != OK;
-        if (!*stop) a->out->checked = from + i + 1;
+        bool same;
+        e = verifier_is(&same, a->v, from + i, page->leaves[i], failure);
+        *stop = e == OK && !same;
+        if (*stop) e = set_different(a, from + i, page->leaves[i], failure);
+        if (e == OK && !*stop) a->out->checked = from + i + 1;
     }
     show_progress(a);
     return e;
@@ -377,8 +403,9 @@ enum err audit_compare(struct audit *out, struct verifier *v, const struct ledge
     enum err e = walk_all(&a, compare_page, failure);
     if (e == OK && out->finding.code == ERR_NOT_FOUND && out->verdict == AUDIT_WRONG) {
         struct bytes leaf;
-        e = verifier_leaf(&leaf, v, out->finding.index, failure);
+        e = leaf_again(&leaf, v, known->origin, out->finding.index, failure);
         if (e == OK) leaf_words(out->finding.expected, sizeof out->finding.expected, leaf);
+        if (e == ERR_NOT_FOUND) e = OK;
     }
     if (e == OK && out->verdict == AUDIT_FINE) e = check_own_note(&a, failure);
     if (out->verdict == AUDIT_FINE) out->root = known->reference.root;

@@ -106,6 +106,7 @@ static enum err replay_node(struct verifying *vf, uint32_t i)
     if (e == OK && vf->audits[i].verdict == AUDIT_FINE) {
         vf->reference = v;
         vf->known.reference = (struct checkpoint){.size = vf->audits[i].size, .root = vf->audits[i].root};
+        vf->known.origin = &vf->nodes[i].source;
     } else {
         verifier_close(v);
     }

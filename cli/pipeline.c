@@ -12,7 +12,7 @@
 /* submitted >= taken >= finished, all counted from the beginning; slot of n: n % slots. */
 struct pipeline {
     struct pipeline_work work;
-    uint32_t slots, workers, started;
+    uint32_t slots, workers;
     pthread_t threads[PIPELINE_SLOTS], finisher;
     pthread_mutex_t mutex;
     pthread_cond_t changed;      /* for the workers: something to take */
@@ -38,14 +38,13 @@ static void *worker(void *data)
 {
     struct pipeline *p = data;
     pthread_mutex_lock(&p->mutex);
-    uint32_t number = p->started++;
     for (;;) {
         while (!p->closing && p->taken == p->submitted) pthread_cond_wait(&p->changed, &p->mutex);
         if (p->closing) break;
         uint32_t slot = (uint32_t)(p->taken++ % p->slots);
         bool dropped = p->stopped;
         pthread_mutex_unlock(&p->mutex);
-        if (!dropped) p->work.prepare(p->work.data, slot, number);
+        if (!dropped) p->work.prepare(p->work.data, slot);
         pthread_mutex_lock(&p->mutex);
         p->prepared[slot] = true;
         pthread_cond_signal(&p->progress);

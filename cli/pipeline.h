@@ -17,8 +17,8 @@
 
 struct pipeline_work {
     void *data;
-    /* On any worker, of which there are several at once; worker < pipeline_workers. */
-    void (*prepare)(void *data, uint32_t slot, uint32_t worker);
+    /* On any worker, of which there are several at once. */
+    void (*prepare)(void *data, uint32_t slot);
     /* On the finishing thread. False: stop. */
     bool (*finish)(void *data, uint32_t slot);
     /* On the finishing thread, first and last of all. False: stop. */

@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "cli/files.h"
-#include "cli/leaf_copy.h"
+#include "cli/leaf_rows.h"
 #include "cli/leaf_words.h"
 #include "cli/pipeline.h"
 #include "cli/scratch_file.h"
@@ -25,25 +25,27 @@
 
 #define MAP_LEAST (UINT64_C(1) << 32)
 #define BATCH_LEAVES 1024u
+#define BATCH_BYTES (1 * MIB) /* more than one leaf's at most */
 
 /* Leaves on their way. */
 struct batch {
-    struct buffer chunk; /* their bytes, as cli/leaf_copy.h wants them */
+    struct buffer bytes; /* of the leaves, one after the other */
+    uint64_t first;
     uint32_t count;
-    struct replay_leaf *leaves; /* BATCH_LEAVES; views into the chunk */
-    struct leaf_place place;    /* of the chunk in the copy */
-    enum err written;
+    uint32_t sizes[BATCH_LEAVES];
+    struct replay_leaf *leaves; /* BATCH_LEAVES; views */
+    enum err written;           /* their rows */
 };
 
 struct verifier {
     const struct genesis *genesis;
     struct signatures *signatures;
-    struct leaf_copy *copy;
+    struct leaf_rows *rows;
     struct seen_marks *marks;
     struct pipeline *pipeline;
     struct batch batches[PIPELINE_SLOTS];
-    struct buffer rooms[PIPELINE_SLOTS]; /* of the workers */
     struct batch *open;    /* being filled; NULL: none */
+    uint64_t taken;        /* leaves */
     bool settled;
     atomic_uint_fast64_t size;
 
@@ -108,9 +110,9 @@ static enum err open_store(struct verifier *v, struct failure *failure)
     return e;
 }
 
-static enum err copy_trouble(struct failure *failure, enum err e)
+static enum err scratch_trouble(struct failure *failure, enum err e)
 {
-    return fail(failure, e, "the private copy of the ledger in %s failed: %s%s", scratch_folder(), err_text(e),
+    return fail(failure, e, "what the verification keeps in %s failed: %s%s", scratch_folder(), err_text(e),
                 e == ERR_FULL ? "; set TMPDIR to a folder with more space" : "");
 }
 
@@ -130,20 +132,31 @@ static enum err commit_some(struct verifier *v)
 
 /* --- any worker --- */
 
-static void prepare_batch(void *data, uint32_t slot, uint32_t worker)
+static enum err write_rows(struct verifier *v, const struct batch *b)
+{
+    struct leaf_row rows[BATCH_LEAVES];
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct replay_leaf *read = &b->leaves[i];
+        rows[i] = (struct leaf_row){.leaf = read->hash};
+        if (read->decoded == OK) rows[i].attachment = read->leaf.operation.attachment;
+    }
+    return leaf_rows_write(v->rows, b->first, rows, b->count);
+}
+
+static void prepare_batch(void *data, uint32_t slot)
 {
     struct verifier *v = data;
     struct batch *b = &v->batches[slot];
     struct tree_memo memo = {0};
-    struct bytes chunk = buffer_bytes(&b->chunk), leaf;
-    size_t at = 0;
-    for (uint32_t i = 0; leaf_chunk_next(&leaf, chunk, &at); i++) {
+    const uint8_t *at = b->bytes.data;
+    for (uint32_t i = 0; i < b->count; i++) {
         struct replay_leaf *read = &b->leaves[i];
-        replay_leaf_read(read, &memo, leaf);
+        replay_leaf_read(read, &memo, bytes_of(at, b->sizes[i]));
         if (read->decoded == OK) seen_marks_of(read->mark, v->marks, &read->leaf.operation);
+        at += b->sizes[i];
     }
     signatures_check(v->signatures, b->leaves, b->count);
-    b->written = leaf_copy_write(v->copy, &b->place, &v->rooms[worker], chunk);
+    b->written = write_rows(v, b);
 }
 
 /* --- the replaying thread --- */
@@ -164,7 +177,7 @@ static bool begin_replay(void *data)
 {
     struct verifier *v = data;
     enum err e = store_begin_write(&v->txn, v->store);
-    if (e != OK) copy_trouble(&v->failure, e);
+    if (e != OK) scratch_trouble(&v->failure, e);
     return e == OK;
 }
 
@@ -209,7 +222,7 @@ static bool replay_one(struct verifier *v, struct replay_leaf *read)
     }
     if (e == OK) return true;
     if (replayed || is_ours(v, e)) {
-        copy_trouble(&v->failure, e);
+        scratch_trouble(&v->failure, e);
     } else {
         finding_set(&v->finding, e, index, "%s", why.text);
         leaf_words(v->finding.found, sizeof v->finding.found, read->leaf.raw);
@@ -223,11 +236,11 @@ static bool finish_batch(void *data, uint32_t slot)
     struct batch *b = &v->batches[slot];
     struct tree tree = {.size = 0};
     if (b->written != OK) {
-        copy_trouble(&v->failure, b->written);
+        scratch_trouble(&v->failure, b->written);
         return false;
     }
     if (v->ledger) ledger_tree(&tree, v->ledger);
-    leaf_copy_add(v->copy, &b->place, b->count, &tree);
+    leaf_rows_add(v->rows, b->count, &tree);
     for (uint32_t i = 0; i < b->count; i++)
         if (!replay_one(v, &b->leaves[i])) return false;
     return true;
@@ -246,7 +259,7 @@ enum err verifier_open(struct verifier **out, const struct genesis *genesis, str
     for (uint32_t i = 0; i < pipeline_slots(); i++)
         v->batches[i].leaves = xcalloc(BATCH_LEAVES, sizeof *v->batches[i].leaves);
     enum err e = open_store(v, failure);
-    if (e == OK) e = leaf_copy_open(&v->copy, failure);
+    if (e == OK) e = leaf_rows_open(&v->rows, failure);
     if (e == OK) e = seen_marks_open(&v->marks, failure);
     if (e == OK) e = pipeline_open(&v->pipeline, &work, failure);
     if (e == OK)
@@ -263,12 +276,11 @@ void verifier_close(struct verifier *v)
     ledger_free(v->ledger);
     store_close(v->store);
     seen_marks_close(v->marks);
-    leaf_copy_close(v->copy);
+    leaf_rows_close(v->rows);
     signatures_free(v->signatures);
     for (uint32_t i = 0; i < PIPELINE_SLOTS; i++) {
-        buffer_free(&v->batches[i].chunk);
+        buffer_free(&v->batches[i].bytes);
         free(v->batches[i].leaves);
-        buffer_free(&v->rooms[i]);
     }
     free(v);
 }
@@ -284,15 +296,19 @@ static void submit(struct verifier *v)
 
 static enum err add(struct verifier *v, struct bytes leaf)
 {
-    if (v->open && (v->open->count == BATCH_LEAVES || v->open->chunk.size + 4 + leaf.size > LEAF_CHUNK_BYTES)) submit(v);
-    if (!v->open) {
-        v->open = &v->batches[pipeline_slot(v->pipeline)];
-        v->open->count = 0;
-        buffer_clear(&v->open->chunk);
+    if (v->open && (v->open->count == BATCH_LEAVES || v->open->bytes.size + leaf.size > BATCH_BYTES)) submit(v);
+    struct batch *b = v->open;
+    if (!b) {
+        b = v->open = &v->batches[pipeline_slot(v->pipeline)];
+        b->first = v->taken;
+        b->count = 0;
+        buffer_clear(&b->bytes);
     }
-    leaf_chunk_append(&v->open->chunk, leaf);
-    v->open->count++;
-    return v->open->chunk.failed ? ERR_NOMEM : OK;
+    buffer_append_bytes(&b->bytes, leaf);
+    if (b->bytes.failed) return ERR_NOMEM;
+    b->sizes[b->count++] = (uint32_t)leaf.size;
+    v->taken++;
+    return OK;
 }
 
 /* What the replaying thread left, once everything is finished. */
@@ -317,7 +333,7 @@ enum err verifier_take(struct verifier *v, struct finding *finding, const struct
     v->settled = false;
     for (uint32_t i = 0; i < count; i++) {
         enum err e = add(v, leaves[i]);
-        if (e != OK) return copy_trouble(failure, e);
+        if (e != OK) return scratch_trouble(failure, e);
     }
     return pipeline_stopped(v->pipeline) ? verifier_settle(v, finding, failure) : OK;
 }
@@ -327,27 +343,31 @@ uint64_t verifier_size(const struct verifier *v) { return atomic_load(&v->size);
 enum err verifier_root(struct digest *out, struct verifier *v, uint64_t size, struct failure *failure)
 {
     CHECK(v->settled && size <= verifier_size(v));
-    enum err e = leaf_copy_root(out, v->copy, size);
-    return e == OK ? OK : copy_trouble(failure, e);
+    enum err e = leaf_rows_root(out, v->rows, size);
+    return e == OK ? OK : scratch_trouble(failure, e);
 }
 
-/* --- comparing --- */
-
-enum err verifier_leaf(struct bytes *out, struct verifier *v, uint64_t index, struct failure *failure)
+static enum err row_of(struct leaf_row *out, struct verifier *v, uint64_t index, struct failure *failure)
 {
     CHECK(v->settled && index < verifier_size(v));
-    enum err e = leaf_copy_get(out, v->copy, index);
-    return e == OK ? OK : copy_trouble(failure, e);
+    enum err e = leaf_rows_get(out, v->rows, index);
+    return e == OK ? OK : scratch_trouble(failure, e);
 }
 
-enum err verifier_compare(struct verifier *v, struct finding *finding, uint64_t index, struct bytes leaf,
-                          struct failure *failure)
+enum err verifier_is(bool *out, struct verifier *v, uint64_t index, struct bytes leaf, struct failure *failure)
 {
-    struct bytes mine;
-    *finding = (struct finding){0};
-    enum err e = verifier_leaf(&mine, v, index, failure);
-    if (e != OK || bytes_equal(mine, leaf)) return e;
-    finding_set(finding, ERR_ROOT, index, "entry %" PRIu64 " is not the one that was co-signed", index);
-    leaf_difference(finding->expected, finding->found, sizeof finding->expected, mine, leaf);
-    return OK;
+    struct leaf_row row;
+    struct digest hash;
+    enum err e = row_of(&row, v, index, failure);
+    leaf_hash(&hash, leaf);
+    *out = e == OK && digest_equal(&hash, &row.leaf);
+    return e;
+}
+
+enum err verifier_attachment(struct digest *out, struct verifier *v, uint64_t index, struct failure *failure)
+{
+    struct leaf_row row;
+    enum err e = row_of(&row, v, index, failure);
+    if (e == OK) *out = row.attachment;
+    return e;
 }

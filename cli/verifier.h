@@ -1,9 +1,9 @@
 /* A ledger checked from its leaves alone: replayed, decision by decision, into a
- * private store that nothing remains of.
+ * private store that nothing remains of. No copy of the leaves is kept, but their hashes.
  *
  * Happy path of leaves, in batches, several at once under way (cli/pipeline.h):
  *   verifier_take   copies them into a batch                        the owner's thread
- *   read, hashed, signatures checked, written to the private copy   any worker
+ *   read, hashed, signatures checked, hashes kept                   any worker
  *   replayed: chain, signature, policy and state                    one thread, in order
  * So the first wrong leaf is the one with the lowest index, always.
  *
@@ -33,8 +33,8 @@ void finding_set(struct finding *f, enum err code, uint64_t index, const char *f
 
 struct verifier;
 
-/* In $TMPDIR or /var/tmp, as large as the leaves and a node's state; the files are gone from there as soon as this
- * returns. */
+/* In $TMPDIR or /var/tmp, 64 bytes an entry and what a node's state takes without its log; the files are gone from
+ * there as soon as this returns. */
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure);
 void verifier_close(struct verifier *v); /* NULL is nothing */
 
@@ -51,11 +51,9 @@ uint64_t verifier_size(const struct verifier *v);
 
 /* The root of the first `size` leaves; at most verifier_size. */
 enum err verifier_root(struct digest *out, struct verifier *v, uint64_t size, struct failure *failure);
-/* A leaf that was taken; a view until the next call. index < verifier_size. */
-enum err verifier_leaf(struct bytes *out, struct verifier *v, uint64_t index, struct failure *failure);
-/* Another node's leaf against the one taken here, byte for byte: a finding that
- * says what differs. index < verifier_size. */
-enum err verifier_compare(struct verifier *v, struct finding *finding, uint64_t index, struct bytes leaf,
-                          struct failure *failure);
+/* Whether these bytes are the leaf that was taken. index < verifier_size. */
+enum err verifier_is(bool *out, struct verifier *v, uint64_t index, struct bytes leaf, struct failure *failure);
+/* The hash of its attachment; all zero: it names none. index < verifier_size. */
+enum err verifier_attachment(struct digest *out, struct verifier *v, uint64_t index, struct failure *failure);
 
 #endif
