@@ -93,7 +93,7 @@ static void on_trimmed(uv_work_t *work, int status)
     close_network_if_done(n);
 }
 
-#define TRIM_LEFT 256  /* connections */
+#define TRIM_LEFT 32  /* connections */
 #define TRIM_MS 2000
 
 static void give_memory_back(struct network *n, uint64_t now)

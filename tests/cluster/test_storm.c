@@ -111,11 +111,11 @@ static void start_client(void)
     write_without_pause();
 }
 
-/* What was before has gone: the node has had a few seconds to give memory back. */
+/* What was before has gone: the node has had a moment to give memory back. */
 static void settle(void)
 {
-    for (uint64_t end = now_ms() + 5000; quiet_kib && now_ms() < end; usleep(100000))
-        if (attacker_memory_kib(&them, NODE) < quiet_kib + 8 * MIB_KIB) break;
+    for (uint64_t end = now_ms() + 10000; quiet_kib && now_ms() < end; usleep(100000))
+        if (attacker_memory_kib(&them, NODE) < quiet_kib + 24 * MIB_KIB) break;
 }
 
 static void enter_phase(const char *name)
@@ -213,19 +213,6 @@ static void close_all(int *sockets, unsigned count)
         if (sockets[i] >= 0) close(sockets[i]);
 }
 
-static void idle_connections(void **state)
-{
-    (void)state;
-    int *sockets = calloc(connections, sizeof *sockets);
-    enter_phase("idle connections");
-    for (unsigned i = 0; i < connections; i++)
-        sockets[i] = dial(2 + i / 3000);
-    judge();
-    all_are_cut(sockets, connections);
-    close_all(sockets, connections);
-    free(sockets);
-}
-
 /* What a client says first, whole or in part. */
 static size_t client_hello(uint8_t *bytes, size_t size)
 {
@@ -244,25 +231,40 @@ static size_t client_hello(uint8_t *bytes, size_t size)
     return got;
 }
 
+#define HALF_OPEN 900u
+static int half_open[HALF_OPEN];
+
 /* A third stop within the first message, a third behind it, a third send it byte by byte. */
 static void half_open_handshakes(void **state)
 {
     (void)state;
-    enum { COUNT = 900 };
-    static int sockets[COUNT];
     uint8_t hello[1024];
     size_t size = client_hello(hello, sizeof hello);
     enter_phase("half-open handshakes");
-    for (unsigned i = 0; i < COUNT; i++) {
-        sockets[i] = dial(20 + i % 3);
-        if (i % 3 < 2) (void)send(sockets[i], hello, i % 3 ? size : size / 2, MSG_NOSIGNAL);
+    for (unsigned i = 0; i < HALF_OPEN; i++) {
+        half_open[i] = dial(20 + i % 3);
+        if (i % 3 < 2) (void)send(half_open[i], hello, i % 3 ? size : size / 2, MSG_NOSIGNAL);
     }
     for (size_t byte = 0; byte < 20; byte++, usleep(20000))
-        for (unsigned i = 2; i < COUNT; i += 3)
-            (void)send(sockets[i], &hello[byte], 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        for (unsigned i = 2; i < HALF_OPEN; i += 3)
+            (void)send(half_open[i], &hello[byte], 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     judge();
-    all_are_cut(sockets, COUNT);
-    close_all(sockets, COUNT);
+}
+
+/* They and the half-open ones are cut. */
+static void idle_connections(void **state)
+{
+    (void)state;
+    int *sockets = calloc(connections, sizeof *sockets);
+    enter_phase("idle connections");
+    for (unsigned i = 0; i < connections; i++)
+        sockets[i] = dial(2 + i / 3000);
+    judge();
+    all_are_cut(half_open, HALF_OPEN);
+    all_are_cut(sockets, connections);
+    close_all(half_open, HALF_OPEN);
+    close_all(sockets, connections);
+    free(sockets);
 }
 
 /* --- floods by processes of their own --- */
