@@ -364,8 +364,8 @@ static void print_report(struct verifying *vf, const struct tally *tally)
     if (tally->failed && !vf->all)
         output_message(o, "'verify --all' compares all nodes, and says which of them hold what was co-signed");
     else if (tally->failed && tally->first->verdict == AUDIT_FORKED)
-        output_message(o, "more nodes lied than may: trust none of them. The checkpoint of your last verification stays kept "
-                          "as it is; with 'consilium checkpoint' of now it proves that there are two histories");
+        output_message(o, "more nodes lied than may: trust none of them. The checkpoint of your last verification stays "
+                          "kept as it is; with 'consilium checkpoint' of now it proves that there are two histories");
     else if (tally->failed && tally->first->verdict == AUDIT_SET_BACK)
         output_message(o, "do not trust %s; its disk can only come back as a new member", tally->name);
     else if (tally->failed)

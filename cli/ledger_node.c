@@ -63,7 +63,8 @@ enum err ledger_node_admit(struct ledger_node *n, struct failure *failure)
     if (!pass_holds(n->pass)) e = export_pass_make(n->pass, failure);
     if (e == OK) e = submit_again(&n->cluster, &n->pass->submission, failure);
     if (e == ERR_UNKNOWN_ACTOR) /* of whom k nodes have approved the export: that is no finding about its ledger */
-        e = fail(failure, ERR_NOT_READY, "%s does not know who asks: it has to catch up with the others first", n->source.name);
+        e = fail(failure, ERR_NOT_READY, "%s does not know who asks: it has to catch up with the others first",
+                 n->source.name);
     n->admitted = e == OK && n->cluster.client != NULL;
     n->ahead = false;
     return e;

@@ -16,7 +16,9 @@
  * can't make an honest node COMPROMISED, avoided, or its rows distrusted.
  *
  * Telling people outside (mail, webhook) happens once in the whole cluster: a node
- * claims an open alarm (alarm.tell, step 1), sends, and says so (step 2). Nothing that a
+ * claims an alarm (alarm.tell, step 1) that is open, or was repaired within ALARM_AGAIN_MS and not raised
+ * anew: damage that is found and repaired within a second is somebody's doing all the same. It sends, and says
+ * so (step 2). Nothing that a
  * node could show proves that it sent: a mail server's answer is as easily made up as the word itself, and b + 1
  * senders would be b + 1 mails, for each alarm and with nobody lying. So a liar that has its turn can keep that
  * mail back; what the rules see to is that it has no more than its turn:

@@ -71,6 +71,17 @@ static enum reason decide_raise(struct step *step)
     return found == REASON_NONE ? decide_open(step) : decide_new(step);
 }
 
+/* What was repaired at once was wrong all the same: people hear of it, unless it was raised anew since. */
+static enum reason repaired_alarm(struct step *step)
+{
+    struct alarm latest;
+    const struct alarm *a = &step->alarm;
+    if (a->status != ALARM_REPAIRED || step->time_ms >= a->since_ms + ALARM_AGAIN_MS) return REASON_ALARM_CLOSED;
+    enum err err = state_alarm_last(&latest, step->txn, a->kind, a->named, a->first);
+    if (err != OK) return step_failed(step, err);
+    return latest.index == a->index ? REASON_NONE : REASON_ALARM_CLOSED;
+}
+
 static enum reason decide_tell(struct step *step)
 {
     const struct args_alarm_tell *args = &step->args.alarm_tell;
@@ -82,6 +93,7 @@ static enum reason decide_tell(struct step *step)
     if (a->kind == ALARM_FORKED && a->named == step->member) return REASON_PROVEN;
     /* Mail may be on its way when an alarm is closed: that it was sent is true all the same. */
     if (args->step == ALARM_TOLD) return a->claimed_by == step->member ? REASON_NONE : REASON_NOT_CLAIMED;
+    if (found == REASON_ALARM_CLOSED) found = repaired_alarm(step);
     if (found != REASON_NONE) return found;
     if (alarm_was_told(a, step->member, step->time_ms)) return REASON_ALREADY_TOLD;
     if (alarm_is_claimed(a, step->time_ms)) return REASON_CLAIMED;

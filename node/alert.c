@@ -16,7 +16,8 @@
 #define PAUSE_MOST_MS 3600000
 #define SEND_MARGIN_MS 40000    /* a claim that runs out sooner is not sent on: another may have it by then */
 
-#define ATTEMPTS (INTEGRITY_FINDINGS + ALARMS_OPEN_MOST) /* all that can be open: a liar's many take nobody's place */
+/* All that can be open, or is looked at: a liar's many take nobody's place. */
+#define ATTEMPTS (INTEGRITY_FINDINGS + ALARMS_OPEN_MOST + INTEGRITY_REPAIRED)
 
 enum alert_state { ALERT_IDLE, ALERT_CLAIMING, ALERT_SENDING, ALERT_TELLING };
 
@@ -70,10 +71,11 @@ static struct attempt *know(struct alert *t, const struct alarm *a)
 static void forget_closed(struct alert *t, const struct integrity_view *view)
 {
     for (size_t i = 0; i < ATTEMPTS; i++) {
-        bool open = false;
+        bool shown = false;
         if (t->attempts[i].index == 0) continue;
-        for (size_t j = 0; j < view->count && !open; j++) open = view->alarms[j].index == t->attempts[i].index;
-        if (!open && &t->attempts[i] != t->current) t->attempts[i] = (struct attempt){0};
+        for (size_t j = 0; j < view->count && !shown; j++) shown = view->alarms[j].index == t->attempts[i].index;
+        for (size_t j = 0; j < view->repaired_count && !shown; j++) shown = view->repaired[j].index == t->attempts[i].index;
+        if (!shown && &t->attempts[i] != t->current) t->attempts[i] = (struct attempt){0};
     }
 }
 
@@ -180,6 +182,7 @@ static bool is_our_turn(const struct alert *t, const struct alarm *a, uint64_t w
 {
     const struct genesis *g = &t->node->genesis;
     if (alarm_is_claimed(a, wall) || alarm_was_told(a, t->node->self, wall)) return false;
+    if (a->status == ALARM_REPAIRED && wall >= a->since_ms + ALARM_AGAIN_MS) return false;
     uint64_t turn = alarm_turn_ms(a, t->node->self, g->member_count, &g->cluster);
     return wall > TURN_MARGIN_MS && wall - TURN_MARGIN_MS >= turn;
 }
@@ -214,6 +217,8 @@ static void look(struct alert *t)
     forget_closed(t, &view);
     for (size_t i = 0; i < view.count; i++)
         if (begin(t, &view.alarms[i])) return;
+    for (size_t i = 0; i < view.repaired_count; i++)
+        if (begin(t, &view.repaired[i])) return;
 }
 
 static void on_timer(uv_timer_t *timer) { look(timer->data); }

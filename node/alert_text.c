@@ -85,6 +85,11 @@ static void append_alarm(struct buffer *out, const struct alert_message *m)
     append_range(out, a);
     buffer_printf(out, "\r\nSince:     %s\r\n", since);
     append_words(out, m);
+    if (a->status == ALARM_REPAIRED) {
+        buffer_append_text(out, "It is repaired, as they say; how it came to be is not known by that. The node's own log "
+                                "says what it found; \"consilium verify --all\" from another node checks all of it.\r\n");
+        return;
+    }
     if (counts(m))
         buffer_append_text(out, "Do not rely on what this node serves until it is repaired.\r\n");
     else
@@ -156,6 +161,7 @@ void alert_json(struct buffer *out, const struct alert_message *m)
     if (json && a->index) {
         json_object_set_new(json, "counts", json_boolean(counts(m)));
         json_object_set_new(json, "said_by", words_json(m));
+        json_object_set_new(json, "repaired", json_boolean(a->status == ALARM_REPAIRED));
         json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "leaf", (json_int_t)a->index,
                                                "kind", alarm_kind_text(a->kind), "meaning", alarm_kind_meaning(a->kind),
                                                "node", node_json(m, a->named), "raised_by", node_json(m, a->raiser),

@@ -120,6 +120,8 @@ void integrity_view(const struct node *node, struct integrity_view *out)
     out->count = i->view_count;
     out->alarms = i->view;
     out->own = i->quarantined || (i->view_count && i->view[0].named == node->self);
+    out->repaired_count = i->repaired_count;
+    out->repaired = i->repaired;
 }
 
 /* --- entries --- */

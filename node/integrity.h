@@ -24,6 +24,7 @@
 
 #define INTEGRITY_FINDINGS 64
 #define INTEGRITY_TEXT 240
+#define INTEGRITY_REPAIRED 64 /* of the newest alarms, those that are looked at for who has to be told still */
 
 struct finding {
     enum alarm_kind kind;
@@ -64,6 +65,8 @@ struct integrity_view {
     bool quarantined;          /* and serves no more */
     size_t count;
     const struct alarm *alarms; /* index 0: not in the ledger yet */
+    size_t repaired_count;         /* closed as repaired and not raised anew: people may not have been told yet */
+    const struct alarm *repaired;
 };
 void integrity_view(const struct node *node, struct integrity_view *out);
 

@@ -39,6 +39,8 @@ struct integrity {
     struct alarm *open;      /* the ledger's open rows, oldest first */
     size_t open_count;
     bool open_known, reading, read_again;
+    struct alarm repaired[INTEGRITY_REPAIRED]; /* newest first */
+    size_t repaired_count;
 
     struct alarm *view, *spare; /* what integrity_view shows; for the next one */
     bool shown_quarantined;

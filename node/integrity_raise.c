@@ -20,7 +20,24 @@ struct rows {
     struct alarm *items;
     size_t count;
     uint64_t size; /* leaves */
+    struct alarm newest[INTEGRITY_REPAIRED];
+    size_t repaired_count; /* of them, in front */
 };
+
+/* Of the newest rows those that are their key's latest, and closed as repaired. */
+static enum err find_repaired(struct rows *r, struct table_txn *txn)
+{
+    size_t count;
+    struct alarm latest;
+    enum err e = state_alarms_page(r->newest, &count, txn, UINT64_MAX, INTEGRITY_REPAIRED);
+    for (size_t at = 0; e == OK && at < count; at++) {
+        const struct alarm *a = &r->newest[at];
+        if (a->status != ALARM_REPAIRED) continue;
+        e = state_alarm_last(&latest, txn, a->kind, a->named, a->first);
+        if (e == OK && latest.index == a->index) r->newest[r->repaired_count++] = *a;
+    }
+    return e;
+}
 
 static enum err rows_run(struct state_read *read, struct table_txn *txn)
 {
@@ -28,7 +45,8 @@ static enum err rows_run(struct state_read *read, struct table_txn *txn)
     struct meta meta;
     enum err e = state_meta_get(&meta, txn);
     r->size = meta.size;
-    return e == OK ? state_alarms_open(r->items, &r->count, txn, ALARMS_OPEN_MOST) : e;
+    if (e == OK) e = state_alarms_open(r->items, &r->count, txn, ALARMS_OPEN_MOST);
+    return e == OK ? find_repaired(r, txn) : e;
 }
 
 static void rows_done(struct state_read *read, enum err code)
@@ -40,6 +58,8 @@ static void rows_done(struct state_read *read, enum err code)
         free(i->open);
         i->open = r->items;
         i->open_count = r->count;
+        memcpy(i->repaired, r->newest, r->repaired_count * sizeof *r->newest);
+        i->repaired_count = r->repaired_count;
         i->open_known = true;
         integrity_opened(i, r->size);
         if (i->read_again) raise_read(i);

@@ -437,7 +437,7 @@ static void test_told_again(void **state)
     assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
     uint64_t told_ms = row(index).told_ms;
     assert_int_equal(repaired(1, k), REASON_NONE);
-    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_ALARM_CLOSED);
+    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_ALREADY_TOLD);
     /* the same once more within a day: nobody is told */
     assert_int_equal(raise_alarm(2, k, &again), REASON_NONE);
     struct alarm a = row(again);
@@ -532,6 +532,34 @@ static void test_told_meanwhile(void **state)
     struct alarm latest;
     assert_int_equal(state_alarm_last(&latest, kit.txn, k.kind, k.named, k.first), OK);
     assert_int_equal(latest.index, again);
+    clear_all();
+}
+
+/* Damage that is repaired within a second is told of all the same, for a day, once; what people cleared is not. */
+static void test_repaired_is_told(void **state)
+{
+    (void)state;
+    struct key k = {ALARM_DELETED, 1, 61};
+    uint64_t index, again;
+    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
+    assert_int_equal(repaired(1, k), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
+    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_CLAIMED);
+    assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
+    assert_int_equal(row(index).status, ALARM_REPAIRED);
+    assert_int_equal(row(index).told_by, 2);
+    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    /* raised anew within the day: nobody is told of either row again */
+    assert_int_equal(raise_alarm(1, k, &again), REASON_NONE);
+    assert_int_equal(tell(3, index, ALARM_CLAIM), REASON_ALARM_CLOSED);
+    assert_int_equal(tell(3, again, ALARM_CLAIM), REASON_ALREADY_TOLD);
+    assert_int_equal(repaired(1, k), REASON_NONE);
+    pass(ALARM_AGAIN_MS);
+    assert_int_equal(tell(3, again, ALARM_CLAIM), REASON_ALARM_CLOSED); /* too old by now */
+    k.first++;
+    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
+    assert_int_equal(clear(&kit.root, index, "known"), REASON_NONE);
+    assert_int_equal(tell(2, index, ALARM_CLAIM), REASON_ALARM_CLOSED);
     clear_all();
 }
 
@@ -631,7 +659,8 @@ int main(void)
         cmocka_unit_test(test_what_counts), cmocka_unit_test(test_words_of_many),
         cmocka_unit_test(test_bound),      cmocka_unit_test(test_repaired),   cmocka_unit_test(test_proven),
         cmocka_unit_test(test_claims),     cmocka_unit_test(test_told_late),  cmocka_unit_test(test_told_again),
-        cmocka_unit_test(test_told_meanwhile), cmocka_unit_test(test_a_claim_and_nothing_sent),
+        cmocka_unit_test(test_told_meanwhile), cmocka_unit_test(test_repaired_is_told),
+        cmocka_unit_test(test_a_claim_and_nothing_sent),
         cmocka_unit_test(test_told_and_nothing_sent), cmocka_unit_test(test_told_of_itself),
         cmocka_unit_test(test_turns_are_shared),
         cmocka_unit_test(test_told_by_the_liar), cmocka_unit_test(test_pages),  cmocka_unit_test(test_damage),
