@@ -226,7 +226,7 @@ static void measure(const struct settings *s, struct testbed *t, struct bench_wo
 {
     switch (s->what) {
     case WHAT_ROWS: run_all(s, t, w); return;
-    case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->json); return;
+    case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->rounds, s->json); return;
     case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
     case WHAT_GROWTH: bench_growth(w, t, s->leaves, s->rounds, s->seconds, s->json); return;
     case WHAT_IDLE: bench_idle(w, t, s->clients, s->json); return;

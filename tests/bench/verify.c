@@ -1,6 +1,8 @@
 #include "tests/bench/verify.h"
 
 #include <fcntl.h>
+#include <ftw.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -9,115 +11,201 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "crypto/hash.h"
 #include "crypto/sign.h"
+#include "ledger/leaf.h"
+#include "ledger/tile.h"
+#include "tests/bench/fill.h"
 
-#define FILL_CLIENTS 64
+#define ROUNDS_MOST 32
 #define SAMPLE_US 20000
+#define EVENT_BYTES 64
 
-static uint64_t ledger_size_now(const struct testbed *t)
+enum way { WAY_ONE, WAY_ALL, WAY_RAW, WAYS };
+
+struct bed {
+    const struct testbed *t;
+    char folder[400]; /* the exported entries */
+    double size;      /* entries */
+    unsigned operations, rounds;
+    double rate[WAYS][ROUNDS_MOST], cpu_us[WAYS][ROUNDS_MOST];
+    uint64_t private_kib; /* at most */
+};
+
+/* --- the program --- */
+
+static double cpu_of(const struct rusage *used)
 {
-    char size[24];
-    struct buffer out = {0};
-    testbed_expect(t, 0, &out, "-i %s/auditor.key --json status", t->dir);
-    testbed_json(&out, "counters.synced_size", size, sizeof size);
-    buffer_free(&out);
-    return strtoull(size, NULL, 10);
+    return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) * 1e6 +
+           (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec);
 }
 
-static void fill(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations)
+/* One processor: the last one that this process may use. */
+static void pin_to_one(void)
 {
-    const struct job job = {.work = WORK_EVENT, .clients = FILL_CLIENTS, .operations = operations, .bytes = 64,
-                            .wait = WAIT_APPLIED, .seconds = 5};
-    for (uint64_t size = ledger_size_now(t); size < leaves; size = ledger_size_now(t)) {
-        struct job_result r;
-        lanes_run(&r, w, &job);
-        samples_clear(&r.applied);
-        samples_clear(&r.cosigned);
-        fprintf(stderr, "\rfilling: %llu of %llu entries ", (unsigned long long)size, (unsigned long long)leaves);
-    }
-    fputs("\n", stderr);
+    cpu_set_t set, one;
+    CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
+    int last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(last, &set)) last--;
+    CPU_ZERO(&one);
+    CPU_SET(last, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
 }
 
-static pid_t start(const struct testbed *t, const char *output)
+static pid_t start(const struct bed *b, bool one, const char *command, const char *option, const char *value)
 {
     const char *build = getenv("BUILD");
-    char program[600], identity[400];
+    char program[600], identity[400], log[400];
     snprintf(program, sizeof program, "%s/consilium", build && *build ? build : "build");
-    snprintf(identity, sizeof identity, "%s/auditor.key", t->dir);
+    snprintf(identity, sizeof identity, "%s/auditor.key", b->t->dir);
+    snprintf(log, sizeof log, "%s/auditor.log", b->t->dir);
     pid_t pid = fork();
     if (pid != 0) return pid;
-    int file = open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (file < 0 || dup2(file, 1) < 0) _exit(127);
-    execl(program, program, "--cluster", t->genesis, "-i", identity, "verify", (char *)NULL);
+    int file = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (file < 0 || dup2(file, 1) < 0 || dup2(file, 2) < 0) _exit(127);
+    if (one) pin_to_one();
+    execl(program, program, "--cluster", b->t->genesis, "-i", identity, command, option, value, (char *)NULL);
     _exit(127);
+}
+
+/* Its CPU time. */
+static double wait_for(struct bed *b, pid_t pid)
+{
+    struct rusage used;
+    int status;
+    while (wait4(pid, &status, WNOHANG, &used) == 0) {
+        uint64_t now = usage_of(pid).private_kib;
+        if (now > b->private_kib) b->private_kib = now;
+        usleep(SAMPLE_US);
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        testbed_fail(b->t, "the auditor's program failed; see %s/auditor.log", b->t->dir);
+    return cpu_of(&used);
+}
+
+static void verify(struct bed *b, enum way way, unsigned round)
+{
+    uint64_t begin = clock_monotonic_ns();
+    double cpu = wait_for(b, start(b, way == WAY_ONE, "verify", NULL, NULL));
+    b->rate[way][round] = b->size / ((double)(clock_monotonic_ns() - begin) / 1e9);
+    b->cpu_us[way][round] = cpu / b->size;
 }
 
 /* --- what no verifier can do without --- */
 
-#define RAW_ROUNDS 4000
-#define RAW_BYTES 400 /* about what an entry of an event takes */
+static struct {
+    double us, cpu_us; /* so far; the same on a machine that does nothing else */
+    uint64_t entries, signatures, bytes;
+    struct sign_public key;
+} raw;
 
-static double raw_hash_us(void)
+/* An entry is hashed for the chain and the tree; what was signed is hashed by itself; the ledger's tree has as many nodes
+ * as entries, and a request's tree one less. One signature is of all operations of a request. */
+static void do_entry(const struct leaf *leaf)
 {
-    static uint8_t entry[RAW_BYTES];
-    uint64_t begin = clock_monotonic_ns();
-    for (unsigned i = 0; i < RAW_ROUNDS; i++) {
-        struct digest d;
-        hash_sha256(&d, entry, sizeof entry);
-        memcpy(entry, d.bytes, sizeof d.bytes); /* each depends on the one before */
+    static struct digest node, hash;
+    tree_leaf_hash(&hash, leaf->raw);
+    tree_node_hash(&node, &node, &hash);
+    tree_leaf_hash(&hash, leaf->operation.raw);
+    if (leaf->position > 0) {
+        tree_node_hash(&node, &node, &hash);
+        return;
     }
-    return (double)(clock_monotonic_ns() - begin) / 1e3 / RAW_ROUNDS;
+    uint8_t message[REQUEST_SIGNED_SIZE];
+    request_signed_bytes(message, leaf->count, &hash);
+    (void)sign_verify(&leaf->signature, &raw.key, BYTES(message)); /* it takes as long for another message */
+    raw.signatures++;
 }
 
-static double raw_signature_us(void)
+static int raw_file(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    struct leaf leaves[TILE_WIDTH];
+    struct bytes entry;
+    unsigned count = 0;
+    (void)at;
+    if (type != FTW_F || !strstr(path, "/tile/entries/")) return 0;
+    uint8_t *content = malloc((size_t)st->st_size);
+    FILE *f = fopen(path, "rb");
+    CHECK(content && f && fread(content, 1, (size_t)st->st_size, f) == (size_t)st->st_size);
+    fclose(f);
+    for (struct bytes rest = bytes_of(content, (size_t)st->st_size); rest.size > 0;) {
+        CHECK(count < TILE_WIDTH && bundle_next(&entry, &rest) == OK);
+        if (leaf_decode(&leaves[count], entry) == OK && leaves[count].genesis.size == 0) count++;
+    }
+    double begin = usage_self().cpu_us;
+    uint64_t begin_ns = clock_monotonic_ns();
+    for (unsigned i = 0; i < count; i++) do_entry(&leaves[i]);
+    raw.us += (double)(clock_monotonic_ns() - begin_ns) / 1e3;
+    raw.cpu_us += usage_self().cpu_us - begin;
+    for (unsigned i = 0; i < count; i++) raw.bytes += leaves[i].raw.size;
+    raw.entries += count;
+    free(content);
+    return 0;
+}
+
+static void do_raw(struct bed *b, unsigned round)
 {
     static const uint8_t seed[SIGN_SEED_SIZE] = {1};
-    static uint8_t message[RAW_BYTES];
     struct sign_secret secret;
-    struct sign_public key;
-    struct signature signature;
-    sign_keypair(&secret, &key, seed);
-    sign_message(&signature, &secret, BYTES(message));
-    uint64_t begin = clock_monotonic_ns();
-    for (unsigned i = 0; i < RAW_ROUNDS; i++) CHECK(sign_verify(&signature, &key, BYTES(message)) == OK);
-    return (double)(clock_monotonic_ns() - begin) / 1e3 / RAW_ROUNDS;
+    cpu_set_t before;
+    memset(&raw, 0, sizeof raw);
+    sign_keypair(&secret, &raw.key, seed);
+    CHECK(sched_getaffinity(0, sizeof before, &before) == 0);
+    pin_to_one();
+    CHECK(nftw(b->folder, raw_file, 16, FTW_PHYS) == 0 && raw.entries > 0);
+    CHECK(sched_setaffinity(0, sizeof before, &before) == 0);
+    b->cpu_us[WAY_RAW][round] = raw.cpu_us / (double)raw.entries;
+    b->rate[WAY_RAW][round] = (double)raw.entries * 1e6 / raw.us;
 }
 
-/* One signature is of all entries of a request. An entry is hashed twice: for the chain, and as a leaf of the tree. */
-static double print_raw(unsigned operations)
+/* --- the report --- */
+
+static void print_way(const struct bed *b, enum way way, const char *name, FILE *json)
 {
-    double hash = raw_hash_us(), signature = raw_signature_us(), least = 2 * hash + signature / operations;
-    printf("raw, one core: SHA-256 of %u bytes %.2f us, Ed25519 verification %.1f us (a request of %u entries has "
-           "one): %.0f entries/s at most\n", RAW_BYTES, hash, signature, operations, 1e6 / least);
-    return least;
+    struct spread rate = spread_of(b->rate[way], b->rounds), cpu = spread_of(b->cpu_us[way], b->rounds);
+    double of_raw = rate.median / spread_of(b->rate[WAY_RAW], b->rounds).median;
+    double cpu_of_raw = spread_of(b->cpu_us[WAY_RAW], b->rounds).median / cpu.median;
+    printf("%-34s %9.0f %9.0f %9.0f %5.0f%% %8.2f (%5.2f -%6.2f) %5.0f%%\n", name, rate.least, rate.median, rate.most,
+           100 * of_raw, cpu.median, cpu.least, cpu.most, 100 * cpu_of_raw);
+    if (!json) return;
+    fprintf(json, "{\"name\":\"%s\",\"entries\":%.0f,\"per_request\":%u,\"rounds\":%u,\"per_s_least\":%.0f,"
+            "\"per_s\":%.0f,\"per_s_most\":%.0f,\"cpu_us\":%.3f,\"cpu_us_least\":%.3f,\"cpu_us_most\":%.3f,"
+            "\"of_raw\":%.3f,\"cpu_of_raw\":%.3f,\"private_mib\":%.1f}\n", name, b->size, b->operations, b->rounds, rate.least, rate.median,
+            rate.most, cpu.median, cpu.least, cpu.most, of_raw, cpu_of_raw, (double)b->private_kib / 1024);
 }
 
-void bench_verify(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations, FILE *json)
+static void print_all(const struct bed *b, FILE *json)
 {
-    char auditor[ID_TEXT_SIZE], output[400];
-    struct rusage used;
-    uint64_t peak = 0;
-    int status;
+    printf("verify, %.0f entries of %.0f bytes, %u to a request, %llu signatures; %u rounds by turns\n", b->size,
+           (double)raw.bytes / (double)raw.entries, b->operations, (unsigned long long)raw.signatures, b->rounds);
+    printf("%-34s %9s %9s %9s %6s %8s %24s\n", "entries a second:", "least", "median", "most", "of raw", "CPU us", "of raw");
+    print_way(b, WAY_ONE, "verify, one processor", json);
+    print_way(b, WAY_ALL, "verify, all processors", json);
+    print_way(b, WAY_RAW, "raw: SHA-256 and Ed25519 alone", json);
+    printf("CPU us: of the program, for each entry. Private memory at most %.1f MiB. The nodes are on the same machine.\n",
+           (double)b->private_kib / 1024);
+}
+
+void bench_verify(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations, unsigned rounds,
+                  FILE *json)
+{
+    char auditor[ID_TEXT_SIZE];
+    struct bed *b = xcalloc(1, sizeof *b);
+    b->t = t;
+    b->operations = operations;
+    b->rounds = rounds < 1 ? 1 : rounds < ROUNDS_MOST ? rounds : ROUNDS_MOST;
     testbed_user(t, "auditor", "Hospital 1", "auditor", auditor);
-    fill(w, t, leaves, operations);
-    double size = (double)ledger_size_now(t);
-    snprintf(output, sizeof output, "%s/verdict", t->dir);
-    uint64_t begin = clock_monotonic_ns();
-    pid_t pid = start(t, output);
-    while (wait4(pid, &status, WNOHANG, &used) == 0) {
-        uint64_t now = usage_of(pid).private_kib;
-        if (now > peak) peak = now;
-        usleep(SAMPLE_US);
+    fill_ledger(w, t, leaves, operations, EVENT_BYTES);
+    snprintf(b->folder, sizeof b->folder, "%s/exported", t->dir);
+    (void)wait_for(b, start(b, false, "export", "-o", b->folder));
+    b->private_kib = 0;
+    b->size = (double)fill_size(t);
+    for (unsigned i = 0; i < b->rounds; i++) {
+        verify(b, WAY_ONE, i);
+        verify(b, WAY_ALL, i);
+        do_raw(b, i);
+        fprintf(stderr, "\rround %u of %u ", i + 1, b->rounds);
     }
-    double seconds = (double)(clock_monotonic_ns() - begin) / 1e9;
-    double cpu = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
-                 (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) testbed_fail(t, "verify failed; see %s", output);
-    printf("verify, %.0f entries: %.1f s, %.0f entries/s, %.1f us of CPU each, private memory at most %.1f MiB\n", size,
-           seconds, size / seconds, cpu / size, (double)peak / 1024);
-    double raw_us = print_raw(operations);
-    if (json)
-        fprintf(json, "{\"name\":\"verify\",\"entries\":%.0f,\"per_request\":%u,\"seconds\":%.2f,\"client_cpu_us\":%.2f,"
-                "\"private_mib\":%.1f,\"raw_us\":%.2f}\n", size, operations, seconds, cpu / size, (double)peak / 1024, raw_us);
+    fputs("\n", stderr);
+    print_all(b, json);
+    free(b);
 }
