@@ -218,10 +218,20 @@ static enum err open_environment(struct store *s, const struct store_options *op
     return fail(failure, translated, "cannot open the store in %s: %s", s->directory, mdb_strerror(code));
 }
 
+/* Whether anything was ever committed: the first commit makes all tables. */
+static bool has_content(struct store *s)
+{
+    MDB_envinfo info;
+    return mdb_env_info(s->env, &info) == 0 && info.me_last_txnid > 0;
+}
+
+/* In a damaged file the tables may not be found; that is no reason to begin a new store in it. */
 static int open_tables(struct store *s, MDB_txn *txn)
 {
     unsigned flags = s->read_only ? 0 : MDB_CREATE;
-    int code = mdb_dbi_open(txn, META_NAME, flags, &s->meta);
+    bool there = has_content(s);
+    int code = mdb_dbi_open(txn, META_NAME, there ? 0 : flags, &s->meta);
+    if (code == MDB_NOTFOUND && there) code = MDB_CORRUPTED;
     for (size_t i = 0; i < s->table_count && code == 0; i++) {
         const struct table_name *t = &s->tables[i];
         CHECK(t->table > 0 && t->table < TABLE_COUNT_MAX && s->handles[t->table] == NO_TABLE);
@@ -269,7 +279,7 @@ static enum err check_meta(struct store *s, MDB_txn *txn, struct failure *failur
 static bool is_new(struct store *s, MDB_txn *txn)
 {
     MDB_stat stat;
-    return !s->read_only && mdb_stat(txn, s->meta, &stat) == 0 && stat.ms_entries == 0;
+    return !s->read_only && !has_content(s) && mdb_stat(txn, s->meta, &stat) == 0 && stat.ms_entries == 0;
 }
 
 /* Tables, format and key, in one transaction. */
@@ -505,11 +515,12 @@ enum err store_table_size(struct table_txn *t, uint8_t table, struct store_table
 
 enum err table_cursor_open(struct table_cursor **out, struct table_txn *t, uint8_t table)
 {
+    STORE_GUARD(t->store->directory);
     MDB_dbi handle;
     MDB_cursor *mdb = NULL; /* stays NULL for a table that is not there: always at its end */
     if (table_handle(&handle, t, table)) {
         int code = mdb_cursor_open(t->mdb, handle, &mdb);
-        if (code != 0) return translate(code);
+        if (code != 0) return look_failed(t, code);
     }
     struct table_cursor *c = xcalloc(1, sizeof *c);
     c->txn = t;

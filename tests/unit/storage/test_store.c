@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "crypto/random.h"
 #include "storage/store.h"
+#include "storage/store_guard.h"
 #include "tests/lib/dies.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/trace.h"
@@ -607,6 +608,32 @@ static void test_garbage_is_not_opened(void **state)
     assert_int_not_equal(store_open(&s, &o, &failure), OK);
 }
 
+/* A page of the table of tables that another store's would fit: nothing is found in it, and nothing may be begun. */
+static void test_a_store_without_its_tables_is_damaged(void **state)
+{
+    struct store_options o = options();
+    struct store *s = NULL;
+    (void)state;
+    begin();
+    put(USERS, "a", "1");
+    commit();
+    store_close(store);
+    store = NULL;
+    struct buffer file = folder_load(folder, "data.mdb");
+    uint8_t *at = file.data;
+    while ((at = memmem(at, file.size - (size_t)(at - file.data), "meta", 4)) != NULL) memcpy(at, "mate", 4);
+    folder_store(folder, "data.mdb", buffer_bytes(&file));
+    for (int read_only = 0; read_only < 2; read_only++) {
+        struct failure failure = {0};
+        o.read_only = read_only;
+        assert_int_equal(store_open(&s, &o, &failure), ERR_CORRUPT);
+    }
+    struct buffer after = folder_load(folder, "data.mdb");
+    assert_true(bytes_equal(buffer_bytes(&after), buffer_bytes(&file)));
+    buffer_free(&file);
+    buffer_free(&after);
+}
+
 static void test_read_only_beside_the_owner(void **state)
 {
     static const struct table_name newer[] = {{USERS, "users"}, {RECORDS, "later"}};
@@ -812,6 +839,106 @@ static void test_kill_9_during_commits(void **state)
     store = open_store();
 }
 
+/* --- pages that are not what LMDB left --- */
+
+static void data_file(char path[static FOLDER_PATH + 16]) { snprintf(path, FOLDER_PATH + 16, "%s/data.mdb", folder); }
+
+static void put_many(unsigned count)
+{
+    char k[16];
+    begin();
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(k, sizeof k, "key-%05u", i);
+        put(USERS, k, "a value that takes some room on its page, and more, and more, and more, and more");
+    }
+    commit();
+}
+
+/* The last error of a walk through the table. */
+static enum err walk(unsigned most)
+{
+    struct table_cursor *c;
+    assert_int_equal(table_cursor_open(&c, txn, USERS), OK);
+    enum err e = table_cursor_seek(c, (struct bytes){0});
+    for (unsigned i = 0; e == OK && i < most; i++)
+        e = table_cursor_next(c);
+    table_cursor_close(c);
+    return e;
+}
+
+/* The file loses its end under a reader: the process says so and ends with code 1, not by SIGBUS. */
+static void test_a_file_cut_short_ends_in_words(void **state)
+{
+    (void)state;
+    char path[FOLDER_PATH + 16], said[1000];
+    int ends[2], status;
+    data_file(path);
+    put_many(3000);
+    store_close(store);
+    store = NULL;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        store_guard_install(NULL);
+        store = open_store();
+        begin_read();
+        if (truncate(path, 5 * 4096) == 0) walk(5000);
+        _exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    ssize_t n = read(ends[0], said, sizeof said - 1);
+    said[n > 0 ? n : 0] = 0;
+    close(ends[0]);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_non_null(strstr(said, folder));
+    assert_non_null(strstr(said, "rebuild"));
+    unlink(path);
+    store = open_store();
+}
+
+/* A signal that is not the store's is not taken for damage. */
+static void test_other_signals_stay(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        store_guard_install(NULL);
+        raise(SIGSEGV);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+}
+
+/* A key was changed on its page: who walks by is told, and does not go round in circles. */
+static void test_keys_out_of_order(void **state)
+{
+    (void)state;
+    char path[FOLDER_PATH + 16];
+    put_many(300);
+    store_close(store);
+    store = NULL;
+    data_file(path);
+    struct buffer all = folder_load(folder, "data.mdb");
+    for (uint8_t *at = all.data; (at = memmem(at, all.size - (size_t)(at - all.data), "key-00105", 9)); at++)
+        at[4] = '9';
+    folder_store(folder, "data.mdb", buffer_bytes(&all));
+    buffer_free(&all);
+    store = open_store();
+    begin_read();
+    assert_int_equal(walk(5000), ERR_CORRUPT);
+    store_abort(txn);
+    assert_int_equal(store_failed(store), OK);
+    begin(); /* while writing it is the store's end */
+    assert_int_equal(walk(5000), ERR_CORRUPT);
+    assert_int_equal(store_failed(store), ERR_CORRUPT);
+    store_abort(txn);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -849,12 +976,16 @@ int main(void)
         TEST(test_in_use),
         TEST(test_later_format),
         TEST(test_garbage_is_not_opened),
+        TEST(test_a_store_without_its_tables_is_damaged),
         TEST(test_read_only_beside_the_owner),
         TEST(test_scratch_is_gone_afterwards),
         TEST(test_full_map),
         TEST(test_full_device),
         TEST(test_space),
         TEST(test_kill_9_during_commits),
+        TEST(test_a_file_cut_short_ends_in_words),
+        TEST(test_other_signals_stay),
+        TEST(test_keys_out_of_order),
     };
     crypto_init();
     log_setup(LOG_ERROR + 1, false);
