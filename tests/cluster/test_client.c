@@ -18,7 +18,8 @@
 #define EVENTS 7
 
 static struct testbed bed;
-static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], chief[ID_TEXT_SIZE], record[ID_TEXT_SIZE];
+static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], record[ID_TEXT_SIZE];
+static char auditor[ID_TEXT_SIZE], chief[ID_TEXT_SIZE];
 static struct buffer out, errors;
 
 static const char *text(void) { return out.data ? (const char *)out.data : ""; }
@@ -61,10 +62,11 @@ static json_t *answer_rows(void)
 /* Takes the mark off the rows: how to go on, or "". */
 static void take_next(char next[static 300], json_t *rows)
 {
-    size_t last = json_array_size(rows) - 1;
-    const char *hex = json_array_size(rows) ? json_string_value(json_object_get(json_array_get(rows, last), "next")) : NULL;
+    size_t count = json_array_size(rows);
+    const json_t *last = count ? json_array_get(rows, count - 1) : NULL;
+    const char *hex = json_string_value(json_object_get(last, "next"));
     snprintf(next, 300, "%s", hex ? hex : "");
-    if (hex) json_array_remove(rows, last);
+    if (hex) json_array_remove(rows, count - 1);
 }
 
 /* Page by page it is what it is at once, by what is on standard output alone. */
@@ -78,7 +80,8 @@ static void pages_are_the_whole(const char *key, const char *words, size_t least
     size_t count = json_array_size(whole), at = 0;
     assert_true(count >= least);
     do {
-        if (testbed_cli(&bed, &out, &errors, "%s --limit 2%s", words, from) != 0) testbed_fail(&bed, "%s: %s", words, said());
+        if (testbed_cli(&bed, &out, &errors, "%s --limit 2%s", words, from) != 0)
+            testbed_fail(&bed, "%s: %s", words, said());
         assert_null(strstr(said(), "--cursor")); /* programs are told once */
         json_t *page = answer_rows(), *row;
         size_t i;
@@ -147,7 +150,8 @@ static void a_file_is_not_written_over(void **state)
     FILE *f = fopen(path, "w");
     assert_true(f && fputs("something else", f) >= 0 && fclose(f) == 0);
     unsigned before = reads();
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show %s -o %s/mine", bed.dir, record, bed.dir), 1);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show %s -o %s/mine", bed.dir, record,
+                                 bed.dir), 1);
     assert_non_null(strstr(said(), "exists already"));
     assert_non_null(strstr(said(), "--force"));
     content_is("mine", "something else");
@@ -156,14 +160,16 @@ static void a_file_is_not_written_over(void **state)
     content_is("mine", "words to keep");
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show --patient %s -o %s/chart", bed.dir, patient, bed.dir);
     testbed_expect(&bed, 1, &out, "-i %s/doctor.key record show --patient %s -o %s/chart", bed.dir, patient, bed.dir);
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show --patient %s -o %s/chart --force", bed.dir, patient, bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show --patient %s -o %s/chart --force", bed.dir, patient,
+                   bed.dir);
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s -o /dev/null", bed.dir, record);
 }
 
 static void hint_is(int code, const char *hint, const char *words)
 {
     int got = testbed_cli(&bed, &out, &errors, "%s", words);
-    if (got != code || !strstr(said(), hint)) testbed_fail(&bed, "%s: exit %d, expected %d with '%s':\n%s", words, got, code, hint, said());
+    if (got != code || !strstr(said(), hint))
+        testbed_fail(&bed, "%s: exit %d, expected %d with '%s':\n%s", words, got, code, hint, said());
 }
 
 static void hints_fit(void **state)
@@ -243,8 +249,8 @@ static void each_command_has_its_receipt(void **state)
     assert_true(f && fputs(text(), f) >= 0 && fclose(f) == 0);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const char *at = strstr(rows[i].words, "%s");
-        snprintf(words, sizeof words, "%.*s%s%s", at ? (int)(at - rows[i].words) : (int)strlen(rows[i].words), rows[i].words,
-                 at ? bed.dir : "", at ? at + 2 : "");
+        int head = at ? (int)(at - rows[i].words) : (int)strlen(rows[i].words);
+        snprintf(words, sizeof words, "%.*s%s%s", head, rows[i].words, at ? bed.dir : "", at ? at + 2 : "");
         if (strcmp(rows[i].who, "root") == 0)
             snprintf(command, sizeof command, "-i %s --yes %s", bed.admin, words);
         else
@@ -264,7 +270,8 @@ static int at_a_terminal(const char *words)
     const char *build = getenv("BUILD");
     int terminal, status;
     ssize_t n;
-    snprintf(command, sizeof command, "exec %s/consilium --cluster %s %s", build && *build ? build : "build", bed.genesis, words);
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s %s", build && *build ? build : "build",
+             bed.genesis, words);
     pid_t pid = forkpty(&terminal, NULL, NULL, &(struct winsize){.ws_row = 40, .ws_col = 120});
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -316,7 +323,8 @@ static void the_report_keeps_its_names(void **state)
 {
     (void)state;
     static const char *const report[] = {"verdict", "entry", "verified_before", "contents", "nodes", "states"};
-    static const char *const node[] = {"name", "verdict", "size", "root", "checked", "first_wrong", "expected", "found", "text"};
+    static const char *const node[] = {"name", "verdict", "size", "root", "checked", "first_wrong", "expected",
+                                       "found", "text"};
     size_t at;
     json_t *row;
     testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json verify --all", bed.dir);
@@ -350,7 +358,8 @@ static void an_export_leaves_an_entry_first(void **state)
     testbed_expect(&bed, 3, &out, "-i %s/doctor.key export --format ndjson -o %s/denied", bed.dir, bed.dir);
     snprintf(path, sizeof path, "%s/denied", bed.dir);
     assert_int_not_equal(access(path, F_OK), 0);
-    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export --decision denied --limit 1", bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export --decision denied --limit 1",
+                   bed.dir);
     testbed_json(&out, "0.decision", action, sizeof action);
     assert_string_equal(action, "denied");
 }

@@ -401,7 +401,8 @@ static void test_rate(void **state)
     testbed_start(&bed, 4);
     testbed_wait_ready(&bed, 60);
     for (time_t since = time(NULL); bytes < 2 * RATE_KIB * KIB || permille == 0 || counter("scrub_passes") == passes;) {
-        if (!still(since)) testbed_fail(&bed, "%llu bytes read, at %llu", (unsigned long long)bytes, (unsigned long long)permille);
+        if (!still(since))
+            testbed_fail(&bed, "%llu bytes read, at %llu", (unsigned long long)bytes, (unsigned long long)permille);
         bytes = counter("scrub_bytes");
         if (counter("scrub_permille") > 0) permille = counter("scrub_permille");
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -412,7 +413,8 @@ static void test_rate(void **state)
     }
     assert_int_equal(counter("scrub_rate_kib"), RATE_KIB);
     testbed_expect(&bed, 0, &out, "--via node-4 status");
-    if (!strstr(text(), "node-4 re-reads its whole store: passes so far ")) testbed_fail(&bed, "no word of it:\n%s", text());
+    if (!strstr(text(), "node-4 re-reads its whole store: passes so far "))
+        testbed_fail(&bed, "no word of it:\n%s", text());
     testbed_signal(&bed, 4, SIGTERM);
     bed.extra = before;
     testbed_start(&bed, 4);

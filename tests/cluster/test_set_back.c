@@ -55,8 +55,8 @@ static void acknowledge_and_set_back(unsigned seconds)
     testbed_start(&bed, 2);
     testbed_wait_ready(&bed, 60);
     for (int i = 0; i < EVENTS; i++)
-        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print S-%d --receipt %s/receipts/%d", bed.dir, patient, i,
-                       bed.dir, i);
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print S-%d --receipt %s/receipts/%d", bed.dir,
+                       patient, i, bed.dir, i);
     sleep(seconds);
     testbed_signal(&bed, 1, SIGKILL);
     testbed_signal(&bed, 2, SIGKILL);
@@ -72,8 +72,8 @@ static void nothing_is_lost(void)
             char index[20], words[40];
             testbed_expect(&bed, 0, &out, "--json receipt verify %s/receipts/%d", bed.dir, i);
             testbed_json(&out, "entry", index, sizeof index);
-            testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u export --from %s --to %s --format ndjson", bed.dir, node,
-                           index, index);
+            testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-%u export --from %s --to %s --format ndjson",
+                           bed.dir, node, index, index);
             snprintf(words, sizeof words, "S-%d\"", i);
             if (!strstr(text(), words)) testbed_fail(&bed, "node %u lost entry %s:\n%s", node, index, text());
         }
@@ -114,7 +114,7 @@ static void it_does_not_vote(void **state)
     testbed_start(&bed, 1);
     testbed_start(&bed, 2);
     testbed_await_log(&bed, 2, "was set back before this start");
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient), 5);
+    testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient);
     testbed_start(&bed, 3);
     testbed_await_log(&bed, 3, " ready: ");
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print yes", bed.dir, patient);

@@ -156,7 +156,8 @@ static pid_t begin_command(unsigned node, const char *words)
 {
     char command[1500], path[400];
     shell("for d in %s/.cache/consilium/*; do printf node-%u >$d/node; done", bed.dir, node);
-    snprintf(command, sizeof command, "exec %s/consilium --cluster %s --timeout %d %s", build(), bed.genesis, PATIENCE_S, words);
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s --timeout %d %s", build(), bed.genesis, PATIENCE_S,
+             words);
     snprintf(path, sizeof path, "%s/said", bed.dir);
     pid_t pid = fork();
     if (pid != 0) return pid;
@@ -249,7 +250,8 @@ static void is_told_at_once(const char *words)
         if (!still(since)) testbed_fail(&bed, "'%s' asks node 2 for nothing", words);
     damage_log(2);
     while (!said_has("WARNING: COMPROMISED: node-2"))
-        if (!still(since) || waitpid(pid, &status, WNOHANG) != 0) testbed_fail(&bed, "'%s' says nothing while it runs", words);
+        if (!still(since) || waitpid(pid, &status, WNOHANG) != 0)
+            testbed_fail(&bed, "'%s' says nothing while it runs", words);
     if (waitpid(pid, &status, WNOHANG) != 0) testbed_fail(&bed, "'%s' ended before", words);
     freeze(SIGCONT);
     waitpid(pid, &status, 0);
@@ -292,8 +294,8 @@ static unsigned await_claim(unsigned since_entry)
 {
     char id[40], index[20];
     for (uint64_t since = clock_monotonic_ns(); still(since);) {
-        int code = testbed_cli(&bed, &out, &errors, "-i %s/auditor.key --json log --all --action alarm.tell --decision approved "
-                               "--limit 1", bed.dir);
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/auditor.key --json log --all --action alarm.tell "
+                               "--decision approved --limit 1", bed.dir);
         if (code != 0 || !strstr(text(), "\"actor\"")) continue;
         testbed_json(&out, "0.index", index, sizeof index);
         testbed_json(&out, "0.actor", id, sizeof id);
