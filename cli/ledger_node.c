@@ -111,6 +111,7 @@ static enum err ask(struct ledger_node *n, struct frame *out, bool admitted, enu
 {
     uint32_t tries = 0, busy = 0;
     enum err e;
+    n->ahead = false; /* an answer that comes while another one is waited for is passed over */
     do e = ask_once(n, out, admitted, type, body, expected, failure);
     while (e != OK && try_again(n, e, &tries, &busy));
     return e;
