@@ -39,6 +39,7 @@
 #define ASK_TICKS 20       /* between two rounds of asking who cosigned what */
 #define YIELD_TICKS 200    /* so long silent ones are waited for: 10 s */
 #define AGAINST_TICKS 1200 /* ... and those who say that they cosigned our branch, but don't show why */
+#define SAY_TICKS 200      /* between two lines in the log about it */
 
 /* ---- comparing ---- */
 
@@ -191,6 +192,15 @@ static void forget_answers(struct driver *d)
         d->holders[i] = (struct holder){0};
 }
 
+/* A leader may find another index in each answer; the log needs the line now and then only. */
+static void say_fork(struct driver *d, unsigned leader, raft_index index)
+{
+    if (d->fork_said && d->ticks - d->fork_said < SAY_TICKS) return;
+    d->fork_said = d->ticks;
+    log_warning("driver", "this node stands on another branch than its leader, node %u, from index %llu on", leader,
+                (unsigned long long)index);
+}
+
 void driver_differs(struct driver *d, unsigned from, raft_index index)
 {
     bool distrusted = d->distrust[from].until > d->ticks; /* as is known: another leader comes */
@@ -202,8 +212,7 @@ void driver_differs(struct driver *d, unsigned from, raft_index index)
     d->fork = (struct fork){.index = index, .leader = from, .term = d->term};
     if (before.index) d->fork.last = before.last;
     forget_answers(d); /* they were about another index */
-    log_warning("driver", "this node stands on another branch than its leader, node %u, from index %llu on", from,
-                (unsigned long long)index);
+    say_fork(d, from, index);
 }
 
 enum stance { STANCE_WAIT, STANCE_YIELD, STANCE_KEEP, STANCE_DOUBT };

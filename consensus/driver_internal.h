@@ -214,6 +214,7 @@ struct driver {
     struct holder holders[LIMIT_NODES + 1];
     struct compare compares[LIMIT_NODES + 1];
     struct fork fork;
+    uint64_t fork_said;      /* tick at which a fork last stood in the program's log; 0: never */
     raft_index doubted;      /* 1 + the cosigned index when a leader was last distrusted for a fork of its own word */
     bool deceived;           /* the owner was told */
     raft_index marking;      /* a cosigned mark on its way to the disk */
