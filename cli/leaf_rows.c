@@ -75,7 +75,8 @@ static void add_frontier(struct leaf_rows *l, const struct tree *tree)
 void leaf_rows_add(struct leaf_rows *l, uint32_t count, const struct tree *tree)
 {
     CHECK(tree->size == l->count && count > 0);
-    if (l->frontier_count == 0 || l->count - l->frontiers[l->frontier_count - 1].size >= ROOT_STEP) add_frontier(l, tree);
+    if (l->frontier_count == 0 || l->count - l->frontiers[l->frontier_count - 1].size >= ROOT_STEP)
+        add_frontier(l, tree);
     l->count += count;
 }
 

@@ -15,7 +15,8 @@
 #include "storage/disk.h"
 
 #define FIRST_SLOTS (UINT64_C(1) << 13)
-#define KEEP_MS (2 * (uint64_t)LIMIT_SKEW_MS) /* an operation may be issued 5 minutes after its leaf, and come again 5 later */
+/* An operation may be issued 5 minutes after its leaf, and come again 5 later. */
+#define KEEP_MS (2 * (uint64_t)LIMIT_SKEW_MS)
 
 struct slot {
     uint8_t mark[REPLAY_MARK];
@@ -52,7 +53,8 @@ static enum err make(struct generation *g, uint64_t room, struct failure *failur
     void *at = number ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (number == 0 && at == MAP_FAILED) number = errno;
     close(file);
-    if (number) return fail(failure, disk_error(number), "a scratch file in %s: %s", scratch_folder(), strerror(number));
+    if (number)
+        return fail(failure, disk_error(number), "a scratch file in %s: %s", scratch_folder(), strerror(number));
     *g = (struct generation){.slots = at, .room = room};
     return OK;
 }

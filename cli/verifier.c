@@ -100,8 +100,8 @@ static enum err open_store(struct verifier *v, struct failure *failure)
     char *folder = path_join(scratch_folder(), "consilium-verify-XXXXXX");
     enum err e = OK;
     if (!mkdtemp(folder)) {
-        e = fail(failure, ERR_IO, "cannot make %s: %s; set TMPDIR to a folder with space for a copy of the ledger", folder,
-                 strerror(errno));
+        e = fail(failure, ERR_IO, "cannot make %s: %s; set TMPDIR to a folder with space for a copy of the ledger",
+                 folder, strerror(errno));
     } else {
         e = open_map(v, folder, failure);
         unlink_store(folder);

@@ -38,8 +38,8 @@ struct verifier;
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure);
 void verifier_close(struct verifier *v); /* NULL is nothing */
 
-/* `count` leaves that come next; they are copied. A finding is about a leaf of this or an earlier call, or it comes with
- * a later one: the first wrong leaf, with which everything stops. An error is this machine's, and final. */
+/* `count` leaves that come next; they are copied. A finding is about a leaf of this or an earlier call, or it comes
+ * with a later one: the first wrong leaf, with which everything stops. An error is this machine's, and final. */
 enum err verifier_take(struct verifier *v, struct finding *finding, const struct bytes *leaves, uint32_t count,
                        struct failure *failure);
 /* Waits until all that were taken are checked. More may be taken after. */

@@ -98,8 +98,8 @@ static struct {
     struct sign_public key;
 } raw;
 
-/* An entry is hashed for the chain and the tree; what was signed is hashed by itself; the ledger's tree has as many nodes
- * as entries, and a request's tree one less. One signature is of all operations of a request. */
+/* An entry is hashed for the chain and the tree; what was signed is hashed by itself; the ledger's tree has as many
+ * nodes as entries, and a request's tree one less. One signature is of all operations of a request. */
 static void do_entry(const struct leaf *leaf)
 {
     static struct digest node, hash;
@@ -169,19 +169,21 @@ static void print_way(const struct bed *b, enum way way, const char *name, FILE 
     if (!json) return;
     fprintf(json, "{\"name\":\"%s\",\"entries\":%.0f,\"per_request\":%u,\"rounds\":%u,\"per_s_least\":%.0f,"
             "\"per_s\":%.0f,\"per_s_most\":%.0f,\"cpu_us\":%.3f,\"cpu_us_least\":%.3f,\"cpu_us_most\":%.3f,"
-            "\"of_raw\":%.3f,\"cpu_of_raw\":%.3f,\"private_mib\":%.1f}\n", name, b->size, b->operations, b->rounds, rate.least, rate.median,
-            rate.most, cpu.median, cpu.least, cpu.most, of_raw, cpu_of_raw, (double)b->private_kib / 1024);
+            "\"of_raw\":%.3f,\"cpu_of_raw\":%.3f,\"private_mib\":%.1f}\n", name, b->size, b->operations, b->rounds, rate.least,
+            rate.median, rate.most, cpu.median, cpu.least, cpu.most, of_raw, cpu_of_raw, (double)b->private_kib / 1024);
 }
 
 static void print_all(const struct bed *b, FILE *json)
 {
     printf("verify, %.0f entries of %.0f bytes, %u to a request, %llu signatures; %u rounds by turns\n", b->size,
            (double)raw.bytes / (double)raw.entries, b->operations, (unsigned long long)raw.signatures, b->rounds);
-    printf("%-34s %9s %9s %9s %6s %8s %24s\n", "entries a second:", "least", "median", "most", "of raw", "CPU us", "of raw");
+    printf("%-34s %9s %9s %9s %6s %8s %24s\n", "entries a second:", "least", "median", "most", "of raw", "CPU us",
+           "of raw");
     print_way(b, WAY_ONE, "verify, one processor", json);
     print_way(b, WAY_ALL, "verify, all processors", json);
     print_way(b, WAY_RAW, "raw: SHA-256 and Ed25519 alone", json);
-    printf("CPU us: of the program, for each entry. Private memory at most %.1f MiB. The nodes are on the same machine.\n",
+    printf("CPU us: of the program, for each entry. Private memory at most %.1f MiB. The nodes are on the same "
+           "machine.\n",
            (double)b->private_kib / 1024);
 }
 
