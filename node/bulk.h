@@ -14,7 +14,7 @@
 
 #include "base/error.h"
 
-#define BULK_SHARE 8     /* one part in so many, of one processor, while entries are written */
+#define BULK_SHARE 16    /* one part in so many, of one processor, while entries are written */
 #define BULK_REST_MS 500 /* the longest rest: a page is not so long, but its thread may have been held up */
 
 struct bulk;
