@@ -49,6 +49,15 @@ struct settings {
     FILE *json;
 };
 
+/* A row that --only wants: the one of that name, or else all that have it in their names. */
+static bool is_wanted(const struct settings *s, const struct row *row)
+{
+    if (!s->only) return true;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strcmp(rows[i].name, s->only) == 0) return &rows[i] == row;
+    return strstr(row->name, s->only) != NULL;
+}
+
 struct totals {
     double cpu_us;
     uint64_t device, private_kib, stored;
@@ -122,7 +131,7 @@ static void measure_floors(struct settings *s)
 {
     floor_print_head();
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if ((s->only && !strstr(rows[i].name, s->only)) || rows[i].work == WORK_LOG) continue;
+        if (!is_wanted(s, &rows[i]) || rows[i].work == WORK_LOG) continue;
         floor_measure(&s->floors[i], rows[i].work, rows[i].operations, rows[i].bytes, s->nodes ? s->nodes : 3);
         floor_print(rows[i].name, &s->floors[i], s->json);
     }
@@ -137,7 +146,7 @@ static void run_all(const struct settings *s, const struct testbed *t, struct be
     printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "operation", "ents", "answer", "rate", "ms", "ms",
            "us/op", "us/op", "MiB", "KiB/op", "KiB/op", s->floor ? " ceiling" : "");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (s->only && !strstr(rows[i].name, s->only)) continue;
+        if (!is_wanted(s, &rows[i])) continue;
         for (size_t j = 0; j < sizeof usual / sizeof usual[0]; j++) {
             unsigned clients = s->clients ? s->clients : usual[j];
             if (rows[i].work != WORK_RECORD_SHOW) run_row(s, t, w, &rows[i], clients, WAIT_APPLIED);
@@ -151,6 +160,7 @@ static int usage(void)
 {
     fprintf(stderr,
             "usage: bench [--seconds S] [--clients N] [--only NAME] [--nodes N] [--json FILE]\n"
+            "                                               NAME: a row's, or a part of several rows' names\n"
             "             [--floor]                         and what one process would need for the same work\n"
             "instead of the table:\n"
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
