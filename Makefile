@@ -33,6 +33,7 @@ tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c 
 tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
 unit_src  = $(wildcard tests/unit/*/test_*.c)
+bed_src   = $(wildcard tests/unit/*/bed_*.c)
 clus_src  = $(wildcard tests/cluster/test_*.c)
 fuzz_src  = $(wildcard tests/fuzz/fuzz_*.c)
 bench_src = $(wildcard tests/bench/*.c)
@@ -74,9 +75,9 @@ $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))
 
 # Only the node sends mail and webhooks; the client starts faster without.
-$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/%: LDLIBS += -lcurl
+$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
-       $(CC) $(CFLAGS) $(SAN) -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
+       $(CC) $(CFLAGS) $(SAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK)
 $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
@@ -106,6 +107,9 @@ $(BUILD)/bench: $(call o,$(bench_src)) $(TLIB) $(CLILIB) $(LIB)
 	$(LINK)
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TLIB) $(NODELIB) $(CLILIB) $(LIB)
 	$(LINK) -lcmocka
+# bed_X.c is what the programs test_X_*.c share and no other may link, since it doubles functions of the product.
+$(foreach b,$(bed_src),$(eval $(filter $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(subst /bed_,/test_,$(b:.c=_%.c))),$(UNIT)): \
+    $(call o,$(b))))
 $(BUILD)/cluster/%: $(BUILD)/tests/cluster/%.o $(TLIB) $(CLILIB) $(LIB)
 	$(LINK) -lcmocka
 # The unit run feeds every fuzz target its corpus through an ordinary main().
@@ -209,7 +213,7 @@ lint: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-clang CC=clang OPT="-O1 -Werror" compile
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli
-all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(clus_src) \
+all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(bed_src) $(clus_src) \
                 $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c tests/cluster/chaos.c) $(tool_src))
 compile: $(all_objects)
 .PHONY: compile
@@ -219,7 +223,7 @@ FUZZ_SECONDS ?= 30
 FUZZ_BINS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
 fuzz: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/fuzz CC=clang OPT=-O1 \
-	    SAN="-fsanitize=fuzzer-no-link,address,undefined" $(FUZZ_BINS)
+	    SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" $(FUZZ_BINS)
 	@for f in $(FUZZ_BINS); do name=$${f##*/fuzz_}; mkdir -p build/fuzz/corpus/$$name; echo "  FUZZ $$name"; \
 	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
