@@ -1,0 +1,219 @@
+/* What a node has signed binds it after a restart, and notes of peers tell it what it has missed. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "consensus/peer_messages.h"
+#include "ledger/checkpoint.h"
+#include "ledger/tables.h"
+#include "storage/store.h"
+#include "tests/lib/samples.h"
+#include "tests/unit/consensus/bed_witness.h"
+
+/* --- what was told is shown around --- */
+
+static void a_restart_never_signs_anything_smaller(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    nodes[4].driver.hold_marks = true; /* the others go on without it */
+    apply_all(6);
+    settle();
+    nodes[4].driver.hold_marks = false;
+    settle();
+    assert_int_equal(nodes[4].driver.durable.size, 6);
+    /* It restarts on a disk whose state is older than its mark. */
+    stop_witness(4);
+    struct driver *d = &nodes[4].driver;
+    struct cosigned_mark mark = d->durable;
+    store_close(d->store);
+    char folder[] = "/tmp/witness-XXXXXX";
+    CHECK(mkdtemp(folder));
+    struct store_options options = {.directory = folder, .tables = ledger_tables,
+                                    .table_count = ledger_tables_count, .map_size = MAP_SIZE, .scratch = true};
+    *d = (struct driver){.self = 4, .raft_term = 1, .durable = mark, .any_mark = true};
+    assert_int_equal(store_open(&d->store, &options, NULL), OK);
+    start_witness(4);
+    nodes[4].cosigned_most = 0;
+    nodes[1].cut = nodes[2].cut = nodes[3].cut = true;
+    apply(4, 4);
+    struct claim c = own_claim(4);
+    for (unsigned i = 1; i <= 3; i++)
+        send_tell(i, 4, PEER_TELL, &c);
+    settle();
+    assert_int_equal(nodes[4].cosigned_most, 0);
+    assert_int_equal(d->durable.size, 6);
+    /* The size of its mark: the same again, without another mark. */
+    apply(4, 2);
+    c = own_claim(4);
+    c.raft_index = 2;
+    for (unsigned i = 1; i <= 3; i++)
+        send_tell(i, 4, PEER_TELL, &c);
+    settle();
+    assert_int_equal(nodes[4].cosigned_most, 6);
+    assert_int_equal(nodes[4].quarantined, 0);
+}
+
+static void a_restart_never_signs_another_root(void **state)
+{
+    (void)state;
+    struct driver *d = &nodes[4].driver;
+    d->any_mark = true;
+    d->durable = (struct cosigned_mark){.raft_index = 1, .size = 4, .root = sample_digest(77)};
+    nodes[1].cut = nodes[2].cut = nodes[3].cut = true;
+    apply(4, 4);
+    struct claim c = own_claim(4);
+    for (unsigned i = 1; i <= 3; i++)
+        send_tell(i, 4, PEER_TELL, &c);
+    settle();
+    assert_int_equal(nodes[4].quarantined, 1);
+    assert_int_equal(nodes[4].cosigned_most, 0);
+}
+
+static void no_cosignature_before_its_mark_is_durable(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    for (unsigned i = 1; i <= N; i++)
+        nodes[i].driver.hold_marks = true;
+    apply_all(3);
+    settle();
+    assert_int_equal(sent[PEER_COSIGN], 0);
+    /* One's disk fails, one is busy: the others don't wait for them. */
+    nodes[2].driver.mark_error = ERR_IO;
+    for (unsigned i = 1; i <= N; i++)
+        nodes[i].driver.hold_marks = false;
+    settle();
+    assert_int_equal(nodes[2].cosigned_most, 0);
+    assert_true(all_at(3));
+    nodes[2].driver.mark_error = OK;
+    nodes[3].driver.mark_refused = ERR_BUSY;
+    apply_all(1);
+    settle();
+    assert_true(all_at(4));
+    assert_int_equal(nodes[3].cosigned_most, 3);
+    nodes[3].driver.mark_refused = OK;
+    apply_all(1);
+    settle();
+    assert_int_equal(nodes[3].cosigned_most, 5);
+}
+
+/* --- notes of peers --- */
+
+static struct buffer make_note(uint64_t size, bool forked, unsigned signers)
+{
+    struct tree tree = {0};
+    struct digest root;
+    struct checkpoint checkpoint;
+    struct cosigner cosigners[LIMIT_NODES];
+    struct cosignature list[LIMIT_NODES] = {{0}};
+    struct buffer note = {0};
+    for (uint64_t i = 0; i < size; i++) {
+        struct digest leaf = leaf_of(i, forked);
+        tree_append(&tree, NULL, &leaf);
+    }
+    tree_root(&root, &tree);
+    checkpoint_set(&checkpoint, &genesis, size, &root);
+    cosigners_of_genesis(cosigners, &genesis);
+    for (unsigned i = 1; i <= signers; i++) {
+        list[i - 1].time_s = 1790000000;
+        checkpoint_cosign(&list[i - 1], &checkpoint, 1790000000, &nodes[i].keys.cosign);
+    }
+    checkpoint_format(&note, &checkpoint, cosigners, list, N);
+    return note;
+}
+
+static void a_note_waits_until_its_size_is_applied(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(7, false, K), few = make_note(9, false, K - 1);
+    witness_take_note(nodes[1].witness, buffer_bytes(&few));
+    witness_take_note(nodes[1].witness, buffer_bytes(&note));
+    apply(1, 5);
+    settle();
+    assert_int_equal(witness_size(nodes[1].witness), 0);
+    apply(1, 5); /* past it: the tree in the store decides */
+    settle();
+    assert_int_equal(witness_size(nodes[1].witness), 7);
+    assert_note(1, 7);
+    assert_null(witness_before(nodes[1].witness, UINT64_MAX)); /* its place in the raft log is not known */
+    buffer_free(&note);
+    buffer_free(&few);
+}
+
+static void a_note_is_judged_without_another_block(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(7, false, K);
+    apply(1, 5);
+    apply(1, 5);
+    witness_take_note(nodes[1].witness, buffer_bytes(&note));
+    settle();
+    assert_int_equal(witness_size(nodes[1].witness), 7);
+    buffer_free(&note);
+}
+
+static void a_note_is_judged_later_when_the_state_is_busy(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(7, false, K);
+    apply(1, 5);
+    apply(1, 5);
+    nodes[1].driver.read_refused = ERR_BUSY;
+    witness_take_note(nodes[1].witness, buffer_bytes(&note));
+    settle();
+    assert_int_equal(witness_size(nodes[1].witness), 0);
+    nodes[1].driver.read_refused = OK;
+    sleep_ms(120);
+    assert_int_equal(witness_size(nodes[1].witness), 7);
+    buffer_free(&note);
+}
+
+static void a_note_that_contradicts_quarantines(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(7, true, K), end = make_note(10, true, N);
+    apply(1, 5);
+    apply(1, 5);
+    witness_take_note(nodes[1].witness, buffer_bytes(&note));
+    settle();
+    assert_int_equal(nodes[1].quarantined, 1);
+    assert_int_equal(witness_size(nodes[1].witness), 0);
+    apply(2, 10); /* the end of a block */
+    witness_take_note(nodes[2].witness, buffer_bytes(&end));
+    settle();
+    assert_int_equal(nodes[2].quarantined, 1);
+    sleep_ms(150);
+    assert_int_equal(nodes[1].quarantined + nodes[2].quarantined, 2);
+    buffer_free(&note);
+    buffer_free(&end);
+}
+
+static void a_replayed_state_takes_the_note_but_states_no_position(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(8, false, K);
+    struct driver_applied a = grow(&nodes[3].driver, 8, false);
+    a.replayed = true;
+    witness_take_note(nodes[3].witness, buffer_bytes(&note));
+    witness_applied(nodes[3].witness, &a);
+    settle();
+    assert_int_equal(witness_size(nodes[3].witness), 8);
+    struct digest root;
+    assert_false(witness_was_at(nodes[3].witness, &root, a.raft_index, a.raft_term, 8));
+    buffer_free(&note);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BED_TEST(a_restart_never_signs_anything_smaller),
+        BED_TEST(a_restart_never_signs_another_root),
+        BED_TEST(no_cosignature_before_its_mark_is_durable),
+        BED_TEST(a_note_waits_until_its_size_is_applied),
+        BED_TEST(a_note_is_judged_without_another_block),
+        BED_TEST(a_note_is_judged_later_when_the_state_is_busy),
+        BED_TEST(a_note_that_contradicts_quarantines),
+        BED_TEST(a_replayed_state_takes_the_note_but_states_no_position),
+    };
+    return cmocka_run_group_tests(tests, bed_open, bed_close);
+}
