@@ -107,7 +107,7 @@ $(BUILD)/bench: $(call o,$(bench_src)) $(TLIB) $(CLILIB) $(LIB)
 	$(LINK)
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TLIB) $(NODELIB) $(CLILIB) $(LIB)
 	$(LINK) -lcmocka
-# bed_X.c is what the programs test_X_*.c share and no other may link, since it doubles functions of the product.
+# bed_X.c is what the programs test_X_*.c share; no other may link it, since it may double functions of the product.
 $(foreach b,$(bed_src),$(eval $(filter $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(subst /bed_,/test_,$(b:.c=_%.c))),$(UNIT)): \
     $(call o,$(b))))
 $(BUILD)/cluster/%: $(BUILD)/tests/cluster/%.o $(TLIB) $(CLILIB) $(LIB)
