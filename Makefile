@@ -36,7 +36,7 @@ unit_src  = $(wildcard tests/unit/*/test_*.c)
 bed_src   = $(wildcard tests/unit/*/bed_*.c)
 clus_src  = $(wildcard tests/cluster/test_*.c)
 fuzz_src  = $(wildcard tests/fuzz/fuzz_*.c)
-bench_src = $(wildcard tests/bench/*.c)
+bench_src = $(filter-out tests/bench/fill_main.c,$(wildcard tests/bench/*.c))
 o         = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB       = $(BUILD)/libconsilium.a
 NODELIB   = $(BUILD)/libnode.a
@@ -104,6 +104,8 @@ tools: $(TOOLS)
 $(BUILD)/simulate: $(call o,$(sim_src)) $(LIB)
 	$(LINK)
 $(BUILD)/bench: $(call o,$(bench_src)) $(TLIB) $(CLILIB) $(LIB)
+	$(LINK)
+$(BUILD)/fill: $(BUILD)/tests/bench/fill_main.o $(filter-out %/bench.o,$(call o,$(bench_src))) $(TLIB) $(CLILIB) $(LIB)
 	$(LINK)
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TLIB) $(NODELIB) $(CLILIB) $(LIB)
 	$(LINK) -lcmocka
@@ -214,7 +216,7 @@ lint: deps-check
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli
 all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) $(unit_src) $(bed_src) $(clus_src) \
-                $(fuzz_src) $(bench_src) $(wildcard node/main.c cli/main.c tests/fuzz/replay.c tests/cluster/chaos.c) $(tool_src))
+                $(fuzz_src) $(wildcard tests/bench/*.c node/main.c cli/main.c tests/fuzz/replay.c tests/cluster/chaos.c) $(tool_src))
 compile: $(all_objects)
 .PHONY: compile
 
@@ -233,6 +235,12 @@ build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libnode.a build/fuz
 
 bench: deps $(BUILD)/bench $(PROGS) $(BUILD)/unwitnessed
 	$(Q)BUILD=$(BUILD) $(BUILD)/bench $(BENCH)
+
+# A cluster in the folder DIR with a ledger of LEAVES entries, or the one that is there filled up to so many.
+LEAVES   ?= 1000000
+fill: deps $(BUILD)/fill $(PROGS)
+	$(Q)BUILD=$(BUILD) $(BUILD)/fill --leaves $(LEAVES) --dir $(or $(DIR),$(error DIR=folder is missing)) $(FILL)
+.PHONY: fill
 
 deps-demo:
 	@sh configs/install-dependencies.sh build demo

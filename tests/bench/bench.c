@@ -27,7 +27,7 @@ struct row {
 
 static const struct row rows[] = {
     {"event add, 256 B", WORK_EVENT, 1, 256},      {"event add, 1 KiB", WORK_EVENT, 1, 1024},
-    {"event add, 1 KiB x16", WORK_EVENT, 16, 1024}, {"record create, 1 KiB", WORK_RECORD_CREATE, 1, 1024},
+    {"event add, 1 KiB x16", WORK_EVENT, 16, 1024}, {"event add, 256 B x64", WORK_EVENT, 64, 256}, {"record create, 1 KiB", WORK_RECORD_CREATE, 1, 1024},
     {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
 };
 

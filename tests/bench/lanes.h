@@ -22,13 +22,15 @@ struct job {
     unsigned awaiting;   /* of the clients, so many wait until it is co-signed, whatever `wait` says */
     unsigned member;     /* all clients are of this node; 0: spread over all */
     double seconds;
+    uint64_t most; /* operations in all, or 63 more; the run ends then, and has no warm-up; 0: until its time is over */
+    bool patient;  /* a request that was refused for the moment is made anew, and an answer may take minutes */
     void (*began)(void *data); /* may be NULL; when measuring begins, after the warm-up */
     bool (*ended)(void *data); /* may be NULL; true: the run ends before its time */
     void *data;
 };
 
 struct job_result {
-    uint64_t operations;
+    uint64_t operations; /* answered; may be looked at while the job runs */
     double seconds;
     struct samples applied, cosigned; /* from sending to the answer; cosigned: to content opened for record show */
 };

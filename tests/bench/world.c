@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -18,14 +19,9 @@ static void open_identity(struct bench_world *w, const struct testbed *t)
     if (collective_get(&w->collective, &w->cluster, &failure) != OK) testbed_fail(t, "%s", failure.text);
 }
 
-void world_open(struct bench_world *w, const struct testbed *t)
+static void make_records(struct bench_world *w, const struct testbed *t, const char *patient)
 {
-    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
     struct buffer out = {0};
-    testbed_care(t, doctor, patient);
-    open_identity(w, t);
-    if (id_parse(&w->patient, patient) != OK) testbed_fail(t, "no id: %s", patient);
-    w->records = xcalloc(RECORDS, sizeof *w->records);
     char path[400], id[ID_TEXT_SIZE];
     snprintf(path, sizeof path, "%s/record", t->dir);
     FILE *f = fopen(path, "w");
@@ -39,6 +35,57 @@ void world_open(struct bench_world *w, const struct testbed *t)
         if (id_parse(&w->records[w->record_count], id) != OK) testbed_fail(t, "no id: %s", id);
     }
     buffer_free(&out);
+}
+
+/* The patient's id and the records', a line each: for the next time on a folder that stays. */
+static void note_ids(const struct bench_world *w, const char *path)
+{
+    char id[ID_TEXT_SIZE];
+    FILE *f = fopen(path, "w");
+    CHECK(f);
+    id_format(id, &w->patient);
+    fprintf(f, "%s\n", id);
+    for (size_t i = 0; i < w->record_count; i++) {
+        id_format(id, &w->records[i]);
+        fprintf(f, "%s\n", id);
+    }
+    CHECK(fclose(f) == 0);
+}
+
+static bool read_id(struct id *out, FILE *f)
+{
+    char line[ID_TEXT_SIZE + 1];
+    if (!fgets(line, sizeof line, f)) return false;
+    line[strcspn(line, "\n")] = '\0';
+    return id_parse(out, line) == OK;
+}
+
+/* False: the folder has none. */
+static bool find_ids(struct bench_world *w, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    if (!f) return false;
+    bool found = read_id(&w->patient, f);
+    while (found && w->record_count < RECORDS && read_id(&w->records[w->record_count], f)) w->record_count++;
+    fclose(f);
+    return found && w->record_count == RECORDS;
+}
+
+void world_open(struct bench_world *w, const struct testbed *t)
+{
+    char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], path[400];
+    snprintf(path, sizeof path, "%s/ids", t->dir);
+    w->records = xcalloc(RECORDS, sizeof *w->records);
+    w->record_count = 0;
+    if (find_ids(w, path)) {
+        open_identity(w, t);
+        return;
+    }
+    testbed_care(t, doctor, patient);
+    open_identity(w, t);
+    if (id_parse(&w->patient, patient) != OK) testbed_fail(t, "no id: %s", patient);
+    make_records(w, t, patient);
+    note_ids(w, path);
 }
 
 void world_close(struct bench_world *w)

@@ -5,7 +5,8 @@
 #include "tests/bench/lanes.h"
 #include "tests/lib/testbed.h"
 
-/* Of a testbed that is ready: a doctor, a patient in their care, records to show. Ends the program when it can't. */
+/* Of a testbed that is ready: a doctor, a patient in their care, records to show; those of the last time where its
+ * folder has them. Ends the program when it can't. */
 void world_open(struct bench_world *w, const struct testbed *t);
 void world_close(struct bench_world *w);
 

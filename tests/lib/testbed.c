@@ -19,6 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "ledger/genesis.h"
+
 #define WORDS_MAX 96
 
 static const char *build(void)
@@ -200,14 +203,16 @@ static unsigned first_ephemeral(void)
 }
 
 /* Ours for as long as this process lives, among the tests that run beside it: a name in
- * the abstract namespace of Unix sockets, which nothing has to clean up. */
-static bool claim_port(unsigned port)
+ * the abstract namespace of Unix sockets, which nothing has to clean up. `again` (0 or 1): connections of its last
+ * listener may still be dying. */
+static bool claim_port(unsigned port, int again)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
     int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "consilium-test-port-%u", port);
     int claim = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (claim < 0 || probe < 0) die("no socket");
+    if (setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &again, sizeof again) != 0) die("no socket option");
     socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)size);
     bool ours = bind(claim, (struct sockaddr *)&name, length) == 0 &&
                 bind(probe, (struct sockaddr *)&address, sizeof address) == 0;
@@ -221,7 +226,7 @@ static void free_ports(uint16_t *ports, unsigned count)
     unsigned first = 10000, range = first_ephemeral() - first, at = (unsigned)getpid() * 16 % range, tried = 0;
     for (unsigned i = 0; i < count; at = (at + 1) % range) {
         if (tried++ > range) die("no free port");
-        if (claim_port(first + at)) ports[i++] = (uint16_t)(first + at);
+        if (claim_port(first + at, 0)) ports[i++] = (uint16_t)(first + at);
     }
 }
 
@@ -253,12 +258,9 @@ void testbed_address(const struct testbed *t, unsigned node, char out[static TES
     snprintf(out, TESTBED_ADDRESS_SIZE, "127.0.0.%u", t->apart ? 10 + node : 1);
 }
 
-static void make(struct testbed *t)
+static void settle(struct testbed *t)
 {
-    char text[2048], address[TESTBED_ADDRESS_SIZE];
-    const char *base = getenv("TMPDIR");
-    snprintf(t->dir, sizeof t->dir, "%s/consilium-test-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(t->dir)) die(t->dir);
+    char text[24];
     snprintf(t->genesis, sizeof t->genesis, "%s/genesis", t->dir);
     snprintf(t->admin, sizeof t->admin, "%s/admin.key", t->dir);
     /* Nothing of the person who runs the tests gets in. */
@@ -270,6 +272,11 @@ static void make(struct testbed *t)
     unsetenv("CONSILIUM_VIA");
     snprintf(text, sizeof text, "%u", TESTBED_PATIENCE_S);
     setenv("CONSILIUM_TIMEOUT", text, 1);
+}
+
+static void make_nodes(struct testbed *t)
+{
+    char text[2048], address[TESTBED_ADDRESS_SIZE];
     free_ports(&t->ports[1], t->n);
     for (unsigned i = 1; i <= t->n; i++) {
         testbed_address(t, i, address);
@@ -279,6 +286,15 @@ static void make(struct testbed *t)
         must(t, text);
     }
     make_genesis(t);
+}
+
+static void make(struct testbed *t)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(t->dir, sizeof t->dir, "%s/consilium-test-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(t->dir)) die(t->dir);
+    settle(t);
+    make_nodes(t);
 }
 
 void testbed_make(struct testbed *t, unsigned n, unsigned faulty)
@@ -291,6 +307,42 @@ void testbed_make_apart(struct testbed *t, unsigned n, unsigned faulty)
 {
     *t = (struct testbed){.n = n, .faulty = faulty, .apart = true};
     make(t);
+}
+
+/* The cluster whose genesis the folder has. */
+static void find_nodes(struct testbed *t)
+{
+    struct buffer text = {0};
+    struct failure failure = {0};
+    struct genesis *genesis = xmalloc(sizeof *genesis);
+    int file = open(t->genesis, O_RDONLY | O_CLOEXEC);
+    if (file < 0) die(t->genesis);
+    read_all(file, &text);
+    close(file);
+    if (genesis_parse(genesis, buffer_bytes(&text), &failure) != OK) testbed_fail(t, "%s: %s", t->genesis, failure.text);
+    t->n = genesis->member_count;
+    t->faulty = genesis->faulty;
+    for (unsigned i = 1; i <= t->n; i++) {
+        const char *colon = strrchr(genesis_member(genesis, i)->address, ':');
+        t->ports[i] = (uint16_t)(colon ? atoi(colon + 1) : 0);
+        if (!claim_port(t->ports[i], 1))
+            testbed_fail(t, "port %u of node %u is taken: by one that still runs?", t->ports[i], i);
+    }
+    buffer_free(&text);
+    free(genesis);
+}
+
+void testbed_keep(struct testbed *t, const char *dir, unsigned n, unsigned faulty)
+{
+    *t = (struct testbed){.n = n, .faulty = faulty, .kept = true, .extra = "--map-gib 1024 --log-level notice"};
+    if (strlen(dir) >= sizeof t->dir) testbed_fail(t, "%s: too long a name of a folder", dir);
+    strcpy(t->dir, dir);
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) die(dir);
+    settle(t);
+    if (access(t->genesis, F_OK) == 0)
+        find_nodes(t);
+    else
+        make_nodes(t);
 }
 
 void testbed_start(struct testbed *t, unsigned node)
@@ -416,8 +468,8 @@ void testbed_end(struct testbed *t)
 {
     char command[400];
     for (unsigned i = 1; i <= t->n; i++)
-        testbed_signal(t, i, getenv("COVERAGE") ? SIGTERM : SIGKILL); /* who is killed counts no lines */
-    if (getenv("KEEP")) {
+        testbed_signal(t, i, getenv("COVERAGE") || t->kept ? SIGTERM : SIGKILL); /* who is killed counts no lines */
+    if (getenv("KEEP") || t->kept) {
         fprintf(stderr, "kept %s\n", t->dir);
         return;
     }

@@ -24,6 +24,7 @@ struct testbed {
     const char *extra;               /* more arguments of `run`, or NULL */
     bool apart;                      /* each node has an address of its own: testbed_address */
     unsigned files;                  /* the limit of open files of nodes started from now on; 0: as it is */
+    bool kept;                       /* the folder is the caller's: testbed_keep */
 };
 
 /* init of n nodes, an administrator's key (without a passphrase) and the genesis; starts nothing. */
@@ -32,6 +33,10 @@ void testbed_make(struct testbed *t, unsigned n, unsigned faulty);
 void testbed_make_apart(struct testbed *t, unsigned n, unsigned faulty);
 #define TESTBED_ADDRESS_SIZE 16
 void testbed_address(const struct testbed *t, unsigned node, char out[static TESTBED_ADDRESS_SIZE]);
+/* The same in a folder of the caller's, for large ledgers: goes on with the cluster that is there (n and b are that
+ * one's), or makes one. Nodes reserve as much address space as they do by default, and log less. testbed_end stops them
+ * in order and leaves the folder. */
+void testbed_keep(struct testbed *t, const char *dir, unsigned n, unsigned faulty);
 void testbed_start(struct testbed *t, unsigned node);
 void testbed_start_all(struct testbed *t);
 /* Sends a signal; with SIGKILL and SIGTERM also waits for the end. Returns the exit status of waitpid. */
@@ -44,7 +49,7 @@ bool testbed_log_has(const struct testbed *t, unsigned node, const char *text); 
 bool testbed_life_has(const struct testbed *t, unsigned node, const char *text); /* since its last start */
 /* Until its log has it since its last start, or fails. */
 void testbed_await_log(const struct testbed *t, unsigned node, const char *text);
-/* Kills what runs and removes the folder (kept when KEEP is set in the environment). */
+/* Kills what runs and removes the folder (kept when KEEP is set in the environment, or by testbed_keep). */
 void testbed_end(struct testbed *t);
 
 /* Runs `consilium` with the testbed's --cluster and these words (split at spaces;
