@@ -44,6 +44,7 @@ struct settings {
     uint64_t leaves;
     unsigned operations; /* in a request, for filling a ledger */
     const char *only;
+    const char *dir; /* of a cluster that `fill` made, or NULL */
     bool floor; /* also what it would cost in one process */
     struct floor_cost floors[sizeof rows / sizeof rows[0]];
     FILE *json;
@@ -165,7 +166,9 @@ static int usage(void)
             "instead of the table:\n"
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
             "       --chart [--rounds N]                    a chart at once, and its records one by one\n"
-            "       --growth ENTRIES [--rounds N]           the same operation on longer and longer ledgers\n"
+            "       --growth ENTRIES [--rounds N] [--dir FOLDER]\n"
+            "                                               the same operation on longer and longer ledgers; FOLDER: that\n"
+            "                                               `fill` made, which is filled up and stays\n"
             "       --idle CLIENTS                          private memory of a node for each client that waits\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
@@ -200,6 +203,10 @@ static int take_word(struct settings *s, const char *word, const char *value)
     else if (strcmp(word, "--idle") == 0) {
         s->what = WHAT_IDLE;
         s->clients = (unsigned)atoi(value);
+    } else if (strcmp(word, "--dir") == 0) {
+        s->dir = realpath(value, NULL);
+        if (!s->dir) perror(value);
+        return s->dir ? 2 : 0;
     } else if (strcmp(word, "--only") == 0)
         s->only = value;
     else if (strcmp(word, "--nodes") == 0)
@@ -229,7 +236,7 @@ static int take_word(struct settings *s, const char *word, const char *value)
 static bool are_sound(const struct settings *s)
 {
     return s->seconds >= 0 && (s->nodes == 0 || s->nodes >= 3) && s->nodes <= LIMIT_NODES && s->one_way_ms > 0 &&
-           s->clients <= 4096 && s->operations >= 1 && s->operations <= LIMIT_OPERATIONS;
+           (s->what != WHAT_GROWTH || s->leaves > 0) && s->clients <= 4096 && s->operations >= 1 && s->operations <= LIMIT_OPERATIONS;
 }
 
 static void measure(const struct settings *s, struct testbed *t, struct bench_world *w)
@@ -238,11 +245,11 @@ static void measure(const struct settings *s, struct testbed *t, struct bench_wo
     case WHAT_ROWS: run_all(s, t, w); return;
     case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->rounds, s->json); return;
     case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
-    case WHAT_GROWTH: bench_growth(w, t, s->leaves, s->rounds, s->seconds, s->json); return;
     case WHAT_IDLE: bench_idle(w, t, s->clients, s->json); return;
     case WHAT_WITNESS_COST:
         bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
         return;
+    case WHAT_GROWTH:
     case WHAT_ROUND_TRIPS:
     case WHAT_EXPORT_COST: return; /* have clusters of their own */
     }
@@ -274,12 +281,19 @@ static void round_trips(const struct settings *s)
     bench_trips(4, s->one_way_ms, s->seconds, s->json);
 }
 
+static void growth(const struct settings *s)
+{
+    const struct growth g = {.nodes = s->nodes ? s->nodes : 3, .rounds = s->rounds, .leaves = s->leaves,
+                             .seconds = s->seconds, .dir = s->dir};
+    bench_growth(&g, s->json);
+}
+
 /* What wasn't said. */
 static void settle(struct settings *s)
 {
     bool short_slices = s->what == WHAT_WITNESS_COST;
-    if (s->seconds == 0) s->seconds = short_slices ? 0.5 : 3;
-    if (s->rounds == 0) s->rounds = short_slices ? 32 : 6;
+    if (s->seconds == 0) s->seconds = short_slices ? 0.5 : s->what == WHAT_GROWTH ? 1 : 3;
+    if (s->rounds == 0) s->rounds = short_slices ? 32 : s->what == WHAT_GROWTH ? 12 : 6;
 }
 
 int main(int argc, char **argv)
@@ -298,6 +312,7 @@ int main(int argc, char **argv)
     crypto_init();
     if (s.floor) measure_floors(&s);
     switch (s.what) {
+    case WHAT_GROWTH: growth(&s); break;
     case WHAT_ROUND_TRIPS: round_trips(&s); break;
     case WHAT_EXPORT_COST:
         bench_export(s.nodes ? s.nodes : 3, s.leaves ? s.leaves : 1000000, s.rounds, s.clients ? s.clients : 64,
@@ -306,7 +321,6 @@ int main(int argc, char **argv)
     case WHAT_ROWS:
     case WHAT_VERIFY:
     case WHAT_CHART:
-    case WHAT_GROWTH:
     case WHAT_IDLE:
     case WHAT_WITNESS_COST: on_cluster(&s); break;
     }

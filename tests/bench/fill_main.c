@@ -114,7 +114,7 @@ int main(int argc, char **argv)
     testbed_wait_ready(&t, TESTBED_PATIENCE_S);
     uint64_t before = fill_size(&t);
     if (before < s.fill.leaves) fill_check_space(dir, t.n, s.fill.leaves - before, s.fill.bytes);
-    world_open(&w, &t);
+    world_open_people(&w, &t);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     double seconds;

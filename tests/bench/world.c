@@ -68,23 +68,31 @@ static bool find_ids(struct bench_world *w, const char *path)
     bool found = read_id(&w->patient, f);
     while (found && w->record_count < RECORDS && read_id(&w->records[w->record_count], f)) w->record_count++;
     fclose(f);
-    return found && w->record_count == RECORDS;
+    return found;
 }
 
-void world_open(struct bench_world *w, const struct testbed *t)
+void world_open_people(struct bench_world *w, const struct testbed *t)
 {
     char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], path[400];
     snprintf(path, sizeof path, "%s/ids", t->dir);
     w->records = xcalloc(RECORDS, sizeof *w->records);
     w->record_count = 0;
-    if (find_ids(w, path)) {
-        open_identity(w, t);
-        return;
+    if (!find_ids(w, path)) {
+        testbed_care(t, doctor, patient);
+        if (id_parse(&w->patient, patient) != OK) testbed_fail(t, "no id: %s", patient);
+        note_ids(w, path);
     }
-    testbed_care(t, doctor, patient);
     open_identity(w, t);
-    if (id_parse(&w->patient, patient) != OK) testbed_fail(t, "no id: %s", patient);
+}
+
+void world_open(struct bench_world *w, const struct testbed *t)
+{
+    char patient[ID_TEXT_SIZE], path[400];
+    world_open_people(w, t);
+    if (w->record_count == RECORDS) return;
+    id_format(patient, &w->patient);
     make_records(w, t, patient);
+    snprintf(path, sizeof path, "%s/ids", t->dir);
     note_ids(w, path);
 }
 

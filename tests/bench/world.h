@@ -8,6 +8,7 @@
 /* Of a testbed that is ready: a doctor, a patient in their care, records to show; those of the last time where its
  * folder has them. Ends the program when it can't. */
 void world_open(struct bench_world *w, const struct testbed *t);
+void world_open_people(struct bench_world *w, const struct testbed *t); /* the same, without records */
 void world_close(struct bench_world *w);
 
 double nodes_cpu_us(const struct testbed *t); /* of all, since they started */
