@@ -229,7 +229,7 @@ fuzz: deps-check
 	@for f in $(FUZZ_BINS); do name=$${f##*/fuzz_}; mkdir -p build/fuzz/corpus/$$name; echo "  FUZZ $$name"; \
 	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
-build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libnode.a build/fuzz/libcli.a build/fuzz/libconsilium.a
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(patsubst %,build/fuzz/lib%.a,test node cli consilium)
 	@$(if $(V),,echo "  LD  $@")
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
 
