@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing of configs/dependencies.txt for the purposes named:
 #   sh configs/install-dependencies.sh build check
-# Says what to do where it can't (not Debian, not root).
+# Says what to do where it can't (not Debian, not root). Exit code 2: a name that apt doesn't know.
 set -u
 list=$(dirname "$0")/dependencies.txt
 purposes=${*:-build}
@@ -46,7 +46,7 @@ for group in $missing; do
         if known "$package"; then packages="$packages $package"; continue 2; fi
     done
     echo "No package of \"$group\" is known to apt: check /etc/apt/sources.list" >&2
-    exit 1
+    exit 2
 done
 echo "Installing with apt-get:$packages" >&2
 # shellcheck disable=SC2086  # one word per package
