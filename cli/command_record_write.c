@@ -13,8 +13,8 @@
 #include "cli/reading.h"
 #include "cli/tool.h"
 #include "cli/vitals.h"
-#include "crypto/random.h"
 #include "crypto/secret.h"
+#include "crypto/time_id.h"
 #include "ledger/arguments.h"
 
 /* --- what is to be written --- */
@@ -133,7 +133,7 @@ static int submit_record(struct tool *t, enum action action, struct buffer *args
 
 int command_record_create(struct tool *t)
 {
-    struct placing place = {.record = random_id(), .version = 1, .conf = CONF_NORMAL};
+    struct placing place = {.record = time_id(clock_wall_ms()), .version = 1, .conf = CONF_NORMAL};
     struct buffer content = {0}, attachment = {0}, encoded = {0};
     struct digest tag;
     char detected[LIMIT_NAME + 1];
@@ -314,7 +314,7 @@ int command_record_delete(struct tool *t)
 
 int command_record_copy(struct tool *t)
 {
-    struct args_record_copy args = {.record = random_id()};
+    struct args_record_copy args = {.record = time_id(clock_wall_ms())};
     struct reading reading = {0};
     struct buffer content = {0}, attachment = {0}, encoded = {0};
     struct placing place = {.record = args.record, .version = 1};

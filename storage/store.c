@@ -133,7 +133,10 @@ static int put_sealed(struct store *s, MDB_txn *txn, MDB_dbi handle, const char 
     uint8_t additional[ADDITIONAL_MAX];
     size_t size = additional_data(additional, name, key);
     MDB_val k = {key.size, (void *)key.data}, v = {value.size + SEAL_OVERHEAD, NULL};
-    int code = mdb_put(txn, handle, &k, &v, MDB_RESERVE);
+    /* Past a table's last key only a put that says so fills pages: another one splits the last page, and leaves it
+     * with a value less. KEYEXIST: not past the last key, and nothing was changed. */
+    int code = mdb_put(txn, handle, &k, &v, MDB_RESERVE | MDB_APPEND);
+    if (code == MDB_KEYEXIST) code = mdb_put(txn, handle, &k, &v, MDB_RESERVE);
     if (code == 0) seal_rest(v.mv_data, s->key, value, bytes_of(additional, size));
     return code;
 }

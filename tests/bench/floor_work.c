@@ -5,11 +5,13 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "cli/content.h"
 #include "consensus/entry.h"
 #include "crypto/aead.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
+#include "crypto/time_id.h"
 #include "ledger/attachment.h"
 #include "ledger/record.h"
 #include "ledger/release.h"
@@ -97,8 +99,8 @@ static void record_of(struct buffer *args, struct buffer *content, struct floor 
 {
     struct failure failure;
     struct buffer plain = {0};
-    struct args_record_create a = {.record = random_id(), .patient = sample_id(PATIENT), .kind = bytes_text("note"),
-                                   .conf = CONF_NORMAL};
+    struct args_record_create a = {.record = time_id(clock_wall_ms()), .patient = sample_id(PATIENT),
+                                   .kind = bytes_text("note"), .conf = CONF_NORMAL};
     struct record_context context = {.cluster = f->members[0].kit.genesis.cluster, .patient = a.patient,
                                      .record = a.record, .version = 1, .conf = CONF_NORMAL,
                                      .author = f->doctor.actor.id};

@@ -15,6 +15,7 @@
 #include "crypto/aead.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
+#include "crypto/time_id.h"
 #include "ledger/arguments.h"
 #include "ledger/attachment.h"
 #include "ledger/checkpoint.h"
@@ -82,7 +83,7 @@ static void attach_record(struct buffer *args, struct buffer *attachment, const 
     uint8_t salt[ATTACHMENT_SALT];
     struct buffer plain = {0}, content = {0};
     struct failure failure;
-    struct args_record_create a = {.record = random_id(), .patient = w->patient,
+    struct args_record_create a = {.record = time_id(clock_wall_ms()), .patient = w->patient,
                                    .kind = bytes_text("note"), .conf = CONF_NORMAL};
     struct record_context context = {.cluster = w->cluster.genesis.cluster, .patient = w->patient,
                                      .record = a.record, .version = 1, .conf = CONF_NORMAL, .author = w->doctor.user};

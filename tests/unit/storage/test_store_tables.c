@@ -263,6 +263,71 @@ static void test_random_against_an_array(void **state)
     store_abort(txn);
 }
 
+/* --- pages --- */
+
+enum { IN_ORDER = 900, A_PAGE = 3, VALUE = 1200 }; /* three of these values fit into a page */
+
+static enum err put_number(uint32_t n, uint8_t filler)
+{
+    uint8_t k[4], value[VALUE];
+    put_be32(k, n);
+    memset(value, filler, sizeof value);
+    return table_put(txn, ROWS, BYTES(k), BYTES(value));
+}
+
+static bool has_number(uint32_t n, uint8_t filler)
+{
+    uint8_t k[4], value[VALUE];
+    struct buffer b = {0};
+    put_be32(k, n);
+    memset(value, filler, sizeof value);
+    bool same = table_get(txn, ROWS, BYTES(k), &b) == OK && bytes_equal(buffer_bytes(&b), BYTES(value));
+    buffer_free(&b);
+    return same;
+}
+
+/* What comes in the order of its keys leaves no page half empty, over commits, too. */
+static void test_rows_in_order_fill_pages(void **state)
+{
+    struct store_table_size size;
+    (void)state;
+    for (uint32_t n = 0; n < IN_ORDER; n++) {
+        if (n % 100 == 0) begin();
+        assert_int_equal(put_number(2 * n, 1), OK);
+        if (n % 100 == 99) commit();
+    }
+    begin_read();
+    assert_int_equal(store_table_size(txn, ROWS, &size), OK);
+    assert_int_equal(size.entries, IN_ORDER);
+    assert_true(size.pages <= IN_ORDER / A_PAGE + 8); /* and a few that lead to them */
+    store_abort(txn);
+}
+
+/* Full pages take what belongs between, in place of, and before what they hold. */
+static void test_full_pages_can_be_written(void **state)
+{
+    (void)state;
+    begin();
+    for (uint32_t n = 1; n <= IN_ORDER; n++) assert_int_equal(put_number(2 * n, 1), OK);
+    assert_int_equal(put_number(2 * IN_ORDER, 2), OK); /* the last key again */
+    assert_int_equal(put_number(0, 1), OK);
+    commit();
+    begin();
+    for (uint32_t n = 0; n < IN_ORDER; n += 7) {
+        assert_int_equal(put_number(2 * n, 3), OK);
+        assert_int_equal(put_number(2 * n + 1, 4), OK);
+    }
+    commit();
+    begin_read();
+    for (uint32_t n = 0; n < IN_ORDER; n++) {
+        assert_true(has_number(2 * n, n % 7 == 0 ? 3 : 1));
+        assert_int_equal(has_number(2 * n + 1, 4), n % 7 == 0);
+    }
+    assert_true(has_number(2 * IN_ORDER, 2));
+    assert_int_equal(table_count(txn, ROWS), IN_ORDER + 1 + (IN_ORDER + 6) / 7);
+    store_abort(txn);
+}
+
 /* --- snapshots --- */
 
 static void test_readers_see_their_snapshot(void **state)
@@ -350,6 +415,8 @@ int main(void)
         BED_TEST(test_cursor_under_writes),
         BED_TEST(test_cursor_value_after_writes),
         BED_TEST(test_random_against_an_array),
+        BED_TEST(test_rows_in_order_fill_pages),
+        BED_TEST(test_full_pages_can_be_written),
         BED_TEST(test_readers_see_their_snapshot),
         BED_TEST(test_too_many_readers_are_busy),
         BED_TEST(test_readers_beside_the_writer),
