@@ -71,8 +71,9 @@
     X(ERR_CONFLICT, 66, "changed by somebody else meanwhile", "show the latest version, then try again") \
     X(ERR_DENIED, 67, "denied by policy", "ask an administrator")                                  \
     X(ERR_UNCHANGED, 68, "nothing would change", "nothing needs to be done")                       \
+    X(ERR_TAKEN, 69, "taken already", "choose another, or look at who has it")                     \
     /* keys and proofs */                                                                          \
-    X(ERR_DECRYPT, 80, "decryption failed", "check that it is the right key, and the data whole")                        \
+    X(ERR_DECRYPT, 80, "decryption failed", "check that it is the right key, and the data whole")  \
     X(ERR_PASSPHRASE, 81, "wrong passphrase", "try again")                                         \
     X(ERR_BAD_POINT, 82, "not a valid group element", "the sender is faulty")                      \
     X(ERR_BAD_SCALAR, 83, "not a valid scalar", "the sender is faulty")                            \
@@ -89,7 +90,8 @@
     X(ERR_OPERATION_FIELDS, 105, "the operation's fields are not valid for its action",            \
       "upgrade the client")                                                                        \
     /* this machine's */                                                                           \
-    X(ERR_NO_FILE, 110, "no such file or folder", "check the path")
+    X(ERR_NO_FILE, 110, "no such file or folder", "check the path")                                \
+    X(ERR_NO_STORE, 111, "nothing is stored there yet", "check the path, or start the node once with 'consiliumd run'")
 
 enum err {
 #define X(name, number, text, hint) name = number,

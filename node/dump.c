@@ -161,9 +161,9 @@ static enum err unknown_table(const char *table, struct failure *failure)
     for (size_t i = 0; i < ledger_tables_count; i++)
         buffer_printf(&names, ", %s", ledger_tables[i].name);
     buffer_append(&names, "", 1);
-    fail(failure, ERR_NOT_FOUND, "there is no table \"%s\"; there are: %s", table, (const char *)names.data);
+    fail(failure, ERR_USAGE, "there is no table \"%s\"; there are: %s", table, (const char *)names.data);
     buffer_free(&names);
-    return ERR_NOT_FOUND;
+    return ERR_USAGE;
 }
 
 enum err dump_table(const struct node_identity *id, const char *table, uint64_t limit, struct failure *failure)

@@ -107,14 +107,15 @@ static const struct command *find_command(const char *name)
 static int complain(const struct failure *f, int code)
 {
     fprintf(stderr, "consiliumd: %s\n", f->text[0] ? f->text : err_text(f->code));
-    const char *hint = err_hint(f->code);
+    /* What is not found here is a file or a folder, never somebody's name or id. */
+    const char *hint = err_hint(f->code == ERR_NOT_FOUND ? ERR_NO_FILE : f->code);
     if (hint[0]) fprintf(stderr, "What to do: %s.\n", hint);
     return code;
 }
 
 static int wrong_usage(const char *what, const char *word)
 {
-    fprintf(stderr, "consiliumd: %s%s%s\nSee consiliumd --help.\n", what, word[0] ? ": " : "", word);
+    fprintf(stderr, "consiliumd: %s%s%s\nWhat to do: see 'consiliumd --help'.\n", what, word[0] ? ": " : "", word);
     return 2;
 }
 
@@ -286,6 +287,15 @@ static int command_run(int argc, char **argv)
     return code;
 }
 
+/* identity_open for commands that need what the node has stored: ERR_NO_STORE before its first start. */
+static enum err open_stored(struct node_identity *out, const struct options *o, bool read_only, struct failure *failure)
+{
+    enum err e = identity_open(out, o->dir, &o->config, read_only, failure);
+    if (e != OK || files_exists(out->state_directory) || files_exists(out->log_directory)) return e;
+    identity_close(out);
+    return fail(failure, ERR_NO_STORE, "the node in %s was never started, so nothing is stored there yet", o->dir);
+}
+
 static int command_dump(int argc, char **argv)
 {
     struct options o = {0};
@@ -303,12 +313,12 @@ static int command_dump(int argc, char **argv)
     uint64_t limit = o.limit ? strtoull(o.limit, &end, 10) : 0;
     if (o.limit && (*end || end == o.limit)) return wrong_usage("--limit is not a number", o.limit);
     struct node_identity identity;
-    enum err e = identity_open(&identity, o.dir, &o.config, true, &failure);
+    enum err e = open_stored(&identity, &o, true, &failure);
     if (e == OK) {
         e = dump_table(&identity, o.positional, limit, &failure);
         identity_close(&identity);
     }
-    return e == OK ? 0 : complain(&failure, 1);
+    return e == OK ? 0 : complain(&failure, e == ERR_USAGE ? 2 : 1);
 }
 
 /* A running node scrubs itself; what it holds may be read beside it. */
@@ -322,11 +332,11 @@ static int command_scrub(int argc, char **argv)
     if (code) return code;
     if (o.positional) return wrong_usage("unknown word", o.positional);
     if (!o.dir || !o.now) return wrong_usage("scrub needs --now and --dir (a running node scrubs all the time)", "");
-    enum err e = identity_open(&identity, o.dir, &o.config, false, &failure);
+    enum err e = open_stored(&identity, &o, false, &failure);
     bool runs = e == ERR_IN_USE;
     if (runs) {
         failure = (struct failure){0};
-        e = identity_open(&identity, o.dir, &o.config, true, &failure);
+        e = open_stored(&identity, &o, true, &failure);
     }
     if (e != OK) return complain(&failure, 1);
     code = scrub_once(&identity, o.genesis, runs, &failure);
@@ -346,7 +356,7 @@ static int command_rebuild(int argc, char **argv)
     if (code) return code;
     if (o.positional) return wrong_usage("unknown word", o.positional);
     if (!o.dir) return wrong_usage("rebuild needs --dir", "");
-    enum err e = identity_open(&identity, o.dir, &o.config, false, &failure);
+    enum err e = open_stored(&identity, &o, false, &failure);
     if (e != OK) return complain(&failure, 1);
     e = rebuild(aside, &identity, o.cut, &failure);
     identity_close(&identity);

@@ -33,7 +33,7 @@ static enum err genesis_of_store(struct buffer *text, struct store *store, struc
     if (e == OK) buffer_append_bytes(text, leaf.genesis);
     store_abort(txn);
     buffer_free(&bytes);
-    if (e == ERR_NOT_FOUND) return fail(failure, e, "there is no ledger in this store yet");
+    if (e == ERR_NOT_FOUND) return fail(failure, ERR_NO_STORE, "there is no ledger in this store yet");
     return e == OK ? OK : fail(failure, ERR_CORRUPT, "leaf 0, the genesis, can't be read (%s); with --genesis FILE the "
                                                       "rest is checked as well", err_text(e));
 }

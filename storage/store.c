@@ -295,7 +295,7 @@ static enum err open_content(struct store *s, struct failure *failure)
     if (code == 0 && is_new(s, txn)) code = write_meta(s, txn);
     if (code == MDB_NOTFOUND) {
         mdb_txn_abort(txn);
-        return fail(failure, ERR_NOT_FOUND, "there is no store in %s yet", s->directory);
+        return fail(failure, ERR_NO_STORE, "there is no store in %s yet", s->directory);
     }
     enum err checked = code == 0 ? check_meta(s, txn, failure) : OK;
     if (code == 0 && checked == OK) {

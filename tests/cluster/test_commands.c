@@ -90,8 +90,22 @@ static void dump_lists_without_a_node(void **state)
     assert_true(says("leaf") && says("attachment") && says("log") && says("peer_mark"));
     assert_int_equal(node("dump"), 2);
     assert_true(says("dump list"));
-    assert_int_equal(node("dump nothing --dir %s/node-1", bed.dir), 1);
+    assert_int_equal(node("dump nothing --dir %s/node-1", bed.dir), 2);
     assert_true(says("there is no table \"nothing\"") && says("leaf"));
+}
+
+/* A node that was made and never run has nothing to show, and that is said. */
+static void nothing_is_stored_before_the_first_start(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"dump leaf", "dump log", "scrub --now", "rebuild"};
+    assert_int_equal(node("init --dir %s/new --name new --hospital New --listen 127.0.0.1:7997", bed.dir), 0);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        assert_int_equal(node("%s --dir %s/new", commands[i], bed.dir), 1);
+        assert_true(says("was never started") && says("What to do: check the path, or start the node once"));
+        assert_int_equal(node("%s --dir %s/nowhere", commands[i], bed.dir), 1);
+        assert_true(says("there is no folder") && says("What to do: check the path."));
+    }
 }
 
 static void dump_shows_a_running_node(void **state)
@@ -166,6 +180,7 @@ int main(void)
         cmocka_unit_test(help),
         cmocka_unit_test(init_makes_a_node_once),
         cmocka_unit_test(dump_lists_without_a_node),
+        cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),
         cmocka_unit_test(signals_stop_cleanly),
     };
