@@ -392,7 +392,8 @@ void print_overview(FILE *to, const struct command *commands, const struct optio
     fprintf(to, "\nOptions of every command:\n");
     print_options(to, common);
     fprintf(to, "\nExit codes: 0 done, 1 failed, 2 usage, 3 denied by policy, 4 identity missing or locked,\n"
-                "5 no quorum or time-out, 6 verification failed, 7 conflict.\n"
+                "5 no quorum or time-out, 6 verification failed, 7 the ledger has it otherwise (changed\n"
+                "meanwhile, taken, done already, not there).\n"
                 "'consilium COMMAND --help' explains a command, with an example.\n");
 }
 

@@ -45,6 +45,10 @@ int exit_code_of(enum err code)
     case ERR_DECISION:
     case ERR_CHECKPOINT:
     case ERR_TOO_FEW_COSIGNATURES: return EXIT_VERIFICATION;
+    /* What was asked for is not what the ledger has. */
+    case ERR_NOT_FOUND:
+    case ERR_TAKEN:
+    case ERR_UNCHANGED:
     case ERR_CONFLICT: return EXIT_CONFLICT;
     }
     return EXIT_FAILED;
@@ -72,7 +76,7 @@ enum err err_of_reason(unsigned reason)
     case REASON_USER_EXISTS:
     case REASON_LOGIN_TAKEN:
     case REASON_RECORD_EXISTS:
-    case REASON_KEY_EXISTS: return ERR_EXISTS;
+    case REASON_KEY_EXISTS: return ERR_TAKEN;
     case REASON_CONFLICT: return ERR_CONFLICT;
     case REASON_KEY_NOT_ACTIVE: return ERR_NOT_READY;
     case REASON_TOO_MANY_KEYS: return ERR_TOO_LARGE;
@@ -513,7 +517,11 @@ int output_failure(struct output *o, const struct failure *failure)
         json_decref(value);
     } else {
         print_error_line("consilium: ", text);
-        if (*next) print_error_line("  next: ", next);
+        if (*next) {
+            char advice[400];
+            snprintf(advice, sizeof advice, "%s.", next);
+            print_error_line("What to do: ", advice);
+        }
     }
     return exit_code_of(failure->code);
 }

@@ -27,7 +27,7 @@ enum exit_code {
 };
 int exit_code_of(enum err code);
 /* What a denied operation's reason is as an error: ERR_DENIED where the policy
- * forbids it, else ERR_CONFLICT, ERR_NOT_FOUND, ERR_EXISTS ... */
+ * forbids it, else ERR_CONFLICT, ERR_NOT_FOUND, ERR_TAKEN ... */
 enum err err_of_reason(unsigned reason);
 
 #define OUTPUT_COLUMNS 24

@@ -165,6 +165,8 @@ static const char *way_out(const struct command_line *line, enum action action, 
                      action == ACTION_RECORD_DELETE || action == ACTION_RECORD_HISTORY || action == ACTION_RECORD_LIST;
     if (reason == REASON_SCOPE && of_user) return "; it may be for your own hospital only, written as 'whoami' shows it";
     if (reason == REASON_SCOPE && of_record) return "; you may have to be in the patient's team first ('team add')";
+    if (reason == REASON_UNKNOWN_ALARM || reason == REASON_ALARM_CLOSED)
+        return "; 'consilium alarm list --all' shows them";
     if (reason == REASON_UNKNOWN_ROLE) return "; 'consilium policy show' lists the roles";
     if (reason == REASON_USER_EXISTS && id_of_given_key(line))
         return "; without --id it comes from the key, so this key has its user";

@@ -460,7 +460,7 @@ static void a_login_twice(void **state)
     struct ledger_mark before = settled();
     assert_int_equal(testbed_cli(&bed, &out, &errors,
                                  "-i %s user add --role nurse --hospital 'Hospital 1' --login Doctor --key %s",
-                                 bed.admin, path), 1);
+                                 bed.admin, path), 7);
     assert_non_null(strstr((const char *)errors.data, reason_text(REASON_LOGIN_TAKEN)));
     assert_int_equal(settled().size, before.size + 1);
     buffer_free(&errors);

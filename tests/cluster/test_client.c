@@ -176,17 +176,22 @@ static void hints_fit(void **state)
 {
     (void)state;
     char words[600];
-    hint_is(1, "next: check the path", "receipt verify /no/such/file");
-    hint_is(1, "next: check the path", "evidence verify /no/such/file");
-    hint_is(1, "next: check the path", "export verify /no/such/folder");
-    hint_is(1, "next: check the path", "genesis show /no/such/file");
+    hint_is(1, "What to do: check the path.", "receipt verify /no/such/file");
+    hint_is(1, "What to do: check the path.", "evidence verify /no/such/file");
+    hint_is(1, "What to do: check the path.", "export verify /no/such/folder");
+    hint_is(1, "What to do: check the path.", "genesis show /no/such/file");
     snprintf(words, sizeof words, "-i %s/doctor.key record create --patient %s -k note /no/such/file", bed.dir, patient);
-    hint_is(1, "next: check the path", words);
+    hint_is(1, "What to do: check the path.", words);
     snprintf(words, sizeof words, "-i %s/doctor.key record show %s -o /no/such/folder/file", bed.dir, record);
-    hint_is(1, "next: check the path", words);
+    hint_is(1, "What to do: check the path.", words);
     snprintf(words, sizeof words, "-i %s/doctor.key user show nobody", bed.dir);
-    hint_is(1, "next: check the name or id", words);
+    hint_is(7, "What to do: check the name or id.", words);
     hint_is(4, "make one with", "-i /no/such/key whoami");
+    snprintf(words, sizeof words, "-i %s/chief.key alarm clear 999999", bed.dir);
+    hint_is(7, "'consilium alarm list --all' shows them", words);
+    snprintf(words, sizeof words, "-i %s/chief.key user add --role nurse --hospital 'Hospital 1' --login doctor",
+             bed.dir);
+    hint_is(7, "What to do: choose another, or look at who has it.", words);
 }
 
 /* --- receipts --- */
@@ -218,7 +223,7 @@ static void each_command_has_its_receipt(void **state)
     (void)state;
     static const struct { int code; const char *action, *decision, *who, *words; } rows[] = {
         {0, "user.create", "approved", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
-        {1, "user.create", "denied", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
+        {7, "user.create", "denied", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
         {0, "user.search", "approved", "chief", "user show nora"},
         {0, "user.search", "approved", "chief", "user search Nora"},
         {0, "user.update", "approved", "chief", "user update nora --designation Ward-2"},
@@ -234,7 +239,7 @@ static void each_command_has_its_receipt(void **state)
         {0, "ledger.export", "approved", "auditor", "evidence list"},
         {3, "ledger.export", "denied", "doctor", "evidence list"},
         {0, "state.digest", "approved", "auditor", "status --state-digest"},
-        {1, "alarm.clear", "denied", "chief", "alarm clear 999999"},
+        {7, "alarm.clear", "denied", "chief", "alarm clear 999999"},
         {0, "log.query", "approved", "auditor", "log --all --limit 3"},
         {0, "record.read", "approved", "doctor", "record show --patient patient -o %s/chart2"},
     };

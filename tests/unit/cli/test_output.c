@@ -183,7 +183,7 @@ static void test_failures(void **state)
     assert_int_equal(exit_code, EXIT_CONFLICT);
     assert_string_equal(printed[0], "");
     assert_string_equal(printed[1],
-                        "consilium: it \\x1b[2J changed\n  next: show the latest version, then try again\n");
+                        "consilium: it \\x1b[2J changed\nWhat to do: show the latest version, then try again.\n");
     capture(print_failure, true);
     json_t *back = json_loads(printed[1], 0, NULL);
     assert_string_equal(json_string_value(json_object_get(back, "error")), "ERR_CONFLICT");
@@ -206,10 +206,17 @@ static void test_exit_codes(void **state)
     assert_int_equal(exit_code_of(ERR_TOO_FEW_COSIGNATURES), 6);
     assert_int_equal(exit_code_of(ERR_OTHER_CLUSTER), 6);
     assert_int_equal(exit_code_of(ERR_CONFLICT), 7);
+    assert_int_equal(exit_code_of(ERR_TAKEN), 7);
+    assert_int_equal(exit_code_of(ERR_UNCHANGED), 7);
+    assert_int_equal(exit_code_of(ERR_NOT_FOUND), 7); /* in the ledger; of files it is ... */
+    assert_int_equal(exit_code_of(ERR_NO_FILE), 1);
+    assert_int_equal(exit_code_of(ERR_EXISTS), 1);
     assert_int_equal(exit_code_of((enum err)9999), 1);
     assert_int_equal(err_of_reason(REASON_SCOPE), ERR_DENIED);
     assert_int_equal(err_of_reason(REASON_CONFLICT), ERR_CONFLICT);
     assert_int_equal(err_of_reason(REASON_UNKNOWN_RECORD), ERR_NOT_FOUND);
+    assert_int_equal(err_of_reason(REASON_UNKNOWN_ALARM), ERR_NOT_FOUND);
+    assert_int_equal(err_of_reason(REASON_LOGIN_TAKEN), ERR_TAKEN);
     assert_int_equal(err_of_reason(60000), ERR_DENIED);
 }
 
