@@ -172,7 +172,8 @@ static int usage(void)
             "       --idle CLIENTS                          private memory of a node for each client that waits\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
-            "       --export-cost [--leaves N] [--rounds N] writes while an auditor exports and verifies N entries\n");
+            "       --export-cost [--leaves N] [--rounds N] [--dir FOLDER]\n"
+            "                                               writes while an auditor exports and verifies N entries\n");
     return 2;
 }
 
@@ -288,12 +289,31 @@ static void growth(const struct settings *s)
     bench_growth(&g, s->json);
 }
 
+static void export_cost(const struct settings *s)
+{
+    const struct export_cost c = {.nodes = s->nodes ? s->nodes : 3, .clients = s->clients ? s->clients : 64,
+                                  .rounds = s->rounds, .leaves = s->leaves ? s->leaves : 1000000,
+                                  .seconds = s->seconds, .dir = s->dir};
+    bench_export(&c, s->json);
+}
+
 /* What wasn't said. */
 static void settle(struct settings *s)
 {
-    bool short_slices = s->what == WHAT_WITNESS_COST;
-    if (s->seconds == 0) s->seconds = short_slices ? 0.5 : s->what == WHAT_GROWTH ? 1 : 3;
-    if (s->rounds == 0) s->rounds = short_slices ? 32 : s->what == WHAT_GROWTH ? 12 : 6;
+    static const struct {
+        enum what what;
+        double seconds;
+        unsigned rounds;
+    } usual[] = {{WHAT_WITNESS_COST, 0.5, 32}, {WHAT_GROWTH, 1, 12}, {WHAT_EXPORT_COST, 2, 1}};
+    double seconds = 3;
+    unsigned rounds = 6;
+    for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+        if (usual[i].what == s->what) {
+            seconds = usual[i].seconds;
+            rounds = usual[i].rounds;
+        }
+    if (s->seconds == 0) s->seconds = seconds;
+    if (s->rounds == 0) s->rounds = rounds;
 }
 
 int main(int argc, char **argv)
@@ -314,10 +334,7 @@ int main(int argc, char **argv)
     switch (s.what) {
     case WHAT_GROWTH: growth(&s); break;
     case WHAT_ROUND_TRIPS: round_trips(&s); break;
-    case WHAT_EXPORT_COST:
-        bench_export(s.nodes ? s.nodes : 3, s.leaves ? s.leaves : 1000000, s.rounds, s.clients ? s.clients : 64,
-                     s.seconds, s.json);
-        break;
+    case WHAT_EXPORT_COST: export_cost(&s); break;
     case WHAT_ROWS:
     case WHAT_VERIFY:
     case WHAT_CHART:

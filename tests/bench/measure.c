@@ -130,9 +130,9 @@ static int compare_doubles(const void *a, const void *b)
 
 struct spread spread_of(const double *values, unsigned count)
 {
-    double sorted[64];
+    double sorted[SPREAD_MOST];
     if (count == 0) return (struct spread){0};
-    if (count > 64) count = 64;
+    if (count > SPREAD_MOST) count = SPREAD_MOST;
     memcpy(sorted, values, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, compare_doubles);
     double median = (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;

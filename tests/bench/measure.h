@@ -26,6 +26,7 @@ void samples_clear(struct samples *s);
 struct spread {
     double median, least, most, lower, upper; /* lower to upper: the middle half */
 };
-struct spread spread_of(const double *values, unsigned count); /* at most 64; zeros of none */
+#define SPREAD_MOST 1024
+struct spread spread_of(const double *values, unsigned count); /* at most SPREAD_MOST; zeros of none */
 
 #endif
