@@ -26,9 +26,25 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"event add, 256 B", WORK_EVENT, 1, 256},      {"event add, 1 KiB", WORK_EVENT, 1, 1024},
-    {"event add, 1 KiB x16", WORK_EVENT, 16, 1024}, {"event add, 256 B x64", WORK_EVENT, 64, 256}, {"record create, 1 KiB", WORK_RECORD_CREATE, 1, 1024},
-    {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024}, {"log, 20 rows", WORK_LOG, 1, 0},
+    {"event add, 256 B", WORK_EVENT, 1, 256},
+    {"event add, 1 KiB", WORK_EVENT, 1, 1024},
+    {"event add, 1 KiB x16", WORK_EVENT, 16, 1024},
+    {"event add, 256 B x64", WORK_EVENT, 64, 256},
+    {"record create, 1 KiB", WORK_RECORD_CREATE, 1, 1024},
+    {"record show, 1 KiB", WORK_RECORD_SHOW, 1, 1024},
+    {"log, 20 rows", WORK_LOG, 1, 0},
+};
+static const unsigned usual_clients[] = {1, 16, 64, 256};
+#define ROWS (sizeof rows / sizeof rows[0])
+#define RUNS (2 * sizeof usual_clients / sizeof usual_clients[0]) /* of a row: applied and co-signed */
+
+struct run { /* one line of the table */
+    const struct row *row;
+    unsigned clients;
+    enum wait wait;
+    double operations, seconds, p50_ms, p99_ms;
+    double nodes_us, client_us, device, stored; /* for an operation; stored: of one node */
+    double private_mib;
 };
 
 enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST,
@@ -45,8 +61,7 @@ struct settings {
     unsigned operations; /* in a request, for filling a ledger */
     const char *only;
     const char *dir; /* of a cluster that `fill` made, or NULL */
-    bool floor; /* also what it would cost in one process */
-    struct floor_cost floors[sizeof rows / sizeof rows[0]];
+    bool floor; /* also what it would cost in one process, before each row and after it */
     FILE *json;
 };
 
@@ -54,7 +69,7 @@ struct settings {
 static bool is_wanted(const struct settings *s, const struct row *row)
 {
     if (!s->only) return true;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+    for (size_t i = 0; i < ROWS; i++)
         if (strcmp(rows[i].name, s->only) == 0) return &rows[i] == row;
     return strstr(row->name, s->only) != NULL;
 }
@@ -79,42 +94,8 @@ static struct totals totals_of(const struct testbed *t)
     return sum;
 }
 
-/* Of what the processors could do if they did nothing but the work; 0: not known. */
-static double share_of_ceiling(const struct settings *s, const struct row *row, double rate)
-{
-    double floor_us = s->floors[row - rows].total_us;
-    return rate * floor_us / (1e6 * (double)sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-static void report(const struct settings *s, const struct testbed *t, const struct row *row, const struct job *job,
-                   struct job_result *r, const struct totals *before, double client_us)
-{
-    struct totals after = totals_of(t);
-    double n = (double)r->operations > 0 ? (double)r->operations : 1;
-    const char *wait = job->wait == WAIT_COSIGNED ? "co-signed" : "applied";
-    struct samples *main_samples = job->wait == WAIT_COSIGNED ? &r->cosigned : &r->applied;
-    double p50 = samples_percentile(main_samples, 50), p99 = samples_percentile(main_samples, 99);
-    double share = share_of_ceiling(s, row, n / r->seconds);
-    printf("%-22s %4u %-9s %8.0f/s %8.2f %8.2f %8.0f %8.0f %7.1f %8.1f %8.1f", row->name, job->clients, wait,
-           n / r->seconds, p50, p99, (after.cpu_us - before->cpu_us) / n, client_us / n,
-           (double)after.private_kib / 1024, (double)(after.device - before->device) / 1024 / n,
-           (double)(after.stored - before->stored) / 1024 / n / t->n);
-    if (s->floor && share > 0) printf(" %6.2f", share);
-    printf("\n");
-    fflush(stdout);
-    if (!s->json) return;
-    fprintf(s->json,
-            "{\"name\":\"%s\",\"clients\":%u,\"answer\":\"%s\",\"operations_per_s\":%.1f,\"p50_ms\":%.3f,"
-            "\"p99_ms\":%.3f,\"nodes_cpu_us\":%.1f,\"client_cpu_us\":%.1f,\"private_mib\":%.1f,"
-            "\"device_bytes\":%.0f,\"stored_bytes_per_node\":%.0f,\"operations\":%llu,\"of_ceiling\":%.3f}\n",
-            row->name, job->clients, wait, n / r->seconds, p50, p99, (after.cpu_us - before->cpu_us) / n,
-            client_us / n, (double)after.private_kib / 1024, (double)(after.device - before->device) / n,
-            (double)(after.stored - before->stored) / n / t->n, (unsigned long long)r->operations, share);
-    fflush(s->json);
-}
-
-static void run_row(const struct settings *s, const struct testbed *t, struct bench_world *w, const struct row *row,
-                    unsigned clients, enum wait wait)
+static void run_row(struct run *out, const struct settings *s, const struct testbed *t, struct bench_world *w,
+                    const struct row *row, unsigned clients, enum wait wait)
 {
     struct job job = {.work = row->work, .clients = clients, .operations = row->operations, .bytes = row->bytes,
                       .wait = wait, .seconds = s->seconds};
@@ -122,39 +103,113 @@ static void run_row(const struct settings *s, const struct testbed *t, struct be
     struct totals before = totals_of(t);
     double client = usage_self().cpu_us;
     lanes_run(&r, w, &job);
-    report(s, t, row, &job, &r, &before, usage_self().cpu_us - client);
+    client = usage_self().cpu_us - client;
+    struct totals after = totals_of(t);
+    struct samples *times = wait == WAIT_COSIGNED ? &r.cosigned : &r.applied;
+    double n = r.operations > 0 ? (double)r.operations : 1;
+    *out = (struct run){.row = row, .clients = clients, .wait = wait, .operations = n, .seconds = r.seconds};
+    out->p50_ms = samples_percentile(times, 50);
+    out->p99_ms = samples_percentile(times, 99);
+    out->nodes_us = (after.cpu_us - before.cpu_us) / n;
+    out->client_us = client / n;
+    out->device = (double)(after.device - before.device) / n;
+    out->stored = (double)(after.stored - before.stored) / n / t->n;
+    out->private_mib = (double)after.private_kib / 1024;
     samples_clear(&r.applied);
     samples_clear(&r.cosigned);
 }
 
-/* Processors over floor is the ceiling. */
-static void measure_floors(struct settings *s)
+static void print_head(const struct settings *s)
 {
-    floor_print_head();
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (!is_wanted(s, &rows[i]) || rows[i].work == WORK_LOG) continue;
-        floor_measure(&s->floors[i], rows[i].work, rows[i].operations, rows[i].bytes, s->nodes ? s->nodes : 3);
-        floor_print(rows[i].name, &s->floors[i], s->json);
-    }
-    printf("\n");
-}
-
-static void run_all(const struct settings *s, const struct testbed *t, struct bench_world *w)
-{
-    static const unsigned usual[] = {1, 16, 64, 256};
     printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "", "cli-", "", "", "p50", "p99", "nodes", "client",
            "private", "device", "stored", s->floor ? " of the" : "");
     printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "operation", "ents", "answer", "rate", "ms", "ms",
            "us/op", "us/op", "MiB", "KiB/op", "KiB/op", s->floor ? " ceiling" : "");
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (!is_wanted(s, &rows[i])) continue;
-        for (size_t j = 0; j < sizeof usual / sizeof usual[0]; j++) {
-            unsigned clients = s->clients ? s->clients : usual[j];
-            if (rows[i].work != WORK_RECORD_SHOW) run_row(s, t, w, &rows[i], clients, WAIT_APPLIED);
-            run_row(s, t, w, &rows[i], clients, WAIT_COSIGNED);
-            if (s->clients) break;
-        }
+}
+
+/* `floor_us`: of what the processors could do if they did nothing but the work; 0: not known. */
+static void print_run(const struct settings *s, const struct run *r, double floor_us)
+{
+    const char *wait = r->wait == WAIT_COSIGNED ? "co-signed" : "applied";
+    double rate = r->operations / r->seconds, share = rate * floor_us / (1e6 * (double)sysconf(_SC_NPROCESSORS_ONLN));
+    printf("%-22s %4u %-9s %8.0f/s %8.2f %8.2f %8.0f %8.0f %7.1f %8.1f %8.1f", r->row->name, r->clients, wait, rate,
+           r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib, r->device / 1024, r->stored / 1024);
+    if (share > 0) printf(" %6.2f", share);
+    printf("\n");
+    fflush(stdout);
+    if (!s->json) return;
+    fprintf(s->json,
+            "{\"name\":\"%s\",\"clients\":%u,\"answer\":\"%s\",\"operations_per_s\":%.1f,\"p50_ms\":%.3f,"
+            "\"p99_ms\":%.3f,\"nodes_cpu_us\":%.1f,\"client_cpu_us\":%.1f,\"private_mib\":%.1f,"
+            "\"device_bytes\":%.0f,\"stored_bytes_per_node\":%.0f,\"operations\":%.0f,\"of_ceiling\":%.3f}\n",
+            r->row->name, r->clients, wait, rate, r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib,
+            r->device, r->stored, r->operations, share);
+    fflush(s->json);
+}
+
+/* --- the floor --- */
+
+static void measure_floor(struct floor_cost *out, const struct settings *s, const struct row *row)
+{
+    *out = (struct floor_cost){.total_us = 0};
+    if (!s->floor || row->work == WORK_LOG) return;
+    sleep(1); /* what the nodes still had to do is done */
+    floor_measure(out, row->work, row->operations, row->bytes, s->nodes ? s->nodes : 3);
+}
+
+static struct floor_cost mean_floor(const struct floor_cost *a, const struct floor_cost *b)
+{
+    struct floor_cost mean = {.total_us = (a->total_us + b->total_us) / 2};
+    for (unsigned i = 0; i < FLOOR_PARTS; i++) mean.us[i] = (a->us[i] + b->us[i]) / 2;
+    return mean;
+}
+
+/* A machine's speed changes by the hour, and by what its neighbours do: the floor of a row is measured before it and
+ * after it, and its lines are printed then. */
+static void print_with_floor(const struct settings *s, const struct run *runs, unsigned count,
+                             const struct floor_cost *before, const struct floor_cost *mean)
+{
+    double after_us = 2 * mean->total_us - before->total_us;
+    for (unsigned i = 0; i < count; i++) print_run(s, &runs[i], mean->total_us);
+    if (mean->total_us == 0) return;
+    printf("%-22s floor %.1f us before, %.1f us after\n", "", before->total_us, after_us);
+    if (s->json)
+        fprintf(s->json, "{\"name\":\"floors\",\"operation\":\"%s\",\"before_us\":%.2f,\"after_us\":%.2f}\n",
+                runs[0].row->name, before->total_us, after_us);
+}
+
+/* --- the table --- */
+
+static struct floor_cost run_clients(const struct settings *s, const struct testbed *t, struct bench_world *w,
+                                     const struct row *row)
+{
+    struct run runs[RUNS];
+    struct floor_cost before, after, mean;
+    unsigned count = 0;
+    measure_floor(&before, s, row);
+    for (size_t j = 0; j < sizeof usual_clients / sizeof usual_clients[0]; j++) {
+        unsigned clients = s->clients ? s->clients : usual_clients[j];
+        if (row->work != WORK_RECORD_SHOW) run_row(&runs[count++], s, t, w, row, clients, WAIT_APPLIED);
+        run_row(&runs[count++], s, t, w, row, clients, WAIT_COSIGNED);
+        if (s->clients) break;
     }
+    measure_floor(&after, s, row);
+    mean = mean_floor(&before, &after);
+    print_with_floor(s, runs, count, &before, &mean);
+    return mean;
+}
+
+static void run_all(const struct settings *s, const struct testbed *t, struct bench_world *w)
+{
+    struct floor_cost floors[ROWS];
+    print_head(s);
+    for (size_t i = 0; i < ROWS; i++)
+        if (is_wanted(s, &rows[i])) floors[i] = run_clients(s, t, w, &rows[i]);
+    if (!s->floor) return;
+    printf("\nmeans of before and after:\n");
+    floor_print_head();
+    for (size_t i = 0; i < ROWS; i++)
+        if (is_wanted(s, &rows[i]) && rows[i].work != WORK_LOG) floor_print(rows[i].name, &floors[i], s->json);
 }
 
 static int usage(void)
@@ -167,8 +222,8 @@ static int usage(void)
             "       --verify ENTRIES [--operations 1..64]   what verifying a ledger of that length costs\n"
             "       --chart [--rounds N]                    a chart at once, and its records one by one\n"
             "       --growth ENTRIES [--rounds N] [--dir FOLDER]\n"
-            "                                               the same operation on longer and longer ledgers; FOLDER: that\n"
-            "                                               `fill` made, which is filled up and stays\n"
+            "                                               the same operation on longer and longer ledgers;\n"
+            "                                               FOLDER: that `fill` made, which is filled up and stays\n"
             "       --idle CLIENTS                          private memory of a node for each client that waits\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
@@ -237,7 +292,8 @@ static int take_word(struct settings *s, const char *word, const char *value)
 static bool are_sound(const struct settings *s)
 {
     return s->seconds >= 0 && (s->nodes == 0 || s->nodes >= 3) && s->nodes <= LIMIT_NODES && s->one_way_ms > 0 &&
-           (s->what != WHAT_GROWTH || s->leaves > 0) && s->clients <= 4096 && s->operations >= 1 && s->operations <= LIMIT_OPERATIONS;
+           (s->what != WHAT_GROWTH || s->leaves > 0) && s->clients <= 4096 && s->operations >= 1 &&
+           s->operations <= LIMIT_OPERATIONS;
 }
 
 static void measure(const struct settings *s, struct testbed *t, struct bench_world *w)
@@ -330,7 +386,6 @@ int main(int argc, char **argv)
     if (!s.json || !are_sound(&s)) return usage();
     settle(&s);
     crypto_init();
-    if (s.floor) measure_floors(&s);
     switch (s.what) {
     case WHAT_GROWTH: growth(&s); break;
     case WHAT_ROUND_TRIPS: round_trips(&s); break;

@@ -273,7 +273,8 @@ static void print_way(struct bed *b, enum way way, FILE *json)
     double with_us = spread_of(p->with_us, p->count).median, without_us = spread_of(p->without_us, p->count).median;
     double late_with = samples_percentile(&p->late_with, 99), late = samples_percentile(&p->late_without, 99);
     double per_s = p->entries / p->running_s;
-    printf("%-13s %5u %7.0f/s %7.0f/s %6.1f%% (%5.1f to %5.1f) %7.0f %7.0f %6.1f%% (%5.1f to %5.1f) %7.1f %7.1f %9.0f\n",
+    printf("%-13s %5u %7.0f/s %7.0f/s %6.1f%% (%5.1f to %5.1f) %7.0f %7.0f %6.1f%% (%5.1f to %5.1f) %7.1f %7.1f "
+           "%9.0f\n",
            way_names[way], p->count, without, with, slower.median, slower.lower, slower.upper, without_us, with_us,
            dearer.median, dearer.lower, dearer.upper, late, late_with, per_s);
     if (!json) return;
@@ -304,8 +305,8 @@ static void print_slices(struct bed *b, FILE *json)
     printf("%s\n", b->pinned ? "nodes have one processor, writers the other; there the auditor's program, which has a "
                                "machine of its own in life,\nonly gets what the writers leave (SCHED_IDLE)"
                              : "one processor for all");
-    printf("%-13s %5s %9s %9s %24s %7s %7s %24s %7s %7s %9s\n", "", "", "writes", "", "slower:", "nodes", "us", "dearer:",
-           "p99 ms", "", "entries");
+    printf("%-13s %5s %9s %9s %24s %7s %7s %24s %7s %7s %9s\n", "", "", "writes", "", "slower:", "nodes", "us",
+           "dearer:", "p99 ms", "", "entries");
     printf("%-13s %5s %9s %9s %24s %7s %7s %24s %7s %7s %9s\n", "beside", "pairs", "without", "with",
            "median (middle half)", "without", "with", "median (middle half)", "without", "with", "a second");
     for (unsigned way = 0; way < WAYS; way++)

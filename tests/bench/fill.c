@@ -87,7 +87,8 @@ uint64_t fill_run(struct bench_world *w, const struct testbed *t, const struct f
     return added;
 }
 
-uint64_t fill_ledger(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations, size_t bytes)
+uint64_t fill_ledger(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations,
+                     size_t bytes)
 {
     const struct fill fill = {.leaves = leaves, .operations = operations, .connections = FILL_CONNECTIONS,
                               .bytes = bytes};

@@ -22,7 +22,8 @@ uint64_t fill_size(const struct testbed *t);
  * moment is sent again. The number of events added; `seconds` (may be NULL) gets the time it took. */
 uint64_t fill_run(struct bench_world *w, const struct testbed *t, const struct fill *fill, double *seconds);
 /* The same with FILL_CONNECTIONS. */
-uint64_t fill_ledger(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations, size_t bytes);
+uint64_t fill_ledger(struct bench_world *w, const struct testbed *t, uint64_t leaves, unsigned operations,
+                     size_t bytes);
 
 /* What so many entries with events of `bytes` will take on the disk, for all nodes, in bytes: a little more than was
  * measured, logs included. */

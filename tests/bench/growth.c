@@ -188,11 +188,11 @@ static void print_all(const struct cluster_bed *small, const struct cluster_bed 
     struct spread cpu = spread_of(cpu_ratio, rounds), rate = spread_of(rate_ratio, rounds);
     print_bed("small", small, rounds);
     print_bed("large", large, rounds);
-    printf("an operation on the large one costs %.2f times what it costs on the small one (middle half of the rounds: "
-           "%.2f to %.2f); by the rate %.2f (%.2f to %.2f)\n", cpu.median, cpu.lower, cpu.upper, rate.median, rate.lower,
-           rate.upper);
-    printf("a node's state takes %.0f bytes for an entry of a request of 64, %.0f for one alone in its request; private "
-           "memory %.1f MiB\n", f->filled_bytes, f->single_bytes, (double)f->private_kib / 1024);
+    printf("an operation on the large one costs %.2f times what it costs on the small one (middle half of the "
+           "rounds: %.2f to %.2f); by the rate %.2f (%.2f to %.2f)\n",
+           cpu.median, cpu.lower, cpu.upper, rate.median, rate.lower, rate.upper);
+    printf("a node's state takes %.0f bytes for an entry of a request of 64, %.0f for one alone in its request; "
+           "private memory %.1f MiB\n", f->filled_bytes, f->single_bytes, (double)f->private_kib / 1024);
     printf("ready after kill -9: %.2f s; with nothing of its store in memory %.2f s; under load %.2f s\n\n",
            f->start_idle_s, f->start_cold_s, f->start_load_s);
     fflush(stdout);
@@ -243,8 +243,8 @@ void bench_growth(const struct growth *growth, FILE *json)
     uint64_t size = fill_size(&large->t), to = SMALL_SIZE * 10;
     if (size < g.leaves) fill_check_space(large->t.dir, large->t.n, g.leaves - size, EVENT_BYTES);
     world_open_people(&large->w, &large->t);
-    printf("event add, %u B, %u clients, applied; median (least to most) of %u rounds of %.1f s by turns\n", EVENT_BYTES,
-           CLIENTS, g.rounds, g.seconds);
+    printf("event add, %u B, %u clients, applied; median (least to most) of %u rounds of %.1f s by turns\n",
+           EVENT_BYTES, CLIENTS, g.rounds, g.seconds);
     printf("%-6s %21s %10s %18s %8s %18s %9s %9s\n", "ledger", "entries", "rate", "", "us/op", "", "p99 ms", "dev KiB");
     while (to < size && to < g.leaves) to *= 10;
     for (;; to *= 10) {
