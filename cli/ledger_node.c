@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "ledger/arguments.h"
+#include "net/leaf_pack.h"
 
 #define TRIES 3            /* of one question to a node that has answered before, with new connections */
 #define PASS_MS 240000     /* a duplicate is known for 5 minutes */
@@ -149,9 +150,9 @@ static enum err take_answer(struct ledger_node *n, struct leaf_page *out, const 
 {
     struct message_leaves_ok m;
     buffer_clear(&n->page);
-    buffer_append_bytes(&n->page, answer->body);
-    if (n->page.failed) return fail(failure, ERR_NOMEM, "no memory for a page of the ledger");
-    enum err e = message_leaves_ok_decode(&m, n->leaves, LIMIT_LEAVES, buffer_bytes(&n->page));
+    enum err e = message_leaves_ok_decode(&m, answer->body);
+    if (e == OK) e = leaf_unpack(&n->page, n->leaves, m.count, m.packed);
+    if (e == ERR_NOMEM) return fail(failure, e, "no memory for a page of the ledger");
     if (e == OK && m.from != from) e = ERR_UNEXPECTED;
     if (e != OK) return fail(failure, e, "%s sent a page of the ledger that can't be read: %s", n->source.name, err_text(e));
     *out = (struct leaf_page){.count = m.count, .leaves = n->leaves, .ledger_size = m.ledger_size};
@@ -271,6 +272,7 @@ enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint3
     *n = (struct ledger_node){.pass = pass, .member = member};
     n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_stored,
                                        node_wait};
+    n->page.limit = LIMIT_ANSWER;
     n->leaves = calloc(LIMIT_LEAVES, sizeof *n->leaves);
     n->stored = calloc(LIMIT_STORED, sizeof *n->stored);
     if (!n->leaves || !n->stored) return fail(failure, ERR_NOMEM, "no memory for the verification");

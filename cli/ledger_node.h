@@ -32,7 +32,7 @@ struct ledger_node {
     uint32_t member;
     bool reached;  /* it has answered before: worth connecting again */
     bool admitted; /* this connection has shown the pass */
-    struct buffer page; /* the answer that the last page's views point into */
+    struct buffer page; /* the leaves that the last page's views point into */
     struct bytes *leaves;
     struct stored_hash *stored; /* of the last page of hashes */
     /* The next page, asked for while the last one is worked on. */

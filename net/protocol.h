@@ -31,7 +31,8 @@
  * CHECKPOINT   []                          -> NOTE [note]         the newest witnessed checkpoint (empty before the first)
  * KEYS         [secret]                    -> KEY  [activation leaf (bin), index, [hash(32) ...], note]
  *              the activation leaf of the collective key, proved under the checkpoint kept for it
- * LEAVES       [from, max]                 -> LEAVES_OK [from, [leaf (bin) ...], ledger size]   after an approved ledger.export on this connection, of its entries
+ * LEAVES       [from, max]                 -> LEAVES_OK [from, count, packed leaves (bin, net/leaf_pack.h), ledger size]
+ *              after an approved ledger.export on this connection, of its entries
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
  * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
  *              keeps; after an approved ledger.export on this connection
@@ -331,13 +332,12 @@ enum err message_leaves_decode(struct message_leaves *m, struct bytes body);
 
 struct message_leaves_ok {
     uint64_t from;
-    uint32_t count; /* 0 .. LIMIT_LEAVES */
-    const struct bytes *leaves;
+    uint32_t count;      /* 0 .. LIMIT_LEAVES */
+    struct bytes packed; /* net/leaf_pack.h: leaves of LIMIT_ANSWER bytes at most in all; empty when count is 0 */
     uint64_t ledger_size;
 };
 void message_leaves_ok_encode(struct buffer *out, const struct message_leaves_ok *m);
-enum err message_leaves_ok_decode(struct message_leaves_ok *m, struct bytes *leaves, size_t capacity,
-                                  struct bytes body);
+enum err message_leaves_ok_decode(struct message_leaves_ok *m, struct bytes body); /* does not look into `packed` */
 
 struct message_consistency {
     uint64_t old_size, new_size;

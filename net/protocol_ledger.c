@@ -26,26 +26,23 @@ enum err message_leaves_decode(struct message_leaves *m, struct bytes body)
 
 void message_leaves_ok_encode(struct buffer *out, const struct message_leaves_ok *m)
 {
-    CHECK(m->count <= LIMIT_LEAVES);
-    pack_array(out, 3);
+    CHECK(m->count <= LIMIT_LEAVES && (m->count == 0) == (m->packed.size == 0));
+    pack_array(out, 4);
     pack_uint(out, m->from);
-    pack_array(out, m->count);
-    for (uint32_t i = 0; i < m->count; i++)
-        pack_bytes(out, m->leaves[i]);
+    pack_uint(out, m->count);
+    pack_bytes(out, m->packed);
     pack_uint(out, m->ledger_size);
 }
 
-enum err message_leaves_ok_decode(struct message_leaves_ok *m, struct bytes *leaves, size_t capacity,
-                                  struct bytes body)
+enum err message_leaves_ok_decode(struct message_leaves_ok *m, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 3);
+    unpack_array_of(&u, 4);
     m->from = unpack_uint(&u);
-    m->count = unpack_array(&u, capacity < LIMIT_LEAVES ? (uint32_t)capacity : LIMIT_LEAVES);
-    m->leaves = leaves;
-    for (uint32_t i = 0; i < m->count && u.error == OK; i++)
-        leaves[i] = unpack_bin(&u, LIMIT_FRAME); /* leaf 0 carries the whole genesis */
+    m->count = (uint32_t)unpack_uint_max(&u, LIMIT_LEAVES);
+    m->packed = unpack_bin(&u, LIMIT_FRAME);
     m->ledger_size = unpack_uint(&u);
+    if ((m->count == 0) != (m->packed.size == 0)) unpack_fail(&u, ERR_MALFORMED);
     return unpack_done(&u);
 }
 

@@ -11,6 +11,7 @@
 #include "ledger/proof.h"
 #include "ledger/query.h"
 #include "ledger/tables.h"
+#include "net/leaf_pack.h"
 #include "node/bulk.h"
 
 /* One question that is answered from the state. */
@@ -119,7 +120,8 @@ static void ask_scan(struct question *q, bool fresh, enum err (*scan)(struct sta
     q->scan = scan;
     q->read = (struct state_read){.fresh = fresh, .data = q, .run = scan_run, .done = scanned};
     q->turn = (struct bulk_turn){.data = q, .begin = scan_begin, .refuse = scan_refuse};
-    bulk_add(q->session->node->bulk, &q->turn);
+    enum err e = bulk_add(q->session->node->bulk, &q->turn);
+    if (e != OK) answered(&q->read, e);
 }
 
 /* --- LOOKUP --- */
@@ -266,29 +268,51 @@ void serve_keys(struct session *s, uint64_t id, struct bytes body)
 
 /* --- LEAVES --- */
 
+static enum err read_leaf(struct buffer *out, struct table_cursor *cursor, uint64_t index)
+{
+    struct bytes at = table_cursor_key(cursor);
+    if (at.size != 8 || get_be64(at.data) != index) return ERR_NOT_FOUND;
+    enum err e = table_cursor_value(cursor, out);
+    return e == OK && out->size == 0 ? ERR_CORRUPT : e;
+}
+
+/* From m->from on, as many as may go into one answer. */
+static enum err pack_leaves(struct buffer *packed, struct message_leaves_ok *m, struct table_cursor *cursor,
+                            uint64_t most)
+{
+    struct buffer leaves[2] = {{0}}; /* by turns: this one and the one before */
+    uint8_t key[8];
+    size_t bytes = 0;
+    put_be64(key, m->from);
+    enum err e = table_cursor_seek(cursor, BYTES(key));
+    for (;;) {
+        struct buffer *leaf = &leaves[m->count % 2], *before = &leaves[1 - m->count % 2];
+        if (e == OK) e = read_leaf(leaf, cursor, m->from + m->count);
+        if (e != OK || (bytes += leaf->size) > LIMIT_ANSWER) break;
+        leaf_pack(packed, buffer_bytes(before), buffer_bytes(leaf));
+        if (++m->count == most) break;
+        e = table_cursor_next(cursor);
+    }
+    buffer_free(&leaves[0]);
+    buffer_free(&leaves[1]);
+    return e == OK && packed->failed ? ERR_NOMEM : e;
+}
+
 static enum err leaves_run(struct state_read *read, struct table_txn *txn)
 {
     struct question *q = read->data;
     struct message_leaves_ok m = {.from = q->leaves.from};
-    size_t capacity = q->leaves.max;
-    struct buffer *leaves = calloc(capacity, sizeof *leaves);
-    struct bytes *views = calloc(capacity, sizeof *views);
-    enum err e = leaves && views ? proof_size(&m.ledger_size, txn) : ERR_NOMEM;
+    struct buffer packed = {.limit = LIMIT_FRAME};
+    struct table_cursor *cursor = NULL;
+    enum err e = proof_size(&m.ledger_size, txn);
     if (e == OK) e = query_may_export(txn, &q->exporter);
-    size_t bytes = 0;
-    while (e == OK && m.count < capacity && m.from + m.count < m.ledger_size) {
-        e = proof_leaf(&leaves[m.count], txn, m.from + m.count);
-        bytes += leaves[m.count].size + 8;
-        if (e != OK || (bytes > LIMIT_ANSWER && m.count > 0)) break;
-        views[m.count] = buffer_bytes(&leaves[m.count]);
-        m.count++;
-    }
-    m.leaves = views;
+    uint64_t left = m.from < m.ledger_size ? m.ledger_size - m.from : 0;
+    if (e == OK && left > 0) e = table_cursor_open(&cursor, txn, TABLE_LEAF);
+    if (e == OK && left > 0) e = pack_leaves(&packed, &m, cursor, left < q->leaves.max ? left : q->leaves.max);
+    m.packed = buffer_bytes(&packed);
     if (e == OK) message_leaves_ok_encode(&q->answer, &m);
-    for (size_t i = 0; leaves && i < capacity; i++)
-        buffer_free(&leaves[i]);
-    free(leaves);
-    free(views);
+    table_cursor_close(cursor);
+    buffer_free(&packed);
     return e;
 }
 

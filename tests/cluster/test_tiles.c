@@ -12,6 +12,7 @@
 #include "ledger/checkpoint.h"
 #include "ledger/tree.h"
 #include "net/client.h"
+#include "net/leaf_pack.h"
 #include "tests/lib/attacker.h"
 #include "tests/lib/thirdparty.h"
 #include "tests/lib/unit.h"
@@ -534,12 +535,16 @@ static void rows_are_for_programs_and_spreadsheets(void **state)
 static struct message_leaves_ok ask_leaves(struct client *c, struct said *answer, uint64_t from, uint32_t most)
 {
     static struct bytes leaves[LIMIT_LEAVES];
+    struct buffer plain = {.limit = LIMIT_ANSWER};
     struct message_leaves_ok m = {0};
     struct buffer body = {0};
     message_leaves_encode(&body, &(struct message_leaves){from, most});
     attacker_ask(&them, c, answer, MESSAGE_LEAVES, buffer_bytes(&body));
-    if (answer->type == MESSAGE_LEAVES_OK)
-        assert_int_equal(message_leaves_ok_decode(&m, leaves, LIMIT_LEAVES, buffer_bytes(&answer->body)), OK);
+    if (answer->type == MESSAGE_LEAVES_OK) {
+        assert_int_equal(message_leaves_ok_decode(&m, buffer_bytes(&answer->body)), OK);
+        assert_int_equal(leaf_unpack(&plain, leaves, m.count, m.packed), OK);
+    }
+    buffer_free(&plain);
     buffer_free(&body);
     return m;
 }

@@ -26,6 +26,7 @@
     X(MESSAGE_KEYS, keys)                                                                          \
     X(MESSAGE_KEY, key)                                                                            \
     X(MESSAGE_LEAVES, leaves)                                                                      \
+    X(MESSAGE_LEAVES_OK, leaves_ok)                                                                \
     X(MESSAGE_CONSISTENCY, consistency)                                                            \
     X(MESSAGE_CONSISTENT, consistent)                                                              \
     X(MESSAGE_PROVE_ROWS, prove_rows)                                                              \
@@ -70,7 +71,6 @@ static inline enum err recode_empty(struct buffer *out, struct bytes in)
     }
 RECODE_LISTED(message_cosigned, message_cosigned, struct digest, LIMIT_PROOFS)
 RECODE_LISTED(message_contents, message_contents, struct message_item, LIMIT_OPENED)
-RECODE_LISTED(message_leaves_ok, message_leaves_ok, struct bytes, LIMIT_LEAVES)
 RECODE_LISTED(message_stored_ok, message_stored_ok, struct stored_hash, LIMIT_STORED)
 RECODE_LISTED(message_evidence_ok, message_evidence_ok, struct bytes, LIMIT_EVIDENCE)
 RECODE_LISTED(share_box, share_box, struct share_item, LIMIT_OPENED)
@@ -92,7 +92,6 @@ static inline enum err recode_message(struct buffer *out, uint32_t type, struct 
     case MESSAGE_EVIDENCE_OK: return recode_message_evidence_ok(out, in);
     case MESSAGE_COSIGNED: return recode_message_cosigned(out, in);
     case MESSAGE_CONTENTS: return recode_message_contents(out, in);
-    case MESSAGE_LEAVES_OK: return recode_message_leaves_ok(out, in);
     case MESSAGE_STORED_OK: return recode_message_stored_ok(out, in);
     case RECODE_SHARE_BOX: return recode_share_box(out, in);
     }

@@ -125,7 +125,7 @@ static bool sample_message(struct buffer *out, uint32_t type)
     case MESSAGE_SHARED: fill_shared(out); return true;
     case RECODE_SHARE_BOX: fill_share_box(out); return true;
     case MESSAGE_CONTENTS: message_contents_encode(out, &(struct message_contents){3, 1, &item}); return true;
-    case MESSAGE_LEAVES_OK: message_leaves_ok_encode(out, &(struct message_leaves_ok){7, 2, two, 9}); return true;
+    case MESSAGE_LEAVES_OK: message_leaves_ok_encode(out, &(struct message_leaves_ok){7, 2, two[0], 9}); return true;
     case MESSAGE_EVIDENCE_OK:
         message_evidence_ok_encode(out, &(struct message_evidence_ok){2, two});
         return true;

@@ -1,0 +1,30 @@
+/* Leaves on their way to who verifies them, each written as what differs from the one before.
+ *
+ * Leaves of one request share its signature and most hashes of their paths, and nearly all leaves share the cluster
+ * and the form: of 512 bytes about 190 are left. They come back byte for byte: what a node stores is what is
+ * verified, and nobody has to believe or compute a part of it.
+ *
+ *   packed = for each leaf: its size (LEB128, shortest form), then runs until it has that size
+ *   run    = N, then N bytes as they are, then, unless the leaf is complete, C    (N and C are one byte each)
+ *   C      = 0: none; 1 .. 127: so many bytes of the leaf before, from the same distance to its beginning;
+ *            128 + n, n at least 1: n bytes of it, from the same distance to its end
+ *
+ * The first leaf has nothing before it. A run that adds nothing is an error, and so is a copy from beyond either end.
+ * Any thread. */
+#ifndef NET_LEAF_PACK_H
+#define NET_LEAF_PACK_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+/* Appends `leaf`, of at least one byte, after `before` (empty: it is the first). */
+void leaf_pack(struct buffer *out, struct bytes before, struct bytes leaf);
+
+/* All `count` leaves of `packed`, appended to `plain`, whose limit bounds what they take; `leaves` are views into
+ * it. ERR_TOO_LARGE: above that limit; ERR_TRUNCATED, ERR_TRAILING, ERR_MALFORMED, ERR_NOMEM: what was appended is
+ * of no use then. */
+enum err leaf_unpack(struct buffer *plain, struct bytes *leaves, uint32_t count, struct bytes packed);
+
+#endif
