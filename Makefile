@@ -115,7 +115,7 @@ $(foreach b,$(bed_src),$(eval $(filter $(patsubst tests/unit/%.c,$(BUILD)/unit/%
 $(BUILD)/cluster/%: $(BUILD)/tests/cluster/%.o $(TLIB) $(CLILIB) $(LIB)
 	$(LINK) -lcmocka
 # The unit run feeds every fuzz target its corpus through an ordinary main().
-$(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(NODELIB) $(CLILIB) $(LIB)
+$(BUILD)/replay/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(TLIB) $(NODELIB) $(CLILIB) $(LIB)
 	$(LINK)
 
 # --- tests -----------------------------------------------------------------
