@@ -130,6 +130,7 @@ static void the_same_request_twice_is_one_leaf(void **state)
     assert_int_equal(first.code, OK);
     assert_int_equal(second.code, OK);
     assert_int_equal(first.outcome.leaf_index, second.outcome.leaf_index);
+    assert_true(bed_await_same(&bed, first.outcome.leaf_index + 1)); /* or node 3 could answer by that same block */
     assert_int_equal(bed_submit(&bed, &third, 3, BED_PATIENCE_MS), OK); /* long after */
     assert_true(bed_await(&bed, &third));
     assert_int_equal(third.outcome.code, ERR_DUPLICATE);
