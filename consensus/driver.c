@@ -86,6 +86,13 @@ enum err driver_read(struct driver *d, struct state_read *r)
     return OK;
 }
 
+enum err driver_work(struct driver *d, struct worker_task *task)
+{
+    if (!d->workers) return ERR_STOPPED;
+    workers_queue(d->workers, task);
+    return OK;
+}
+
 enum err driver_write(struct driver *d, struct state_write *w)
 {
     if (!takes_state_jobs(d)) return ERR_STOPPED;
@@ -183,9 +190,9 @@ static void take_finished(struct driver *d)
 
 static void flush_when_idle(struct driver *d);
 
-static void on_wake(uv_async_t *handle)
+static void on_wake(struct wake *wake)
 {
-    struct driver *d = ((struct driver_handles *)handle->data)->d;
+    struct driver *d = ((struct driver_handles *)wake->poll.data)->d;
     if (!d || d->phase == DRIVER_STOPPED) return;
     take_finished(d);
     flush_when_idle(d);
@@ -235,10 +242,13 @@ static void handles_closed(uv_handle_t *handle)
 static struct driver_handles *handles_open(struct driver *d, uv_loop_t *loop)
 {
     struct driver_handles *h = xcalloc(1, sizeof *h);
+    if (wake_open(&h->wake, loop, on_wake) != OK) {
+        free(h);
+        return NULL;
+    }
     h->d = d;
     h->open = 5;
-    h->wake.data = h->tick.data = h->pace.data = h->before_poll.data = h->after_poll.data = h;
-    CHECK(uv_async_init(loop, &h->wake, on_wake) == 0);
+    h->wake.poll.data = h->tick.data = h->pace.data = h->before_poll.data = h->after_poll.data = h;
     CHECK(uv_timer_init(loop, &h->tick) == 0 && uv_timer_init(loop, &h->pace) == 0);
     CHECK(uv_prepare_init(loop, &h->before_poll) == 0);
     CHECK(uv_check_init(loop, &h->after_poll) == 0);
@@ -249,13 +259,20 @@ static struct driver_handles *handles_open(struct driver *d, uv_loop_t *loop)
     return h;
 }
 
+/* The handles outlive their driver by a turn of the loop. */
 static void handles_close(struct driver_handles *h)
 {
-    uv_close((uv_handle_t *)&h->wake, handles_closed);
+    wake_close(&h->wake, handles_closed);
     uv_close((uv_handle_t *)&h->tick, handles_closed);
     uv_close((uv_handle_t *)&h->pace, handles_closed);
     uv_close((uv_handle_t *)&h->before_poll, handles_closed);
     uv_close((uv_handle_t *)&h->after_poll, handles_closed);
+}
+
+static void let_go(struct driver *d)
+{
+    d->handles->d = NULL;
+    handles_close(d->handles);
 }
 
 /* ---- start ---- */
@@ -270,6 +287,12 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     d->ticks = 1; /* 0 is "never" */
     d->out.limit = 2 * LIMIT_FRAME;
     d->handles = handles_open(d, options->loop);
+    d->workers = d->handles ? workers_new(options->loop, options->workers) : NULL;
+    if (!d->workers) {
+        if (d->handles) let_go(d);
+        free(d);
+        return fail(failure, ERR_IO, "no file descriptor is left: raise the limit (ulimit -n)");
+    }
     struct buffer marks[LIMIT_NODES + 1] = {{0}};
     enum err e = state_thread_start(&d->state, &d->position, marks, options->store, options->genesis->text,
                                     &d->handles->wake, failure);
@@ -278,14 +301,13 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
         buffer_free(&marks[i]);
     }
     if (e != OK) {
-        d->handles->d = NULL;
-        handles_close(d->handles);
+        workers_stop(d->workers);
+        let_go(d);
         free(d);
         return e;
     }
     e = driver_blame_load(d);
     d->synced.position = d->position;
-    d->workers = workers_new(options->loop);
     d->preverify = preverify_new(d->workers, options->genesis);
     d->log = log_thread_start(options->log, &d->handles->wake);
     struct failure why = {.code = OK};
@@ -345,7 +367,7 @@ void driver_stop(struct driver *d, void (*done)(void *data), void *data)
         if (d->leads && raft_transfer(d->raft, 0) != OK) d->leave_by = d->ticks;
         d->dirty = true;
     }
-    uv_async_send(&d->handles->wake); /* never from within this call */
+    wake_send(&d->handles->wake); /* never from within this call */
 }
 
 static void drop_log_job(struct driver *d, struct job *job)

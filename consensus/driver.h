@@ -30,6 +30,7 @@
 #include "base/limits.h"
 #include "base/table.h"
 #include "consensus/jobs.h"
+#include "consensus/workers.h"
 #include "crypto/sign.h"
 
 struct genesis;
@@ -70,6 +71,7 @@ struct driver_options {
     struct store *store;
     struct peers *peers; /* the owner routes PEER_RAFT, PEER_FORWARD, PEER_BLOCK_ASK, PEER_BLOCK and PEER_PAST to driver_message */
     uint64_t seed;       /* for the core's time-outs */
+    unsigned workers;    /* threads that check signatures; 0: one per processor, at least two */
     unsigned tick_ms;    /* the core's unit of time; 0: 50, an election time-out of 1 to 2 s */
     uint64_t log_keep_bytes; /* compact the log beyond this */
     void *data;
@@ -153,6 +155,9 @@ struct state_read {
     struct { struct job job; } driver; /* the driver's own */
 };
 enum err driver_read(struct driver *d, struct state_read *r); /* ERR_BUSY over the limit, ERR_STOPPED */
+
+/* A task of the owner's on the driver's workers; how many is for the caller to bound. ERR_STOPPED: `done` won't come. */
+enum err driver_work(struct driver *d, struct worker_task *task);
 
 /* Writes to node-local tables (never replicated state), in order, on the state
  * thread. `done` runs when applied, or with `durable` when synced to the disk. */

@@ -104,7 +104,7 @@ void driver_turn(struct driver *d)
     d->turning = true;
     for (unsigned round = 0; d->dirty && driver_alive(d); round++) {
         if (round == ROUNDS_MAX) {
-            uv_async_send(&d->handles->wake);
+            wake_send(&d->handles->wake);
             break;
         }
         d->dirty = false;

@@ -87,7 +87,7 @@ struct fetch {
 /* The handles live on until the loop has closed them. */
 struct driver_handles {
     struct driver *d; /* NULL: gone */
-    uv_async_t wake;
+    struct wake wake;
     uv_timer_t tick, pace;
     uv_prepare_t before_poll;
     uv_check_t after_poll;

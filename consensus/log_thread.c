@@ -15,7 +15,7 @@
 struct log_thread {
     pthread_t thread;
     struct log *log;
-    uv_async_t *wake;
+    struct wake *wake;
     struct job_queue jobs, finished;
     enum err failed;     /* sticky; the thread's own */
     atomic_bool abandon; /* stop without flushing */
@@ -153,7 +153,7 @@ static void run_batch(struct log_thread *t, struct job_list *jobs)
     for (struct job *job = jobs->first; job; job = job->next)
         if (job->code == OK) job->code = t->failed;
     job_queue_push_all(&t->finished, jobs);
-    uv_async_send(t->wake);
+    wake_send(t->wake);
 }
 
 /* Another step waits when true. */
@@ -188,7 +188,7 @@ static void *run(void *data)
 
 /* ---- on the loop ---- */
 
-struct log_thread *log_thread_start(struct log *log, uv_async_t *wake)
+struct log_thread *log_thread_start(struct log *log, struct wake *wake)
 {
     struct log_thread *t = xcalloc(1, sizeof *t);
     t->log = log;

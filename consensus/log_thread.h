@@ -11,11 +11,10 @@
 #ifndef CONSENSUS_LOG_THREAD_H
 #define CONSENSUS_LOG_THREAD_H
 
-#include <uv.h>
-
 #include "base/bytes.h"
 #include "consensus/jobs.h"
 #include "consensus/raft.h"
+#include "net/wake.h"
 
 struct log;
 
@@ -56,7 +55,7 @@ struct log_patch { /* a damaged entry, from a peer */
 void log_patch_free(struct log_patch *p);
 
 struct log_thread;
-struct log_thread *log_thread_start(struct log *log, uv_async_t *wake);
+struct log_thread *log_thread_start(struct log *log, struct wake *wake);
 void log_thread_push(struct log_thread *t, struct job *job);
 bool log_thread_finished(struct log_thread *t, struct job_list *out); /* false: none */
 /* Ends the thread; `flush`: after everything pushed is durable. Jobs not done come

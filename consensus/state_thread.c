@@ -26,7 +26,7 @@ static const char ahead_key[] = "driver/ahead";
 struct state_thread {
     pthread_t thread;
     struct store *store;
-    uv_async_t *wake;
+    struct wake *wake;
     struct job_queue jobs, finished;
     atomic_bool abandon;
     atomic_bool snapshot_out; /* handed out, and not ended so far */
@@ -72,7 +72,7 @@ static void deliver(struct state_thread *t, struct job_list *jobs)
 {
     if (!jobs->first) return;
     job_queue_push_all(&t->finished, jobs);
-    uv_async_send(t->wake);
+    wake_send(t->wake);
 }
 
 static void deliver_one(struct state_thread *t, struct job *job)
@@ -91,7 +91,7 @@ static void publish(struct state_thread *t, bool committed)
     }
     t->synced.failed = t->failed;
     pthread_mutex_unlock(&t->lock);
-    uv_async_send(t->wake);
+    wake_send(t->wake);
 }
 
 static void set_failed(struct state_thread *t, enum err e)
@@ -112,7 +112,7 @@ static void look_at_space(struct state_thread *t, uint64_t now)
     bool changed = t->synced.space_low != space.low;
     t->synced.space_low = space.low;
     pthread_mutex_unlock(&t->lock);
-    if (changed) uv_async_send(t->wake);
+    if (changed) wake_send(t->wake);
 }
 
 /* Makes everything so far durable, and tells those who waited for it. */
@@ -349,7 +349,7 @@ static void *run(void *data)
 }
 
 enum err state_thread_start(struct state_thread **out, struct state_position *position, struct buffer *marks,
-                            struct store *store, struct bytes genesis_text, uv_async_t *wake,
+                            struct store *store, struct bytes genesis_text, struct wake *wake,
                             struct failure *failure)
 {
     struct failure own = {.code = OK};

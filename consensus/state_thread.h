@@ -14,10 +14,9 @@
 #ifndef CONSENSUS_STATE_THREAD_H
 #define CONSENSUS_STATE_THREAD_H
 
-#include <uv.h>
-
 #include "base/bytes.h"
 #include "consensus/jobs.h"
+#include "net/wake.h"
 
 struct block;
 struct ledger_results;
@@ -64,7 +63,7 @@ struct state_thread;
 /* Opens the ledger, or makes it from the genesis text, then runs. marks[1 .. LIMIT_NODES]: rows of TABLE_PEER_MARK,
  * empty where there is none. ERR_OTHER_CLUSTER: the ledger is of another genesis. */
 enum err state_thread_start(struct state_thread **out, struct state_position *position, struct buffer *marks,
-                            struct store *store, struct bytes genesis_text, uv_async_t *wake,
+                            struct store *store, struct bytes genesis_text, struct wake *wake,
                             struct failure *failure);
 void state_thread_push(struct state_thread *t, struct job *job);
 bool state_thread_finished(struct state_thread *t, struct job_list *out); /* false: none */

@@ -1,76 +1,132 @@
 #include "consensus/workers.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "net/wake.h"
 
-struct workers {
-    uv_loop_t *loop;
-    struct worker_task *first;
-    size_t count;
-    bool stopped;
-    pthread_mutex_t lock; /* guards `running` and `refuse` */
-    pthread_cond_t idle;
-    unsigned running;
-    bool refuse;
+struct task_list {
+    struct worker_task *first, *last;
 };
 
-struct workers *workers_new(uv_loop_t *loop)
+struct workers {
+    struct wake wake; /* the first member */
+    pthread_t threads[WORKERS_MAX];
+    unsigned thread_count;
+    size_t count; /* the loop's */
+    bool stopped; /* the loop's */
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t filled;
+    struct task_list waiting, finished;
+    unsigned asleep; /* threads that wait and were not signalled */
+    bool closing;
+};
+
+static void list_add(struct task_list *list, struct worker_task *task)
 {
-    struct workers *w = xcalloc(1, sizeof *w);
-    w->loop = loop;
-    CHECK(pthread_mutex_init(&w->lock, NULL) == 0 && pthread_cond_init(&w->idle, NULL) == 0);
-    return w;
+    task->next = NULL;
+    if (list->last)
+        list->last->next = task;
+    else
+        list->first = task;
+    list->last = task;
 }
 
-static void free_workers(struct workers *w)
+static struct worker_task *list_pop(struct task_list *list)
 {
-    pthread_cond_destroy(&w->idle);
+    struct worker_task *task = list->first;
+    if (!task) return NULL;
+    list->first = task->next;
+    if (!list->first) list->last = NULL;
+    return task;
+}
+
+/* --- on a worker --- */
+
+static struct worker_task *wait_for_task(struct workers *w)
+{
+    while (!w->waiting.first && !w->closing) {
+        w->asleep++; /* whoever signals takes it back */
+        pthread_cond_wait(&w->filled, &w->lock);
+    }
+    return w->closing ? NULL : list_pop(&w->waiting);
+}
+
+static void *work(void *data)
+{
+    struct workers *w = data;
+    pthread_mutex_lock(&w->lock);
+    for (struct worker_task *task; (task = wait_for_task(w));) {
+        pthread_mutex_unlock(&w->lock);
+        task->run(task);
+        task->ran = true;
+        pthread_mutex_lock(&w->lock);
+        list_add(&w->finished, task);
+        pthread_mutex_unlock(&w->lock); /* the loop, once awake, wants it */
+        wake_send(&w->wake);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* --- on the loop --- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct workers *w = (struct workers *)handle;
+    pthread_cond_destroy(&w->filled);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }
 
-static void run(uv_work_t *work)
+static void woken(struct wake *wake)
 {
-    struct worker_task *task = work->data;
-    struct workers *w = task->workers;
+    struct workers *w = (struct workers *)wake;
     pthread_mutex_lock(&w->lock);
-    bool refuse = w->refuse;
-    if (!refuse) w->running++;
+    struct task_list finished = w->finished;
+    w->finished = (struct task_list){0};
     pthread_mutex_unlock(&w->lock);
-    if (refuse) return;
-    task->run(task);
-    pthread_mutex_lock(&w->lock);
-    if (--w->running == 0) pthread_cond_signal(&w->idle);
-    pthread_mutex_unlock(&w->lock);
+    for (struct worker_task *task; (task = list_pop(&finished));) {
+        w->count--;
+        task->done(task, w->stopped || !task->ran);
+    }
+    if (w->stopped && w->count == 0 && !uv_is_closing((uv_handle_t *)&w->wake.poll)) wake_close(&w->wake, on_closed);
 }
 
-static void after(uv_work_t *work, int status)
+static unsigned thread_count(unsigned wanted)
 {
-    struct worker_task *task = work->data;
-    struct workers *w = task->workers;
-    if (task->next) task->next->previous = task->previous;
-    if (task->previous)
-        task->previous->next = task->next;
-    else
-        w->first = task->next;
-    w->count--;
-    bool stopped = w->stopped, last = stopped && w->count == 0;
-    task->done(task, stopped || status != 0);
-    if (last) free_workers(w);
+    unsigned processors = uv_available_parallelism();
+    if (wanted == 0) wanted = processors > 2 ? processors : 2;
+    return wanted < WORKERS_MAX ? wanted : WORKERS_MAX;
+}
+
+struct workers *workers_new(uv_loop_t *loop, unsigned threads)
+{
+    struct workers *w = xcalloc(1, sizeof *w);
+    if (wake_open(&w->wake, loop, woken) != OK) {
+        free(w);
+        return NULL;
+    }
+    CHECK(pthread_mutex_init(&w->lock, NULL) == 0 && pthread_cond_init(&w->filled, NULL) == 0);
+    w->thread_count = thread_count(threads);
+    for (unsigned i = 0; i < w->thread_count; i++)
+        CHECK(pthread_create(&w->threads[i], NULL, work, w) == 0);
+    return w;
 }
 
 void workers_queue(struct workers *w, struct worker_task *task)
 {
     CHECK(!w->stopped);
-    task->work.data = task;
-    task->workers = w;
-    task->previous = NULL;
-    task->next = w->first;
-    if (w->first) w->first->previous = task;
-    w->first = task;
+    task->ran = false;
     w->count++;
-    CHECK(uv_queue_work(w->loop, &task->work, run, after) == 0);
+    pthread_mutex_lock(&w->lock);
+    list_add(&w->waiting, task);
+    bool signal = w->asleep > 0;
+    if (signal) w->asleep--;
+    pthread_mutex_unlock(&w->lock);
+    if (signal) pthread_cond_signal(&w->filled);
 }
 
 size_t workers_count(const struct workers *w) { return w->count; }
@@ -78,12 +134,13 @@ size_t workers_count(const struct workers *w) { return w->count; }
 void workers_stop(struct workers *w)
 {
     w->stopped = true;
-    for (struct worker_task *t = w->first; t; t = t->next)
-        uv_cancel((uv_req_t *)&t->work);
     pthread_mutex_lock(&w->lock);
-    w->refuse = true;
-    while (w->running > 0)
-        pthread_cond_wait(&w->idle, &w->lock);
+    w->closing = true;
+    pthread_cond_broadcast(&w->filled);
     pthread_mutex_unlock(&w->lock);
-    if (w->count == 0) free_workers(w);
+    for (unsigned i = 0; i < w->thread_count; i++)
+        CHECK(pthread_join(w->threads[i], NULL) == 0);
+    for (struct worker_task *task; (task = list_pop(&w->waiting));)
+        list_add(&w->finished, task);
+    wake_send(&w->wake); /* never a `done`, nor the end, from within this call */
 }

@@ -409,7 +409,8 @@ static enum err start_consensus(struct node *node, struct failure *failure)
     struct driver_options driver = {
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
         .log = node->log, .store = node->store, .peers = node->peers,
-        .log_keep_bytes = node->config->log_keep_mib.number << 20, .data = node, .on_applied = on_applied,
+        .log_keep_bytes = node->config->log_keep_mib.number << 20,
+        .workers = (unsigned)node->config->workers.number, .data = node, .on_applied = on_applied,
         .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
         .on_set_back = on_set_back, .on_digest = on_digest,
         .on_evidence = on_evidence, .on_deceived = on_deceived,

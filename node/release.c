@@ -43,6 +43,7 @@ static void warn(struct release_desk *desk, unsigned from, const char *what, enu
 /* --- this node's shares --- */
 
 struct compute {
+    struct worker_task task; /* the first member */
     struct node *node;
     uint64_t leaf_index;
     uint32_t first, count;
@@ -52,7 +53,6 @@ struct compute {
 
     struct witness_wait witnessing;
     struct state_read read;
-    uv_work_t work;
     struct release release;
     struct content_info *infos;
     bool *present, *verified;
@@ -103,9 +103,9 @@ static void share_of(struct share_item *item, struct compute *c, uint32_t i)
     memcpy(item->proof + 32, share.proof.f.bytes, 32);
 }
 
-static void compute_work(uv_work_t *work)
+static void compute_work(struct worker_task *task)
 {
-    struct compute *c = work->data;
+    struct compute *c = (struct compute *)task;
     struct share_item *items = calloc(c->count, sizeof *items);
     if (!items) {
         c->code = ERR_NOMEM;
@@ -128,15 +128,15 @@ static void compute_work(uv_work_t *work)
     free(items);
 }
 
-static void compute_worked(uv_work_t *work, int status)
+static void compute_worked(struct worker_task *task, bool canceled)
 {
-    struct compute *c = work->data;
+    struct compute *c = (struct compute *)task;
     for (uint32_t i = 0; i < c->count; i++)
         if (c->verified[i]) {
             uint64_t index = c->release.items[c->first + i].content;
             c->node->release->verified[index % VERIFIED_MAX] = index + 1;
         }
-    compute_end(c, status == 0 ? c->code : ERR_STOPPED);
+    compute_end(c, canceled ? ERR_STOPPED : c->code);
 }
 
 static enum err compute_load(struct state_read *read, struct table_txn *txn)
@@ -169,8 +169,9 @@ static void compute_loaded(struct state_read *read, enum err code)
         uint64_t index = c->release.items[c->first + i].content;
         c->verified[i] = c->node->release->verified[index % VERIFIED_MAX] == index + 1;
     }
-    c->work.data = c;
-    CHECK(uv_queue_work(&c->node->loop, &c->work, compute_work, compute_worked) == 0);
+    c->task = (struct worker_task){.run = compute_work, .done = compute_worked};
+    enum err e = driver_work(c->node->driver, &c->task);
+    if (e != OK) compute_end(c, e);
 }
 
 static bool is_synced(struct node *node, uint64_t leaf_index)

@@ -122,7 +122,7 @@ static void queue_add(struct request_queue *q, struct request_job *j)
 
 /* Requests that come while all workers check make a batch. */
 struct check_batch {
-    uv_work_t work;
+    struct worker_task task; /* the first member */
     struct node *node;
     size_t count;
     struct request_job *jobs[CHECK_JOBS];
@@ -245,9 +245,9 @@ static void check_job(struct request_job *j)
     request_free(&r);
 }
 
-static void check_work(uv_work_t *work)
+static void check_work(struct worker_task *task)
 {
-    struct check_batch *b = work->data;
+    struct check_batch *b = (struct check_batch *)task;
     for (size_t i = 0; i < b->count; i++)
         check_job(b->jobs[i]);
 }
@@ -538,13 +538,22 @@ static void checked(struct request_job *j, enum err code)
 
 static void check_waiting(struct node *node);
 
-static void check_done(uv_work_t *work, int status)
+static void check_done(struct worker_task *task, bool canceled)
 {
-    struct check_batch *b = work->data;
+    struct check_batch *b = (struct check_batch *)task;
     b->node->checks_running--;
     for (size_t i = 0; i < b->count; i++)
-        checked(b->jobs[i], status == 0 ? b->jobs[i]->code : ERR_STOPPED);
+        checked(b->jobs[i], canceled ? ERR_STOPPED : b->jobs[i]->code);
     check_waiting(b->node);
+    free(b);
+}
+
+/* The driver has stopped, and the node is about to. */
+static void refuse_batch(struct check_batch *b)
+{
+    b->node->checks_running--;
+    for (size_t i = 0; i < b->count; i++)
+        checked(b->jobs[i], ERR_STOPPED);
     free(b);
 }
 
@@ -555,7 +564,7 @@ static void check_waiting(struct node *node)
         struct check_batch *b = xcalloc(1, sizeof *b);
         size_t bytes = 0;
         b->node = node;
-        b->work.data = b;
+        b->task = (struct worker_task){.run = check_work, .done = check_done};
         for (struct request_job *j; b->count < CHECK_JOBS && (j = node->checking.first);) {
             bytes += j->bytes;
             if (b->count > 0 && bytes > CHECK_BYTES) break;
@@ -563,7 +572,7 @@ static void check_waiting(struct node *node)
             b->jobs[b->count++] = j;
         }
         node->checks_running++;
-        CHECK(uv_queue_work(&node->loop, &b->work, check_work, check_done) == 0);
+        if (driver_work(node->driver, &b->task) != OK) refuse_batch(b);
     }
 }
 

@@ -99,7 +99,7 @@ static void build_source(void)
 /* --- nodes --- */
 
 static uv_loop_t loop;
-static uv_async_t wake;
+static struct wake wake;
 struct node nodes[N + 1];
 char folder[FOLDER_PATH];
 static struct message queue[4096];
@@ -217,11 +217,11 @@ static void finished(struct driver *d, struct job *job)
     (void)d;
 }
 
-static void on_wake(uv_async_t *handle)
+static void on_wake(struct wake *woken)
 {
     struct driver *d = &nodes[TARGET].driver;
     struct job_list jobs = {0};
-    (void)handle;
+    (void)woken;
     if (d->state && state_thread_finished(d->state, &jobs))
         for (struct job *job; (job = job_list_pop(&jobs));)
             finished(d, job);
@@ -369,7 +369,7 @@ int setup(void **state)
     memset(answers_of, 0, sizeof answers_of);
     pulls_from_least = UINT64_MAX;
     folder_make(folder, 1);
-    CHECK(uv_async_init(&loop, &wake, on_wake) == 0);
+    CHECK(wake_open(&wake, &loop, on_wake) == OK);
     for (unsigned i = 1; i <= N; i++) {
         nodes[i] = (struct node){.driver.self = i, .driver.leader = 1, .peers.self = i};
         sample_node_secrets(&nodes[i].keys, i);
@@ -395,7 +395,7 @@ int teardown(void **state)
         catchup_free(nodes[i].catchup);
         witness_free(nodes[i].witness);
     }
-    uv_close((uv_handle_t *)&wake, NULL);
+    wake_close(&wake, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     drop_messages();
     folder_remove(folder);
