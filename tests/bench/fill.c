@@ -97,10 +97,12 @@ uint64_t fill_ledger(struct bench_world *w, const struct testbed *t, uint64_t le
 
 /* --- room --- */
 
+/* A value of more than half a page gets pages of its own; others share theirs, and leave a part of each. */
 uint64_t fill_needs(unsigned nodes, uint64_t leaves, size_t bytes)
 {
-    const uint64_t per_entry = 1500 + bytes * 7 / 4, log = UINT64_C(300) << 20;
-    return nodes * (leaves * per_entry + log);
+    const uint64_t page = 4096, attachment = bytes + 100, leaf = 1100, log = UINT64_C(300) << 20;
+    uint64_t content = attachment > page / 2 ? (attachment + page - 1) / page * page : attachment * 11 / 8;
+    return nodes * (leaves * (leaf + content) + log);
 }
 
 void fill_check_space(const char *folder, unsigned nodes, uint64_t leaves, size_t bytes)
