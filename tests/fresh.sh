@@ -31,7 +31,7 @@ step() { # status if it fails, what it is called, how it is done
     }
     echo "$suite: $2: $(($(date +%s) - began)) s"
 }
-answers() { wget -q --spider -T 20 -t 2 "$mirror/dists/$suite/Release"; } # debootstrap itself would try for hours
+answers() { wget -nv --spider -T 20 -t 2 "$mirror/dists/$suite/Release"; } # debootstrap itself would try for hours
 bootstrap() { timeout 1200 debootstrap --variant=minbase --include=make "$suite" "$root" "$mirror"; }
 mounts() {
     for folder in /proc /dev /dev/pts; do
