@@ -36,6 +36,7 @@
 #define LIMIT_FIRST_REQUESTS 1024        /* of these requests, of connections that are nobody's so far */
 #define LIMIT_LOOKUPS 16                 /* in flight, in all */
 #define LIMIT_TILES 4                    /* of messages, in flight, in all */
+#define LIMIT_SCANS 1024                 /* pages of long scans that wait for their turn, in all */
 #define LIMIT_SEND_QUEUE (16 * MIB)      /* per connection; a client that does not read is closed */
 #define LIMIT_REQUEST_MS 10000           /* a client's default time-out */
 

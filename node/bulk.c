@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/limits.h"
 
 struct bulk {
     uv_timer_t rest;
     void *data;
     uint64_t (*size)(void *data);
     struct bulk_turn *first, **last;
+    size_t count; /* of these */
     uint64_t seen; /* entries, at the end of the last turn */
     bool running, resting, giving, stopped;
 };
@@ -20,6 +22,7 @@ static struct bulk_turn *take(struct bulk *b)
     b->first = turn->next;
     if (!b->first) b->last = &b->first;
     turn->next = NULL;
+    b->count--;
     return turn;
 }
 
@@ -54,17 +57,22 @@ struct bulk *bulk_new(uv_loop_t *loop, void *data, uint64_t (*size)(void *data))
     return b;
 }
 
-void bulk_add(struct bulk *b, struct bulk_turn *turn)
+enum err bulk_add(struct bulk *b, struct bulk_turn *turn)
 {
     if (b->stopped) {
         turn->refuse(turn);
-        return;
+        return OK;
     }
+    if (b->count >= LIMIT_SCANS) return ERR_BUSY;
     turn->next = NULL;
     *b->last = turn;
     b->last = &turn->next;
+    b->count++;
     give(b);
+    return OK;
 }
+
+size_t bulk_waiting(const struct bulk *b) { return b->count; }
 
 void bulk_end(struct bulk *b, uint64_t took_ns)
 {

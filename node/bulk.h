@@ -29,7 +29,9 @@ struct bulk_turn {
 
 /* `size` says how many entries there are: whether it grew since the turn before decides about the rest. */
 struct bulk *bulk_new(uv_loop_t *loop, void *data, uint64_t (*size)(void *data));
-void bulk_add(struct bulk *b, struct bulk_turn *turn); /* `begin` or `refuse` is called once, maybe before it returns */
+/* OK: `begin` or `refuse` is called once, maybe before this returns. ERR_BUSY, and neither: LIMIT_SCANS wait. */
+enum err bulk_add(struct bulk *b, struct bulk_turn *turn);
+size_t bulk_waiting(const struct bulk *b);
 /* The turn that began is over; it took so much of a processor's time. */
 void bulk_end(struct bulk *b, uint64_t took_ns);
 void bulk_stop(struct bulk *b); /* refuses what waits, and from now on all; fine when NULL */

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "tests/lib/unit.h"
 
-#define TURNS 100
+#define TURNS (LIMIT_SCANS + 8)
 #define MS UINT64_C(1000000)
 
 struct world {
@@ -69,7 +70,7 @@ static int tear_down(void **state)
 
 static void add(struct world *w, unsigned from, unsigned count)
 {
-    for (unsigned i = from; i < from + count; i++) bulk_add(w->bulk, &w->turns[i]);
+    for (unsigned i = from; i < from + count; i++) assert_int_equal(bulk_add(w->bulk, &w->turns[i]), OK);
 }
 
 static void test_one_at_a_time(void **state)
@@ -122,12 +123,35 @@ static void test_how_long_it_rests(void **state)
 static void test_a_turn_that_ends_at_once(void **state)
 {
     struct world *w = *state;
-    add(w, 0, TURNS - 1); /* the first one runs */
+    enum { MANY = 100 };
+    add(w, 0, MANY); /* the first one runs */
     w->at_once = true;
     bulk_end(w->bulk, 0);
-    assert_int_equal(w->begun, TURNS - 1);
-    add(w, TURNS - 1, 1);
-    assert_int_equal(w->begun, TURNS);
+    assert_int_equal(w->begun, MANY);
+    add(w, MANY, 1);
+    assert_int_equal(w->begun, MANY + 1);
+    assert_int_equal(bulk_waiting(w->bulk), 0);
+}
+
+/* The one that does not find a place is not kept, and neither begins nor is refused later; a place that becomes
+ * free is somebody's again. */
+static void test_full(void **state)
+{
+    struct world *w = *state;
+    struct bulk_turn *late = &w->turns[LIMIT_SCANS + 2];
+    add(w, 0, 1 + LIMIT_SCANS); /* the first one runs */
+    assert_int_equal(bulk_waiting(w->bulk), LIMIT_SCANS);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(bulk_add(w->bulk, late), ERR_BUSY);
+    bulk_end(w->bulk, 0);
+    assert_int_equal(bulk_waiting(w->bulk), LIMIT_SCANS - 1);
+    add(w, LIMIT_SCANS + 1, 1);
+    assert_int_equal(bulk_add(w->bulk, late), ERR_BUSY);
+    w->at_once = true;
+    bulk_end(w->bulk, 0);
+    assert_int_equal(w->begun, LIMIT_SCANS + 2);
+    assert_ptr_equal(w->last, late - 1);
+    assert_int_equal(w->refused, 0);
 }
 
 static void test_stop_refuses(void **state)
@@ -151,6 +175,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rests_while_entries_are_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_how_long_it_rests, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_turn_that_ends_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stop_refuses, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
