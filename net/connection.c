@@ -19,6 +19,7 @@ static void enter(struct connection *c, enum phase phase)
 {
     c->phase = phase;
     c->since_ms = now_ms(c);
+    crowd_sort(c);
 }
 
 /* --- the end --- */
@@ -68,10 +69,20 @@ void connection_finish(struct connection *c, enum err code, const char *text)
     network_unwake(c);
     network_unshake(c);
     network_unplace(c);
+    turn_leave(c);
     crowd_leave(c);
     dial_cancel(c);
     /* Already closing when a dial is between two addresses: its callback comes here too. */
     if (!uv_is_closing((uv_handle_t *)&c->tcp)) uv_close((uv_handle_t *)&c->tcp, connection_handle_closed);
+}
+
+void connection_reset(struct connection *c, enum err code, const char *text)
+{
+    struct linger at_once = {.l_onoff = 1};
+    int fd;
+    if (c->phase < PHASE_CLOSED && uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    connection_finish(c, code, text);
 }
 
 static void finish_tls(struct connection *c) { connection_finish(c, tls_error(c->tls), tls_error_text(c->tls)); }
@@ -138,13 +149,19 @@ void connection_stop_reading(struct connection *c)
     c->reading = false;
 }
 
-/* Small frames are cheap to send and dear to answer: who sends thousands at once
- * waits between them like everybody else, and TCP makes the sender wait. Who has
- * answers to read is asked nothing more before it has. */
+static bool goes_on(struct connection *c)
+{
+    if (!delivers(c)) return false;
+    if (turn_is_over(c)) turn_wait(c);
+    return !c->held;
+}
+
+/* Who has answers to read is asked nothing more before it has. */
 static void count_frame(struct connection *c)
 {
     c->network->counters.frames_in++;
-    if (++c->turn_frames < TURN_FRAMES && !crowd_unread(c)) return;
+    turn_took(c, 0, 1);
+    if (!crowd_unread(c)) return;
     c->held = true;
     connection_stop_reading(c);
     network_wake(c);
@@ -167,7 +184,7 @@ static void deliver_frames(struct connection *c, struct bytes in)
     enum err err = OK;
     bool any = false;
     frame_feed(&c->reader, in);
-    while (delivers(c) && (err = frame_next(&c->reader, &frame)) == OK) {
+    while (goes_on(c) && (err = frame_next(&c->reader, &frame)) == OK) {
         any = true;
         count_frame(c);
         if (c->events.on_frame) c->events.on_frame(c, &frame, c->data);
@@ -209,12 +226,12 @@ static void ended(struct connection *c)
     connection_finish(c, err, err == OK ? "closed by the other side" : NULL);
 }
 
-static void process_input(struct connection *c)
+static void process(struct connection *c)
 {
     size_t size;
     c->more = false;
     if (!c->raw && frame_memory(&c->reader)) deliver_frames(c, (struct bytes){0});
-    while (delivers(c) && (size = decrypt(c)) > 0) {
+    while (goes_on(c) && (size = decrypt(c)) > 0) {
         if (c->network->cipher.size) write_cipher(c, &c->network->cipher);
         deliver(c, bytes_of(c->network->plain, size));
     }
@@ -230,6 +247,13 @@ static void process_input(struct connection *c)
         c->network->counters.faults++;
         finish_tls(c);
     }
+}
+
+static void process_input(struct connection *c)
+{
+    turn_begin(c);
+    process(c);
+    turn_end(c->network);
 }
 
 static void shake_on(struct connection *c, struct bytes in)
@@ -280,7 +304,6 @@ static void on_input(struct connection *c, struct bytes in)
     c->network->counters.bytes_in += in.size;
     c->active_ms = now_ms(c);
     c->shrunk = false;
-    c->turn_frames = 0;
     switch (c->phase) {
     case PHASE_HANDSHAKE: /* not read on before a worker has used it */
         if (!c->tls) {
@@ -291,6 +314,7 @@ static void on_input(struct connection *c, struct bytes in)
         }
         break;
     case PHASE_OPEN:
+        turn_took(c, in.size, 0);
         tls_feed(c->tls, in);
         process_input(c);
         break;
@@ -301,11 +325,22 @@ static void on_input(struct connection *c, struct bytes in)
     }
 }
 
+/* on_alloc gave no buffer, and may not stop the reading itself. */
+static void read_later(struct connection *c)
+{
+    if (turn_is_over(c))
+        turn_wait(c);
+    else
+        crowd_limit_receiving(c);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct connection *c = stream->data;
     if (size > 0)
         on_input(c, bytes_of(buffer->base, (size_t)size));
+    else if (size == UV_ENOBUFS)
+        read_later(c);
     else if (size == UV_EOF && c->phase == PHASE_OPEN)
         ended(c);
     else if (size == UV_EOF && c->phase == PHASE_HANDSHAKE)
@@ -316,12 +351,14 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         finish_uv(c, (int)size);
 }
 
-/* One buffer for all: libuv reads into it and calls on_read at once. */
+/* One buffer for all: libuv reads into it and calls on_read at once. None when it is others' turn: what is not
+ * read takes no memory here, and makes the sender wait. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     struct connection *c = handle->data;
     (void)suggested;
-    *buffer = uv_buf_init((char *)c->network->input, INPUT_SIZE);
+    size_t room = c->phase != PHASE_OPEN ? INPUT_SIZE : turn_is_over(c) ? 0 : crowd_room(c);
+    *buffer = uv_buf_init(room ? (char *)c->network->input : NULL, (unsigned)room);
 }
 
 static void start_reading(struct connection *c)
@@ -452,14 +489,20 @@ static void flush(struct connection *c)
         c->full = false;
         c->tell_writable = true;
     }
-    bool goes_on = c->held && !crowd_unread(c);
-    if (c->tell_writable || goes_on || (!c->writing && c->plain.size)) network_wake(c);
+    if (c->held && !c->in_turns && c->phase == PHASE_OPEN && !crowd_unread(c)) turn_wait(c);
+    if (c->tell_writable || (!c->writing && c->plain.size)) network_wake(c);
     if (c->phase == PHASE_DRAINING && !c->writing && c->plain.size == 0) {
         buffer_clear(&n->cipher);
         tls_close(c->tls, &n->cipher);
         write_cipher(c, &n->cipher);
         if (c->phase == PHASE_DRAINING) linger(c);
     }
+}
+
+static void read_on(struct connection *c)
+{
+    if (delivers(c) && c->more) process_input(c);
+    if (delivers(c) && !c->crowded) start_reading(c);
 }
 
 void connection_wake(struct connection *c)
@@ -469,12 +512,13 @@ void connection_wake(struct connection *c)
         c->tell_writable = false;
         if (c->events.on_writable) c->events.on_writable(c, c->data);
     }
+    read_on(c);
+}
+
+void connection_go_on(struct connection *c)
+{
     c->held = crowd_unread(c); /* flush goes on with it */
-    c->turn_frames = 0;
-    if (delivers(c)) {
-        if (c->more) process_input(c);
-        if (delivers(c) && !c->crowded) start_reading(c);
-    }
+    read_on(c);
 }
 
 /* Room for `size` more bytes, or why not. */
@@ -626,71 +670,6 @@ void connection_accepted(struct connection *c, struct connection_owner *owner)
 {
     c->owner = owner;
     start_reading(c);
-}
-
-/* --- time --- */
-
-/* Bytes wait and the other side takes fewer than LIMIT_STALL_BYTES in a whole
- * period: a reader of a byte now and then holds memory like one that stopped. */
-static bool stalled(struct connection *c, uint64_t now)
-{
-    uint32_t period = c->network->options.stall_ms;
-    if (!c->writing) {
-        c->stall_ms = now;
-        c->stall_taken = c->taken;
-        return false;
-    }
-    if (now - c->stall_ms < period) return false;
-    uint64_t taken = c->taken + c->cipher.size - uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-    if (taken - c->stall_taken < LIMIT_STALL_BYTES) return true;
-    c->stall_ms = now;
-    c->stall_taken = taken;
-    return false;
-}
-
-static void sweep_open(struct connection *c, uint64_t now)
-{
-    if (stalled(c, now)) {
-        connection_finish(c, ERR_SLOW_READER, NULL);
-    } else if (c->frame_ms && !c->paused && now - c->frame_ms >= c->network->options.frame_ms) {
-        connection_fault(c, ERR_TIMEOUT);
-    } else if (c->idle_ms && now - c->active_ms >= c->idle_ms) {
-        connection_close(c, ERR_IDLE, NULL);
-    } else if (c->crowded) {
-        crowd_limit_receiving(c); /* who holds it up may be slow by now */
-    } else if (c->full) {
-        network_wake(c); /* the total may have room again */
-    } else if (!c->shrunk && now - c->active_ms >= 5000) {
-        c->shrunk = true;
-        tls_shrink(c->tls);
-        if (c->plain.size == 0) buffer_free(&c->plain);
-    }
-}
-
-/* Holds a place that somebody waits for, and has let us wait for its answers. */
-static bool is_in_the_way(const struct connection *c, uint64_t now)
-{
-    uint64_t silent = c->silent_ms + (c->asked_ms ? now - c->asked_ms : 0);
-    return c->placed && !TAILQ_EMPTY(&c->network->line) && silent >= c->network->options.silent_ms;
-}
-
-void connection_sweep(struct connection *c, uint64_t now)
-{
-    switch (c->phase) {
-    case PHASE_CONNECTING: dial_sweep(c, now); break;
-    case PHASE_HANDSHAKE:
-        if (now - c->since_ms >= c->network->options.handshake_ms || is_in_the_way(c, now))
-            connection_finish(c, ERR_HANDSHAKE_TIMEOUT, NULL);
-        break;
-    case PHASE_OPEN: sweep_open(c, now); break;
-    case PHASE_DRAINING:
-        if (stalled(c, now)) connection_finish(c, c->close_code, NULL);
-        break;
-    case PHASE_LINGERING:
-        if (now - c->since_ms >= c->network->options.linger_ms) connection_finish(c, c->close_code, NULL);
-        break;
-    case PHASE_CLOSED: break;
-    }
 }
 
 /* --- what is known --- */

@@ -8,6 +8,9 @@
  *   - of those who read, the one that has taken nothing for longest, once that is
  *     LIMIT_CROWD_MS; over a second, far larger total, the one with most to read
  */
+#include <stdlib.h>
+
+#include "base/check.h"
 #include "net/connection_state.h"
 
 #define LEAST (4 * KIB) /* less than this is not worth a connection */
@@ -30,6 +33,7 @@ void crowd_charge(struct connection *c)
     n->receiving += receive - c->charged_receive;
     c->charged_send = send;
     c->charged_receive = receive;
+    crowd_sort(c);
 }
 
 bool crowd_unread(const struct connection *c)
@@ -39,15 +43,68 @@ bool crowd_unread(const struct connection *c)
 
 /* --- receiving --- */
 
-static struct connection *slowest_sender(struct network *n)
+/* A binary heap: whose unfinished frame has lasted longest is first, however many there are. */
+
+static void put_sender(struct network *n, size_t at, struct connection *c)
 {
-    struct connection *slowest = NULL, *c;
-    TAILQ_FOREACH(c, &n->all, all)
-        if (c->phase == PHASE_OPEN && c->charged_receive > LEAST && c->frame_ms &&
-            (!slowest || c->frame_ms < slowest->frame_ms))
-            slowest = c;
-    return slowest;
+    n->senders[at] = c;
+    c->sender_at = at + 1;
 }
+
+static void sift_up(struct network *n, size_t at)
+{
+    struct connection *c = n->senders[at];
+    for (; at > 0 && c->frame_ms < n->senders[(at - 1) / 2]->frame_ms; at = (at - 1) / 2)
+        put_sender(n, at, n->senders[(at - 1) / 2]);
+    put_sender(n, at, c);
+}
+
+static void sift_down(struct network *n, size_t at)
+{
+    struct connection *c = n->senders[at];
+    for (size_t child; (child = 2 * at + 1) < n->sender_count; at = child) {
+        if (child + 1 < n->sender_count && n->senders[child + 1]->frame_ms < n->senders[child]->frame_ms) child++;
+        if (n->senders[child]->frame_ms >= c->frame_ms) break;
+        put_sender(n, at, n->senders[child]);
+    }
+    put_sender(n, at, c);
+}
+
+static void add_sender(struct connection *c)
+{
+    struct network *n = c->network;
+    if (n->sender_count == n->sender_capacity) {
+        n->sender_capacity = n->sender_capacity ? 2 * n->sender_capacity : 64;
+        n->senders = realloc(n->senders, n->sender_capacity * sizeof(struct connection *));
+        CHECK(n->senders); /* small, and LIMIT_CONNECTIONS bounds how many */
+    }
+    put_sender(n, n->sender_count++, c);
+}
+
+static void remove_sender(struct connection *c)
+{
+    struct network *n = c->network;
+    size_t at = c->sender_at - 1;
+    struct connection *last = n->senders[--n->sender_count];
+    c->sender_at = 0;
+    if (last == c) return;
+    put_sender(n, at, last);
+    sift_up(n, at);
+    sift_down(n, last->sender_at - 1);
+}
+
+void crowd_sort(struct connection *c)
+{
+    struct network *n = c->network;
+    bool counts = c->phase == PHASE_OPEN && c->charged_receive > LEAST && c->frame_ms;
+    if (c->sender_at && !counts) remove_sender(c);
+    if (!counts) return;
+    if (!c->sender_at) add_sender(c);
+    sift_up(n, c->sender_at - 1);
+    sift_down(n, c->sender_at - 1);
+}
+
+static struct connection *slowest_sender(const struct network *n) { return n->sender_count ? n->senders[0] : NULL; }
 
 static void wait_in_crowd(struct connection *c)
 {
@@ -55,15 +112,24 @@ static void wait_in_crowd(struct connection *c)
     if (c->crowded) return;
     c->crowded = true;
     c->crowded_ms = now_ms(c);
-    c->network->crowded++;
+    TAILQ_INSERT_TAIL(&c->network->crowd, c, crowd);
 }
 
 void crowd_leave(struct connection *c)
 {
     if (!c->crowded) return;
     c->crowded = false;
-    c->network->crowded--;
+    TAILQ_REMOVE(&c->network->crowd, c, crowd);
     if (c->frame_ms) c->frame_ms += now_ms(c) - c->crowded_ms; /* that was us, not the sender */
+    crowd_sort(c);
+}
+
+/* Above the total only the oldest frame goes on. Others may still say something small, and at once. */
+size_t crowd_room(const struct connection *c)
+{
+    const struct network *n = c->network;
+    if (!crowd_client(c) || n->receiving <= n->options.receive_total || c == slowest_sender(n)) return INPUT_SIZE;
+    return c->charged_receive > LEAST ? 0 : 2 * LEAST;
 }
 
 void crowd_limit_receiving(struct connection *c)
@@ -86,12 +152,12 @@ void crowd_limit_receiving(struct connection *c)
     }
 }
 
+/* So many as there is room for what they may send at once. */
 void crowd_go_on(struct network *n)
 {
     struct connection *c;
-    if (n->crowded == 0 || n->receiving > n->options.receive_total) return;
-    TAILQ_FOREACH(c, &n->all, all) {
-        if (!c->crowded) continue;
+    size_t total = n->options.receive_total, taken = n->receiving;
+    for (; taken <= total && (c = TAILQ_FIRST(&n->crowd)); taken += INPUT_SIZE) {
         crowd_leave(c);
         network_wake(c);
     }
@@ -101,7 +167,7 @@ void crowd_go_on(struct network *n)
 
 static void close_reader(struct connection *c)
 {
-    connection_finish(c, ERR_SLOW_READER, NULL);
+    connection_reset(c, ERR_SLOW_READER, NULL);
     buffer_free(&c->plain);
     c->plain_at = 0;
     c->network->sending -= c->charged_send;

@@ -1,17 +1,17 @@
 /* The insides of networks and connections. Private to network.c, connection.c,
- * connection_crowd.c, dial.c and listener.c. */
+ * connection_crowd.c, connection_sweep.c, connection_turn.c, dial.c and listener.c. */
 #ifndef NET_CONNECTION_STATE_H
 #define NET_CONNECTION_STATE_H
 
 #include <sys/queue.h>
 
 #include "net/connection.h"
+#include "net/handshakes.h"
 
 #define INPUT_SIZE (64 * KIB)   /* one read of a socket */
 #define PLAIN_SIZE (64 * KIB)   /* decrypted at once */
 #define WRITE_SIZE (256 * KIB)  /* encrypted and written at once */
 #define TURN_SIZE (1 * MIB)     /* written for one connection in one turn of the loop */
-#define TURN_FRAMES 32          /* given to the upper layer from one connection in one turn */
 
 /*  CONNECTING -> HANDSHAKE -> OPEN -> DRAINING -> LINGERING -> CLOSED
  *  (dialed)      (accepted)                                    from anywhere
@@ -36,7 +36,7 @@ TAILQ_HEAD(connection_list, connection);
 
 struct connection {
     struct network *network;
-    TAILQ_ENTRY(connection) all, wake, shake, place, fresh; /* fresh: of its listener's */
+    TAILQ_ENTRY(connection) all, wake, shake, place, turn, crowd, fresh; /* fresh: of its listener's */
     uint64_t serial;
     uv_tcp_t tcp;
     struct tls_session *tls;
@@ -49,9 +49,14 @@ struct connection {
     bool is_fresh, is_leaving, is_counted; /* see listener.c */
     bool more;                  /* input was kept at a pause */
     bool peer;                  /* a link between nodes: not limited together with clients */
-    bool held;                  /* had its TURN_FRAMES, or has much to read: goes on later */
+    bool held;                  /* its turn is over, or it has much to read: goes on later */
+    bool in_turns;              /* it waits in the network's `turns`, see connection_turn.c */
+    uint8_t turn_list;
+    uint64_t turn_serial;       /* the last turn in which it was given anything */
+    unsigned turn_share, turn_frames; /* so many frames at most; so many there were */
+    size_t turn_bytes;
     bool crowded;               /* not read from: see connection_crowd.c */
-    unsigned turn_frames;
+    size_t sender_at;           /* 1 + its place in the network's `senders`; 0: none */
     bool full, tell_writable;   /* connection_send said ERR_BUSY; it may go on */
     bool shrunk;                /* memory was given back since the last byte */
     bool gone_handle;           /* the socket is closed */
@@ -82,8 +87,9 @@ struct connection {
     char close_text[160];
     uv_write_t write_request;
     union {
-        uv_work_t work;         /* in HANDSHAKE */
-        uv_shutdown_t shutdown; /* in LINGERING */
+        uv_work_t work;             /* in HANDSHAKE, dialed */
+        struct handshake_step step; /* in HANDSHAKE, accepted */
+        uv_shutdown_t shutdown;     /* in LINGERING */
     };
 };
 
@@ -92,6 +98,10 @@ struct connection_owner {
     bool (*choose)(struct connection_owner *owner, struct connection *c);
     void (*gone)(struct connection_owner *owner, struct connection *c);
 };
+
+/* Waiting to go on with input, in this order: links between nodes; clients that were given nothing in the turn
+ * that was over before; clients that had their share of one. */
+enum { TURN_LINK, TURN_LIGHT, TURN_HEAVY, TURN_LISTS };
 
 /* Waiting for a handshake step, in this order: those that this side dialed; accepted ones that have
  * begun, since work was put into them; new ones. */
@@ -105,13 +115,21 @@ struct network {
     struct network_counters counters;
     struct connection_list all, wakes, shakes[SHAKE_LISTS];
     size_t wake_count;
-    uint32_t shaking; /* handshake steps on workers */
+    struct handshakes *handshakes; /* threads, for steps of accepted connections */
+    uint32_t shaking, dialed_shaking; /* handshake steps under way: on these, and on workers */
     struct connection_list steps; /* these */
     struct connection_list placed, line; /* accepted ones in the handshake: with a place, and waiting for one */
     uint32_t places_taken;
     bool place_free;        /* since the line was last looked at */
     size_t sending, receiving;
-    uint32_t crowded;         /* connections */
+    struct connection_list crowd; /* those that are crowded, the first one first */
+    struct connection **senders;  /* a heap by frame_ms: clients with an unfinished frame that counts */
+    size_t sender_count, sender_capacity;
+    struct connection_list turns[TURN_LISTS];
+    size_t turn_counts[TURN_LISTS];
+    uint64_t turn;            /* counts them */
+    uint64_t turn_ns;         /* that clients' input took of this one */
+    uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise */
     uv_prepare_t prepare;
@@ -145,22 +163,39 @@ void connection_connected(struct connection *c);
 void connection_placed(struct connection *c); /* it has a place for its handshake */
 void connection_shaken(struct connection *c); /* the worker is done with it */
 void connection_wake(struct connection *c);
-void connection_sweep(struct connection *c, uint64_t now);
+void connection_go_on(struct connection *c); /* with its input: its turn has come */
 /* Closes now. The first code and text said stay. */
 void connection_finish(struct connection *c, enum err code, const char *text);
+/* The same for who does not read: the kernel, too, drops what waits, instead of offering it for minutes. */
+void connection_reset(struct connection *c, enum err code, const char *text);
 void connection_handle_closed(uv_handle_t *handle);
 void connection_fault(struct connection *c, enum err code); /* bad input */
 void connection_stop_reading(struct connection *c);
+
+/* connection_sweep.c */
+void connection_sweep(struct connection *c, uint64_t now);
 
 /* connection_crowd.c */
 bool crowd_client(const struct connection *c);
 size_t crowd_queued(const struct connection *c); /* bytes not yet given to the kernel */
 void crowd_charge(struct connection *c);         /* keeps the network's totals */
 bool crowd_unread(const struct connection *c);   /* has LIMIT_UNREAD to read: is asked nothing more */
+void crowd_sort(struct connection *c);           /* its phase, or frame_ms, has changed */
+size_t crowd_room(const struct connection *c);   /* how much may be read from it at once; 0: it should wait */
 void crowd_limit_receiving(struct connection *c); /* it has more of an unfinished frame than before */
 bool crowd_limit_sending(struct connection *c, size_t size); /* false: it is itself who does not read */
 void crowd_leave(struct connection *c);
 void crowd_go_on(struct network *n); /* at a turn's end */
+
+/* connection_turn.c */
+bool turn_is_over(const struct connection *c);                  /* it is to be given no more, but to wait */
+void turn_begin(struct connection *c);                          /* around what it is given */
+void turn_end(struct network *n);
+void turn_took(struct connection *c, size_t bytes, unsigned frames);
+void turn_wait(struct connection *c);                           /* is held, and goes on in a later turn */
+void turn_leave(struct connection *c);
+bool turn_waits(const struct network *n);                       /* somebody does */
+void turn_next(struct network *n);                              /* begins one, with those that waited */
 
 /* dial.c */
 void dial_sweep(struct connection *c, uint64_t now);

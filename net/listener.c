@@ -15,7 +15,7 @@
 #define HANDLERS_MAX 4
 #define RESERVED 64        /* places that clients never have: for links between nodes, and for handshakes */
 #define FRESH_MS 250       /* so long a handshake is left alone, however many come */
-#define ACCEPT_TURN 64     /* connections taken in one turn of the loop: libuv goes on for as long as there are any */
+#define ACCEPT_TURN 16     /* connections taken in one turn of the loop, less than a millisecond: libuv has no end */
 
 struct listener {
     struct connection_owner owner; /* first: the connections know only this */

@@ -4,13 +4,14 @@
  *   - wakes: a connection that queued something, or may read on, is on a list
  *     that is worked through before and after the loop polls, so that all that
  *     one turn queued is encrypted and written together
- *   - handshake steps go to libuv's workers, a bounded number at once; accepted
- *     connections have a TLS session, and its memory, only in one of a bounded
- *     number of places
+ *   - handshake steps go to threads, a bounded number at once: those of accepted
+ *     connections to threads that only take what others leave; these connections
+ *     have a TLS session, and its memory, only in one of a bounded number of places
  *   - a sweep every so often closes what is too slow and gives memory back
  */
 #include <malloc.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -71,7 +72,7 @@ static void run_wakes(struct network *n)
         network_unwake(c);
         connection_wake(c);
     }
-    if (n->wake_count || n->sweep_due)
+    if (n->wake_count || n->sweep_due || turn_waits(n))
         uv_idle_start(&n->idle, on_idle);
     else
         uv_idle_stop(&n->idle);
@@ -122,9 +123,11 @@ static void run_line(struct network *n);
 
 static void on_prepare(uv_prepare_t *handle)
 {
-    crowd_go_on(handle->data);
-    run_wakes(handle->data);
-    run_line(handle->data);
+    struct network *n = handle->data;
+    crowd_go_on(n);
+    turn_next(n);
+    run_wakes(n);
+    run_line(n);
 }
 
 /* After the poll: what came while this process was held up is heard before anybody counts as silent. */
@@ -204,6 +207,17 @@ static void run_line(struct network *n)
 
 static void run_shakes(struct network *n);
 
+static void shaken(struct connection *c, uint32_t *count)
+{
+    struct network *n = c->network;
+    TAILQ_REMOVE(&n->steps, c, shake);
+    c->shaking = false;
+    c->begun = true;
+    --*count;
+    connection_shaken(c);
+    run_shakes(n);
+}
+
 static void on_work(uv_work_t *work)
 {
     struct connection *c = work->data;
@@ -213,14 +227,25 @@ static void on_work(uv_work_t *work)
 static void on_work_done(uv_work_t *work, int status)
 {
     struct connection *c = work->data;
-    struct network *n = c->network;
     CHECK(status == 0); /* never cancelled */
-    TAILQ_REMOVE(&n->steps, c, shake);
-    c->shaking = false;
-    c->begun = true;
-    n->shaking--;
-    connection_shaken(c);
-    run_shakes(n);
+    shaken(c, &c->network->dialed_shaking);
+}
+
+static struct connection *of_step(struct handshake_step *step)
+{
+    return (struct connection *)((uint8_t *)step - offsetof(struct connection, step));
+}
+
+static void on_step(struct handshake_step *step)
+{
+    struct connection *c = of_step(step);
+    tls_handshake(c->tls, &c->shake_out);
+}
+
+static void on_step_done(struct handshake_step *step)
+{
+    struct connection *c = of_step(step);
+    shaken(c, &c->network->shaking);
 }
 
 /* Whether its address has its share of the running steps already. */
@@ -228,20 +253,19 @@ static bool has_share(const struct network *n, const struct connection *c)
 {
     const struct connection *other;
     uint32_t count = 0;
-    if (c->dialed) return false;
     TAILQ_FOREACH(other, &n->steps, shake)
         count += !other->dialed && other->party == c->party;
     return count >= (n->options.handshakes + SHAKE_SHARES - 1) / SHAKE_SHARES;
 }
 
-/* The first one in line whose address has less than its share; the first one at all when there is none. */
+/* The first accepted one in line whose address has less than its share; the first one at all when there is none. */
 static struct connection *next_shake(struct network *n)
 {
     struct connection *first = NULL, *passed = NULL, *c;
-    for (int i = 0; i < SHAKE_LISTS; i++) {
+    for (int i = SHAKE_BEGUN; i < SHAKE_LISTS; i++) {
         TAILQ_FOREACH(c, &n->shakes[i], shake) {
             if (!first) first = c;
-            if (passed && !c->dialed && c->party == passed->party) continue;
+            if (passed && c->party == passed->party) continue;
             if (!has_share(n, c)) return c;
             passed = c;
         }
@@ -249,17 +273,28 @@ static struct connection *next_shake(struct network *n)
     return first;
 }
 
+static void begin_shake(struct connection *c, uint32_t *count)
+{
+    struct network *n = c->network;
+    TAILQ_REMOVE(&n->shakes[c->shake_list], c, shake);
+    c->shake_queued = false;
+    c->shaking = true;
+    TAILQ_INSERT_TAIL(&n->steps, c, shake);
+    ++*count;
+}
+
 static void run_shakes(struct network *n)
 {
     struct connection *c;
-    while (n->shaking < n->options.handshakes && (c = next_shake(n))) {
-        TAILQ_REMOVE(&n->shakes[c->shake_list], c, shake);
-        c->shake_queued = false;
-        c->shaking = true;
-        TAILQ_INSERT_TAIL(&n->steps, c, shake);
-        n->shaking++;
+    while (n->dialed_shaking < n->options.handshakes && (c = TAILQ_FIRST(&n->shakes[SHAKE_DIALED]))) {
+        begin_shake(c, &n->dialed_shaking);
         c->work.data = c;
         CHECK(uv_queue_work(n->loop, &c->work, on_work, on_work_done) == 0);
+    }
+    while (n->shaking < n->options.handshakes && (c = next_shake(n))) {
+        begin_shake(c, &n->shaking);
+        c->step = (struct handshake_step){.run = on_step, .done = on_step_done};
+        handshakes_add(n->handshakes, &c->step);
     }
 }
 
@@ -300,7 +335,7 @@ static void start_handles(struct network *n)
     uv_idle_init(n->loop, &n->idle);
     uv_timer_init(n->loop, &n->sweep);
     n->prepare.data = n->check.data = n->idle.data = n->sweep.data = n;
-    n->handles = 4;
+    n->handles = 5; /* with the threads' */
     uv_prepare_start(&n->prepare, on_prepare);
     uv_check_start(&n->check, on_check);
     uint64_t interval = sweep_interval(&n->options);
@@ -344,16 +379,33 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
     TAILQ_INIT(&n->steps);
     TAILQ_INIT(&n->placed);
     TAILQ_INIT(&n->line);
+    TAILQ_INIT(&n->crowd);
+    for (int i = 0; i < TURN_LISTS; i++)
+        TAILQ_INIT(&n->turns[i]);
     for (int i = 0; i < SHAKE_LISTS; i++)
         TAILQ_INIT(&n->shakes[i]);
+    n->handshakes = handshakes_new(loop);
     start_handles(n);
     *out = n;
     return OK;
 }
 
+static void on_threads_closed(void *data)
+{
+    struct network *n = data;
+    n->handles--;
+    close_network_if_done(n);
+}
+
 static void close_network_if_done(struct network *n)
 {
-    if (!n->closing || n->handles || n->trimming || !TAILQ_EMPTY(&n->all) || !n->done) return;
+    if (!n->closing || n->trimming || !TAILQ_EMPTY(&n->all)) return;
+    if (n->handshakes) { /* no connection has a step any more */
+        struct handshakes *h = n->handshakes;
+        n->handshakes = NULL;
+        handshakes_close(h, on_threads_closed, n);
+    }
+    if (n->handles || !n->done) return;
     void (*done)(void *) = n->done;
     n->done = NULL;
     done(n->done_data);
@@ -387,6 +439,8 @@ void network_free(struct network *n)
 {
     CHECK(n->closing && n->handles == 0 && TAILQ_EMPTY(&n->all));
     buffer_free(&n->cipher);
+    CHECK(n->sender_count == 0);
+    free(n->senders);
     free(n->input);
     free(n->plain);
     free(n);

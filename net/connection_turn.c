@@ -1,0 +1,115 @@
+/* Turns of the loop: how much of its time clients' input may take before everything else has
+ * been looked at again, and who goes first in the next one.
+ *
+ * Small frames are cheap to send and dear to answer, and megabytes are dear to decrypt. In one
+ * turn a client is given TURN_FIRST frames and TURN_BYTES, and all clients together TURN_NS.
+ * Who comes after that is not even read from, so that nothing piles up here and TCP makes the
+ * sender wait. In the next turn links between nodes go on first, then clients that were given
+ * nothing in the last one, then, TURN_FRAMES at a time, those that had their share of it; each
+ * of these lists has TURN_NS, and so has what is new. So who asks now and then waits for a
+ * turn or two, however much others ask.
+ */
+#include "net/connection_state.h"
+
+#define TURN_FIRST 4           /* frames given to the upper layer from one client that did not wait */
+#define TURN_FRAMES 32         /* from one that did, and from a link between nodes */
+#define TURN_BYTES (256 * KIB) /* read from one client */
+#define TURN_NS 1000000        /* of the loop's time, for the input of all clients */
+
+static bool is_limited(const struct connection *c) { return crowd_client(c) && c->phase == PHASE_OPEN; }
+
+/* What is being given just now counts, too. */
+static bool all_had_theirs(const struct network *n)
+{
+    uint64_t running = n->turn_begun_ns ? uv_hrtime() - n->turn_begun_ns : 0;
+    return n->turn_ns + running >= TURN_NS;
+}
+
+static bool is_fresh_turn(const struct connection *c) { return c->turn_serial != c->network->turn; }
+
+bool turn_is_over(const struct connection *c)
+{
+    if (!is_fresh_turn(c) && c->turn_frames >= c->turn_share) return true;
+    if (!is_limited(c)) return false;
+    return (!is_fresh_turn(c) && c->turn_bytes >= TURN_BYTES) || all_had_theirs(c->network);
+}
+
+void turn_begin(struct connection *c)
+{
+    if (is_limited(c)) c->network->turn_begun_ns = uv_hrtime();
+}
+
+void turn_end(struct network *n)
+{
+    if (n->turn_begun_ns) n->turn_ns += uv_hrtime() - n->turn_begun_ns;
+    n->turn_begun_ns = 0;
+}
+
+void turn_took(struct connection *c, size_t bytes, unsigned frames)
+{
+    if (is_fresh_turn(c)) {
+        c->turn_serial = c->network->turn;
+        c->turn_share = crowd_client(c) ? TURN_FIRST : TURN_FRAMES;
+        c->turn_frames = 0;
+        c->turn_bytes = 0;
+    }
+    c->turn_bytes += bytes;
+    c->turn_frames += frames;
+}
+
+void turn_wait(struct connection *c)
+{
+    struct network *n = c->network;
+    connection_stop_reading(c);
+    c->held = true;
+    if (c->in_turns) return;
+    c->turn_list = !crowd_client(c) ? TURN_LINK : is_fresh_turn(c) ? TURN_LIGHT : TURN_HEAVY;
+    c->in_turns = true;
+    TAILQ_INSERT_TAIL(&n->turns[c->turn_list], c, turn);
+    n->turn_counts[c->turn_list]++;
+}
+
+void turn_leave(struct connection *c)
+{
+    struct network *n = c->network;
+    if (!c->in_turns) return;
+    c->in_turns = false;
+    TAILQ_REMOVE(&n->turns[c->turn_list], c, turn);
+    n->turn_counts[c->turn_list]--;
+}
+
+bool turn_waits(const struct network *n)
+{
+    size_t count = 0;
+    for (int i = 0; i < TURN_LISTS; i++)
+        count += n->turn_counts[i];
+    return count > 0;
+}
+
+/* Those that wait now: who waits again waits for the next turn. Of clients as many as there is time for, but one of
+ * each list at least. */
+static void go_on(struct network *n, int list)
+{
+    bool first = true;
+    for (size_t count = n->turn_counts[list]; count && n->turn_counts[list]; count--) {
+        struct connection *c = TAILQ_FIRST(&n->turns[list]);
+        if (list != TURN_LINK && !first && all_had_theirs(n)) return;
+        turn_leave(c);
+        if (list == TURN_HEAVY) {
+            turn_took(c, 0, 0);
+            c->turn_share = TURN_FRAMES;
+        }
+        connection_go_on(c);
+        first = false;
+    }
+}
+
+void turn_next(struct network *n)
+{
+    n->turn++;
+    for (int i = 0; i < TURN_LISTS; i++) {
+        n->turn_ns = 0;
+        go_on(n, i);
+    }
+    n->turn_ns = 0; /* what is new has as much again */
+}

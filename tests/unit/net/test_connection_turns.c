@@ -1,0 +1,155 @@
+/* Who goes first: clients that ask much and clients that ask little; whose unfinished frame is the oldest. */
+#include <stdlib.h>
+
+#include "net/connection_state.h"
+#include "tests/unit/net/bed_connection.h"
+
+/* --- turns --- */
+
+/* Somebody asks thousands of questions at once: who asks one later is answered long before all of these are. */
+static void test_one_question_beside_many(void **state)
+{
+    (void)state;
+    enum { MANY = 5000 };
+    struct world w;
+    struct caller a = {0}, b = {0};
+    static const uint8_t empty = 0x90;
+    world_start(&w, NULL, NULL);
+    call(&w, &a, TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    call(&w, &b, TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(&w, w.opened == 2 && a.opened == 1 && b.opened == 1);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(connection_send(a.connection, ASK, i, bytes_of(&empty, 1)), OK);
+    while (w.frames < 100)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    assert_int_equal(connection_send(b.connection, ASK, 7, bytes_of(&empty, 1)), OK);
+    while (b.frames == 0)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    assert_in_range(w.frames, 100, MANY / 2);
+    RUN_UNTIL(&w, a.frames == MANY);
+    assert_int_equal(a.last_id, MANY - 1);
+    world_end(&w);
+    caller_end(&a);
+    caller_end(&b);
+}
+
+/* Dear to answer: a third of what all clients have of a turn. */
+static void answer_slowly(struct connection *c, const struct frame *frame, void *data)
+{
+    struct world *w = data;
+    uint64_t end = uv_hrtime() + 350000;
+    while (uv_hrtime() < end) {}
+    w->frames++;
+    assert_int_equal(connection_send(c, ANSWER, frame->id, (struct bytes){0}), OK);
+}
+
+/* Many clients with a question each, all at once: the loop goes round between them, nobody is forgotten. */
+static void test_time_of_all_clients(void **state)
+{
+    (void)state;
+    enum { MANY = 40, LISTS = 3, AT_ONCE = 3 };
+    struct world w;
+    static struct caller a[MANY];
+    struct address any;
+    unsigned opened = 0, most = 0;
+    struct connection_events events = server_events;
+    memset(a, 0, sizeof a);
+    events.on_frame = answer_slowly;
+    world_start(&w, NULL, NULL);
+    listener_close(w.listener);
+    const struct listener_handler handler = {.alpn = TLS_ALPN_CLIENT, .events = events, .data = &w};
+    assert_int_equal(address_parse(&any, "127.0.0.1:0", true, NULL), OK);
+    assert_int_equal(listener_new(&w.listener, w.server, &any, &handler, 1, NULL, NULL), OK);
+    for (unsigned i = 0; i < MANY; i++, opened++) {
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == opened + 1 && a[i].opened == 1);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(connection_send(a[i].connection, ASK, i, (struct bytes){0}), OK);
+    while (w.frames < MANY) {
+        unsigned before = w.frames;
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+        if (w.frames - before > most) most = w.frames - before;
+    }
+    assert_in_range(most, 1, LISTS * AT_ONCE);
+    for (unsigned i = 0; i < MANY; i++)
+        RUN_UNTIL(&w, a[i].frames == 1);
+    world_end(&w);
+    for (unsigned i = 0; i < MANY; i++)
+        caller_end(&a[i]);
+}
+
+/* --- the crowd --- */
+
+#define SENDERS 300
+
+static struct connection *oldest(struct connection *all)
+{
+    struct connection *found = NULL;
+    for (unsigned i = 0; i < SENDERS; i++)
+        if (all[i].phase == PHASE_OPEN && all[i].charged_receive > 4 * KIB && all[i].frame_ms &&
+            (!found || all[i].frame_ms < found->frame_ms))
+            found = &all[i];
+    return found;
+}
+
+/* A frame begins, grows, ends; a connection ends. */
+static void change(struct connection *c, unsigned how, uint64_t now)
+{
+    switch (how) {
+    case 0:
+    case 1:
+        c->frame_ms = now;
+        c->reader.kept.capacity = (size_t)(1 + now % 64) * KIB;
+        break;
+    case 2: c->reader.kept.capacity *= 2; break;
+    case 3: c->frame_ms += 40; break; /* it was not read from for so long */
+    case 4:
+        c->frame_ms = 0;
+        c->reader.kept.capacity = 0;
+        break;
+    default: c->phase = c->phase == PHASE_OPEN ? PHASE_DRAINING : PHASE_OPEN;
+    }
+    crowd_charge(c);
+}
+
+static void test_oldest_frame(void **state)
+{
+    (void)state;
+    static struct connection all[SENDERS];
+    struct network n = {.options = {.receive_total = 1}};
+    const char *given = getenv("SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)clock_monotonic_ns();
+    size_t sum = 0;
+    printf("SEED=%u\n", seed);
+    srand(seed);
+    memset(all, 0, sizeof all);
+    for (unsigned i = 0; i < SENDERS; i++) {
+        all[i].network = &n;
+        all[i].phase = PHASE_OPEN;
+    }
+    for (uint64_t now = 1; now < 20000; now++) {
+        struct connection *c = &all[rand() % SENDERS], *first;
+        change(c, (unsigned)rand() % 6, now);
+        first = oldest(all);
+        assert_int_equal(n.sender_count > 0, first != NULL);
+        if (first) assert_int_equal(n.senders[0]->frame_ms, first->frame_ms);
+        if (!first || n.receiving <= 1) continue;
+        assert_true(crowd_room(n.senders[0]) == INPUT_SIZE);
+        if (c != n.senders[0]) assert_int_equal(crowd_room(c) == 0, c->charged_receive > 4 * KIB);
+    }
+    for (unsigned i = 0; i < SENDERS; i++)
+        sum += all[i].charged_receive;
+    assert_int_equal(n.receiving, sum);
+    free(n.senders);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_question_beside_many),
+        cmocka_unit_test(test_time_of_all_clients),
+        cmocka_unit_test(test_oldest_frame),
+    };
+    return cmocka_run_group_tests(tests, bed_open, bed_close);
+}
