@@ -1,15 +1,18 @@
 /* Floods of every kind against one node of four, while an ordinary client writes through
  * it without a pause: garbage instead of frames, impossible lengths, bytes that come one
  * by one, handshakes that nobody finishes and handshakes without end, thousands of
- * connections that say nothing, clients that never read. The node's private memory grows
- * by no more than 64 MiB, what is cut is cut in time, and the client's writes go on; how
- * long they take is printed, beside how long they take in peace.
+ * connections that say nothing, questions without end, clients that never read. The node's
+ * private memory grows by no more than 64 MiB, what is cut is cut in time, and the client's
+ * writes go on.
  *
- * FRAMES=n: so many garbage frames (1,000,000 in `make storm`), CONNECTIONS=n idle ones. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
+ * How long they take is measured in slices: peace and flood in turn, in one run, so that
+ * what else the machine does is in both. Of each slice the 99th percentile counts, of the
+ * slices their median. The attackers have the lowest priority: what they compute is not
+ * what the node has to bear. No time is asserted.
+ *
+ * ROUNDS=n: so many slices of each kind, of SLICE_MS at least; then everything is also waited
+ * for until it is cut. FRAMES=n: so many garbage frames in all, CONNECTIONS=n idle ones.
+ * ONLY=text: only floods whose name has it. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,8 +20,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,49 +27,59 @@
 #include "base/clock.h"
 #include "base/pack.h"
 #include "crypto/random.h"
-#include "tests/lib/attacker.h"
+#include "tests/lib/flood.h"
 #include "tests/lib/unit.h"
 
 #define NODE 2
-#define PATIENCE_MS (TESTBED_PATIENCE_S * 1000)
-#define MIB_KIB 1024u
+#define PATIENCE_MS FLOOD_PATIENCE_MS
 #define GROWTH_MIB 64
-#define SAMPLES 20000
-#define WRITES 50 /* by the ordinary client during each flood, at least */
-#define PHASES 16
-
-/* A sanitizer keeps what was freed, and shadows it: there only the order of magnitude counts. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MEMORY_FACTOR 12
-#else
-#define MEMORY_FACTOR 1
-#endif
+#define SAMPLES 65536
+#define WRITES 50 /* by the ordinary client in each slice, at least */
+#define ROUNDS_MAX 32
 
 static struct testbed bed;
 static struct attacker them;
-static unsigned frames = 20000, connections = 2500;
+static unsigned frames = 20000, connections = 2500, rounds = 1, slice_ms = 500;
 static uint64_t quiet_kib; /* private memory before anything */
+static unsigned quiet_descriptors;
 
-static uint64_t now_ms(void) { return clock_monotonic_ns() / 1000000; }
-
-static unsigned number_of(const char *name, unsigned otherwise)
-{
-    const char *text = getenv(name);
-    return text && *text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
-}
+/* What an attacker's process tells: shared with it. */
+static struct stage {
+    atomic_uint height; /* all of it has come */
+} *stage;
 
 /* --- the ordinary client --- */
 
 /* Shared with its process. */
-struct watch {
-    atomic_uint phase, count[PHASES], failed;
-    uint32_t took_us[PHASES][SAMPLES];
+static struct watch {
+    atomic_uint wanted, slice; /* the slice that is, and the one that its last write began in */
+    atomic_uint count, failed;
+    uint32_t took_us[SAMPLES]; /* of `slice` */
     char why[240];
-};
-static struct watch *watch;
+} *watch;
 static pid_t client_pid;
 static struct id patient_id;
-static const char *phase_names[PHASES];
+
+static void note_write(uint64_t took_us)
+{
+    unsigned n = atomic_load(&watch->count);
+    if (n == SAMPLES) return;
+    watch->took_us[n] = took_us > UINT32_MAX ? UINT32_MAX : (uint32_t)took_us;
+    atomic_store(&watch->count, n + 1);
+}
+
+/* A slice's last write is in it, however long it took: what is read of a slice is complete. */
+static void await_slice(void)
+{
+    unsigned wanted;
+    while ((wanted = atomic_load(&watch->wanted)) == 0) {
+        atomic_store(&watch->slice, 0);
+        usleep(500);
+    }
+    if (wanted == atomic_load(&watch->slice)) return;
+    atomic_store(&watch->count, 0);
+    atomic_store(&watch->slice, wanted);
+}
 
 static void write_without_pause(void)
 {
@@ -82,60 +93,64 @@ static void write_without_pause(void)
     struct arguments args = {.action = ACTION_EVENT_ADD, .event_add = event};
     struct client *c = attacker_greet(&own, NODE);
     for (;;) {
-        unsigned phase = atomic_load(&watch->phase);
+        await_slice();
         attacker_request(&request, &own, &doctor, &args, (struct bytes){0}, NULL);
         uint64_t start = clock_monotonic_ns();
         attacker_submit(&own, c, &said, &result, buffer_bytes(&request));
-        uint64_t took = (clock_monotonic_ns() - start) / 1000;
         if (said.type != MESSAGE_APPLIED) {
             snprintf(watch->why, sizeof watch->why, "type %u, %s", said.type, said.text);
             atomic_fetch_add(&watch->failed, 1);
             client_close(c);
             c = attacker_greet(&own, NODE);
-            continue;
         }
-        unsigned n = atomic_load(&watch->count[phase]);
-        if (n < SAMPLES) watch->took_us[phase][n] = (uint32_t)took;
-        atomic_store(&watch->count[phase], n + 1);
+        note_write((clock_monotonic_ns() - start) / 1000);
         usleep(2000); /* a busy user, not a flood */
     }
 }
 
+static void *shared(size_t size)
+{
+    void *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(m != MAP_FAILED);
+    return m;
+}
+
 static void start_client(void)
 {
-    watch = mmap(NULL, sizeof *watch, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(watch != MAP_FAILED);
     client_pid = fork();
+    CHECK(client_pid >= 0);
     if (client_pid != 0) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     write_without_pause();
 }
 
-/* What was before has gone: the node has had a moment to give memory back. */
-static void settle(void)
+static void await(const char *what, bool (*is_so)(void))
 {
-    for (uint64_t end = now_ms() + 10000; quiet_kib && now_ms() < end; usleep(100000))
-        if (attacker_memory_kib(&them, NODE) < quiet_kib + 24 * MIB_KIB) break;
+    for (uint64_t end = flood_now_ms() + PATIENCE_MS; !is_so(); usleep(5000))
+        if (flood_now_ms() > end)
+            testbed_fail(&bed, "%s: the ordinary client made %u writes (%u failed: %s), the node has %u descriptors",
+                         what, atomic_load(&watch->count), atomic_load(&watch->failed), watch->why,
+                         flood_descriptors(&bed, NODE));
 }
 
-static void enter_phase(const char *name)
-{
-    settle();
-    unsigned next = atomic_load(&watch->phase) + 1;
-    CHECK(next < PHASES);
-    phase_names[next] = name;
-    atomic_store(&watch->phase, next);
-}
+/* --- slices --- */
 
-/* Its writes go on under this flood, however slowly: no time is asserted. */
-static void client_goes_on(void)
-{
-    unsigned phase = atomic_load(&watch->phase);
-    for (uint64_t end = now_ms() + PATIENCE_MS; atomic_load(&watch->count[phase]) < WRITES; usleep(20000))
-        if (now_ms() > end)
-            testbed_fail(&bed, "%s: the ordinary client made %u writes (%u failed: %s)", phase_names[phase],
-                         atomic_load(&watch->count[phase]), atomic_load(&watch->failed), watch->why);
-}
+/* Of one kind: what each slice was like. */
+struct slices {
+    unsigned count, writes;
+    double p50_ms[ROUNDS_MAX], p99_ms[ROUNDS_MAX];
+    uint64_t memory_kib; /* the most seen in any of them */
+};
+
+static unsigned slice_serial;
+
+static bool slice_is_on(void) { return atomic_load(&watch->slice) == slice_serial; }
+static bool client_rests(void) { return atomic_load(&watch->slice) == 0; }
+static bool client_wrote(void) { return slice_is_on() && atomic_load(&watch->count) >= WRITES; }
+static bool flood_is_high(void) { return atomic_load(&stage->height); }
+
+/* As the node has it: who holds on reads nothing, and need not hear of it. Its own files come and go. */
+static bool all_is_cut(void) { return flood_descriptors(&bed, NODE) <= quiet_descriptors + 8; }
 
 static int by_size(const void *a, const void *b)
 {
@@ -143,201 +158,99 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void print_phase(void)
+static int by_value(const void *a, const void *b)
 {
-    unsigned phase = atomic_load(&watch->phase), n = atomic_load(&watch->count[phase]);
-    if (n > SAMPLES) n = SAMPLES;
-    uint32_t *took = malloc((n + 1) * sizeof *took);
-    memcpy(took, watch->took_us[phase], n * sizeof *took);
-    qsort(took, n, sizeof *took, by_size);
-    printf("  %-28s %5u writes, p50 %6.1f ms, p99 %7.1f ms", phase_names[phase], n, took[n / 2] / 1000.0,
-           took[n - 1 - n / 100] / 1000.0);
-    free(took);
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-/* The flood is at its height: memory, then the client. */
-static void judge(void)
+static double median(const double *values, unsigned count)
+{
+    double sorted[ROUNDS_MAX];
+    CHECK(count > 0 && count <= ROUNDS_MAX);
+    memcpy(sorted, values, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_value);
+    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+}
+
+static void look_at_memory(struct slices *s, const char *name)
 {
     uint64_t now = attacker_memory_kib(&them, NODE);
-    client_goes_on();
-    uint64_t later = attacker_memory_kib(&them, NODE), most = now > later ? now : later;
-    print_phase();
-    printf(", memory %+.1f MiB\n", ((double)most - (double)quiet_kib) / MIB_KIB);
-    fflush(stdout);
-    if (most > quiet_kib + (uint64_t)GROWTH_MIB * MEMORY_FACTOR * MIB_KIB)
-        fail_msg("the node takes %llu KiB more", (unsigned long long)(most - quiet_kib));
+    if (now > s->memory_kib) s->memory_kib = now;
+    if (quiet_kib && now > quiet_kib + flood_kib(GROWTH_MIB))
+        fail_msg("%s: the node takes %llu KiB more", name, (unsigned long long)(now - quiet_kib));
 }
 
-/* --- connections --- */
-
-/* From 127.0.0.x: one address may have LIMIT_CONNECTIONS_PER_ADDRESS. -1: refused. */
-static int dial(unsigned x)
+static void begin_slice(const char *name)
 {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bed.ports[NODE]),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u + x)};
-    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    assert_true(s >= 0);
-    setsockopt(s, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    assert_int_equal(bind(s, (struct sockaddr *)&from, sizeof from), 0);
-    if (connect(s, (struct sockaddr *)&to, sizeof to) == 0) return s;
-    close(s);
-    return -1;
+    slice_serial++;
+    atomic_store(&watch->wanted, slice_serial);
+    await(name, slice_is_on);
 }
 
-static bool is_cut(int s)
+/* At least so long, so many writes, and until the flood has come. */
+static void end_slice(struct slices *s, const char *name, bool (*is_over)(void))
 {
-    char byte[64];
-    for (;;) {
-        ssize_t n = recv(s, byte, sizeof byte, MSG_DONTWAIT);
-        if (n == 0) return true;
-        if (n < 0) return errno != EAGAIN && errno != EINTR;
+    uint64_t start = flood_now_ms();
+    while (flood_now_ms() < start + slice_ms || (is_over && !is_over())) {
+        look_at_memory(s, name);
+        if (flood_now_ms() > start + PATIENCE_MS) testbed_fail(&bed, "%s: the flood does not come", name);
+        usleep(200000);
     }
+    await(name, client_wrote);
+    look_at_memory(s, name);
+    atomic_store(&watch->wanted, 0);
+    await(name, client_rests);
+    unsigned n = atomic_load(&watch->count);
+    qsort(watch->took_us, n, sizeof watch->took_us[0], by_size);
+    CHECK(s->count < ROUNDS_MAX);
+    s->p50_ms[s->count] = watch->took_us[n / 2] / 1000.0;
+    s->p99_ms[s->count] = watch->took_us[n - 1 - n / 100] / 1000.0;
+    s->writes += n;
+    s->count++;
 }
 
-/* All of them, within the node's own time and a generous one on top. */
-static void all_are_cut(const int *sockets, unsigned count)
+/* What was before has gone: the node has had a moment to give memory back. */
+static void settle(void)
 {
-    unsigned left = count;
-    for (uint64_t end = now_ms() + LIMIT_HANDSHAKE_MS + PATIENCE_MS; left && now_ms() < end; usleep(100000)) {
-        left = 0;
-        for (unsigned i = 0; i < count; i++)
-            left += sockets[i] >= 0 && !is_cut(sockets[i]);
-    }
-    if (left) testbed_fail(&bed, "%u of %u connections are never cut", left, count);
+    for (uint64_t end = flood_now_ms() + 10000; quiet_kib && flood_now_ms() < end; usleep(100000))
+        if (attacker_memory_kib(&them, NODE) < quiet_kib + 24 * 1024) break;
 }
 
-static void close_all(int *sockets, unsigned count)
+static void peace(struct slices *s)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (sockets[i] >= 0) close(sockets[i]);
+    settle();
+    begin_slice("in peace");
+    end_slice(s, "in peace", NULL);
 }
 
-/* What a client says first, whole or in part. */
-static size_t client_hello(uint8_t *bytes, size_t size)
+static double growth_mib(const struct slices *s)
 {
-    struct tls_context *context;
-    struct tls_session *tls;
-    struct buffer hello = {0};
-    CHECK(tls_context_new(&context, (struct bytes){0}, (struct bytes){0}, NULL) == OK);
-    CHECK(tls_client_new(&tls, context, TLS_ALPN_CLIENT, &them.cluster.genesis.members[NODE - 1].tls_pin, NULL) == OK);
-    tls_handshake(tls, &hello);
-    CHECK(hello.size > 0 && hello.size <= size);
-    memcpy(bytes, hello.data, hello.size);
-    size_t got = hello.size;
-    buffer_free(&hello);
-    tls_session_free(tls);
-    tls_context_free(context);
-    return got;
+    return s->memory_kib ? ((double)s->memory_kib - (double)quiet_kib) / 1024 : 0;
 }
 
-#define HALF_OPEN 900u
-static int half_open[HALF_OPEN];
-
-/* A third stop within the first message, a third behind it, a third send it byte by byte. */
-static void half_open_handshakes(void **state)
+static void print_slices(const char *name, const struct slices *s)
 {
-    (void)state;
-    uint8_t hello[1024];
-    size_t size = client_hello(hello, sizeof hello);
-    enter_phase("half-open handshakes");
-    for (unsigned i = 0; i < HALF_OPEN; i++) {
-        half_open[i] = dial(20 + i % 3);
-        if (i % 3 < 2) (void)send(half_open[i], hello, i % 3 ? size : size / 2, MSG_NOSIGNAL);
-    }
-    for (size_t byte = 0; byte < 20; byte++, usleep(20000))
-        for (unsigned i = 2; i < HALF_OPEN; i += 3)
-            (void)send(half_open[i], &hello[byte], 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    judge();
+    printf("  %-28s %6u writes, p50 %6.1f ms, p99 %6.1f ms", name, s->writes, median(s->p50_ms, s->count),
+           median(s->p99_ms, s->count));
 }
 
-/* They and the half-open ones are cut. */
-static void idle_connections(void **state)
+static void print_p99s(const char *name, const struct slices *s)
 {
-    (void)state;
-    int *sockets = calloc(connections, sizeof *sockets);
-    enter_phase("idle connections");
-    for (unsigned i = 0; i < connections; i++)
-        sockets[i] = dial(2 + i / 3000);
-    judge();
-    all_are_cut(half_open, HALF_OPEN);
-    all_are_cut(sockets, connections);
-    close_all(half_open, HALF_OPEN);
-    close_all(sockets, connections);
-    free(sockets);
+    printf("    p99 of the slices %s:", name);
+    for (unsigned i = 0; i < s->count; i++)
+        printf(" %.1f", s->p99_ms[i]);
+    printf("\n");
 }
 
-/* --- floods by processes of their own --- */
+/* --- floods, each by processes of its own --- */
 
-static pid_t flood(void (*run)(unsigned), unsigned which)
+static void hold_on(void)
 {
-    pid_t pid = fork();
-    if (pid != 0) return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (unsigned i = 0; i <= LIMIT_NODES; i++)
-        bed.pids[i] = 0; /* not this process' to kill */
-    run(which);
-    _exit(0);
+    atomic_store(&stage->height, 1);
+    for (;;)
+        pause();
 }
-
-static void stop_flood(pid_t pid)
-{
-    int status;
-    kill(pid, SIGKILL);
-    waitpid(pid, &status, 0);
-}
-
-static void handshakes(unsigned which)
-{
-    uint8_t hello[1024];
-    int sockets[200];
-    size_t size = client_hello(hello, sizeof hello);
-    for (;;) { /* the node's first flight takes its signature; ours costs nothing */
-        for (unsigned i = 0; i < 200; i++) {
-            sockets[i] = dial(30 + which);
-            if (sockets[i] >= 0) (void)send(sockets[i], hello, size, MSG_NOSIGNAL);
-        }
-        usleep(50000);
-        close_all(sockets, 200);
-    }
-}
-
-static void handshake_flood(void **state)
-{
-    (void)state;
-    pid_t pids[2];
-    enter_phase("handshakes without end");
-    for (unsigned i = 0; i < 2; i++)
-        pids[i] = flood(handshakes, i);
-    sleep(1);
-    judge();
-    for (unsigned i = 0; i < 2; i++)
-        stop_flood(pids[i]);
-}
-
-/* Not even TLS. */
-static void noise(unsigned which)
-{
-    uint8_t bytes[4096];
-    for (;;) {
-        int s = dial(40 + which);
-        random_bytes(bytes, sizeof bytes);
-        if (s >= 0) (void)send(s, bytes, 1 + bytes[0] * 16u, MSG_NOSIGNAL);
-        if (s >= 0) close(s);
-    }
-}
-
-static void noise_instead_of_tls(void **state)
-{
-    (void)state;
-    enter_phase("noise instead of TLS");
-    pid_t pid = flood(noise, 0);
-    sleep(1);
-    judge();
-    stop_flood(pid);
-}
-
-/* --- frames --- */
 
 /* One frame of nonsense: any type, any id, a body of no message's shape; one in 256 isn't even that, and ends the
  * connection. */
@@ -377,132 +290,213 @@ static unsigned garbage_batch(struct client *c, struct buffer *some, bool *open)
     return answered;
 }
 
-/* Until `count` frames are answered, over as many connections as it takes. */
-static void garbage(unsigned count)
+/* Until its part of the frames is answered, over as many connections as it takes. */
+static void garbage_frames(void *data)
 {
+    (void)data;
     struct buffer some = {0};
     struct attacker own;
     attacker_open(&own, &bed);
-    for (unsigned answered = 0; answered < count;) {
+    for (unsigned answered = 0; answered < frames / rounds;) {
         bool open = true;
         struct client *c = attacker_greet(&own, NODE);
-        while (open && answered < count)
+        while (open && answered < frames / rounds)
             answered += garbage_batch(c, &some, &open);
         client_close(c);
     }
-    buffer_free(&some);
+    hold_on();
 }
 
-static void garbage_frames(void **state)
+/* Each is cut before anything else is tried. */
+static void impossible_lengths(void *data)
 {
-    (void)state;
-    int status = 0;
-    uint64_t start = now_ms();
-    enter_phase("garbage frames");
-    pid_t pid = flood(garbage, frames);
-    judge();
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        usleep(100000);
-        uint64_t now = attacker_memory_kib(&them, NODE);
-        if (now > quiet_kib + (uint64_t)GROWTH_MIB * MEMORY_FACTOR * MIB_KIB)
-            fail_msg("the node takes %llu KiB more", (unsigned long long)(now - quiet_kib));
-    }
-    if (status != 0) testbed_fail(&bed, "the flood ended with status %d", status);
-    print_phase();
-    printf(", %u garbage frames answered in %llu ms\n", frames, (unsigned long long)(now_ms() - start));
-}
-
-static void impossible_lengths(void **state)
-{
-    (void)state;
+    (void)data;
     static const uint32_t lengths[] = {0, 0x80000000u, 0xffffffffu, LIMIT_FRAME + 1};
+    struct attacker own;
     uint8_t bytes[64];
-    enter_phase("impossible lengths");
+    attacker_open(&own, &bed);
     random_bytes(bytes, sizeof bytes);
     for (unsigned i = 0; i < 200; i++) {
-        struct client *c = i % 2 ? attacker_greet(&them, NODE) : attacker_connect(&them, NODE);
+        struct client *c = i % 2 ? attacker_greet(&own, NODE) : attacker_connect(&own, NODE);
         put_be32(bytes, lengths[i / 2 % 4]);
-        attacker_write(&them, c, BYTES(bytes));
+        attacker_write(&own, c, BYTES(bytes));
         if (!attacker_closed(c, PATIENCE_MS)) testbed_fail(&bed, "a length of %u is put up with", lengths[i / 2 % 4]);
         client_close(c);
     }
-    judge();
+    hold_on();
 }
 
-/* Large frames of which nearly all has come, and then a byte now and then. */
-static void slow_senders(void **state)
+/* Not even TLS. */
+static void noise_instead_of_tls(void *data)
 {
-    (void)state;
+    (void)data;
+    uint8_t bytes[4096];
+    for (atomic_store(&stage->height, 1);;) {
+        int s = flood_dial(&bed, NODE, 40);
+        random_bytes(bytes, sizeof bytes);
+        if (s >= 0) (void)send(s, bytes, 1 + bytes[0] * 16u, MSG_NOSIGNAL);
+        if (s >= 0) close(s);
+    }
+}
+
+static void handshakes_without_end(void *data)
+{
+    unsigned address = fork() == 0 ? 30 : 31; /* two of them */
+    (void)data;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    flood_shake_hands(&them, NODE, address, &stage->height);
+}
+
+/* A third stop within the first message, a third behind it, a third send it byte by byte. */
+static void half_open_handshakes(void *data)
+{
+    enum { COUNT = 900 };
+    static int sockets[COUNT];
+    uint8_t hello[FLOOD_HELLO];
+    size_t size = flood_hello(&them, NODE, hello);
+    (void)data;
+    for (unsigned i = 0; i < COUNT; i++) {
+        sockets[i] = flood_dial(&bed, NODE, 20 + i % 3);
+        if (i % 3 < 2) (void)send(sockets[i], hello, i % 3 ? size : size / 2, MSG_NOSIGNAL);
+    }
+    for (size_t byte = 0; byte < 20; byte++, usleep(20000))
+        for (unsigned i = 2; i < COUNT; i += 3)
+            (void)send(sockets[i], &hello[byte], 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    hold_on();
+}
+
+static void idle_connections(void *data)
+{
+    (void)data;
+    for (unsigned i = 0; i < connections; i++)
+        (void)flood_dial(&bed, NODE, 2 + i / 3000);
+    hold_on();
+}
+
+/* Large frames of which half has come, and then a byte now and then. */
+static void slow_senders(void *data)
+{
     enum { COUNT = 100 };
     static struct client *clients[COUNT];
     struct buffer part = {0};
-    enter_phase("slow senders");
+    struct attacker own;
+    (void)data;
+    attacker_open(&own, &bed);
     memset(buffer_extend(&part, LIMIT_FRAME / 2), 0xc4, LIMIT_FRAME / 2);
     put_be32(part.data, LIMIT_FRAME);
     for (unsigned i = 0; i < COUNT; i++) {
-        clients[i] = attacker_greet(&them, NODE);
+        clients[i] = attacker_greet(&own, NODE);
         (void)client_write(clients[i], buffer_bytes(&part), PATIENCE_MS, NULL); /* it may be cut off */
     }
-    for (unsigned i = 0; i < 5 * COUNT; i++) {
-        if (clients[i % COUNT] && client_write(clients[i % COUNT], bytes_of(part.data, 1), 1000, NULL) != OK) {
-            client_close(clients[i % COUNT]);
-            clients[i % COUNT] = NULL;
-        }
-    }
-    judge();
-    for (unsigned i = 0; i < COUNT; i++)
-        if (clients[i]) client_close(clients[i]);
-    buffer_free(&part);
+    for (atomic_store(&stage->height, 1);; usleep(100000))
+        for (unsigned i = 0; i < COUNT; i++)
+            if (!flood_is_cut(client_descriptor(clients[i])))
+                (void)client_write(clients[i], bytes_of(part.data, 1), 1000, NULL);
 }
 
-/* Many cheap questions whose answers nobody reads. */
-static void clients_that_never_read(void **state)
+/* Questions that any stranger may ask, and whose answers are read: without end. */
+static void questions_without_end(void *data)
 {
-    (void)state;
+    enum { COUNT = 60, QUESTIONS = 64 };
+    struct client *clients[COUNT];
+    struct buffer questions = {0};
+    struct attacker own;
+    struct frame frame;
+    (void)data;
+    attacker_open(&own, &bed);
+    flood_questions(&questions, QUESTIONS);
+    for (unsigned i = 0; i < COUNT; i++)
+        clients[i] = attacker_greet(&own, NODE);
+    for (;;)
+        for (unsigned i = 0; i < COUNT; i++) {
+            while (client_receive(clients[i], &frame, 0, NULL) == OK)
+                continue;
+            if (client_write(clients[i], buffer_bytes(&questions), PATIENCE_MS, NULL) != OK)
+                testbed_fail(&bed, "a client that reads is cut off");
+            atomic_store(&stage->height, 1);
+        }
+}
+
+/* The same by clients that read nothing. */
+static void clients_that_never_read(void *data)
+{
     enum { COUNT = 60, QUESTIONS = 6000 };
     struct client *clients[COUNT];
-    struct buffer questions = {0}, body = {0};
-    enter_phase("clients that never read");
-    message_empty_encode(&body);
-    for (unsigned i = 0; i < QUESTIONS; i++)
-        CHECK(frame_append(&questions, MESSAGE_STATUS, i, buffer_bytes(&body)) == OK);
+    struct buffer questions = {0};
+    struct attacker own;
+    (void)data;
+    attacker_open(&own, &bed);
+    flood_questions(&questions, QUESTIONS);
     for (unsigned i = 0; i < COUNT; i++) {
-        clients[i] = attacker_greet(&them, NODE);
-        int small = 4096;
-        setsockopt(client_descriptor(clients[i]), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
-        (void)client_write(clients[i], buffer_bytes(&questions), 2000, NULL); /* until the node reads no more */
+        clients[i] = flood_small_reader(&own, NODE);
+        /* What it can't write at once it would read answers for: the kernel's buffer has to do. */
+        (void)client_write(clients[i], buffer_bytes(&questions), 0, NULL);
     }
-    judge();
-    for (unsigned i = 0; i < COUNT; i++)
-        client_close(clients[i]);
-    buffer_free(&questions);
-    buffer_free(&body);
+    hold_on();
 }
 
-/* --- before and after --- */
+/* --- one of them after the other --- */
+
+struct storm {
+    const char *name;
+    void (*run)(void *data);
+    bool ends, ends_soon; /* all its connections are cut; in seconds */
+};
+
+static void one_slice_of(const struct storm *storm, struct slices *s, bool last)
+{
+    atomic_store(&stage->height, 0);
+    begin_slice(storm->name);
+    pid_t pid = flood_start(&bed, storm->run, NULL);
+    end_slice(s, storm->name, flood_is_high);
+    /* The node's own time, and a generous one on top. */
+    if (last && (storm->ends_soon || (storm->ends && rounds > 1))) await("until all is cut", all_is_cut);
+    flood_stop(pid);
+}
+
+static void under_flood(void **state)
+{
+    const struct storm *storm = *state;
+    static struct slices calm, flood;
+    const char *only = getenv("ONLY");
+    uint64_t start = flood_now_ms();
+    if (only && !strstr(storm->name, only)) return;
+    calm = flood = (struct slices){0};
+    for (unsigned round = 1; round <= rounds; round++) {
+        if (rounds > 1) peace(&calm);
+        settle();
+        one_slice_of(storm, &flood, round == rounds);
+    }
+    if (rounds > 1) {
+        print_slices("in peace", &calm);
+        printf("\n");
+    }
+    print_slices(storm->name, &flood);
+    printf(", memory %+.1f MiB, %llu ms\n", growth_mib(&flood), (unsigned long long)(flood_now_ms() - start));
+    if (rounds > 1) {
+        printf("  %.2f times the p99 of peace\n", median(flood.p99_ms, rounds) / median(calm.p99_ms, rounds));
+        print_p99s("in peace", &calm);
+        print_p99s("under flood", &flood);
+    }
+}
 
 static void in_peace(void **state)
 {
     (void)state;
-    unsigned phase = 0;
-    if (!watch) {
-        start_client();
-        enter_phase("in peace");
-    } else {
-        enter_phase("in peace again");
-    }
-    phase = atomic_load(&watch->phase);
-    for (uint64_t end = now_ms() + PATIENCE_MS; atomic_load(&watch->count[phase]) < 200; usleep(20000))
-        if (now_ms() > end) testbed_fail(&bed, "the ordinary client does not get on: %s", watch->why);
+    static struct slices calm;
+    calm = (struct slices){0};
+    peace(&calm);
     if (quiet_kib == 0) quiet_kib = attacker_memory_kib(&them, NODE);
-    judge();
+    if (quiet_descriptors == 0) quiet_descriptors = flood_descriptors(&bed, NODE);
+    print_slices("in peace", &calm);
+    printf(", memory %+.1f MiB\n", growth_mib(&calm));
 }
 
 static void the_nodes_are_there(void **state)
 {
     (void)state;
     struct ledger_mark mark[5];
-    kill(client_pid, SIGKILL);
+    flood_stop(client_pid);
     for (unsigned node = 1; node <= bed.n; node++) {
         int status;
         if (waitpid(bed.pids[node], &status, WNOHANG) != 0) testbed_fail(&bed, "node %u ended", node);
@@ -517,24 +511,22 @@ static int begin(void **state)
 {
     (void)state;
     char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
-    struct rlimit files;
-    frames = number_of("FRAMES", frames);
-    connections = number_of("CONNECTIONS", connections);
-    getrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_max < 65536) files.rlim_max = 65536; /* as root */
-    files.rlim_cur = files.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &files) != 0) {
-        getrlimit(RLIMIT_NOFILE, &files);
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    if (connections > files.rlim_cur / 2) connections = (unsigned)files.rlim_cur / 2;
+    frames = flood_number("FRAMES", frames);
+    connections = flood_number("CONNECTIONS", connections);
+    rounds = flood_number("ROUNDS", rounds);
+    slice_ms = flood_number("SLICE_MS", slice_ms);
+    CHECK(rounds >= 1 && rounds <= ROUNDS_MAX);
+    unsigned files = flood_raise_files(65536);
+    if (connections > files / 2) connections = files / 2;
+    watch = shared(sizeof *watch);
+    stage = shared(sizeof *stage);
     testbed_make(&bed, 4, 1);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_care(&bed, doctor, patient);
     assert_int_equal(id_parse(&patient_id, patient), OK);
     attacker_open(&them, &bed);
+    start_client();
     return 0;
 }
 
@@ -546,20 +538,29 @@ static int end(void **state)
     return 0;
 }
 
+static struct storm storms[] = {
+    {"garbage frames", garbage_frames, false, false},
+    {"impossible lengths", impossible_lengths, false, false},
+    {"noise instead of TLS", noise_instead_of_tls, false, false},
+    {"handshakes without end", handshakes_without_end, false, false},
+    {"half-open handshakes", half_open_handshakes, true, false}, /* test_flood.c sees them cut */
+    {"idle connections", idle_connections, true, true},
+    {"slow senders", slow_senders, true, false},
+    {"questions without end", questions_without_end, false, false},
+    {"clients that never read", clients_that_never_read, true, false},
+};
+#define STORMS (sizeof storms / sizeof storms[0])
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_peace),
-        cmocka_unit_test(garbage_frames),
-        cmocka_unit_test(impossible_lengths),
-        cmocka_unit_test(noise_instead_of_tls),
-        cmocka_unit_test(handshake_flood),
-        cmocka_unit_test(half_open_handshakes),
-        cmocka_unit_test(idle_connections),
-        cmocka_unit_test(slow_senders),
-        cmocka_unit_test(clients_that_never_read),
-        cmocka_unit_test(in_peace),
-        cmocka_unit_test(the_nodes_are_there),
-    };
+    struct CMUnitTest tests[STORMS + 3];
+    size_t n = 0;
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* it takes minutes: each line as it comes */
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(in_peace);
+    for (size_t i = 0; i < STORMS; i++)
+        tests[n++] = (struct CMUnitTest){storms[i].name, under_flood, NULL, NULL, &storms[i]};
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(in_peace);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(the_nodes_are_there);
+    CHECK(n == sizeof tests / sizeof tests[0]);
     return cmocka_run_group_tests(tests, begin, end);
 }
