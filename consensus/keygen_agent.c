@@ -8,13 +8,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pack.h"
+#include "consensus/keygen_agent_internal.h"
 #include "consensus/keygen_store.h"
 #include "consensus/node_request.h"
 #include "consensus/peer_messages.h"
 #include "crypto/hash.h"
-#include "crypto/keys.h"
 #include "crypto/secret.h"
-#include "ledger/apply.h"
 #include "ledger/arguments.h"
 #include "ledger/genesis.h"
 #include "ledger/keygen.h"
@@ -26,177 +25,7 @@
 #define ASK_AGAIN_MS 500     /* for a sub-share that has not come */
 #define COMPLAIN_MS 2500     /* into the CONFIRM phase: a sub-share that has not come is complained about */
 #define STAGGER_MS 150       /* per member index, where any member may do it */
-#define SUBMIT_AGAIN_MS 1000 /* after an operation that did not do it */
 #define BEHIND_BLOCKS 64     /* committed and not applied: this node is behind */
-#define SEALED_SIZE (32 + SEAL_BOX_OVERHEAD)
-
-/* What is to do, read in one transaction. */
-struct look {
-    struct keygen_view view;
-    struct keygen_own own;                     /* secret */
-    struct keygen_received received;           /* secret */
-    bool has_dealing[LIMIT_NODES + 1];
-    struct dealing dealings[LIMIT_NODES + 1];
-    bool answered[LIMIT_NODES + 1];            /* the dealer published our sub-share */
-    struct scalar answers[LIMIT_NODES + 1];
-    bool has_keys;                             /* READY or ACTIVE */
-    struct point key, verification[LIMIT_NODES];
-    struct epoch epoch;                        /* epoch 0: not active */
-    bool has_share;
-    struct scalar share;                       /* secret, of epoch.epoch */
-};
-
-enum duty { DUTY_COMMIT, DUTY_REVEAL, DUTY_CONFIRM, DUTY_ANSWER, DUTY_CLOSE, DUTY_ACTIVATE, DUTIES };
-
-struct keygen_agent {
-    struct keygen_agent_options o;
-    struct node_signer signer;
-    uv_timer_t timer;
-    unsigned n, k;
-    uint8_t secret;
-    bool stopped, reading, writing, look_again, idle;
-    bool outdated; /* what is being read was read before an operation of ours was applied */
-    struct state_read read;
-    struct state_write write;
-    struct look *look;         /* secret memory: what the last read found */
-    struct look *next;         /* secret memory: being read */
-    struct scalar *share;      /* secret memory */
-    uint64_t share_epoch;      /* 0: none */
-    bool active;
-    struct keygen_own *to_write; /* secret memory: a new polynomial on its way to the disk */
-    struct buffer came[LIMIT_NODES + 1]; /* sealed sub-shares from members, not checked yet ... */
-    uint32_t came_attempt[LIMIT_NODES + 1]; /* ... of this attempt */
-    member_mask bad;           /* dealers whose sub-share is wrong */
-    uint64_t asked_ns;         /* sub-shares were last asked for */
-    uint64_t phase_ns;         /* when this phase was first seen */
-    uint32_t phase_attempt;
-    enum keygen_phase phase;
-    bool file_tried, lost;
-    bool forgotten; /* said that the own polynomial is not the one that was committed to */
-    uint64_t warned_ns[LIMIT_NODES + 1];
-    bool submitting[DUTIES];
-    uint64_t submitted_ns[DUTIES];
-    unsigned in_flight, ticks;
-};
-
-struct duty_done {
-    struct keygen_agent *agent;
-    enum duty duty;
-};
-
-static void look(struct keygen_agent *a);
-
-/* --- operations of this node --- */
-
-static void duty_finished(void *data, enum err code, uint64_t leaf, enum decision decision, enum reason reason)
-{
-    struct duty_done *d = data;
-    struct keygen_agent *a = d->agent;
-    (void)leaf;
-    a->submitting[d->duty] = false;
-    a->in_flight--;
-    if (code == OK && decision == DECISION_DENIED && reason != REASON_ALREADY_DONE && reason != REASON_WRONG_PHASE &&
-        reason != REASON_TOO_EARLY)
-        log_warning("keygen", "a step of key generation was denied: %s", reason_text(reason));
-    if (code == OK && decision == DECISION_APPROVED) a->submitted_ns[d->duty] = 0; /* the next one needs no pause */
-    free(d);
-    a->outdated = a->reading;
-    if (!a->stopped) look(a);
-}
-
-static void submit(struct keygen_agent *a, enum duty duty, enum action action, struct buffer *args)
-{
-    uint64_t now = clock_monotonic_ns();
-    bool soon = a->submitted_ns[duty] && now - a->submitted_ns[duty] < (uint64_t)SUBMIT_AGAIN_MS * 1000000;
-    if (!a->submitting[duty] && !soon && !args->failed) {
-        struct duty_done *d = xmalloc(sizeof *d);
-        *d = (struct duty_done){a, duty};
-        a->submitted_ns[duty] = now;
-        if (node_request_submit(&a->signer, action, buffer_bytes(args), (struct bytes){0}, d, duty_finished) == OK) {
-            a->submitting[duty] = true;
-            a->in_flight++;
-        } else {
-            free(d); /* no leader, or busy: the timer comes back to it */
-        }
-    }
-    buffer_free(args);
-}
-
-static void submit_commit(struct keygen_agent *a)
-{
-    const struct look *l = a->look;
-    uint8_t context[KEYGEN_CONTEXT_SIZE];
-    struct dkg_commitments commitments;
-    struct buffer args = {0};
-    keygen_context(context, &a->o.genesis->cluster, a->secret, l->view.state.attempt, a->o.self);
-    dkg_commit(&commitments, &l->own.polynomial);
-    struct args_key_commit c = {.secret = a->secret, .attempt = l->view.state.attempt,
-                                .commitments = dkg_commitments_hash(&commitments, BYTES(context))};
-    args_key_commit_encode(&args, &c);
-    submit(a, DUTY_COMMIT, ACTION_KEY_COMMIT, &args);
-}
-
-static void submit_reveal(struct keygen_agent *a)
-{
-    const struct look *l = a->look;
-    struct dkg_commitments commitments;
-    struct buffer args = {0};
-    struct args_key_reveal r = {.secret = a->secret, .attempt = l->view.state.attempt, .k = a->k, .n = a->n};
-    dkg_commit(&commitments, &l->own.polynomial);
-    memcpy(r.commitments, commitments.points, a->k * sizeof r.commitments[0]);
-    for (unsigned i = 1; i <= a->n; i++)
-        hash_sha256(&r.subshares[i - 1], l->own.sealed[i], SEALED_SIZE);
-    args_key_reveal_encode(&args, &r);
-    submit(a, DUTY_REVEAL, ACTION_KEY_REVEAL, &args);
-}
-
-static void submit_confirm(struct keygen_agent *a, member_mask complaints)
-{
-    struct buffer args = {0};
-    struct args_key_confirm c = {.secret = a->secret, .attempt = a->look->view.state.attempt,
-                                 .complaints = complaints};
-    args_key_confirm_encode(&args, &c);
-    for (unsigned i = 1; i <= a->n; i++)
-        if (complaints & MEMBER_BIT(i))
-            log_warning("keygen", "the sub-share of node %u (%s) %s: complaining in the ledger", i,
-                        genesis_member(a->o.genesis, i)->name, a->bad & MEMBER_BIT(i) ? "is wrong" : "has not come");
-    submit(a, DUTY_CONFIRM, ACTION_KEY_CONFIRM, &args);
-}
-
-/* A complaint is answered by publishing that sub-share: only the complaining receiver's own. */
-static void submit_answer(struct keygen_agent *a)
-{
-    const struct look *l = a->look;
-    unsigned receiver = (unsigned)__builtin_ctz(l->view.answer);
-    struct scalar subshare;
-    struct buffer args = {0};
-    if (!l->own.exists || receiver < 1 || receiver > a->n) return;
-    dkg_subshare(&subshare, &l->own.polynomial, receiver);
-    struct args_key_answer answer = {.secret = a->secret, .attempt = l->view.state.attempt, .receiver = receiver};
-    memcpy(answer.subshare, subshare.bytes, sizeof answer.subshare);
-    args_key_answer_encode(&args, &answer);
-    submit(a, DUTY_ANSWER, ACTION_KEY_ANSWER, &args);
-}
-
-static void submit_close(struct keygen_agent *a)
-{
-    struct buffer args = {0};
-    struct args_key_close c = {.secret = a->secret, .attempt = a->look->view.state.attempt,
-                               .phase = a->look->view.state.phase};
-    args_key_close_encode(&args, &c);
-    submit(a, DUTY_CLOSE, ACTION_KEY_CLOSE, &args);
-}
-
-static void submit_activate(struct keygen_agent *a)
-{
-    const struct look *l = a->look;
-    struct buffer args = {0};
-    struct args_key_activate c = {.secret = a->secret, .attempt = l->view.state.attempt,
-                                  .qualified = keygen_qualified(&l->view.state), .key = l->key, .n = a->n};
-    memcpy(c.verification, l->verification, a->n * sizeof c.verification[0]);
-    args_key_activate_encode(&args, &c);
-    submit(a, DUTY_ACTIVATE, ACTION_KEY_ACTIVATE, &args);
-}
 
 /* --- reading what is to do --- */
 
@@ -257,17 +86,17 @@ static void look_done(struct state_read *read, enum err code)
     }
     if (a->outdated) {
         a->outdated = false;
-        look(a);
+        keygen_agent_look(a);
         return;
     }
     struct look *l = a->look;
     a->look = a->next;
     a->next = l;
     if (!behind(a)) act(a);
-    if (a->look_again) look(a);
+    if (a->look_again) keygen_agent_look(a);
 }
 
-static void look(struct keygen_agent *a)
+void keygen_agent_look(struct keygen_agent *a)
 {
     if (a->stopped) return;
     if (a->reading || a->writing) {
@@ -287,7 +116,7 @@ static void written(struct state_write *write, enum err code)
     struct keygen_agent *a = write->data;
     a->writing = false;
     if (code != OK && code != ERR_STOPPED) log_error("keygen", "a secret can't be stored: %s", err_text(code));
-    if (!a->stopped) look(a);
+    if (!a->stopped) keygen_agent_look(a);
 }
 
 static void write_secret(struct keygen_agent *a,
@@ -538,15 +367,15 @@ static void act_confirm(struct keygen_agent *a)
     ask_subshares(a, missing & ~a->bad & ~self);
     if (missing & self) return; /* its own polynomial is lost: nothing can be said to be right */
     if (!missing) {
-        submit_confirm(a, 0);
+        keygen_submit_confirm(a, 0);
     } else if (state->phase == KEYGEN_CONFIRM) {
-        if (may_complain(a, missing)) submit_confirm(a, missing);
+        if (may_complain(a, missing)) keygen_submit_confirm(a, missing);
     } else {
         /* The key stands: a complaint excludes nobody, but its dealer answers it. What was only not
          * received comes once that dealer is there. */
         member_mask wrong = missing & a->bad, open = state->complaints[a->o.self];
         bool fewer = !(wrong & ~open) && wrong != open;
-        if (state->confirmed & self ? fewer : wrong == missing) submit_confirm(a, wrong);
+        if (state->confirmed & self ? fewer : wrong == missing) keygen_submit_confirm(a, wrong);
     }
 }
 
@@ -603,14 +432,14 @@ static void act(struct keygen_agent *a)
         return;
     }
     if (take_subshares(a) || act_share(a)) return;
-    if (l->view.commit) submit_commit(a);
-    if (l->view.reveal && l->own.exists) submit_reveal(a);
+    if (l->view.commit) keygen_submit_commit(a);
+    if (l->view.reveal && l->own.exists) keygen_submit_reveal(a);
     if (l->view.confirm) act_confirm(a);
-    if (l->view.answer) submit_answer(a);
+    if (l->view.answer) keygen_submit_answer(a);
     if (l->view.activate && l->has_keys && phase_older_than(a, (uint64_t)STAGGER_MS * (a->o.self - 1)))
-        submit_activate(a);
+        keygen_submit_activate(a);
     if (l->view.deadline_ms != UINT64_MAX && clock_wall_ms() > l->view.deadline_ms + STAGGER_MS * a->o.self)
-        submit_close(a);
+        keygen_submit_close(a);
     if (l->view.settled && l->has_share && (l->own.exists || l->received.any)) write_secret(a, wipe_run);
     a->idle = l->view.settled && l->has_share && !l->own.exists && !l->received.any;
 }
@@ -656,7 +485,7 @@ static void take_subshare(struct keygen_agent *a, unsigned from, struct bytes bo
     buffer_clear(&a->came[from]);
     buffer_append_bytes(&a->came[from], sealed);
     a->came_attempt[from] = (uint32_t)attempt;
-    look(a);
+    keygen_agent_look(a);
 }
 
 void keygen_agent_message(struct keygen_agent *a, unsigned from, uint32_t type, uint64_t id, struct bytes body)
@@ -675,7 +504,7 @@ void keygen_agent_applied(struct keygen_agent *a, const struct driver_applied *a
 {
     if (applied->keygen_changed || applied->replayed) {
         a->idle = false;
-        look(a);
+        keygen_agent_look(a);
     }
 }
 
@@ -683,14 +512,14 @@ void keygen_agent_peer_up(struct keygen_agent *a, unsigned peer)
 {
     (void)peer;
     a->asked_ns = 0;
-    if (!a->idle) look(a);
+    if (!a->idle) keygen_agent_look(a);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct keygen_agent *a = timer->data;
     /* Once the share is held only a member that is away is waited for: no hurry. */
-    if (!a->idle && (!a->share_epoch || ++a->ticks % 10 == 0)) look(a);
+    if (!a->idle && (!a->share_epoch || ++a->ticks % 10 == 0)) keygen_agent_look(a);
 }
 
 const struct scalar *keygen_agent_share(const struct keygen_agent *a, uint8_t secret, uint64_t epoch)
