@@ -22,6 +22,7 @@
 #include "crypto/secret.h"
 #include "storage/files.h"
 #include "storage/store_guard.h"
+#include "storage/store_internal.h"
 
 #define FORMAT 1u
 #define META_NAME "meta"
@@ -633,7 +634,14 @@ void table_cursor_close(struct table_cursor *c)
     free(c);
 }
 
-/* --- space and scrubbing --- */
+uint8_t store_table_from(const struct store *s, unsigned table)
+{
+    for (; table < TABLE_COUNT_MAX; table++)
+        if (table > 0 && s->names[table]) return (uint8_t)table;
+    return 0;
+}
+
+/* --- space --- */
 
 enum err store_space(struct store *s, struct store_space *out)
 {
@@ -655,74 +663,4 @@ enum err store_space(struct store *s, struct store_space *out)
     out->file_size = (uint64_t)file.st_blocks * 512;
     out->low = out->device_free < s->watermark || out->map_size - out->map_used < s->watermark;
     return OK;
-}
-
-/* The first table at or after `table`; 0: none. */
-static uint8_t table_from(const struct store *s, unsigned table)
-{
-    for (; table < TABLE_COUNT_MAX; table++)
-        if (table > 0 && s->names[table]) return (uint8_t)table;
-    return 0;
-}
-
-static void position_table(struct store_position *at, uint8_t table)
-{
-    at->table = table;
-    at->key_size = 0;
-    at->done = table == 0;
-}
-
-static void position_key(struct store_position *at, struct bytes key)
-{
-    memcpy(at->key, key.data, key.size);
-    at->key_size = (uint16_t)key.size;
-    at->checked++;
-}
-
-/* Past the last key that was checked. */
-static enum err cursor_resume(struct table_cursor *c, const struct store_position *at)
-{
-    struct bytes key = bytes_of(at->key, at->key_size);
-    enum err code = table_cursor_seek(c, key);
-    return code == OK && at->key_size && at_key(c, key) ? table_cursor_next(c) : code;
-}
-
-/* Up to `rows` values of the table; ERR_NOT_FOUND at its end. */
-static enum err check_table(struct table_cursor *c, struct store_position *at, size_t *rows)
-{
-    struct buffer value = {0};
-    enum err code = cursor_resume(c, at);
-    while (code == OK && *rows > 0) {
-        code = table_cursor_value(c, &value);
-        if (code == OK || code == ERR_CORRUPT) position_key(at, table_cursor_key(c));
-        if (code == OK) code = --*rows ? table_cursor_next(c) : OK;
-    }
-    buffer_free(&value);
-    return code;
-}
-
-enum err store_check(struct store *s, struct store_position *at, size_t rows, uint8_t *bad_table,
-                     struct buffer *bad_key)
-{
-    struct table_txn *t;
-    struct table_cursor *c;
-    if (at->table == 0) position_table(at, table_from(s, 1));
-    enum err code = at->done ? OK : store_begin_read(&t, s);
-    if (code != OK || at->done) return code;
-    while (code == OK && rows > 0 && !at->done) {
-        code = table_cursor_open(&c, t, at->table);
-        if (code != OK) break;
-        code = check_table(c, at, &rows);
-        table_cursor_close(c);
-        if (code != ERR_NOT_FOUND) continue;
-        position_table(at, table_from(s, at->table + 1u));
-        code = OK;
-    }
-    store_abort(t);
-    if (code == ERR_CORRUPT) {
-        *bad_table = at->table;
-        buffer_clear(bad_key);
-        buffer_append(bad_key, at->key, at->key_size);
-    }
-    return code;
 }
