@@ -10,7 +10,7 @@
 #include "base/check.h"
 
 #define THREADS_MAX 8
-#define NICENESS 5 /* a quarter of a processor where others want all of it */
+#define NICENESS 5 /* above the process' own: a quarter of a processor where others want all of it */
 
 STAILQ_HEAD(step_list, handshake_step);
 
@@ -28,7 +28,11 @@ struct handshakes {
 };
 
 /* A thread's own, which only Linux has. One that can't be set costs the others some time, and nothing else. */
-static void be_nice(void) { (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS); }
+static void be_nice(void)
+{
+    id_t self = (id_t)syscall(SYS_gettid);
+    (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + NICENESS);
+}
 
 static void *run(void *data)
 {

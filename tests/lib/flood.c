@@ -161,7 +161,7 @@ pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data)
     CHECK(pid >= 0);
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)setpriority(PRIO_PROCESS, 0, 19);
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 19);
     for (unsigned i = 0; i <= LIMIT_NODES; i++)
         bed->pids[i] = 0; /* not this process' to kill */
     run(data);

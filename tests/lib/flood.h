@@ -49,7 +49,7 @@ _Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsign
 
 /* --- attackers --- */
 
-/* In a process of its own, which ends with this one, at the lowest priority: what an attacker computes is not what
+/* In a process of its own, which ends with this one, 19 steps of priority lower: what an attacker computes is not what
  * a node has to bear, and a real one computes elsewhere. `run` may return: then the process ends with status 0. */
 pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data);
 int flood_stop(pid_t pid); /* its status, as of waitpid */
