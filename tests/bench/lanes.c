@@ -361,20 +361,38 @@ static void run_until(struct run *r, struct pollfd *fds, uint64_t end_ns)
         poll_once(r, fds);
 }
 
+static void open_lanes(struct run *r)
+{
+    const struct job *job = r->job;
+    r->lanes = xcalloc(job->clients, sizeof *r->lanes);
+    for (unsigned i = 0; i < job->clients; i++) {
+        bool waits = i < job->awaiting || job->wait == WAIT_COSIGNED;
+        r->lanes[i].wait = waits && job->work != WORK_RECORD_SHOW ? WAIT_COSIGNED : WAIT_APPLIED;
+        unsigned member = job->member ? job->member : 1 + i % r->world->cluster.genesis.member_count;
+        r->lanes[i].client = lanes_connect(r->world, member);
+        r->lanes[i].id = 1;
+    }
+}
+
+static void close_lanes(struct run *r)
+{
+    for (unsigned i = 0; i < r->job->clients; i++) {
+        struct lane *lane = &r->lanes[i];
+        client_close(lane->client);
+        request_builder_free(&lane->builder);
+        buffer_free(&lane->request);
+        buffer_free(&lane->body);
+        buffer_free(&lane->content);
+    }
+    free(r->lanes);
+}
+
 void lanes_run(struct job_result *out, struct bench_world *world, const struct job *job)
 {
     *out = (struct job_result){0};
-    struct run r = {.world = world, .job = job, .out = out};
+    struct run r = {.world = world, .job = job, .out = out, .measuring = job->most > 0};
     struct pollfd *fds = xcalloc(job->clients, sizeof *fds);
-    r.lanes = xcalloc(job->clients, sizeof *r.lanes);
-    for (unsigned i = 0; i < job->clients; i++) {
-        bool waits = i < job->awaiting || job->wait == WAIT_COSIGNED;
-        r.lanes[i].wait = waits && job->work != WORK_RECORD_SHOW ? WAIT_COSIGNED : WAIT_APPLIED;
-        unsigned member = job->member ? job->member : 1 + i % world->cluster.genesis.member_count;
-        r.lanes[i].client = lanes_connect(world, member);
-        r.lanes[i].id = 1;
-    }
-    r.measuring = job->most > 0;
+    open_lanes(&r);
     uint64_t began = clock_monotonic_ns();
     for (unsigned i = 0; i < job->clients; i++)
         start(&r, &r.lanes[i]);
@@ -386,19 +404,11 @@ void lanes_run(struct job_result *out, struct bench_world *world, const struct j
     if (job->began) job->began(job->data);
     run_until(&r, fds, began + (uint64_t)(job->seconds * 1e9));
     out->seconds = (double)(clock_monotonic_ns() - began) / 1e9;
-    r.measuring = false;
+    r.measuring = job->most > 0; /* what is to be reached counts until the last answer */
     r.stopping = true;
     while (r.waiting > 0)
         poll_once(&r, fds);
-    for (unsigned i = 0; i < job->clients; i++) {
-        struct lane *lane = &r.lanes[i];
-        client_close(lane->client);
-        request_builder_free(&lane->builder);
-        buffer_free(&lane->request);
-        buffer_free(&lane->body);
-        buffer_free(&lane->content);
-    }
+    close_lanes(&r);
     buffer_free(&r.note);
-    free(r.lanes);
     free(fds);
 }

@@ -82,12 +82,14 @@ static unsigned split(char *text, char **words, unsigned most)
     return count;
 }
 
-static pid_t spawn(char *const *words, int out, int errors, unsigned files)
+/* `group`: one of its own, which a terminal's interrupt doesn't reach. */
+static pid_t spawn(char *const *words, int out, int errors, unsigned files, bool group)
 {
     struct rlimit few = {files, files};
     pid_t pid = fork();
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (group) setpgid(0, 0);
     if (files && setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(127);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
@@ -122,7 +124,7 @@ static int run(char *const *words, struct buffer *out, struct buffer *errors)
 {
     FILE *files[2] = {tmpfile(), tmpfile()};
     if (!files[0] || !files[1]) die("no temporary file");
-    pid_t pid = spawn(words, fileno(files[0]), fileno(files[1]), 0);
+    pid_t pid = spawn(words, fileno(files[0]), fileno(files[1]), 0, false);
     int status = wait_for(pid);
     struct buffer *to[2] = {out, errors};
     for (int i = 0; i < 2; i++) {
@@ -356,7 +358,7 @@ void testbed_start(struct testbed *t, unsigned node)
     snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level debug %s", build(),
              t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis, t->extra ? t->extra : "");
     split(text, words, WORDS_MAX);
-    t->pids[node] = spawn(words, log, log, t->files);
+    t->pids[node] = spawn(words, log, log, t->files, t->kept);
     close(log);
 }
 
