@@ -173,7 +173,7 @@ static void check_unfinished(struct connection *c, bool finished_one)
     if (frame_end(&c->reader) != ERR_TRUNCATED)
         c->frame_ms = 0;
     else if (!c->frame_ms || finished_one)
-        c->frame_ms = now_ms(c);
+        c->frame_ms = c->begun_ms = now_ms(c);
     crowd_charge(c);
     crowd_limit_receiving(c);
 }

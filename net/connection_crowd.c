@@ -9,6 +9,7 @@
  *     LIMIT_CROWD_MS; over a second, far larger total, the one with most to read
  */
 #include <stdlib.h>
+#include <sys/ioctl.h>
 
 #include "base/check.h"
 #include "net/connection_state.h"
@@ -115,13 +116,29 @@ static void wait_in_crowd(struct connection *c)
     TAILQ_INSERT_TAIL(&c->network->crowd, c, crowd);
 }
 
+/* More has come than who sends a byte now and then has sent. */
+static bool has_more(const struct connection *c)
+{
+    int fd, size = 0;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0) return true;
+    return ioctl(fd, FIONREAD, &size) != 0 || size >= (int)KIB;
+}
+
+void crowd_forgive(struct connection *c)
+{
+    uint64_t now = now_ms(c), waited = now - c->crowded_ms;
+    c->crowded_ms = now;
+    if (!c->frame_ms || !has_more(c)) return;
+    c->frame_ms += waited;
+    crowd_sort(c);
+}
+
 void crowd_leave(struct connection *c)
 {
     if (!c->crowded) return;
     c->crowded = false;
     TAILQ_REMOVE(&c->network->crowd, c, crowd);
-    if (c->frame_ms) c->frame_ms += now_ms(c) - c->crowded_ms; /* that was us, not the sender */
-    crowd_sort(c);
+    crowd_forgive(c);
 }
 
 /* Above the total only the oldest frame goes on. Others may still say something small, and at once. */

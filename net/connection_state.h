@@ -70,7 +70,8 @@ struct connection {
     size_t charged_send, charged_receive; /* of the network's totals */
     uint64_t since_ms;                    /* of the phase */
     uint64_t active_ms;                   /* last byte either way */
-    uint64_t frame_ms;                    /* when the unfinished frame began, 0: none */
+    uint64_t frame_ms;                    /* when the unfinished frame began, 0: none; see crowd_forgive */
+    uint64_t begun_ms;                    /* the same, whatever it was that it waited for */
     uint64_t crowded_ms;                   /* since it is crowded */
     uint64_t took_ms;                      /* when it last took bytes, or had none to take */
     uint64_t stall_ms, stall_taken, taken; /* see check_stall; bytes given to the kernel */
@@ -137,6 +138,7 @@ struct network {
     uv_idle_t idle;
     uv_timer_t sweep;
     bool sweep_due;   /* its time has come: after this turn's poll */
+    struct connection *sweep_next; /* where it goes on in the next turn; NULL: at the beginning */
     unsigned left;    /* connections that are gone, since memory was last given back */
     bool trimming;
     uint64_t trimmed_ms;
@@ -184,6 +186,7 @@ void crowd_sort(struct connection *c);           /* its phase, or frame_ms, has 
 size_t crowd_room(const struct connection *c);   /* how much may be read from it at once; 0: it should wait */
 void crowd_limit_receiving(struct connection *c); /* it has more of an unfinished frame than before */
 bool crowd_limit_sending(struct connection *c, size_t size); /* false: it is itself who does not read */
+void crowd_forgive(struct connection *c); /* the time in which we did not read what it sent; not more than that */
 void crowd_leave(struct connection *c);
 void crowd_go_on(struct network *n); /* at a turn's end */
 

@@ -25,11 +25,12 @@ static void sweep_open(struct connection *c, uint64_t now)
 {
     if (stalled(c, now)) {
         connection_reset(c, ERR_SLOW_READER, NULL);
-    } else if (c->frame_ms && !c->paused && now - c->frame_ms >= c->network->options.frame_ms) {
+    } else if (c->frame_ms && !c->paused && now - c->begun_ms >= c->network->options.frame_ms) {
         connection_fault(c, ERR_TIMEOUT);
     } else if (c->idle_ms && now - c->active_ms >= c->idle_ms) {
         connection_close(c, ERR_IDLE, NULL);
     } else if (c->crowded) {
+        crowd_forgive(c);
         crowd_limit_receiving(c); /* who holds it up may be slow by now */
     } else if (c->full) {
         network_wake(c); /* the total may have room again */

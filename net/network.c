@@ -38,6 +38,7 @@ void network_remove(struct connection *c)
     n->receiving -= c->charged_receive;
     n->counters.open--;
     n->left++;
+    if (n->sweep_next == c) n->sweep_next = TAILQ_NEXT(c, all);
     TAILQ_REMOVE(&n->all, c, all);
     free(c);
     close_network_if_done(n);
@@ -107,16 +108,21 @@ static void give_memory_back(struct network *n, uint64_t now)
     CHECK(uv_queue_work(n->loop, &n->trim, trim, on_trimmed) == 0);
 }
 
+#define SWEEP_TURN 128 /* connections in one turn of the loop: thousands that came together are also late together */
+
 static void sweep(struct network *n)
 {
-    struct connection *c, *next;
     uint64_t now = uv_now(n->loop);
-    n->sweep_due = false;
-    give_memory_back(n, now);
-    for (c = TAILQ_FIRST(&n->all); c; c = next) {
-        next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
+    if (!n->sweep_next) {
+        give_memory_back(n, now);
+        n->sweep_next = TAILQ_FIRST(&n->all);
+    }
+    for (unsigned i = 0; i < SWEEP_TURN && n->sweep_next; i++) {
+        struct connection *c = n->sweep_next;
+        n->sweep_next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
         connection_sweep(c, now);
     }
+    n->sweep_due = n->sweep_next != NULL;
 }
 
 static void run_line(struct network *n);
