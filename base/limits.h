@@ -12,7 +12,7 @@
 #define LIMIT_FRAME (4 * MIB)           /* length after the 4-byte prefix */
 #define LIMIT_CONNECTIONS 12288         /* of clients, in all */
 #define LIMIT_CONNECTIONS_PER_ADDRESS 4096 /* of clients; a hospital behind one address has them all */
-#define LIMIT_HANDSHAKES 4              /* steps at once; requests wait behind so many on the workers */
+#define LIMIT_HANDSHAKES 4              /* steps handed to threads at once */
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_HANDSHAKE_PLACES 192      /* handshakes of clients under way, some 50 KiB each; others wait in line */
 #define LIMIT_HANDSHAKE_SILENT_MS 4000  /* in all, of a handshake while others wait in line */

@@ -3,11 +3,11 @@
  * The happy path of an accepted one:
  *   1. the listener accepts, counts, and makes a connection; reading starts
  *   2. its first record has come: it gets one of LIMIT_HANDSHAKE_PLACES, and with it a
- *      TLS session; handshake steps run as work on libuv's pool, at most
- *      LIMIT_HANDSHAKES at once, dialed connections first
+ *      TLS session; handshake steps run on threads of their own, at a lower priority, at
+ *      most LIMIT_HANDSHAKES at once (of dialed connections: on libuv's pool)
  *   3. the handshake is done: the handler for its ALPN is found, on_open
- *   4. frames come: on_frame for each; connection_send queues answers, and what
- *      one turn of the loop queued is encrypted and written together at its end
+ *   4. frames come: on_frame for each, in turns (connection_turn.c); connection_send queues
+ *      answers, and what one turn of the loop queued is encrypted and written together at its end
  *   5. connection_close or the other side's end: on_close, once; then it is gone
  * Failures, each with its code in on_close:
  *   - no handshake in LIMIT_HANDSHAKE_MS, or silent in it for LIMIT_HANDSHAKE_SILENT_MS while
@@ -18,7 +18,7 @@
  *   - a frame unfinished after LIMIT_FRAME_MS: ERR_TIMEOUT; the oldest one after LIMIT_CROWD_MS
  *     when all unfinished ones hold LIMIT_RECEIVE_TOTAL: ERR_BUSY; both through on_fault
  *   - the other side does not read: connection_send answers ERR_BUSY above
- *     LIMIT_SEND_QUEUE, and the connection closes with ERR_SLOW_READER when nothing
+ *     LIMIT_SEND_QUEUE, and the connection is reset with ERR_SLOW_READER when nothing
  *     could be written for LIMIT_STALL_MS, or for LIMIT_CROWD_MS when all hold LIMIT_SEND_TOTAL;
  *     with LIMIT_UNREAD to read it is asked nothing more
  *   - the end of the stream inside a frame: ERR_TRUNCATED; between frames: OK
