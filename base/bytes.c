@@ -22,6 +22,8 @@ bool bytes_equal(struct bytes a, struct bytes b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+#define CAPACITY_MIN 64
+
 uint8_t *buffer_extend(struct buffer *b, size_t size)
 {
     size_t limit = b->limit ? b->limit : SIZE_MAX;
@@ -30,14 +32,10 @@ uint8_t *buffer_extend(struct buffer *b, size_t size)
         return NULL;
     }
     if (size > b->capacity - b->size) {
-        size_t capacity = b->capacity ? b->capacity : 64;
-        while (capacity - b->size < size) {
-            if (capacity > SIZE_MAX / 2) {
-                capacity = b->size + size;
-                break;
-            }
-            capacity *= 2;
-        }
+        /* No more than is asked for, when that is much: what is made at once is often kept for long. */
+        size_t capacity = b->capacity > SIZE_MAX / 2 ? SIZE_MAX : 2 * b->capacity;
+        if (capacity < CAPACITY_MIN) capacity = CAPACITY_MIN;
+        if (capacity - b->size < size) capacity = b->size + size;
         if (capacity > limit) capacity = limit;
         uint8_t *data = realloc(b->data, capacity);
         if (!data) {

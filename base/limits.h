@@ -142,7 +142,7 @@
 #define LOG_SEGMENT_SIZE (8 * MIB)
 #define LIMIT_COMMIT_MS 100
 #define LIMIT_COMMIT_LEAVES 4096
-#define LIMIT_COMMIT_BYTES (16 * MIB)
+#define LIMIT_COMMIT_BYTES (4 * MIB)    /* LMDB keeps the memory of the largest commit for good */
 #define LIMIT_LOG_SEGMENTS 512          /* retained by the log: 4 GiB */
 #define LIMIT_LOG_SNAPSHOT (64 * KIB)   /* configuration, and manifest, kept with a compaction */
 #define LIMIT_STORE_READERS 64          /* read transactions at once */

@@ -81,6 +81,40 @@ static void test_buffer_huge(void **state)
     buffer_free(&b);
 }
 
+/* What is appended at once takes no more than it needs, what grows by little is not copied each time. */
+static void test_capacity(void **state)
+{
+    static const uint8_t some[5000];
+    struct buffer b = {0};
+    size_t moves = 0, capacity = 0;
+    (void)state;
+    buffer_append(&b, some, 1);
+    assert_int_equal(b.capacity, 64);
+    buffer_append(&b, some, sizeof some);
+    assert_int_equal(b.capacity, 1 + sizeof some);
+    buffer_append(&b, some, 1);
+    assert_int_equal(b.capacity, 2 * (1 + sizeof some));
+    buffer_clear(&b);
+    assert_non_null(buffer_extend(&b, 2 * (1 + sizeof some)));
+    assert_int_equal(b.capacity, 2 * (1 + sizeof some));
+    buffer_free(&b);
+    for (size_t i = 0; i < 1000000; i++) {
+        buffer_append(&b, some, 1);
+        if (b.capacity != capacity) moves++;
+        capacity = b.capacity;
+    }
+    assert_true(moves <= 16);
+    buffer_free(&b);
+    b.limit = 100; /* never beyond */
+    buffer_append(&b, some, 70);
+    assert_int_equal(b.capacity, 70);
+    buffer_append(&b, some, 30);
+    assert_int_equal(b.capacity, 100);
+    buffer_append(&b, some, 1);
+    assert_true(b.failed && b.size == 100);
+    buffer_free(&b);
+}
+
 static void test_printf(void **state)
 {
     struct buffer b = {0};
@@ -227,10 +261,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),        cmocka_unit_test(test_buffer_grows),
         cmocka_unit_test(test_buffer_limit), cmocka_unit_test(test_buffer_huge),
-        cmocka_unit_test(test_printf),       cmocka_unit_test(test_printf_limit),
-        cmocka_unit_test(test_id_text),      cmocka_unit_test(test_id_parse_refuses),
-        cmocka_unit_test(test_hex),          cmocka_unit_test(test_base64),
-        cmocka_unit_test(test_base64_refuses), cmocka_unit_test(test_big_endian),
+        cmocka_unit_test(test_capacity),     cmocka_unit_test(test_printf),
+        cmocka_unit_test(test_printf_limit), cmocka_unit_test(test_id_text),
+        cmocka_unit_test(test_id_parse_refuses), cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_base64),       cmocka_unit_test(test_base64_refuses),
+        cmocka_unit_test(test_big_endian),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
