@@ -79,7 +79,8 @@ static bool take_note(struct auditing *a, struct checkpoint *out, const struct b
     checkpoint_explain(why, buffer_bytes(note), a->known->genesis);
     snprintf(text, sizeof text, "the checkpoint that it shows is not valid: %s", why);
     set_unproven(a, e, text);
-    snprintf(a->out->finding.expected, sizeof a->out->finding.expected, "cosignatures of %u nodes", a->known->genesis->quorum);
+    snprintf(a->out->finding.expected, sizeof a->out->finding.expected, "cosignatures of %u nodes",
+             a->known->genesis->quorum);
     return false;
 }
 
@@ -189,7 +190,8 @@ static enum err locate(struct auditing *a, const struct checkpoint *signed_tree,
     enum err e = find_right_prefix(&right, &proved, a, signed_tree, failure);
     if (proved) f->located = true;
     if (e != OK || !proved || right >= f->index) return e;
-    finding_set(f, ERR_ROOT, right, "entry %" PRIu64 " is not the one that %u nodes co-signed, though it fits the entries "
+    finding_set(f, ERR_ROOT, right,
+                "entry %" PRIu64 " is not the one that %u nodes co-signed, though it fits the entries "
                                     "before it", right, a->known->genesis->quorum);
     a->out->checked = right;
     struct bytes leaf;
@@ -200,14 +202,16 @@ static enum err locate(struct auditing *a, const struct checkpoint *signed_tree,
 
 /* --- the walk --- */
 
-typedef enum err (*take_page)(void *data, const struct leaf_page *page, uint64_t from, bool *stop, struct failure *failure);
+typedef enum err (*take_page)(void *data, const struct leaf_page *page, uint64_t from, bool *stop,
+                              struct failure *failure);
 
 static void show_progress(const struct auditing *a)
 {
     if (a->known->progress) a->known->progress(a->known->data, a->source->name, a->out->checked, a->out->size);
 }
 
-static enum err replay_page(void *data, const struct leaf_page *page, uint64_t from, bool *stop, struct failure *failure)
+static enum err replay_page(void *data, const struct leaf_page *page, uint64_t from, bool *stop,
+                            struct failure *failure)
 {
     struct auditing *a = data;
     (void)from;
@@ -230,7 +234,8 @@ static enum err set_different(struct auditing *a, uint64_t index, struct bytes l
     return e == ERR_NOT_FOUND ? OK : e;
 }
 
-static enum err compare_page(void *data, const struct leaf_page *page, uint64_t from, bool *stop, struct failure *failure)
+static enum err compare_page(void *data, const struct leaf_page *page, uint64_t from, bool *stop,
+                             struct failure *failure)
 {
     struct auditing *a = data;
     enum err e = OK;
@@ -258,7 +263,8 @@ static void set_short(struct auditing *a, uint64_t at)
 static void set_quarantined(struct auditing *a, const struct failure *why)
 {
     set_silent(a, AUDIT_QUARANTINED, why);
-    snprintf(a->out->finding.text, sizeof a->out->finding.text, "it serves no more, as it says itself, until it is rebuilt");
+    snprintf(a->out->finding.text, sizeof a->out->finding.text,
+             "it serves no more, as it says itself, until it is rebuilt");
 }
 
 static void set_hole(struct auditing *a, uint64_t at, const struct failure *why)
@@ -269,7 +275,8 @@ static void set_hole(struct auditing *a, uint64_t at, const struct failure *why)
         return;
     }
     a->out->verdict = AUDIT_WRONG;
-    finding_set(f, ERR_NOT_FOUND, at, "it can't show entry %" PRIu64 ": %s", at, why->text[0] ? why->text : err_text(why->code));
+    finding_set(f, ERR_NOT_FOUND, at, "it can't show entry %" PRIu64 ": %s", at,
+                why->text[0] ? why->text : err_text(why->code));
     snprintf(f->found, sizeof f->found, "nothing");
 }
 
@@ -315,7 +322,8 @@ static enum err check_root(struct auditing *a, const struct checkpoint *signed_t
     enum err e = verifier_root(&a->out->root, a->v, a->out->size, failure);
     if (e != OK || digest_equal(&a->out->root, &signed_tree->root)) return e;
     a->out->verdict = AUDIT_WRONG;
-    finding_set(f, ERR_ROOT, a->out->size, "its %" PRIu64 " entries fit together, but are not those that %u nodes co-signed",
+    finding_set(f, ERR_ROOT, a->out->size,
+                "its %" PRIu64 " entries fit together, but are not those that %u nodes co-signed",
                 a->out->size, a->known->genesis->quorum);
     f->located = false;
     e = locate(a, signed_tree, failure);
@@ -389,7 +397,8 @@ static enum err check_own_note(struct auditing *a, struct failure *failure)
         }
     }
     if (e == OK && !good)
-        set_unproven(a, ERR_BAD_PROOF, "it does not prove that its newest checkpoint goes on from the one that was verified");
+        set_unproven(a, ERR_BAD_PROOF,
+                     "it does not prove that its newest checkpoint goes on from the one that was verified");
     buffer_free(&note);
     return e;
 }

@@ -50,7 +50,8 @@ struct audit_known {
     uint64_t least;              /* entries that are recorded, by proof */
     struct checkpoint seen;      /* the last good one of an earlier verification; size 0: none */
     struct checkpoint reference; /* audit_compare: the one that the replayed ledger has */
-    const struct ledger_source *origin; /* audit_compare: whose ledger that was, asked for what a finding says; or NULL */
+    const struct ledger_source *origin; /* audit_compare: whose ledger that was, asked for what a finding says; or
+                                         * NULL */
     /* May be NULL. Called after each page. */
     void (*progress)(void *data, const char *name, uint64_t checked, uint64_t size);
     void *data;

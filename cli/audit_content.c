@@ -76,12 +76,14 @@ static void blame(struct content_node *n, uint64_t index, const struct digest *r
     char hex[65];
     n->audit->verdict = AUDIT_CONTENT;
     if (!stored)
-        finding_set(f, ERR_NOT_FOUND, index, "it does not store what belongs to entry %" PRIu64 ", though another node does: "
+        finding_set(f, ERR_NOT_FOUND, index,
+                    "it does not store what belongs to entry %" PRIu64 ", though another node does: "
                     "it was removed there, or has not been fetched", index);
     else if (digest_equal(&stored->hash, &unreadable))
         finding_set(f, ERR_CORRUPT, index, "what it stores for entry %" PRIu64 " can't be read there any more", index);
     else
-        finding_set(f, ERR_ATTACHMENT, index, "what it stores for entry %" PRIu64 " was altered: it is not what the ledger "
+        finding_set(f, ERR_ATTACHMENT, index,
+                    "what it stores for entry %" PRIu64 " was altered: it is not what the ledger "
                     "says", index);
     f->located = true;
     hex_format(hex, right->bytes, sizeof right->bytes);
@@ -107,7 +109,8 @@ static void compare(struct content_node *nodes, uint32_t count, uint64_t index, 
 
 /* --- all of them --- */
 
-static enum err compare_block(struct content_node *nodes, uint32_t count, struct verifier *v, uint64_t from, uint64_t to,
+static enum err compare_block(struct content_node *nodes, uint32_t count, struct verifier *v, uint64_t from,
+                              uint64_t to,
                               struct failure *failure)
 {
     for (uint32_t i = 0; i < count; i++)

@@ -90,8 +90,8 @@ static void say_scrub(struct tool *t, const json_t *status)
     json_int_t ended_ms = json_integer_value(json_object_get(counters, "scrub_finished_ms"));
     json_int_t permille = json_integer_value(json_object_get(counters, "scrub_permille"));
     if (ended_ms > 0) clock_format(ended, (uint64_t)ended_ms);
-    printf("%s re-reads its whole store: passes so far %lld (last: %s), now at %lld.%lld %%; damaged values found %lld, "
-           "repaired %lld.\n", name, (long long)json_integer_value(passes), ended, (long long)(permille / 10),
+    printf("%s re-reads its whole store: passes so far %lld (last: %s), now at %lld.%lld %%; damaged values found "
+           "%lld, repaired %lld.\n", name, (long long)json_integer_value(passes), ended, (long long)(permille / 10),
            (long long)(permille % 10), (long long)json_integer_value(json_object_get(counters, "scrub_found")),
            (long long)json_integer_value(json_object_get(counters, "scrub_repaired")));
 }

@@ -112,7 +112,8 @@ static void explain_numbers(struct buffer *out, const struct genesis *g)
         buffer_printf(out, "- WARNING: when %u node%s silent or lying, nothing is released until they are back.\n", b,
                       b == 1 ? " is" : "s are");
     if (n == 3 && b == 0)
-        buffer_append_text(out, "- With --faulty 1 three nodes are safe from a liar, but release nothing while one is down.\n");
+        buffer_append_text(out, "- With --faulty 1 three nodes are safe from a liar, but release nothing while one is "
+                                "down.\n");
     if (n == 3) buffer_append_text(out, "- We recommend four nodes, of four hospitals.\n");
 }
 

@@ -53,12 +53,14 @@ static void say_left_out(struct importing *im, const struct fhir_bundle *b, cons
     if (item->fate == IMPORT_TOO_LARGE)
         snprintf(why, sizeof why, "it is larger than a record holds (%u bytes); not stored: split it", LIMIT_RECORD);
     else if (item->fate == IMPORT_FOREIGN)
-        snprintf(why, sizeof why, "it is about %.80s, not about this patient; not stored: correct the file", entry->subject);
+        snprintf(why, sizeof why, "it is about %.80s, not about this patient; not stored: correct the file",
+                 entry->subject);
     else if (item->fate == IMPORT_REPEATED)
         snprintf(why, sizeof why, "the one at line %u has the same id, but other content; not stored", first->line);
     if (!*why) return;
     im->left_out++;
-    output_message(&im->t->output, "%s: line %u: %s %s: %s", im->file, entry->line, entry->type, entry->id ? entry->id : "", why);
+    output_message(&im->t->output, "%s: line %u: %s %s: %s", im->file, entry->line, entry->type,
+                   entry->id ? entry->id : "", why);
 }
 
 /* --- the importer --- */
@@ -71,7 +73,8 @@ static enum err find_hospital(struct importing *im)
     enum err e = profile_ask(t, &s, &row);
     if (e == OK && row.hospital.size == 0)
         e = fail(&t->failure, ERR_DENIED, "you belong to no hospital; patients are imported by a registrar of theirs");
-    if (e == OK) snprintf(im->hospital, sizeof im->hospital, "%.*s", (int)row.hospital.size, (const char *)row.hospital.data);
+    if (e == OK)
+        snprintf(im->hospital, sizeof im->hospital, "%.*s", (int)row.hospital.size, (const char *)row.hospital.data);
     submission_free(&s);
     return e;
 }
@@ -199,7 +202,8 @@ static enum err import_records(struct importing *im, const struct fhir_bundle *b
     return import_lanes_run(im->lanes, bundle, plan, id, done, draw_progress, im);
 }
 
-static enum err import_patient(struct importing *im, const struct fhir_bundle *bundle, const struct fhir_patient *patient)
+static enum err import_patient(struct importing *im, const struct fhir_bundle *bundle,
+                               const struct fhir_patient *patient)
 {
     struct tool *t = im->t;
     struct bytes tag_key = BYTES(t->signer.secrets->tag_key);
@@ -246,7 +250,8 @@ static enum err import_bundle(struct importing *im, const struct fhir_bundle *bu
         return OK;
     }
     if (bundle->empty)
-        output_message(&im->t->output, "%s: %u entries without a resource (deletions, perhaps) were passed by", im->file, bundle->empty);
+        output_message(&im->t->output, "%s: %u entries without a resource (deletions, perhaps) were passed by",
+                       im->file, bundle->empty);
     e = import_patient(im, bundle, &patient);
     if (e == OK) im->imported++;
     fhir_patient_free(&patient);
@@ -291,8 +296,10 @@ static json_t *report_json(const struct importing *im)
 static void print_report(struct importing *im)
 {
     static const struct column columns[] = {
-        {"id", "PATIENT", COLUMN_TEXT},        {"name", "NAME", COLUMN_TEXT},       {"created", "CREATED", COLUMN_NUMBER},
-        {"updated", "UPDATED", COLUMN_NUMBER}, {"unchanged", "UNCHANGED", COLUMN_NUMBER}, {"kept", "KEPT", COLUMN_NUMBER},
+        {"id", "PATIENT", COLUMN_TEXT},        {"name", "NAME", COLUMN_TEXT},
+        {"created", "CREATED", COLUMN_NUMBER},
+        {"updated", "UPDATED", COLUMN_NUMBER}, {"unchanged", "UNCHANGED", COLUMN_NUMBER},
+        {"kept", "KEPT", COLUMN_NUMBER},
         {"skipped", "SKIPPED", COLUMN_NUMBER}};
     const uint64_t *n = im->totals;
     struct tool *t = im->t;
@@ -304,7 +311,8 @@ static void print_report(struct importing *im)
     printf("%llu created, ", (unsigned long long)n[IMPORT_CREATE]);
     if (n[IMPORT_UPDATE]) printf("%llu updated, ", (unsigned long long)n[IMPORT_UPDATE]);
     printf("%llu unchanged", (unsigned long long)n[IMPORT_UNCHANGED]);
-    if (n[IMPORT_CHANGED_HERE]) printf(", %llu kept as others changed them here", (unsigned long long)n[IMPORT_CHANGED_HERE]);
+    if (n[IMPORT_CHANGED_HERE])
+        printf(", %llu kept as others changed them here", (unsigned long long)n[IMPORT_CHANGED_HERE]);
     if (n[IMPORT_DELETED_HERE]) printf(", %llu deleted here", (unsigned long long)n[IMPORT_DELETED_HERE]);
     if (im->left_out) printf(", %llu skipped", (unsigned long long)im->left_out);
     putchar('\n');

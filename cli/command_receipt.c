@@ -138,7 +138,8 @@ static void add_operation(json_t *o, const struct leaf *leaf)
 static json_t *receipt_json(const struct genesis *g, const struct receipt *r)
 {
     json_t *o = json_pack("{s:s, s:s, s:o, s:I, s:o}", "verdict", "genuine", "origin", g->checkpoint_origin, "cluster",
-                          json_digest(&g->cluster), "entry", (json_int_t)r->leaf.index, "time", json_time(r->leaf.time_ms));
+                          json_digest(&g->cluster), "entry", (json_int_t)r->leaf.index, "time",
+                          json_time(r->leaf.time_ms));
     CHECK(o != NULL);
     if (r->leaf.genesis.size == 0) add_operation(o, &r->leaf);
     json_object_set_new(o, "ledger_size", json_integer((json_int_t)r->checkpoint.size));

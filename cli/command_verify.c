@@ -141,7 +141,8 @@ static enum err compare_contents(struct verifying *vf)
     struct content_node *nodes = xcalloc(vf->count, sizeof *nodes);
     uint32_t count = 0;
     for (uint32_t i = 0; i < vf->count; i++)
-        if (vf->asked[i]) nodes[count++] = (struct content_node){.source = &vf->nodes[i].source, .audit = &vf->audits[i]};
+        if (vf->asked[i])
+            nodes[count++] = (struct content_node){.source = &vf->nodes[i].source, .audit = &vf->audits[i]};
     enum err e = audit_contents(nodes, count, vf->reference, &vf->known, &vf->t->failure);
     for (uint32_t i = 0; i < count; i++) vf->compared += nodes[i].compared;
     free(nodes);
@@ -250,7 +251,8 @@ static struct tally count_verdicts(const struct verifying *vf)
 /* The entry from which on the ledger is wrong, where it is known. */
 static bool first_wrong(const struct audit *a)
 {
-    return (a->verdict == AUDIT_WRONG || a->verdict == AUDIT_SHORT || a->verdict == AUDIT_CONTENT) && a->finding.located;
+    return (a->verdict == AUDIT_WRONG || a->verdict == AUDIT_SHORT || a->verdict == AUDIT_CONTENT) &&
+           a->finding.located;
 }
 
 static json_t *text_or_null(const char *text) { return *text ? json_text(bytes_text(text)) : json_null(); }
@@ -279,7 +281,8 @@ static void print_json_report(struct verifying *vf, const struct tally *tally)
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < vf->count; i++)
         if (vf->asked[i]) json_array_append_new(nodes, node_json(vf, i));
-    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "verdict", verdict_word(vf, tally), "entry", (json_int_t)vf->pass.index,
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "verdict", verdict_word(vf, tally), "entry",
+                          (json_int_t)vf->pass.index,
                           "verified_before", (json_int_t)vf->known.seen.size, "contents",
                           (json_int_t)vf->compared, "nodes", nodes, "states", states_json(vf));
     CHECK(o != NULL);
@@ -327,14 +330,16 @@ static void print_failed_verdict(const struct verifying *vf, const struct tally 
     if (first_wrong(a)) printf(" from entry %" PRIu64 " on", a->finding.index);
     if (tally->failed > 1) printf(", and that of %u more", tally->failed - 1);
     if (vf->reference && vf->all)
-        printf("; %u of %u hold the %" PRIu64 " entries that were co-signed", tally->fine, vf->count, vf->known.reference.size);
+        printf("; %u of %u hold the %" PRIu64 " entries that were co-signed", tally->fine, vf->count,
+               vf->known.reference.size);
     puts(".");
 }
 
 static void print_fine_verdict(const struct verifying *vf, const struct tally *tally)
 {
     uint64_t size = vf->known.reference.size;
-    printf("verdict: fine. All %" PRIu64 " entries follow from genesis, %u nodes co-signed them", size, vf->t->cluster.genesis.quorum);
+    printf("verdict: fine. All %" PRIu64 " entries follow from genesis, %u nodes co-signed them", size,
+           vf->t->cluster.genesis.quorum);
     if (vf->all) printf(", and %u of %u nodes hold exactly them", tally->fine, vf->count);
     if (vf->known.seen.size > 0)
         printf("; the %" PRIu64 " that were verified here before are their beginning", vf->known.seen.size);
@@ -364,12 +369,14 @@ static void print_report(struct verifying *vf, const struct tally *tally)
     if (tally->failed && !vf->all)
         output_message(o, "'verify --all' compares all nodes, and says which of them hold what was co-signed");
     else if (tally->failed && tally->first->verdict == AUDIT_FORKED)
-        output_message(o, "more nodes lied than may: trust none of them. The checkpoint of your last verification stays "
+        output_message(o,
+                       "more nodes lied than may: trust none of them. The checkpoint of your last verification stays "
                           "kept as it is; with 'consilium checkpoint' of now it proves that there are two histories");
     else if (tally->failed && tally->first->verdict == AUDIT_SET_BACK)
         output_message(o, "do not trust %s; its disk can only come back as a new member", tally->name);
     else if (tally->failed)
-        output_message(o, "do not trust %s; keep its folder as evidence, then let it derive its state from its peers anew", tally->name);
+        output_message(o, "do not trust %s; keep its folder as evidence, then let it derive its state from its peers "
+                          "anew", tally->name);
     else if (tally->silent && vf->reference && vf->all)
         output_message(o, "%u of %u nodes could not be verified: try again when they answer", tally->silent, vf->count);
 }

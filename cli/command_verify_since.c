@@ -35,13 +35,15 @@ static void print_node(const struct since *s, const char *name, const struct ext
         return;
     }
     text_clean(&clean, bytes_text(x->text), false); /* quotes what nodes sent */
-    printf("%s: %s\n    %.*s\n", name, audit_word(x->verdict), (int)clean.size, clean.data ? (const char *)clean.data : "");
+    printf("%s: %s\n    %.*s\n", name, audit_word(x->verdict), (int)clean.size,
+           clean.data ? (const char *)clean.data : "");
     buffer_free(&clean);
 }
 
 static json_t *checkpoint_json(const struct checkpoint *c)
 {
-    return c->size == 0 ? json_null() : json_pack("{s:I, s:o}", "size", (json_int_t)c->size, "root", json_digest(&c->root));
+    return c->size == 0 ? json_null() : json_pack("{s:I, s:o}", "size", (json_int_t)c->size, "root",
+                                                  json_digest(&c->root));
 }
 
 static void add_node(struct since *s, const char *name, const struct extension *x)
@@ -55,11 +57,13 @@ static void add_node(struct since *s, const char *name, const struct extension *
 static void print_verdict(const struct since *s)
 {
     if (s->proved > 0)
-        printf("verdict: %s. The ledger of %" PRIu64 " entries that %u nodes co-signed begins with the %" PRIu64 " of %s%s\n",
+        printf("verdict: %s. The ledger of %" PRIu64 " entries that %u nodes co-signed begins with the %" PRIu64 " of "
+               "%s%s\n",
                s->failed ? "FAILED" : "extends", s->now.size, s->t->cluster.genesis.quorum, s->old.size, s->file,
                s->failed ? ", but not every node shows that." : ".");
     else if (s->failed > 0)
-        printf("verdict: FAILED. No node proves that today's ledger extends the %" PRIu64 " entries of %s.\n", s->old.size,
+        printf("verdict: FAILED. No node proves that today's ledger extends the %" PRIu64 " entries of %s.\n",
+               s->old.size,
                s->file);
     else
         puts("verdict: unknown. No node answered.");

@@ -274,7 +274,8 @@ const struct command COMMANDS[] = {
                  {.name = "follow", .letter = 'f', .help = "then go on with new entries as they come"},
                  OPTION_LIMIT("entries of one page (50)"), OPTION_CURSOR, OPTION_PURPOSE}},
 
-    {.name = "verify", .operands = "", .summary = "Check the whole ledger, of one node or of all", .run = command_verify,
+    {.name = "verify", .operands = "", .summary = "Check the whole ledger, of one node or of all",
+     .run = command_verify,
      .details = "Pulls the ledger and recomputes every hash, signature and decision from genesis, in\n"
                 "a private copy in $TMPDIR (or /var/tmp) that is thrown away; then compares the root\n"
                 "with the checkpoint that k nodes co-signed, and with the one of your last verification,\n"
@@ -289,7 +290,8 @@ const struct command COMMANDS[] = {
                 "Anybody may do that; it needs no identity and makes no entry.",
      .example = "verify\nverify --all --json\nverify --since last-year.checkpoint",
      .options = {{.name = "all", .help = "ask every node, not one"},
-                 {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"}, OPTION_PURPOSE}},
+                 {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"},
+                 OPTION_PURPOSE}},
     {.name = "alarm list", .operands = "", .summary = "Show the alarms that are open", .run = command_alarm_list,
      .details = "An alarm says, in the ledger, that a node can't be trusted now. Kinds: modified (stored\n"
                 "data is not what the ledger proves), deleted, forked (it signed two things that contradict\n"

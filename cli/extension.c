@@ -62,7 +62,8 @@ static bool ask_now(struct extension *x, const struct ledger_source *source, con
     return e == OK && valid == OK;
 }
 
-static bool await_size(struct extension *x, const struct ledger_source *source, const struct genesis *genesis, uint64_t size)
+static bool await_size(struct extension *x, const struct ledger_source *source, const struct genesis *genesis,
+                       uint64_t size)
 {
     uint32_t waited_ms = 0;
     for (;;) {
@@ -71,7 +72,8 @@ static bool await_size(struct extension *x, const struct ledger_source *source, 
         if (!source->wait(source->data, waited_ms)) break;
         waited_ms += SOURCE_WAIT_MS;
     }
-    set(x, AUDIT_SHORT, "its newest checkpoint has %" PRIu64 " entries, the older one %" PRIu64 ": it is behind, or was cut",
+    set(x, AUDIT_SHORT,
+        "its newest checkpoint has %" PRIu64 " entries, the older one %" PRIu64 ": it is behind, or was cut",
         x->now.size, size);
     return false;
 }
@@ -84,10 +86,12 @@ static void check_proof(struct extension *x, const struct ledger_source *source,
     if (source_silent(e))
         set(x, AUDIT_SILENT, "%s", words_of(&why, e));
     else if (e != OK)
-        set(x, AUDIT_UNPROVEN, "it gives no proof that its %" PRIu64 " entries begin with those %" PRIu64 ": %s", x->now.size,
+        set(x, AUDIT_UNPROVEN, "it gives no proof that its %" PRIu64 " entries begin with those %" PRIu64 ": %s",
+            x->now.size,
             old->size, words_of(&why, e));
     else if (tree_consistency_verify(old->size, x->now.size, proof.hashes, proof.count, &old->root, &x->now.root) != OK)
-        set(x, AUDIT_UNPROVEN, "its proof that its %" PRIu64 " entries begin with those %" PRIu64 " does not hold", x->now.size,
+        set(x, AUDIT_UNPROVEN, "its proof that its %" PRIu64 " entries begin with those %" PRIu64 " does not hold",
+            x->now.size,
             old->size);
     else
         set(x, AUDIT_FINE, "%s", "");

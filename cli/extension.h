@@ -10,7 +10,8 @@
 
 /* About one source. */
 struct extension {
-    enum audit_verdict verdict; /* AUDIT_FINE: it is proved; AUDIT_UNREACHABLE, _SHORT, _UNPROVEN, _FORKED: text says why not */
+    enum audit_verdict verdict; /* AUDIT_FINE: it is proved; AUDIT_UNREACHABLE, _SHORT, _UNPROVEN, _FORKED: text says
+                                 * why not */
     struct checkpoint now;      /* its newest one under k cosignatures; size 0: none */
     char text[400];
 };

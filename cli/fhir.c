@@ -234,7 +234,10 @@ struct urls {
     const char **items;
 };
 
-static int compare_texts(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static enum err urls_collect(struct urls *out, const struct fhir_bundle *b)
 {
@@ -342,7 +345,8 @@ static enum err check_heading(const struct heading *h, struct failure *failure)
     if (!*h->kind) return fail(failure, ERR_INVALID, "it has no resourceType: this is no FHIR resource");
     if (strcmp(h->kind, "Bundle") != 0) return fail(failure, ERR_INVALID, "it is a %s, not a Bundle", h->kind);
     if (is_importable(h->type)) return OK;
-    return fail(failure, ERR_INVALID, "a Bundle of type '%s'; only transaction, batch and collection can be imported", h->type);
+    return fail(failure, ERR_INVALID, "a Bundle of type '%s'; only transaction, batch and collection can be imported",
+                h->type);
 }
 
 static enum err read_bundle(struct fhir_bundle *b, struct json_scan *s, struct failure *failure)
@@ -364,7 +368,8 @@ static enum err read_bundle(struct fhir_bundle *b, struct json_scan *s, struct f
 enum err fhir_bundle_read(struct fhir_bundle *out, struct bytes text, struct failure *failure)
 {
     *out = (struct fhir_bundle){0};
-    if (text.size > LIMIT_BUNDLE) return fail(failure, ERR_TOO_LARGE, "longer than %u MiB; split it", LIMIT_BUNDLE / MIB);
+    if (text.size > LIMIT_BUNDLE)
+        return fail(failure, ERR_TOO_LARGE, "longer than %u MiB; split it", LIMIT_BUNDLE / MIB);
     struct json_scan s = json_scan_start(text);
     enum err e = read_bundle(out, &s, failure);
     if (e != OK) return e;

@@ -135,7 +135,8 @@ static char *source_of(const json_t *identifier, const struct fhir_entry *entry)
 enum err fhir_patient_read(struct fhir_patient *out, const struct fhir_entry *entry, struct failure *failure)
 {
     *out = (struct fhir_patient){0};
-    json_t *patient = json_loadb((const char *)entry->resource.data, entry->resource.size, JSON_DECODE_INT_AS_REAL, NULL);
+    json_t *patient = json_loadb((const char *)entry->resource.data, entry->resource.size, JSON_DECODE_INT_AS_REAL,
+                                 NULL);
     if (!patient) return fail(failure, ERR_NOMEM, "no memory for the Patient");
     const json_t *identifier = best_identifier(json_object_get(patient, "identifier"));
     struct buffer number = {0};
@@ -147,7 +148,8 @@ enum err fhir_patient_read(struct fhir_patient *out, const struct fhir_entry *en
     out->source = source_of(identifier, entry);
     json_decref(patient);
     if (out->source) return OK;
-    return fail(failure, ERR_INVALID, "the Patient has neither an identifier nor an id, so a second import could not find it");
+    return fail(failure, ERR_INVALID,
+                "the Patient has neither an identifier nor an id, so a second import could not find it");
 }
 
 void fhir_patient_free(struct fhir_patient *patient)

@@ -98,7 +98,10 @@ static enum err open_cluster(struct lane *lane, struct failure *failure)
 
 /* --- a batch --- */
 
-static bool is_due(const struct import_item *item) { return item->fate == IMPORT_CREATE || item->fate == IMPORT_UPDATE; }
+static bool is_due(const struct import_item *item)
+{
+    return item->fate == IMPORT_CREATE || item->fate == IMPORT_UPDATE;
+}
 
 static size_t size_of(const struct import_lanes *l, const struct import_item *item)
 {
@@ -160,7 +163,8 @@ static enum err close_item(struct lane *lane, uint32_t i, struct failure *failur
 
 /* --- what became of it --- */
 
-static enum err fate_of(enum import_fate *out, enum import_fate planned, const struct outcome *o, struct failure *failure)
+static enum err fate_of(enum import_fate *out, enum import_fate planned, const struct outcome *o,
+                        struct failure *failure)
 {
     *out = planned;
     if (o->code != OK) return fail(failure, o->code, "a record was refused: %s", err_text(o->code));
@@ -200,7 +204,8 @@ static enum err do_batch(struct lane *lane, struct failure *failure)
     enum err e = open_cluster(lane, failure);
     for (uint32_t i = 0; e == OK && i < lane->count; i++) {
         e = close_item(lane, i, failure);
-        enum action action = l->plan->items[lane->items[i]].fate == IMPORT_CREATE ? ACTION_RECORD_CREATE : ACTION_RECORD_UPDATE;
+        enum action action = l->plan->items[lane->items[i]].fate == IMPORT_CREATE ? ACTION_RECORD_CREATE
+                                                                                  : ACTION_RECORD_UPDATE;
         drafts[i] = (struct draft){.action = action, .args = buffer_bytes(&lane->args[i]), .purpose = l->purpose,
                                    .attached = true, .attachment = buffer_bytes(&lane->attachments[i])};
     }

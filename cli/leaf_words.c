@@ -28,7 +28,8 @@ static void operation_words(char *out, size_t size, const struct leaf *leaf)
     id_format(actor, &leaf->operation.actor.id);
     subject_words(subject, sizeof subject, &leaf->subject);
     clock_format(issued, leaf->operation.issued_at_ms);
-    snprintf(out, size, "%s by %s%s, asked for at %s", action_name((enum action)leaf->operation.action), actor, subject, issued);
+    snprintf(out, size, "%s by %s%s, asked for at %s", action_name((enum action)leaf->operation.action), actor, subject,
+             issued);
 }
 
 void leaf_words(char *out, size_t size, struct bytes bytes)
@@ -93,7 +94,8 @@ void leaf_difference(char *expected, char *found, size_t size, struct bytes righ
     struct leaf a, b;
     struct digest x, y;
     bool decoded = leaf_decode(&a, right) == OK && leaf_decode(&b, wrong) == OK;
-    if (decoded && a.genesis.size == 0 && b.genesis.size == 0 && field_difference(expected, found, size, &a, &b)) return;
+    if (decoded && a.genesis.size == 0 && b.genesis.size == 0 && field_difference(expected, found, size, &a, &b))
+        return;
     if (!decoded) {
         leaf_words(expected, size, right);
         leaf_words(found, size, wrong);

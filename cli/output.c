@@ -368,7 +368,8 @@ static void print_folded_row(const struct output *o, const struct column *column
         if (skip) continue;
         size_t blank = o->widths[i] - text_width(cells[i]);
         bool right = column_flags(columns[i].kind) & SCOLS_FL_RIGHT;
-        const char *color = o->colors && !headings && columns[i].kind == COLUMN_VERDICT ? verdict_color(cells[i]) : NULL;
+        const char *color = o->colors && !headings && columns[i].kind == COLUMN_VERDICT ? verdict_color(cells[i])
+                                                                                        : NULL;
         if (*cells[i]) {
             print_spaces(owed + (right ? blank : 0));
             printf("%s%s%s", !color ? "" : *color == 'g' ? "\x1b[32m" : "\x1b[31m", cells[i], color ? "\x1b[0m" : "");

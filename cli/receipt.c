@@ -25,7 +25,8 @@ enum err receipt_check_note(struct checkpoint *out, const struct genesis *genesi
 }
 
 enum err receipt_check_inclusion(struct leaf *out, const struct genesis *genesis, const struct checkpoint *checkpoint,
-                                 struct bytes leaf, const struct digest *hashes, uint32_t count, struct failure *failure)
+                                 struct bytes leaf, const struct digest *hashes, uint32_t count,
+                                 struct failure *failure)
 {
     struct digest hash;
     enum err e = leaf_decode(out, leaf);

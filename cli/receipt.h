@@ -20,7 +20,8 @@ enum err receipt_check_leaf(struct leaf *out, const struct genesis *genesis, str
 enum err receipt_check_note(struct checkpoint *out, const struct genesis *genesis, struct bytes note,
                             struct failure *failure);
 enum err receipt_check_inclusion(struct leaf *out, const struct genesis *genesis, const struct checkpoint *checkpoint,
-                                 struct bytes leaf, const struct digest *hashes, uint32_t count, struct failure *failure);
+                                 struct bytes leaf, const struct digest *hashes, uint32_t count,
+                                 struct failure *failure);
 /* That leaf holds exactly this operation, signed by this key. */
 enum err receipt_check_operation(const struct leaf *leaf, struct bytes operation, const struct sign_public *key,
                                struct failure *failure);

@@ -451,7 +451,8 @@ enum err submit_lookup(struct found *out, struct cluster *cluster, const struct 
     for (uint32_t m = 1; m <= members && out->fate != FATE_RECORDED; m++) {
         struct message_found found;
         uint64_t now = clock_monotonic_ns(), left = now < end ? end - now : 0;
-        uint64_t turn = now + left / (cluster->via ? 1 : members - m + 1); /* a silent node leaves time for the others */
+        /* a silent node leaves time for the others */
+        uint64_t turn = now + left / (cluster->via ? 1 : members - m + 1);
         if ((cluster->via && cluster->via != m) ||
             lookup_at(&found, cluster, m, turn, buffer_bytes(&question)) != OK)
             continue;

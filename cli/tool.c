@@ -163,7 +163,8 @@ static const char *way_out(const struct command_line *line, enum action action, 
     bool of_user = action == ACTION_USER_CREATE || action == ACTION_USER_UPDATE || action == ACTION_USER_DISABLE;
     bool of_record = action == ACTION_RECORD_CREATE || action == ACTION_RECORD_READ || action == ACTION_RECORD_UPDATE ||
                      action == ACTION_RECORD_DELETE || action == ACTION_RECORD_HISTORY || action == ACTION_RECORD_LIST;
-    if (reason == REASON_SCOPE && of_user) return "; it may be for your own hospital only, written as 'whoami' shows it";
+    if (reason == REASON_SCOPE && of_user)
+        return "; it may be for your own hospital only, written as 'whoami' shows it";
     if (reason == REASON_SCOPE && of_record) return "; you may have to be in the patient's team first ('team add')";
     if (reason == REASON_UNKNOWN_ALARM || reason == REASON_ALARM_CLOSED)
         return "; 'consilium alarm list --all' shows them";

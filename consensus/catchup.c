@@ -502,7 +502,8 @@ static void on_tick(uv_timer_t *timer)
 static void take_refusal(struct catchup *c, unsigned from, uint64_t id, struct bytes body)
 {
     struct refusal r;
-    if (refusal_decode(&r, body) != OK) r = (struct refusal){ERR_MALFORMED, bytes_text("in words that are not well-formed")};
+    if (refusal_decode(&r, body) != OK)
+        r = (struct refusal){ERR_MALFORMED, bytes_text("in words that are not well-formed")};
     log_debug("catchup", "node %u (%s) refused: %.*s", from, catchup_name(c, from), (int)r.text.size,
               (const char *)r.text.data);
     if (!pull_refused(c, from, id, &r)) fill_refused(c, from, id, &r);

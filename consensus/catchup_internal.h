@@ -112,7 +112,8 @@ void catchup_update_ready(struct catchup *c);
 void pull_begin(struct catchup *c, const struct tree *own); /* to c->target */
 void pull_tick(struct catchup *c, uint64_t now_ns);
 void pull_answer(struct catchup *c, unsigned from, uint64_t id, struct bytes body);
-bool pull_refused(struct catchup *c, unsigned from, uint64_t id, const struct refusal *refusal); /* false: not of this */
+/* false: not of this */
+bool pull_refused(struct catchup *c, unsigned from, uint64_t id, const struct refusal *refusal);
 
 /* catchup_fill.c */
 struct fill *fill_new(void);

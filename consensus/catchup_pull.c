@@ -168,7 +168,8 @@ static const char *chunk_wrong(struct tree *after, const struct catchup *c, cons
 {
     struct digest root, hash;
     if (p->from != c->tree.size || p->to != c->target.size) return "other leaves than it was asked for";
-    if (proved(&p->base_proof, p->from, &p->base, &c->target) != OK) return "a root that does not lead to the co-signed one";
+    if (proved(&p->base_proof, p->from, &p->base, &c->target) != OK)
+        return "a root that does not lead to the co-signed one";
     *after = c->tree;
     for (uint32_t i = 0; i < p->count; i++) {
         leaf_hash(&hash, p->leaves[i]);
@@ -176,7 +177,8 @@ static const char *chunk_wrong(struct tree *after, const struct catchup *c, cons
     }
     tree_root(&root, after);
     return proved(&p->end_proof, after->size, &root, &c->target) == OK ? NULL
-                                                                       : "leaves that do not lead to the co-signed root";
+                                                                       : "leaves that do not lead to the co-signed "
+                                                                         "root";
 }
 
 /* A proved root of the chunk's beginning that isn't this node's. */

@@ -34,7 +34,8 @@ struct keygen_agent_options {
     void *data;
     void (*on_share)(void *data, uint8_t secret, uint64_t epoch); /* this node holds its share now */
 };
-enum err keygen_agent_start(struct keygen_agent **out, const struct keygen_agent_options *options, struct failure *failure);
+enum err keygen_agent_start(struct keygen_agent **out, const struct keygen_agent_options *options,
+                            struct failure *failure);
 void keygen_agent_stop(struct keygen_agent *a);
 void keygen_agent_free(struct keygen_agent *a); /* wipes */
 void keygen_agent_applied(struct keygen_agent *a, const struct driver_applied *applied);

@@ -64,7 +64,8 @@ struct keygen_agent {
 /* Reads what is to do and does it; again afterwards, when that is being read already. */
 void keygen_agent_look(struct keygen_agent *a);
 
-/* Submit this node's part, as the last look has it. Nothing, while one of that kind is under way or was tried just now. */
+/* Submit this node's part, as the last look has it. Nothing, while one of that kind is under way or was tried just
+ * now. */
 void keygen_submit_commit(struct keygen_agent *a);
 void keygen_submit_reveal(struct keygen_agent *a);
 void keygen_submit_confirm(struct keygen_agent *a, member_mask complaints); /* 0: all sub-shares are right */

@@ -33,7 +33,8 @@ enum err keygen_received_get(struct keygen_received *out, struct table_txn *txn,
                              unsigned n);
 enum err keygen_received_put(struct table_txn *txn, uint8_t secret, uint32_t attempt,
                              const struct keygen_received *received, unsigned n);
-enum err keygen_share_get(struct scalar *out, struct table_txn *txn, uint8_t secret, uint64_t epoch); /* ERR_NOT_FOUND */
+/* ERR_NOT_FOUND */
+enum err keygen_share_get(struct scalar *out, struct table_txn *txn, uint8_t secret, uint64_t epoch);
 enum err keygen_share_put(struct table_txn *txn, uint8_t secret, uint64_t epoch, const struct scalar *share);
 /* Polynomials and sub-shares of this attempt and the ones before; shares stay. */
 enum err keygen_wipe(struct table_txn *txn, uint8_t secret, uint32_t attempt);

@@ -12,7 +12,8 @@
  *               over "consilium/tell/v1\n" || cluster || size || root || index || term (integers be64)
  * PACE          TELL's body from the node that asks all others to tell for this size now
  * COSIGN        [size, root(32), timestamp_s, cosignature(64)]   C2SP cosignature/v1 by the sender
- * STATE         [role, term, last, commit, applied, synced, cosigned size, witnessed size, ledger size, root(32), time_ms,
+ * STATE         [role, term, last, commit, applied, synced, cosigned size, witnessed size, ledger size, root(32),
+ *               time_ms,
  *                state, version text, raft leader, quarantined (bool), [[kind, first, last, since_ms] ...]]
  *                every 200 ms, for status and the comparison of clocks; at last what it found about itself, at most 4
  *                (ledger/alarm.h): its peers raise that when it is quarantined
@@ -22,7 +23,8 @@
  * MANIFEST_ASK  [size, raft index, raft term] -> MANIFEST   size 0: your newest witnessed checkpoint that is durable;
  *               else of that size, and with that position if you applied it there, too
  * MANIFEST      [raft index, raft term, size, root(32), note]   raft index 0: the position isn't known; size 0: nothing
- * PULL          [from, to] -> PULLED   a chunk of leaves from `from` on, below `to`, proved against the root of size `to`
+ * PULL          [from, to] -> PULLED   a chunk of leaves from `from` on, below `to`, proved against the root of size
+ *               `to`
  * PULLED        [from, to, root(32) of size `from`, [hash ...], [leaf (bin) ...], [hash ...]]   the first list proves
  *               consistency of `from` with `to`, the second of the chunk's end with `to`
  * ATTACHMENTS   [[leaf index ...]] -> ATTACHED   ascending

@@ -147,7 +147,8 @@ const struct end *witness_end_of_size(const struct witness *w, uint64_t size)
     return NULL;
 }
 
-bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term, uint64_t size)
+bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term,
+                    uint64_t size)
 {
     const struct end *end = witness_end_at(w, raft_index);
     if (!end || end->raft_term != raft_term || end->size != size) return false;

@@ -82,7 +82,8 @@ struct witnessed {
 const struct witnessed *witness_before(const struct witness *w, uint64_t most);
 /* Whether this node applied the block at this position itself, and had so many leaves then; one of
  * the last some thousand. */
-bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term, uint64_t size);
+bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term,
+                    uint64_t size);
 /* What this node keeps of a checkpoint on disk: table checkpoint, size -> this. */
 enum err witnessed_decode(struct witnessed *out, struct bytes row); /* the note is copied into `out` */
 

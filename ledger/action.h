@@ -29,7 +29,8 @@
  * role.assign    [id, role]
  * user.search    [id (or empty), login_tag (or empty), role (or ""), hospital (or ""), limit, cursor]
  *                attachment: text searched for in names (optional). With an id or a tag: that user.
- *                row: [id, hospital, role, status (0 active, 1 disabled), [key_id(8) ...], leaf_index, person (bin, empty if none or erased)]
+ *                row: [id, hospital, role, status (0 active, 1 disabled), [key_id(8) ...], leaf_index, person (bin,
+ *                empty if none or erased)]
  *                Users of role root or admin are never in a search's rows (the actor's own row is).
  * team.assign    [patient, user, remove (bool)]
  * team.list      [patient]                                      row: [user, role, hospital, since_ms]
@@ -45,7 +46,8 @@
  *                content_size: bytes of the plaintext; 0 when it was erased
  *                What this leaf opens is fixed by apply; content and shares are asked for by leaf index.
  * record.history [record]        row: [version, author, time_ms, conf, leaf_index, deleted (bool), content_tag]
- * record.copy    [source, source_version, record, patient, kind, conf, content_tag]  attachment: content (encrypted anew)
+ * record.copy    [source, source_version, record, patient, kind, conf, content_tag]
+ *                attachment: content (encrypted anew)
  *                answer: row [record, version]
  * record.list    [patient, cursor, limit]
  *                row: [record, kind, conf, version, author, time_ms, deleted (bool), content_tag]
@@ -59,7 +61,8 @@
  * policy.set     [policy (bin, configs/policy.conf's text)]
  * policy.show    []                         row: [leaf_index, policy (bin)]
  * alarm.clear    [leaf index of the alarm]                       attachment: note (optional)
- * state.digest   []                         every node digests its state after the block with this leaf: ledger/state_digest.h
+ * state.digest   []                         every node digests its state after the block with this leaf:
+ *                ledger/state_digest.h
  *
  * Of nodes (actor kind node; permitted to members of the epoch, for themselves only). secret: 1 records, 2 passwords
  * key.commit     [secret, attempt, digest of the commitments]
@@ -73,8 +76,8 @@
  *                computes it itself and approves only exactly that (else COMMITMENT). The first approved one is
  *                the activation leaf: it starts epoch 1, and is what a client takes Y and Y_i from.
  * node.alarm     [kind, named member index, first, last, status (1 open, 2 repaired), evidence (bin, or empty)]
- *                first to last: leaf indexes, sizes, or Raft indexes. Evidence (ledger/evidence.h): of "forked" only, which
- *                is denied without. ledger/alarm.h
+ *                first to last: leaf indexes, sizes, or Raft indexes. Evidence (ledger/evidence.h): of "forked" only,
+ *                which is denied without. ledger/alarm.h
  * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told), ways (bits 1 mail, 2 webhook; of a claim 0)]
  *                who tells people outside of it, and that it did
  * node.digest    []                         as state.digest, when nobody asked for a while

@@ -189,7 +189,10 @@ enum err ledger_set_applied(struct ledger *ledger, struct table_txn *txn, uint64
 /* --- applying --- */
 
 /* Views into results->bytes are offsets until the block is done: it still grows. */
-static struct bytes as_offset(size_t start, size_t end) { return bytes_of((const uint8_t *)(uintptr_t)start, end - start); }
+static struct bytes as_offset(size_t start, size_t end)
+{
+    return bytes_of((const uint8_t *)(uintptr_t)start, end - start);
+}
 
 static void resolve(struct bytes *view, const struct buffer *bytes)
 {

@@ -93,7 +93,8 @@ enum err proof_inclusion(struct tree_proof *out, struct table_txn *txn, uint64_t
     return err;
 }
 
-enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cache, struct table_txn *txn, uint64_t index,
+enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cache, struct table_txn *txn,
+                                uint64_t index,
                                 uint64_t size)
 {
     struct cached_source cached = {.source = {.txn = txn}, .cache = cache};

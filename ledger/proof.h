@@ -33,7 +33,8 @@ struct proof_cache {
         struct digest hash;
     } kept[PROOF_KEPT];
 };
-enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cache, struct table_txn *txn, uint64_t index,
+enum err proof_inclusion_cached(struct tree_proof *out, struct proof_cache *cache, struct table_txn *txn,
+                                uint64_t index,
                                 uint64_t size);
 /* That the first `old_size` leaves of the tree of `new_size` are the old tree.
  * ERR_INVALID unless 0 < old_size <= new_size <= present. Equal sizes: no hashes. */

@@ -334,7 +334,8 @@ static enum err actor_kind_of(enum actor_kind *out, struct table_txn *txn, const
 static enum err follow_rows(struct buffer *rows, uint64_t *next, struct table_txn *txn,
                             const struct args_log_query *args, uint64_t from)
 {
-    struct answer answer = {.budget = LIMIT_ANSWER, .examined = LIMIT_EXAMINED, .rows.limit = LIMIT_ANSWER + LIMIT_ANSWER / 2};
+    struct answer answer = {.budget = LIMIT_ANSWER, .examined = LIMIT_EXAMINED,
+                            .rows.limit = LIMIT_ANSWER + LIMIT_ANSWER / 2};
     struct log_walk walk = {.txn = txn, .filter = args, .forward = true, .from = from, .limit = LIMIT_ROWS};
     enum actor_kind kind;
     walk.answer = &answer;

@@ -118,7 +118,8 @@ static enum err check_authentic(struct step *step, struct replay_leaf *read, str
     }
     err = check_fresh(step, read, &first);
     if (err == ERR_STALE)
-        return fail(failure, ERR_DECISION, "leaf %llu: its operation was issued more than 5 minutes off the leaf's time",
+        return fail(failure, ERR_DECISION,
+                    "leaf %llu: its operation was issued more than 5 minutes off the leaf's time",
                     index);
     if (err == ERR_DUPLICATE)
         return fail(failure, ERR_DECISION, "leaf %llu: its operation is in leaf %llu already", index,
@@ -128,7 +129,10 @@ static enum err check_authentic(struct step *step, struct replay_leaf *read, str
 
 /* --- the decision --- */
 
-static const char *decision_text(enum decision decision) { return decision == DECISION_APPROVED ? "approved" : "denied"; }
+static const char *decision_text(enum decision decision)
+{
+    return decision == DECISION_APPROVED ? "approved" : "denied";
+}
 
 static void subject_text(char out[static ID_TEXT_SIZE], const struct id *subject)
 {
@@ -143,7 +147,8 @@ static enum err check_decision(const struct step *step, const struct leaf *leaf,
     enum decision decision = step->reason == REASON_NONE ? DECISION_APPROVED : DECISION_DENIED;
     char expected[ID_TEXT_SIZE], found[ID_TEXT_SIZE];
     if (leaf->decision != decision || leaf->reason != (uint32_t)step->reason)
-        return fail(failure, ERR_DECISION, "leaf %llu: %s is %s there (reason %u: %s), the rules say %s (reason %u: %s)",
+        return fail(failure, ERR_DECISION,
+                    "leaf %llu: %s is %s there (reason %u: %s), the rules say %s (reason %u: %s)",
                     (unsigned long long)step->index, action_name((enum action)step->op->action),
                     decision_text(leaf->decision), (unsigned)leaf->reason, reason_text((enum reason)leaf->reason),
                     decision_text(decision), (unsigned)step->reason, reason_text(step->reason));

@@ -129,7 +129,8 @@ enum err step_authenticate(struct step *step); /* ERR_OTHER_CLUSTER, ERR_UNKNOWN
 bool step_stale(const struct step *step);
 enum err step_fresh(struct step *step, struct seen *first); /* ERR_STALE, ERR_DUPLICATE with `first` */
 void step_decide(struct step *step);
-/* Encodes the leaf at the end of `out` (position and signature are in `leaf`) and writes all rows that every leaf has. */
+/* Encodes the leaf at the end of `out` (position and signature are in `leaf`) and writes all rows that every leaf
+ * has. */
 void step_append(struct step *step, struct buffer *out, struct leaf *leaf);
 void step_change(struct step *step);
 void step_answer(struct step *step, struct answer *answer);

@@ -125,7 +125,8 @@ struct log_facts { /* so that a query filters without opening leaves */
 enum err state_log_put(struct table_txn *txn, uint64_t index, const struct id *subject,
                        uint8_t actor_kind, const struct id *actor, const struct log_facts *facts);
 /* The same row under a second person affected. */
-enum err state_log_put_also(struct table_txn *txn, uint64_t index, const struct id *also, const struct log_facts *facts);
+enum err state_log_put_also(struct table_txn *txn, uint64_t index, const struct id *also,
+                            const struct log_facts *facts);
 enum err state_log_facts_decode(struct log_facts *out, struct bytes value);
 enum err state_log_actor_get(struct log_facts *out, struct table_txn *txn, uint64_t index, uint8_t actor_kind,
                              const struct id *actor);

@@ -373,7 +373,8 @@ static enum err put_log(struct step *step)
     struct log_facts facts = {.time_ms = step->time_ms, .action = (uint16_t)op->action};
     facts.decision = step->reason == REASON_NONE ? DECISION_APPROVED : DECISION_DENIED;
     if (op->actor.kind == ACTOR_USER) memcpy(facts.role, step->actor.role, sizeof facts.role);
-    enum err err = state_log_put(step->txn, step->index, &step->subject, (uint8_t)op->actor.kind, &op->actor.id, &facts);
+    enum err err = state_log_put(step->txn, step->index, &step->subject, (uint8_t)op->actor.kind, &op->actor.id,
+                                 &facts);
     if (err == OK && !id_is_zero(&step->also) && !id_equal(&step->also, &step->subject))
         err = state_log_put_also(step->txn, step->index, &step->also, &facts);
     return err;

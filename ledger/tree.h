@@ -74,7 +74,8 @@ uint32_t tree_inclusion_size(uint64_t index, uint64_t size);
  * ERR_BAD_PROOF: index >= size, or another number of hashes than it must have. */
 enum err tree_inclusion_root(struct digest *out, const struct digest *leaf_hash, uint64_t index, uint64_t size,
                              const struct digest *hashes, uint32_t count);
-/* The same for leaves of one small tree, one after another: what they have in common is hashed once. Zero-initialise. */
+/* The same for leaves of one small tree, one after another: what they have in common is hashed once.
+ * Zero-initialise. */
 #define TREE_MEMO_LEVELS 6
 struct tree_memo {
     struct {

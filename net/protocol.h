@@ -16,40 +16,52 @@
  * FAILED       [code, text, retry_after_ms]                       in place of any answer
  * LOOKUP       [actor_kind, actor id, issued_at_ms, request_id]   what became of an operation
  * FOUND        [found (bool), leaf_index, decision, reason, witnessed_time_ms, leader known (bool)]
- * PROVE        [leaf_index ...]  (array of 1..64)                 -> COSIGNED, once witnessed (or FAILED ERR_NOT_WITNESSED)
+ * PROVE        [leaf_index ...]  (array of 1..64)                 -> COSIGNED, once witnessed (or FAILED
+ *              ERR_NOT_WITNESSED)
  * PROVE_ROWS   [leaf_index of an approved log.query, [leaf_index ...]]  (1..64)   -> COSIGNED, as of PROVE: of leaves
  *              whose rows that query shows to this session's actor
- * CONTENT      [leaf_index, first, count]                         items opened by an approved read of this session's actor
- * CONTENTS     [first, [[context (bin), capsule (bin), ciphertext (bin)] ...]]   as many as fit into LIMIT_ANSWER, at least one
+ * CONTENT      [leaf_index, first, count]                         items opened by an approved read of this session's
+ *              actor
+ * CONTENTS     [first, [[context (bin), capsule (bin), ciphertext (bin)] ...]]
+ *              as many as fit into LIMIT_ANSWER, at least one
  * SHARES       [leaf_index, first, count, with_proofs (bool), [member index not to ask ...]]
  * SHARED       [[member index, sealed (bin), signature(64)] ...]  k of them, or as many as could be had
- *              sealed = box to the reader key of [leaf_index, first, member index, [[SHA-256(label), epoch, D(32), proof (bin 0 or 64)] ...]]
+ *              sealed = box to the reader key of [leaf_index, first, member index, [[SHA-256(label), epoch, D(32),
+ *              proof (bin 0 or 64)] ...]]
  *              signature: of the node's message key over "consilium/share/v1\n" || leaf_index be64 || SHA-256(sealed)
  * STATUS       []
  * STATUS_OK    [[row per member], counters]  row: [member index, name, hospital, reachable, state, term, last, applied,
- *              cosigned size, witnessed size, ledger size, root(32), version, leads (bool), time_ms]; counters: [[name, value] ...]
- * CHECKPOINT   []                          -> NOTE [note]         the newest witnessed checkpoint (empty before the first)
+ *              cosigned size, witnessed size, ledger size, root(32), version, leads (bool), time_ms]; counters: [[name,
+ *              value] ...]
+ * CHECKPOINT   []                          -> NOTE [note]         the newest witnessed checkpoint (empty before the
+ *              first)
  * KEYS         [secret]                    -> KEY  [activation leaf (bin), index, [hash(32) ...], note]
  *              the activation leaf of the collective key, proved under the checkpoint kept for it
- * LEAVES       [from, max]                 -> LEAVES_OK [from, count, packed leaves (bin, net/leaf_pack.h), ledger size]
+ * LEAVES       [from, max]                 -> LEAVES_OK [from, count, packed leaves (bin, net/leaf_pack.h), ledger
+ *              size]
  *              after an approved ledger.export on this connection, of its entries
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
  * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
  *              keeps; after an approved ledger.export on this connection
- * STORED       [from, to]                  -> STORED_OK [next, [[leaf_index, hash(32)] ...]]   the hash, computed now, of each
+ * STORED       [from, to]                  -> STORED_OK [next, [[leaf_index, hash(32)] ...]]
+ *              the hash, computed now, of each
  *              attachment that the node stores for the leaves from .. next - 1 (zeros: it can't be read); next <= to.
  *              After an approved ledger.export on this connection
  * TILE         [level, index, width (1..256)]   -> TILE_OK [hashes (bin, 32 each)]   a tile of the tree (ledger/tile.h)
- * NOTICE       [quarantined (bool), how many are open, [alarm ...]]   without a question, with id 0: before WELCOME when
+ * NOTICE       [quarantined (bool), how many are open, [alarm ...]]
+ *              without a question, with id 0: before WELCOME when
  *              something is open, and at each change, also to none. net/protocol_alarms.h
  * ALARMS       [all (bool), before, max]   -> ALARMS_OK [more (bool), [alarm ...]]   open ones, oldest first; or all,
  *              newest first, below a leaf index
  *              alarm: [leaf_index (0: about to be raised), kind, named, raiser, first, last, since_ms, status, closed,
  *              told, told_ms, told_by, told_ways, saying (bit i = member i)]   as in ledger/alarm.h
- * DIGESTS      [leaf_index]                -> DIGESTS_OK [leaf_index, [statement (bin, ledger/state_digest.h) ...]]   what the
- *              nodes state of their states at the first leaf from leaf_index on that asked for it (0: at the newest one);
+ * DIGESTS      [leaf_index]                -> DIGESTS_OK [leaf_index, [statement (bin, ledger/state_digest.h) ...]]
+ *              what the
+ *              nodes state of their states at the first leaf from leaf_index on that asked for it (0: at the newest
+ *              one);
  *              nothing so far: leaf 0. Each is signed by the node that states it
- * FOLLOW       [leaf_index of the approved log.query with follow]  -> ROWS [[row ...]] now and again until the connection closes
+ * FOLLOW       [leaf_index of the approved log.query with follow]
+ *              -> ROWS [[row ...]] now and again until the connection closes
  */
 #ifndef NET_PROTOCOL_H
 #define NET_PROTOCOL_H

@@ -74,7 +74,8 @@ static void forget_closed(struct alert *t, const struct integrity_view *view)
         bool shown = false;
         if (t->attempts[i].index == 0) continue;
         for (size_t j = 0; j < view->count && !shown; j++) shown = view->alarms[j].index == t->attempts[i].index;
-        for (size_t j = 0; j < view->repaired_count && !shown; j++) shown = view->repaired[j].index == t->attempts[i].index;
+        for (size_t j = 0; j < view->repaired_count && !shown; j++)
+            shown = view->repaired[j].index == t->attempts[i].index;
         if (!shown && &t->attempts[i] != t->current) t->attempts[i] = (struct attempt){0};
     }
 }

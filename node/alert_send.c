@@ -252,11 +252,13 @@ static enum err perform(struct sending *s, bool mail, const char *to, struct fai
     CURLcode code = curl_easy_perform(s->curl);
     curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
     if (code != CURLE_OK)
-        return fail(failure, mail && status >= 500 && code_of(code) == ERR_IO ? ERR_DENIED : code_of(code), "%s: %s", to,
+        return fail(failure, mail && status >= 500 && code_of(code) == ERR_IO ? ERR_DENIED : code_of(code), "%s: %s",
+                    to,
                     s->error[0] ? s->error : curl_easy_strerror(code));
     if (mail || (status >= 200 && status < 300)) return OK;
     clean(answer, &s->answer);
-    return fail(failure, status == 401 || status == 403 ? ERR_UNAUTHORIZED : ERR_DENIED, "%s answered %ld %s", to, status,
+    return fail(failure, status == 401 || status == 403 ? ERR_UNAUTHORIZED : ERR_DENIED, "%s answered %ld %s", to,
+                status,
                 answer);
 }
 

@@ -86,8 +86,9 @@ static void append_alarm(struct buffer *out, const struct alert_message *m)
     buffer_printf(out, "\r\nSince:     %s\r\n", since);
     append_words(out, m);
     if (a->status == ALARM_REPAIRED) {
-        buffer_append_text(out, "It is repaired, as they say; how it came to be is not known by that. The node's own log "
-                                "says what it found; \"consilium verify --all\" from another node checks all of it.\r\n");
+        buffer_append_text(out, "It is repaired, as they say; how it came to be is not known by that. The node's own "
+                                "log says what it found; \"consilium verify --all\" from another node checks all of "
+                                "it.\r\n");
         return;
     }
     if (counts(m))
@@ -165,7 +166,8 @@ void alert_json(struct buffer *out, const struct alert_message *m)
         json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "leaf", (json_int_t)a->index,
                                                "kind", alarm_kind_text(a->kind), "meaning", alarm_kind_meaning(a->kind),
                                                "node", node_json(m, a->named), "raised_by", node_json(m, a->raiser),
-                                               "first", (json_int_t)a->first, "last", (json_int_t)a->last, "since", since));
+                                               "first", (json_int_t)a->first, "last", (json_int_t)a->last, "since",
+                                               since));
     }
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (text)

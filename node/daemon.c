@@ -159,7 +159,8 @@ static bool on_snapshot(void *data, uint64_t *raft_index, uint64_t *raft_term, s
 static void say_rebuild(const struct node *node, enum err code)
 {
     if (code == ERR_CORRUPT)
-        log_error("node", "'consiliumd rebuild --dir %s' sets this state aside; the next start derives it from the others'"
+        log_error("node",
+                  "'consiliumd rebuild --dir %s' sets this state aside; the next start derives it from the others'"
                           " ledger", node->identity.directory);
 }
 

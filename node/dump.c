@@ -151,7 +151,8 @@ void dump_list(void)
     printf("  %-16s the replicated log, from its segment files\n", "log");
     for (size_t i = 0; i < ledger_tables_count; i++)
         printf("  %-16s %s\n", ledger_tables[i].name,
-               table_is_replicated((enum table_number)ledger_tables[i].table) ? "the same on every node" : "of this node");
+               table_is_replicated((enum table_number)ledger_tables[i].table) ? "the same on every node"
+                                                                              : "of this node");
 }
 
 static enum err unknown_table(const char *table, struct failure *failure)

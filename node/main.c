@@ -208,7 +208,8 @@ static int command_init(int argc, char **argv)
                                     .storage_key_file = o.config.storage_key_file.text};
     if (identity_create(&line, &init, &failure) != OK) return complain(&failure, 1);
     fwrite(line.data, 1, line.size, stdout);
-    fprintf(stderr, "Made the node %s in %s. Give the line above (%s/node.descriptor) to whoever writes the genesis file.\n",
+    fprintf(stderr,
+            "Made the node %s in %s. Give the line above (%s/node.descriptor) to whoever writes the genesis file.\n",
             o.name, o.dir, o.dir);
     if (!o.config.storage_key_file.text[0])
         fprintf(stderr, "The storage key is %s/storage.key: move it to another device before real use "

@@ -198,7 +198,8 @@ static void compute_witnessed(struct witness_wait *wait, enum err code)
 static bool admit(struct compute *c)
 {
     struct release_desk *desk = c->node->release;
-    if (desk->asked[c->asker].computes >= COMPUTES_MAX || desk->asked[c->asker].items + c->count > ITEMS_MAX) return false;
+    if (desk->asked[c->asker].computes >= COMPUTES_MAX || desk->asked[c->asker].items + c->count > ITEMS_MAX)
+        return false;
     c->admitted = true;
     c->asked = c->count;
     desk->asked[c->asker].computes++;

@@ -381,7 +381,8 @@ static void prove_waiting(struct node *node)
         if (witness_newest(node->witness, &note, &b->size, &root, &raft_index, &raft_term)) {
             buffer_append_bytes(&b->note, note);
             driver_status(node->driver, &d);
-            b->read = (struct state_read){.fresh = b->size > d.synced_size, .data = b, .run = prove_run, .done = proved};
+            b->read = (struct state_read){.fresh = b->size > d.synced_size, .data = b, .run = prove_run,
+                                          .done = proved};
             e = b->note.failed ? ERR_NOMEM : driver_read(node->driver, &b->read);
         }
         if (e == OK)

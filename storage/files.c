@@ -292,7 +292,8 @@ static enum err load_key(struct seal_key *key, const char *path, struct failure 
     enum err code = files_read(&text, path, KEY_DIGITS + 1, failure);
     if (code == OK) code = parse_key(key, buffer_bytes(&text));
     if (code == ERR_INVALID || code == ERR_TOO_LARGE)
-        code = fail(failure, ERR_INVALID, "%s is no storage key: it has to be one line of %zu hexadecimal digits", path, KEY_DIGITS);
+        code = fail(failure, ERR_INVALID, "%s is no storage key: it has to be one line of %zu hexadecimal digits", path,
+                    KEY_DIGITS);
     secret_wipe_buffer(&text);
     return code;
 }
@@ -315,7 +316,8 @@ enum err storage_key_load_credential(struct seal_key *key, const char *name, str
     char path[FILES_PATH];
     const char *directory = getenv("CREDENTIALS_DIRECTORY");
     if (!directory || !*directory)
-        return fail(failure, ERR_NOT_FOUND, "no credentials were passed to this process (CREDENTIALS_DIRECTORY is not set)");
+        return fail(failure, ERR_NOT_FOUND,
+                    "no credentials were passed to this process (CREDENTIALS_DIRECTORY is not set)");
     enum err code = files_path(path, directory, name, failure);
     return code == OK ? load_key(key, path, failure) : code;
 }

@@ -19,7 +19,8 @@ static void read_chart(struct readings *r, unsigned round, const struct bench_wo
     id_format(patient, &w->patient);
     double cpu = nodes_cpu_us(t);
     uint64_t begin = clock_monotonic_ns();
-    testbed_expect(t, 0, &out, "-i %s/doctor.key --json record show --patient %s -n %zu", t->dir, patient, w->record_count);
+    testbed_expect(t, 0, &out, "-i %s/doctor.key --json record show --patient %s -n %zu", t->dir, patient,
+                   w->record_count);
     r->chart_ms[round] = (double)(clock_monotonic_ns() - begin) / 1e6;
     r->chart_cpu_us[round] = nodes_cpu_us(t) - cpu;
     size_t shown = 0;
@@ -28,9 +29,11 @@ static void read_chart(struct readings *r, unsigned round, const struct bench_wo
     buffer_free(&out);
 }
 
-static void read_singles(struct readings *r, unsigned round, struct bench_world *w, const struct testbed *t, double seconds)
+static void read_singles(struct readings *r, unsigned round, struct bench_world *w, const struct testbed *t,
+                         double seconds)
 {
-    const struct job job = {.work = WORK_RECORD_SHOW, .clients = 1, .operations = 1, .wait = WAIT_COSIGNED, .seconds = seconds};
+    const struct job job = {.work = WORK_RECORD_SHOW, .clients = 1, .operations = 1, .wait = WAIT_COSIGNED,
+                            .seconds = seconds};
     struct job_result result;
     double cpu = nodes_cpu_us(t);
     lanes_run(&result, w, &job);
@@ -56,9 +59,11 @@ void bench_chart(struct bench_world *w, const struct testbed *t, unsigned rounds
            chart.least, chart.most, chart_cpu.median / n, chart_cpu.least / n, chart_cpu.most / n);
     printf("%.0f single reads: %.0f ms (%.0f to %.0f), nodes %.0f us a record (%.0f to %.0f)\n", n, n * single.median,
            n * single.least, n * single.most, single_cpu.median, single_cpu.least, single_cpu.most);
-    printf("the chart takes %.3f of their time and %.3f of the nodes' processor time\n", chart.median / (n * single.median),
+    printf("the chart takes %.3f of their time and %.3f of the nodes' processor time\n",
+           chart.median / (n * single.median),
            chart_cpu.median / (n * single_cpu.median));
     if (json)
-        fprintf(json, "{\"name\":\"chart\",\"records\":%.0f,\"chart_ms\":%.2f,\"chart_nodes_cpu_us\":%.1f,\"single_ms\":%.3f,"
+        fprintf(json,
+                "{\"name\":\"chart\",\"records\":%.0f,\"chart_ms\":%.2f,\"chart_nodes_cpu_us\":%.1f,\"single_ms\":%.3f,"
                 "\"single_nodes_cpu_us\":%.1f}\n", n, chart.median, chart_cpu.median, single.median, single_cpu.median);
 }

@@ -169,7 +169,8 @@ static void print_way(const struct bed *b, enum way way, const char *name, FILE 
     if (!json) return;
     fprintf(json, "{\"name\":\"%s\",\"entries\":%.0f,\"per_request\":%u,\"rounds\":%u,\"per_s_least\":%.0f,"
             "\"per_s\":%.0f,\"per_s_most\":%.0f,\"cpu_us\":%.3f,\"cpu_us_least\":%.3f,\"cpu_us_most\":%.3f,"
-            "\"of_raw\":%.3f,\"cpu_of_raw\":%.3f,\"private_mib\":%.1f}\n", name, b->size, b->operations, b->rounds, rate.least,
+            "\"of_raw\":%.3f,\"cpu_of_raw\":%.3f,\"private_mib\":%.1f}\n", name, b->size, b->operations, b->rounds,
+            rate.least,
             rate.median, rate.most, cpu.median, cpu.least, cpu.most, of_raw, cpu_of_raw, (double)b->private_kib / 1024);
 }
 

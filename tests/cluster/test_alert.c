@@ -40,7 +40,8 @@ static int setup(void **state)
     sink_login(mail, "node", "secret");
     shell("cat mail.pem hook.pem >ca.pem && echo secret >password");
     snprintf(settings, sizeof settings,
-             "--alert-mail-server smtp://localhost:%u --alert-mail-from node@example.org --alert-mail-to admin@example.org "
+             "--alert-mail-server smtp://localhost:%u --alert-mail-from node@example.org --alert-mail-to "
+             "admin@example.org "
              "--alert-mail-user node --alert-mail-password-file %s/password --alert-webhook https://localhost:%u/ "
              "--alert-ca-file %s/ca.pem", sink_port(mail), bed.dir, sink_port(hook), bed.dir);
     bed.extra = settings;
@@ -96,7 +97,8 @@ static void set_back(void)
 static unsigned tellings(void)
 {
     unsigned count = 0;
-    testbed_cli(&bed, &out, &errors, "-i %s/auditor.key --json log --all --action alarm.tell --decision approved", bed.dir);
+    testbed_cli(&bed, &out, &errors, "-i %s/auditor.key --json log --all --action alarm.tell --decision approved",
+                bed.dir);
     for (const char *at = out.data ? (const char *)out.data : ""; (at = strstr(at, "\"alarm.tell\"")); at++) count++;
     return count;
 }
@@ -113,7 +115,8 @@ static void wait_for_tellings(unsigned count)
 static void expect_in(struct sink *s, const char *text)
 {
     sink_count(s, &got);
-    if (!strstr((const char *)got.data, text)) testbed_fail(&bed, "\"%s\" is not in:\n%s", text, (const char *)got.data);
+    if (!strstr((const char *)got.data, text))
+        testbed_fail(&bed, "\"%s\" is not in:\n%s", text, (const char *)got.data);
 }
 
 static void a_test_message_arrives(void **state)

@@ -38,7 +38,8 @@ static void is_not_accepted(unsigned node, long long ago_ms)
     struct frame frame;
     struct message_applied *applied = calloc(1, sizeof *applied);
     struct arguments args = {.action = ACTION_EVENT_ADD,
-                             .event_add = {.patient = patient, .what = bytes_text("expired"), .object = bytes_text("1")}};
+                             .event_add = {.patient = patient, .what = bytes_text("expired"),
+                                           .object = bytes_text("1")}};
     struct client *c = attacker_greet(&them, node);
     attacker_request(&request, &them, &doctor, &args, (struct bytes){0},
                      &(struct wrong){.issued_at_ms = (uint64_t)((long long)clock_wall_ms() - ago_ms)});

@@ -99,7 +99,8 @@ static void the_leaders_disk_is_slow(void **state)
     }
     unsigned now = chaos_await_leader(&chaos, &later);
     bool moved = now != leader || later != term;
-    printf("  %u writes while the leader's syncs take 500 ms more: %u failed, the slowest took %llu ms, leadership %s\n",
+    printf("  %u writes while the leader's syncs take 500 ms more: %u failed, the slowest took %llu ms, leadership "
+           "%s\n",
            SLOW_WRITES, failed, (unsigned long long)worst, moved ? "moved" : "stayed");
     if (failed && !moved) testbed_fail(&chaos.bed, "writes fail and leadership stays: %s", (char *)errors.data);
     chaos_order_disk(&chaos, leader, NULL);

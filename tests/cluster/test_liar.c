@@ -134,7 +134,8 @@ static void a_wrong_clock_freezes_nobody(void **state)
     bool led = testbed_log_has(&bed, LIAR, "this node leads");
     printf("the liar %s\n", led ? "led" : "never led");
     /* Whose blocks these are stands under them: it is named. */
-    for (int i = 0; led && i < 1200 && !honest_log_has("ALARM: node 4 (node-4) leads, but its blocks can't be taken"); i++)
+    for (int i = 0; led && i < 1200 && !honest_log_has("ALARM: node 4 (node-4) leads, but its blocks can't be taken");
+         i++)
         usleep(50000);
     assert_true(!led || honest_log_has("ALARM: node 4 (node-4) leads, but its blocks can't be taken"));
     int code = 5;

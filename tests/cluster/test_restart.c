@@ -118,7 +118,8 @@ static void nothing_grows(void **state)
         sleep(20);
         struct held now = held_by(1);
         printf("%llu s: node 1 holds %lu KiB and %lu descriptors, %u operations done\n",
-               (unsigned long long)(chaos_now_ms() - start) / 1000, now.private_kib, now.files, chaos_acknowledged(&chaos));
+               (unsigned long long)(chaos_now_ms() - start) / 1000, now.private_kib, now.files,
+               chaos_acknowledged(&chaos));
         fflush(stdout);
         if (chaos_now_ms() - start < warm || first.files == 0) first = now;
         if (now.private_kib > most.private_kib) most.private_kib = now.private_kib;

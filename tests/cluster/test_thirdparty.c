@@ -56,7 +56,8 @@ static void need_go(void)
 /* Its exit code; what it prints goes to `out`. */
 static int thirdparty(const char *what, const char *origin, unsigned quorum, const char *file)
 {
-    return thirdparty_run(&bed, &out, "%s -origin '%s' -keys '%s' -quorum %u '%s'", what, origin, in_bed("keys"), quorum,
+    return thirdparty_run(&bed, &out, "%s -origin '%s' -keys '%s' -quorum %u '%s'", what, origin, in_bed("keys"),
+                          quorum,
                           in_bed(file));
 }
 
@@ -133,7 +134,8 @@ static void judged(bool good, const char *why, struct buffer changed)
     bool ours = checkpoint_verify(&checkpoint, buffer_bytes(&changed), &genesis) == OK;
     int theirs = thirdparty("note", genesis.checkpoint_origin, genesis.quorum, "note");
     if (ours != good || theirs != !good)
-        testbed_fail(&bed, "%s: ours %d, theirs %d\n%.*s", why, ours, theirs, (int)changed.size, (const char *)changed.data);
+        testbed_fail(&bed, "%s: ours %d, theirs %d\n%.*s", why, ours, theirs, (int)changed.size,
+                     (const char *)changed.data);
     buffer_free(&changed);
 }
 
@@ -220,7 +222,10 @@ static void it_refuses_an_altered_text(void **state)
 
 /* --- receipts --- */
 
-static int receipt_verify(const char *file) { return testbed_cli(&bed, &out, &errors, "receipt verify %s", in_bed(file)); }
+static int receipt_verify(const char *file)
+{
+    return testbed_cli(&bed, &out, &errors, "receipt verify %s", in_bed(file));
+}
 
 /* A command with --receipt, then both verifiers on it. */
 static void expect_receipt(int code, const char *action, const char *decision, const char *command)
@@ -248,7 +253,8 @@ static void each_write_and_read_has_its_receipt(void **state)
     (void)state;
     char record[ID_TEXT_SIZE], command[900];
     write_file("content", bytes_text("a restricted note"));
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s -k note -c R %s", bed.dir, patient,
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s -k note -c R %s", bed.dir,
+                   patient,
                    in_bed("content"));
     testbed_json(&out, "record", record, sizeof record);
     const struct { int code; const char *action, *decision, *who, *words; } rows[] = {
@@ -258,7 +264,8 @@ static void each_write_and_read_has_its_receipt(void **state)
         {0, "record.list", "approved", "doctor", "record list PATIENT"},
         {0, "record.create", "approved", "doctor", "record create --patient PATIENT -k note --set temperature=38.5"},
         {0, "record.update", "approved", "doctor", "--yes record update RECORD --set temperature=39"},
-        {7, "record.update", "denied", "doctor", "record update RECORD --base 1 --patient PATIENT -c R --set temperature=40"},
+        {7, "record.update", "denied", "doctor",
+         "record update RECORD --base 1 --patient PATIENT -c R --set temperature=40"},
         {0, "record.copy", "approved", "doctor", "record copy RECORD --patient PATIENT"},
         {0, "record.delete", "approved", "doctor", "--yes record delete RECORD"},
         {0, "event.add", "approved", "doctor", "event add PATIENT bill.print"},
@@ -306,7 +313,8 @@ static void an_altered_receipt_is_refused_by_both(void **state)
         good.data[at] ^= 1;
         write_file("altered", buffer_bytes(&good));
         good.data[at] ^= 1;
-        if (receipt_verify("altered") != 6) testbed_fail(&bed, "altered at %zu, and accepted\n%s%s", at, text(), said());
+        if (receipt_verify("altered") != 6)
+            testbed_fail(&bed, "altered at %zu, and accepted\n%s%s", at, text(), said());
         if (have_go) assert_int_equal(thirdparty("receipt", genesis.checkpoint_origin, genesis.quorum, "altered"), 1);
     }
     write_file("altered", bytes_of(good.data, good.size - 200)); /* two cosignatures are gone, or cut through */
@@ -321,7 +329,8 @@ static void a_receipt_is_of_one_cluster_and_one_key(void **state)
     (void)state;
     char command[1200];
     make_receipt();
-    snprintf(command, sizeof command, "sed 's/^origin .*/origin consilium\\/elsewhere/' '%s' >'%s'", bed.genesis, in_bed("other"));
+    snprintf(command, sizeof command, "sed 's/^origin .*/origin consilium\\/elsewhere/' '%s' >'%s'", bed.genesis,
+             in_bed("other"));
     assert_int_equal(system(command), 0);
     struct testbed elsewhere = bed;
     snprintf(elsewhere.genesis, sizeof elsewhere.genesis, "%s", in_bed("other"));
@@ -338,7 +347,8 @@ static void a_receipt_is_never_written_over(void **state)
     (void)state;
     make_receipt();
     struct buffer before = read_file("receipt");
-    testbed_expect(&bed, 1, &out, "-i %s/doctor.key event add %s bill.print --receipt %s", bed.dir, patient, in_bed("receipt"));
+    testbed_expect(&bed, 1, &out, "-i %s/doctor.key event add %s bill.print --receipt %s", bed.dir, patient,
+                   in_bed("receipt"));
     struct buffer after = read_file("receipt");
     assert_true(bytes_equal(buffer_bytes(&before), buffer_bytes(&after)));
     buffer_free(&before);
@@ -346,14 +356,16 @@ static void a_receipt_is_never_written_over(void **state)
     /* Where there is nothing to prove, there is no file, and no success. */
     testbed_expect(&bed, 2, &out, "checkpoint --receipt %s", in_bed("none"));
     assert_int_not_equal(access(in_bed("none"), F_OK), 0);
-    testbed_expect(&bed, 1, &out, "-i %s/doctor.key event add %s bill.print --receipt %s/no/such/folder", bed.dir, patient, bed.dir);
+    testbed_expect(&bed, 1, &out, "-i %s/doctor.key event add %s bill.print --receipt %s/no/such/folder", bed.dir,
+                   patient, bed.dir);
 }
 
 /* --- verify --since --- */
 
 static void expect_since(int code, const char *options, const char *words)
 {
-    if (testbed_cli(&bed, &out, &errors, "verify --since %s %s", in_bed("old"), options) != code || !strstr(text(), words))
+    if (testbed_cli(&bed, &out, &errors, "verify --since %s %s", in_bed("old"), options) != code ||
+        !strstr(text(), words))
         testbed_fail(&bed, "expected %d with \"%s\"\n%s%s", code, words, text(), said());
 }
 

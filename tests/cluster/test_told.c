@@ -64,11 +64,13 @@ static int setup(void **state)
     hook = sink_start(SINK_HTTPS, hook_ca);
     shell("cat '%s/mail.pem' '%s/hook.pem' >'%s/ca.pem'", bed.dir, bed.dir, bed.dir);
     snprintf(settings, sizeof settings,
-             "--alert-mail-server smtps://localhost:%u --alert-mail-from node@example.org --alert-mail-to admin@example.org "
+             "--alert-mail-server smtps://localhost:%u --alert-mail-from node@example.org --alert-mail-to "
+             "admin@example.org "
              "--alert-webhook https://localhost:%u/ --alert-ca-file %s/ca.pem --scrub-rate 65536 --scrub-pause 1",
              sink_port(mail), sink_port(hook), bed.dir);
     bed.extra = settings;
-    for (unsigned node = 1; node <= NODES; node++) bed.program[node] = "liar --mode clock"; /* honest, but time can pass */
+    /* honest, but time can pass */
+    for (unsigned node = 1; node <= NODES; node++) bed.program[node] = "liar --mode clock";
     snprintf(when, sizeof when, "%s/ahead", bed.dir);
     setenv("LIAR_WHEN", when, 1);
     testbed_start_all(&bed);

@@ -140,7 +140,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (take(&in) & 1)
         build(image, &in, &cipher);
     else if (in.at < in.end)
-        memcpy(image + LOG_DATA_START, in.at, (size_t)(in.end - in.at) < SIZE - LOG_DATA_START ? (size_t)(in.end - in.at) : SIZE - LOG_DATA_START);
+        memcpy(image + LOG_DATA_START, in.at, (size_t)(in.end - in.at) < SIZE - LOG_DATA_START
+               ? (size_t)(in.end - in.at) : SIZE - LOG_DATA_START);
     struct log_replay r = replay(&first, image, &cipher);
     if (r.cut && !r.damage) {
         memset(image + r.end, 0, SIZE - r.end);

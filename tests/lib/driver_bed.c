@@ -79,7 +79,8 @@ static void deliver(struct bed *bed, const struct bed_message *m)
     struct bytes body = {m->body, m->size};
     if (!node->driver || bed->cut[m->from][m->to]) return;
     bool ours = m->type == PEER_RAFT || m->type == PEER_FORWARD || m->type == PEER_BLOCK_ASK || m->type == PEER_BLOCK ||
-                m->type == PEER_PAST || m->type == PEER_HEADS_ASK || m->type == PEER_HEADS || m->type == PEER_EVIDENCE ||
+                m->type == PEER_PAST || m->type == PEER_HEADS_ASK || m->type == PEER_HEADS ||
+                m->type == PEER_EVIDENCE ||
                 m->type == PEER_WITHDRAW || m->type == PEER_WITHDRAWN;
     if (ours)
         driver_message(node->driver, m->from, m->type, m->id, body);
@@ -135,7 +136,8 @@ static void evidence(void *data, const char *kind, unsigned named, uint64_t inde
 {
     struct bed_node *node = data;
     struct evidence e;
-    CHECK(evidence_open(&e, encoded, &node->bed->kit.genesis) == OK && e.signer == named && evidence_place(&e) == index);
+    CHECK(evidence_open(&e, encoded, &node->bed->kit.genesis) == OK && e.signer == named &&
+          evidence_place(&e) == index);
     CHECK(strcmp(kind, evidence_kind_text(evidence_kind(&e))) == 0);
     node->evidence++;
     buffer_clear(&node->last_evidence);

@@ -27,7 +27,8 @@ void folder_join(char out[static FOLDER_PATH], const char *folder, const char *n
 }
 
 /* Calls `each` for every name but "." and "..". */
-static void for_each(const char *folder, void (*each)(const char *folder, const char *name, const char *to), const char *to)
+static void for_each(const char *folder, void (*each)(const char *folder, const char *name, const char *to),
+                     const char *to)
 {
     DIR *directory = opendir(folder);
     CHECK(directory != NULL);

@@ -147,7 +147,8 @@ static bool sample_nodes(struct arguments *a, bool full)
         if (full) a->node_alarm.evidence = bytes_of(evidence, sizeof evidence);
         return true;
     case ACTION_ALARM_TELL:
-        a->alarm_tell = (struct args_alarm_tell){full ? UINT64_MAX : 0, full ? ALARM_TOLD : ALARM_CLAIM, full ? ALARM_WAYS : 0};
+        a->alarm_tell = (struct args_alarm_tell){full ? UINT64_MAX : 0, full ? ALARM_TOLD : ALARM_CLAIM,
+                                                 full ? ALARM_WAYS : 0};
         return true;
     case ACTION_NODE_DIGEST: return true;
     }
@@ -201,7 +202,8 @@ void sample_request(struct buffer *out, unsigned user, uint32_t count)
 
 void sample_leaf(struct buffer *out, uint64_t index, const struct request *request, uint32_t position)
 {
-    struct leaf leaf = {.index = index, .time_ms = SAMPLE_TIME + index % 1000000, .previous = sample_digest(index & 0xffff)};
+    struct leaf leaf = {.index = index, .time_ms = SAMPLE_TIME + index % 1000000,
+                        .previous = sample_digest(index & 0xffff)};
     leaf_set_operation(&leaf, request, position);
     leaf.decision = index % 2 ? DECISION_DENIED : DECISION_APPROVED;
     leaf.reason = index % 2 ? REASON_SCOPE : REASON_NONE;

@@ -29,7 +29,8 @@ void sink_login(struct sink *s, const char *user, const char *password);
 /* Keeps connections open without a word until sink_resume or sink_stop. */
 void sink_hang(struct sink *s);
 void sink_resume(struct sink *s);
-/* How many whole messages came so far; the newest (envelope and mail, or head and body) goes to `out`, which may be NULL. */
+/* How many whole messages came so far; the newest (envelope and mail, or head and body) goes to `out`, which may be
+ * NULL. */
 unsigned sink_count(struct sink *s, struct buffer *out);
 /* Of them, those in which this text stands. */
 unsigned sink_count_of(struct sink *s, const char *text);

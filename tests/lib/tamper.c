@@ -197,7 +197,8 @@ int main(int argc, char **argv)
     struct table_txn *txn = NULL;
     struct store_options options = {.directory = id.state_directory, .tables = ledger_tables,
                                     .table_count = ledger_tables_count, .key = id.storage_key,
-                                    .map_size = UINT64_C(16) << 30}; /* as the testbed's nodes: sanitizers have no 1 TiB */
+                                    .map_size = UINT64_C(16) << 30}; /* as the testbed's nodes: sanitizers have no 1
+                                                                      * TiB */
     e = store_open(&store, &options, &failure);
     if (e == OK) e = store_begin_write(&txn, store);
     if (e == OK) {

@@ -210,7 +210,8 @@ static unsigned first_ephemeral(void)
 static bool claim_port(unsigned port, int again)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons((uint16_t)port)};
     int size = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "consilium-test-port-%u", port);
     int claim = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (claim < 0 || probe < 0) die("no socket");
@@ -321,7 +322,8 @@ static void find_nodes(struct testbed *t)
     if (file < 0) die(t->genesis);
     read_all(file, &text);
     close(file);
-    if (genesis_parse(genesis, buffer_bytes(&text), &failure) != OK) testbed_fail(t, "%s: %s", t->genesis, failure.text);
+    if (genesis_parse(genesis, buffer_bytes(&text), &failure) != OK)
+        testbed_fail(t, "%s: %s", t->genesis, failure.text);
     t->n = genesis->member_count;
     t->faulty = genesis->faulty;
     for (unsigned i = 1; i <= t->n; i++) {
@@ -439,7 +441,8 @@ void testbed_user(const struct testbed *t, const char *role, const char *hospita
     struct buffer out = {0};
     snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s/%s.key", build(), t->dir, login);
     must(t, text);
-    testbed_expect(t, 0, &out, "--identity %s --json user add --role %s --hospital '%s' --login %s --name 'Test %s' --key %s/%s.key",
+    testbed_expect(t, 0, &out, "--identity %s --json user add --role %s --hospital '%s' --login %s --name 'Test %s' "
+                               "--key %s/%s.key",
                    t->admin, role, hospital, login, login, t->dir, login);
     testbed_json(&out, "user", id, ID_TEXT_SIZE);
     buffer_free(&out);
@@ -461,7 +464,8 @@ void testbed_record(const struct testbed *t, char record[static ID_TEXT_SIZE], c
     snprintf(path, sizeof path, "%s/content", t->dir);
     FILE *f = fopen(path, "w");
     if (!f || fputs(content, f) < 0 || fclose(f) != 0) die(path);
-    testbed_expect(t, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s", t->dir, patient, path);
+    testbed_expect(t, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind note %s", t->dir, patient,
+                   path);
     testbed_json(&out, "record", record, ID_TEXT_SIZE);
     buffer_free(&out);
 }

@@ -72,7 +72,8 @@ void testbed_user(const struct testbed *t, const char *role, const char *hospita
  * (doctor.key, patient.key and registrar.key in DIR). */
 void testbed_care(const struct testbed *t, char doctor[static ID_TEXT_SIZE], char patient[static ID_TEXT_SIZE]);
 /* A note about the patient, by doctor.key. */
-void testbed_record(const struct testbed *t, char record[static ID_TEXT_SIZE], const char *patient, const char *content);
+void testbed_record(const struct testbed *t, char record[static ID_TEXT_SIZE], const char *patient,
+                    const char *content);
 
 /* Ends the test program. */
 _Noreturn void testbed_fail(const struct testbed *t, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -191,7 +191,8 @@ static void take_present(struct trace *t)
 struct trace *trace_start(const char *folder)
 {
     struct trace *t = xcalloc(1, sizeof *t);
-    t->disk = (struct disk){t, trace_open, trace_pread, trace_pwrite, trace_sync, trace_sync, trace_rename, trace_unlink,
+    t->disk = (struct disk){t, trace_open, trace_pread, trace_pwrite, trace_sync, trace_sync, trace_rename,
+                            trace_unlink,
                             trace_close};
     CHECK(strlen(folder) < sizeof t->folder);
     strcpy(t->folder, folder);

@@ -8,7 +8,8 @@ static void test_views(void **state)
     static const struct {
         const char *a, *b;
         int order;
-    } cases[] = {{"", "", 0}, {"", "a", -1}, {"a", "", 1}, {"a", "b", -1}, {"ab", "a", 1}, {"b", "ab", 1}, {"x", "x", 0}};
+    } cases[] = {{"", "", 0}, {"", "a", -1}, {"a", "", 1}, {"a", "b", -1}, {"ab", "a", 1}, {"b", "ab", 1},
+                 {"x", "x", 0}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int c = bytes_compare(bytes_text(cases[i].a), bytes_text(cases[i].b));

@@ -93,7 +93,10 @@ static void test_long_line(void **state)
     log_setup(LOG_INFO, false);
 }
 
-static void say_bytes(void) { log_info("part", "not utf-8: \x80\xff\xc3 \xed\xa0\x80 but \xc3\xa9\xf0\x9f\x98\x80 end\xe2\x82"); }
+static void say_bytes(void)
+{
+    log_info("part", "not utf-8: \x80\xff\xc3 \xed\xa0\x80 but \xc3\xa9\xf0\x9f\x98\x80 end\xe2\x82");
+}
 
 /* Bytes that are not UTF-8 must not make a line that is not JSON. */
 static void test_json_is_utf8(void **state)

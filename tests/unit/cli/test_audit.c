@@ -36,7 +36,8 @@ static void do_batch(const struct kit_actor *who, unsigned patient, uint32_t cou
         struct buffer args = {0};
         struct args_event_add event = {sample_id(patient), bytes_text("visit.add"), bytes_text("V-1")};
         args_event_add_encode(&args, &event);
-        struct operation op = {.cluster = kit.genesis.cluster, .request_id = sample_id(++kit.ids), .issued_at_ms = kit.now,
+        struct operation op = {.cluster = kit.genesis.cluster, .request_id = sample_id(++kit.ids),
+                               .issued_at_ms = kit.now,
                                .actor = who->actor, .action = ACTION_EVENT_ADD, .args = buffer_bytes(&args)};
         CHECK(request_builder_add(builder, &op, NONE) == OK);
         buffer_free(&args);
@@ -61,7 +62,8 @@ static int setup(void **state)
     struct buffer content = {0};
     kit_content(&content, "content");
     struct arguments create = {.action = ACTION_RECORD_CREATE};
-    create.record_create = (struct args_record_create){sample_id(70), sample_id(5), bytes_text("Note"), CONF_RESTRICTED, {{0}}};
+    create.record_create = (struct args_record_create){sample_id(70), sample_id(5), bytes_text("Note"), CONF_RESTRICTED,
+                                                       {{0}}};
     kit_do(&kit, &doctor, &create, buffer_bytes(&content));
     buffer_free(&content);
     struct arguments list = {.action = ACTION_RECORD_LIST};
@@ -371,7 +373,8 @@ static void test_decision_turned(void **state)
         assert_wrong_at(&a, i);
         assert_int_equal(a.finding.code, ERR_DECISION);
         assert_wrong_at(&b, i);
-        assert_non_null(strstr(b.finding.expected, get_leaf(f, i).decision == DECISION_APPROVED ? "denied" : "approved"));
+        assert_non_null(strstr(b.finding.expected, get_leaf(f, i).decision == DECISION_APPROVED ? "denied"
+                                                                                                : "approved"));
         fake_free(f);
     }
 }

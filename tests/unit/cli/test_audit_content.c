@@ -80,7 +80,8 @@ static int setup(void **state)
         struct buffer content = {0};
         struct arguments create = {.action = ACTION_RECORD_CREATE};
         kit_content(&content, "content");
-        create.record_create = (struct args_record_create){sample_id(70 + i), sample_id(5), bytes_text("Note"), CONF_NORMAL, {{0}}};
+        create.record_create = (struct args_record_create){sample_id(70 + i), sample_id(5), bytes_text("Note"),
+                                                           CONF_NORMAL, {{0}}};
         kit_do(&kit, &doctor, &create, buffer_bytes(&content));
         buffer_free(&content);
     }
@@ -219,7 +220,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, fresh)
     const struct CMUnitTest tests[] = {
-        TEST(test_right), TEST(test_altered), TEST(test_unreadable), TEST(test_removed), TEST(test_erased), TEST(test_silent),
+        TEST(test_right), TEST(test_altered), TEST(test_unreadable), TEST(test_removed), TEST(test_erased),
+        TEST(test_silent),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -151,7 +151,8 @@ static void test_does_not_extend(void **state)
         struct checkpoint old = checkpoint_at(OTHER_TREE, old_size);
         expect((struct fake){.size = old_size, .mask = 7}, &old, AUDIT_FORKED, "two different histories");
         for (int proofs = 0; proofs < 2; proofs++)
-            expect((struct fake){.size = MOST - 1, .mask = 7, .proof_tree = proofs}, &old, AUDIT_UNPROVEN, "does not hold");
+            expect((struct fake){.size = MOST - 1, .mask = 7, .proof_tree = proofs}, &old, AUDIT_UNPROVEN,
+                   "does not hold");
     }
     struct checkpoint same = checkpoint_at(OTHER_TREE, FORKED_AT); /* the histories are one up to there */
     expect((struct fake){.size = MOST - 1, .mask = 7}, &same, AUDIT_FINE, "");

@@ -21,7 +21,8 @@ static void refuse(const char *text, enum err code, const char *words)
     enum err e = read_text(text);
     fhir_bundle_free(&bundle);
     if (e != code || !strstr(failure.text, words))
-        fail_msg("%.60s...: %s \"%s\", expected %s with \"%s\"", text, err_name(e), failure.text, err_name(code), words);
+        fail_msg("%.60s...: %s \"%s\", expected %s with \"%s\"", text, err_name(e), failure.text, err_name(code),
+                 words);
 }
 
 static void accept(const char *text)
@@ -39,7 +40,8 @@ static void test_small(void **state)
 {
     (void)state;
     accept(BUNDLE(PATIENT ",{\"request\":{\"method\":\"POST\"},\"fullUrl\":\"urn:uuid:o\","
-                          "\"resource\":{\"resourceType\":\"Observation\",\"id\":\"o1\",\"subject\":{\"reference\":\"urn:uuid:p\"}}}"));
+                          "\"resource\":{\"resourceType\":\"Observation\",\"id\":\"o1\","
+                          "\"subject\":{\"reference\":\"urn:uuid:p\"}}}"));
     assert_int_equal(bundle.count, 2);
     assert_int_equal(bundle.patients, 1);
     assert_int_equal(bundle.patient, 0);
@@ -58,7 +60,8 @@ static void test_odd_but_valid(void **state)
     accept("{\"resourceType\":\"Bundle\",\"type\":\"batch\"}");
     assert_int_equal(bundle.count, 0);
     fhir_bundle_free(&bundle);
-    accept("{\"resourceType\":\"Bundle\",\"type\":\"\\u0062atch\",\"link\":[{\"a\":[{}]}],\"\\u0065ntry\":[" PATIENT "]}");
+    accept("{\"resourceType\":\"Bundle\",\"type\":\"\\u0062atch\",\"link\":[{\"a\":[{}]}],"
+           "\"\\u0065ntry\":[" PATIENT "]}");
     assert_int_equal(bundle.count, 1);
     fhir_bundle_free(&bundle);
     accept(BUNDLE(PATIENT ",{\"request\":{\"method\":\"DELETE\",\"url\":\"Observation/1\"}}"));
@@ -102,8 +105,10 @@ static void test_malformed(void **state)
     refuse(BUNDLE("{\"resource\":{\"resourceType\":1}}"), ERR_INVALID, "without a resourceType");
     refuse(BUNDLE("{\"resource\":{\"id\":\"x\"}}"), ERR_INVALID, "without a resourceType");
     refuse(BUNDLE("{\"fullUrl\":1,\"resource\":{\"resourceType\":\"A\"}}"), ERR_INVALID, "fullUrl");
-    refuse(BUNDLE("{\"resource\":{\"resourceType\":\"A\"},\"resource\":{\"resourceType\":\"A\"}}"), ERR_SYNTAX, "twice");
-    refuse("{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[],\"entry\":[]}", ERR_SYNTAX, "\"entry\" stands there twice");
+    refuse(BUNDLE("{\"resource\":{\"resourceType\":\"A\"},\"resource\":{\"resourceType\":\"A\"}}"), ERR_SYNTAX,
+           "twice");
+    refuse("{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":[],\"entry\":[]}", ERR_SYNTAX,
+           "\"entry\" stands there twice");
     refuse("{\"resourceType\":\"Bundle\",\"type\":\"batch\",\"entry\":{}}", ERR_SYNTAX, "an array is expected");
 }
 
@@ -126,7 +131,8 @@ static void test_other_things(void **state)
     refuse("{\"resourceType\":\"Patient\",\"id\":\"x\",\"type\":[{}]}", ERR_INVALID, "a Patient, not a Bundle");
     refuse("{\"resourceType\":\"Bundle\",\"entry\":[]}", ERR_INVALID, "type ''");
     refuse("{\"resourceType\":\"Bundle\",\"type\":\"history\",\"entry\":[]}", ERR_INVALID, "type 'history'");
-    refuse("{\"resourceType\":\"Bundle\",\"type\":3,\"entry\":[]}", ERR_INVALID, "only transaction, batch and collection");
+    refuse("{\"resourceType\":\"Bundle\",\"type\":3,\"entry\":[]}", ERR_INVALID,
+           "only transaction, batch and collection");
 }
 
 /* Brackets beyond the limit cost neither stack nor time. */
@@ -220,7 +226,8 @@ static void test_sources(void **state)
     expect_source("{\"fullUrl\":\"urn:uuid:1\",\"resource\":{\"resourceType\":\"A\"}}", "url:urn:uuid:1");
     expect_source("{\"resource\":{\"resourceType\":\"A\",\"id\":\"7\"}}", "id:A/7");
     /* Nothing names it but its content, whatever the white space. */
-    accept(BUNDLE("{\"resource\":{\"resourceType\":\"A\",\"b\":1}},{\"resource\":{ \"resourceType\": \"A\", \"b\": 1 }},"
+    accept(BUNDLE("{\"resource\":{\"resourceType\":\"A\",\"b\":1}},{\"resource\":{ \"resourceType\": \"A\", \"b\": 1 "
+                  "}},"
                   "{\"resource\":{\"resourceType\":\"A\",\"b\":2}}"));
     assert_memory_equal(bundle.entries[0].source, "content:", 8);
     assert_string_equal(bundle.entries[0].source, bundle.entries[1].source);
@@ -242,7 +249,8 @@ static void expect_foreign(const char *member, const char *reference, bool forei
                     "{\"resource\":{\"resourceType\":\"Observation\",\"%s\":{\"reference\":\"%s\"}}}"),
              member, reference);
     accept(text);
-    if (bundle.entries[2].foreign != foreign) fail_msg("%s %s: foreign is %d", member, reference, bundle.entries[2].foreign);
+    if (bundle.entries[2].foreign != foreign)
+        fail_msg("%s %s: foreign is %d", member, reference, bundle.entries[2].foreign);
     fhir_bundle_free(&bundle);
 }
 
@@ -273,16 +281,20 @@ static void test_confidentiality(void **state)
         const char *labels;
         enum confidentiality conf;
     } cases[] = {{"[]", CONF_NORMAL},
-                 {"[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"R\"}]", CONF_RESTRICTED},
-                 {"[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"N\"}]", CONF_NORMAL},
+                 {"[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"R\"}]",
+                  CONF_RESTRICTED},
+                 {"[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"N\"}]",
+                  CONF_NORMAL},
                  {"[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"R\"},"
-                  "{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"V\"}]", CONF_VERY_RESTRICTED},
+                  "{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"V\"}]",
+                  CONF_VERY_RESTRICTED},
                  {"[{\"system\":\"http://x/other\",\"code\":\"V\"}]", CONF_NORMAL},
                  {"[{\"code\":\"V\"},7]", CONF_NORMAL},
                  {"7", CONF_NORMAL}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char text[800];
-        snprintf(text, sizeof text, BUNDLE("{\"resource\":{\"resourceType\":\"A\",\"meta\":{\"security\":%s}}}"), cases[i].labels);
+        snprintf(text, sizeof text, BUNDLE("{\"resource\":{\"resourceType\":\"A\",\"meta\":{\"security\":%s}}}"),
+                 cases[i].labels);
         accept(text);
         assert_int_equal(bundle.entries[0].conf, cases[i].conf);
         fhir_bundle_free(&bundle);
@@ -309,9 +321,12 @@ static void test_patient(void **state)
 {
     (void)state;
     assert_int_equal(read_patient(",\"id\":\"7\",\"identifier\":[{\"system\":\"urn:a\",\"value\":\"A-1\"},"
-                                  "{\"type\":{\"coding\":[{\"code\":\"MR\"}]},\"system\":\"urn:mr\",\"value\":\"H-9\"}],"
-                                  "\"name\":[{\"use\":\"maiden\",\"family\":\"Old\"},{\"use\":\"official\",\"family\":\"Muster\","
-                                  "\"given\":[\"Elif\",\"Ay\\u015fe\"]}],\"address\":[{\"line\":[\"1 Street\"],\"city\":\"Town\","
+                                  "{\"type\":{\"coding\":[{\"code\":\"MR\"}]},"
+                                  "\"system\":\"urn:mr\",\"value\":\"H-9\"}],"
+                                  "\"name\":[{\"use\":\"maiden\",\"family\":\"Old\"},"
+                                  "{\"use\":\"official\",\"family\":\"Muster\","
+                                  "\"given\":[\"Elif\",\"Ay\\u015fe\"]}],\"address\":[{\"line\":[\"1 "
+                                  "Street\"],\"city\":\"Town\","
                                   "\"postalCode\":\"123\",\"state\":\"S\",\"country\":\"XX\"}]"), OK);
     assert_string_equal(patient.name, "Elif Ay\xc5\x9f" "e Muster");
     assert_string_equal(patient.address, "1 Street, 123 Town, S, XX");
@@ -327,7 +342,8 @@ static void test_patient_bare(void **state)
     assert_string_equal(patient.name, "");
     assert_string_equal(patient.source, "id:Patient/7");
     fhir_patient_free(&patient);
-    assert_int_equal(read_patient(",\"id\":\"7\",\"identifier\":[{\"value\":\"12\"}],\"name\":[{\"text\":\"A B\"}]"), OK);
+    assert_int_equal(read_patient(",\"id\":\"7\",\"identifier\":[{\"value\":\"12\"}],\"name\":[{\"text\":\"A B\"}]"),
+                     OK);
     assert_string_equal(patient.source, "id:Patient/7"); /* a bare number may be another source's, too */
     assert_string_equal(patient.number, "12");
     assert_string_equal(patient.name, "A B");
@@ -335,7 +351,8 @@ static void test_patient_bare(void **state)
     assert_int_equal(read_patient(",\"identifier\":[{\"value\":\"12\"}]"), OK);
     assert_string_equal(patient.source, "identifier:|12");
     fhir_patient_free(&patient);
-    assert_int_equal(read_patient(",\"identifier\":[{\"use\":\"old\",\"system\":\"s\",\"value\":\"12\"}]"), ERR_INVALID);
+    assert_int_equal(read_patient(",\"identifier\":[{\"use\":\"old\",\"system\":\"s\",\"value\":\"12\"}]"),
+                     ERR_INVALID);
     fhir_patient_free(&patient);
     /* Members of other types than they should be are as good as none. */
     assert_int_equal(read_patient(",\"id\":\"7\",\"name\":{\"family\":3},\"address\":[7],\"identifier\":\"x\""), OK);

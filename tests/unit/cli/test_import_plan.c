@@ -129,7 +129,8 @@ static void test_changed(void **state)
 static void test_confidentiality(void **state)
 {
     (void)state;
-#define LABEL(code) ",\"meta\":{\"security\":[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"" code "\"}]}"
+#define LABEL(code)                                                                                                    \
+    ",\"meta\":{\"security\":[{\"system\":\"http://terminology.hl7.org/CodeSystem/v3-Confidentiality\",\"code\":\"" code "\"}]}"
     read_bundle(START ENTRY("a", LABEL("R")) "," ENTRY("b", LABEL("V")) "," ENTRY("c", "") "]}");
     struct list_row lower = row_of(1, &self, 1), raised = row_of(2, &self, 1);
     lower.conf = CONF_NORMAL;
@@ -153,7 +154,8 @@ static void test_left_out(void **state)
 {
     (void)state;
     read_bundle(START "{\"resource\":{\"resourceType\":\"Patient\",\"id\":\"p\"}},"
-                ENTRY("a", ",\"subject\":{\"reference\":\"Patient/q\"}") "," ENTRY("b", "") "," ENTRY("b", ",\"c\":1") ","
+                ENTRY("a", ",\"subject\":{\"reference\":\"Patient/q\"}") "," ENTRY("b", "") "," ENTRY("b",
+                                                                                                      ",\"c\":1") ","
                 ENTRY("b", " ") "]}");
     make(false);
     assert_int_equal(plan.items[0].fate, IMPORT_CREATE);
@@ -166,7 +168,8 @@ static void test_left_out(void **state)
 static void test_too_large(void **state)
 {
     (void)state;
-    static const char head[] = START "{\"resource\":{\"resourceType\":\"Binary\",\"id\":\"x\",\"data\":\"", tail[] = "\"   }}]}";
+    static const char head[] = START "{\"resource\":{\"resourceType\":\"Binary\",\"id\":\"x\",\"data\":\"",
+                               tail[] = "\"   }}]}";
     const size_t overhead = strlen("{\"resourceType\":\"Binary\",\"id\":\"x\",\"data\":\"\"}");
     for (size_t over = 0; over < 2; over++) {
         size_t data = LIMIT_RECORD - overhead + over;

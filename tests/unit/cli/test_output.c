@@ -140,8 +140,10 @@ static void test_rows_that_follow(void **state)
 /* A row goes on below where it doesn't fit; nothing is cut, blanks end no line, and a blank line is left out. */
 static void print_sparse(struct output *o)
 {
-    static const struct column three[] = {{"n", "N", COLUMN_NUMBER}, {"id", "ID", COLUMN_TEXT}, {"why", "WHY", COLUMN_TEXT}};
-    output_rows(o, three, 3, json_pack("[{s:i, s:s}, {s:i, s:s, s:s}]", "n", 7, "id", "\u00e4bcdefgh", "n", 12, "id", "x",
+    static const struct column three[] = {{"n", "N", COLUMN_NUMBER}, {"id", "ID", COLUMN_TEXT},
+                                          {"why", "WHY", COLUMN_TEXT}};
+    output_rows(o, three, 3, json_pack("[{s:i, s:s}, {s:i, s:s, s:s}]", "n", 7, "id", "\u00e4bcdefgh", "n", 12, "id",
+                                       "x",
                                        "why", "because"), NULL);
 }
 

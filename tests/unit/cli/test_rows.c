@@ -236,7 +236,8 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_users), cmocka_unit_test(test_teams),
-                                       cmocka_unit_test(test_records), cmocka_unit_test(test_log), cmocka_unit_test(test_proved),
+                                       cmocka_unit_test(test_records), cmocka_unit_test(test_log),
+                                       cmocka_unit_test(test_proved),
                                        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -85,7 +85,8 @@ static void build_source(void)
     struct arguments a = {.action = ACTION_EVENT_ADD};
     for (unsigned i = 0; i < EVENTS; i++) {
         /* Some denied, some with a note. */
-        a.event_add = (struct args_event_add){sample_id(i % 50 == 7 ? 6 : 5), bytes_text("bill.print"), bytes_text("B-17")};
+        a.event_add = (struct args_event_add){sample_id(i % 50 == 7 ? 6 : 5), bytes_text("bill.print"),
+                                              bytes_text("B-17")};
         kit_do(&kit, &doctor, &a, i % 3 ? (struct bytes){0} : bytes_text("printed at the desk"));
         if (i == EVENTS / 3) set_mark(&marks[0]);
         if (i == 2 * EVENTS / 3) set_mark(&marks[1]);
@@ -254,7 +255,8 @@ void turn(void)
     memmove(queue, &queue[count], queued * sizeof queue[0]);
     for (size_t i = 0; i < count; i++) {
         struct catchup *to = nodes[now[i].to].catchup;
-        if (to && !down[now[i].to]) catchup_message(to, now[i].from, now[i].type, now[i].id, buffer_bytes(&now[i].body));
+        if (to && !down[now[i].to])
+            catchup_message(to, now[i].from, now[i].type, now[i].id, buffer_bytes(&now[i].body));
         buffer_free(&now[i].body);
     }
     for (unsigned i = 1; i <= N; i++)

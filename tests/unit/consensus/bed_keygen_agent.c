@@ -183,7 +183,8 @@ void turn(void)
     memmove(queue, &queue[count], queued * sizeof queue[0]);
     for (size_t i = 0; i < count; i++) {
         struct node *to = &nodes[now[i].to];
-        if (to->agent && !to->away) keygen_agent_message(to->agent, now[i].from, now[i].type, 0, buffer_bytes(&now[i].body));
+        if (to->agent && !to->away)
+            keygen_agent_message(to->agent, now[i].from, now[i].type, 0, buffer_bytes(&now[i].body));
         buffer_free(&now[i].body);
     }
     for (unsigned i = 1; i <= N; i++)

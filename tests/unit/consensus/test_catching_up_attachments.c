@@ -1,4 +1,5 @@
-/* Attachments, which no root covers: what is altered, denied, erased or not there yet; and what a node serves to others. */
+/* Attachments, which no root covers: what is altered, denied, erased or not there yet; and what a node serves to
+ * others. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -226,7 +227,8 @@ static bool count_answers(struct message *m)
 {
     struct refusal r;
     if (m->to != TARGET) return true;
-    if (m->type == PEER_FAILED && refusal_decode(&r, buffer_bytes(&m->body)) == OK && r.code == ERR_BUSY) refused_busy++;
+    if (m->type == PEER_FAILED && refusal_decode(&r, buffer_bytes(&m->body)) == OK && r.code == ERR_BUSY)
+        refused_busy++;
     if (m->type == PEER_PULLED) served++;
     return true;
 }

@@ -85,17 +85,22 @@ static void forwarded_requests_are_checked_and_bounded(void **state)
     struct bytes requests[LIMIT_BLOCK_REQUESTS];
     setup_empty();
     sample_request(&request, 1, 2);
-    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, buffer_bytes(&request), false), OK);
-    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 3, .now_ns = 1}, buffer_bytes(&request), false), ERR_EXISTS);
+    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, buffer_bytes(&request),
+                                          false), OK);
+    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 3, .now_ns = 1}, buffer_bytes(&request),
+                                          false), ERR_EXISTS);
     assert_int_equal(intake_propose(&in, requests), 1);
     assert_true(bytes_equal(requests[0], buffer_bytes(&request)));
     assert_true(requests[0].data != request.data); /* a copy */
-    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 3, .now_ns = 1}, buffer_bytes(&request), false), ERR_EXISTS);
+    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 3, .now_ns = 1}, buffer_bytes(&request),
+                                          false), ERR_EXISTS);
     intake_abdicate(&in);
     assert_null(intake_find(&in, buffer_bytes(&request)));
     assert_int_equal(in.forwarded_count + in.forwarded_bytes + in.peers[2].count, 0);
-    assert_int_not_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, bytes_of(request.data, request.size - 1), false), OK);
-    assert_int_not_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, (struct bytes){0}, false), OK);
+    assert_int_not_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1},
+                                              bytes_of(request.data, request.size - 1), false), OK);
+    assert_int_not_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, (struct bytes){0},
+                                              false), OK);
     assert_int_equal(in.forwarded_count, 0);
     buffer_free(&request);
 }
@@ -109,12 +114,14 @@ static void one_peer_can_not_fill_it(void **state)
     for (unsigned i = 1; i <= LIMIT_REQUESTS; i++) {
         buffer_clear(&request);
         sample_request(&request, i, 1);
-        enum err e = intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, buffer_bytes(&request), false);
+        enum err e = intake_add_forwarded(&in, &(struct intake_sender){.index = 2, .now_ns = 1}, buffer_bytes(&request),
+                                          false);
         assert_true(e == OK || e == ERR_BUSY);
         taken += e == OK;
     }
     assert_int_equal(taken, LIMIT_REQUESTS / 2);
-    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 3, .now_ns = 1}, buffer_bytes(&request), false), OK);
+    assert_int_equal(intake_add_forwarded(&in, &(struct intake_sender){.index = 3, .now_ns = 1}, buffer_bytes(&request),
+                                          false), OK);
     intake_abdicate(&in);
     assert_int_equal(in.waiting.count, 0);
     buffer_free(&request);

@@ -64,7 +64,8 @@ static void a_dealer_that_goes_away_is_excluded(void **state)
         turn();
     nodes[3].away = true;
     assert_true(wait_shares(3, 40000));
-    assert_false(keygen_qualified(&(struct keygen){.revealed = state_of(1).revealed, .excluded = state_of(1).excluded}) &
+    assert_false(keygen_qualified(&(struct keygen){.revealed = state_of(1).revealed,
+                                                   .excluded = state_of(1).excluded}) &
                  MEMBER_BIT(3));
     assert_key(1, 2, 4);
     silent = 0;

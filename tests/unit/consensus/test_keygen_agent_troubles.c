@@ -193,7 +193,8 @@ static void malformed_messages_change_nothing(void **state)
     start_all(0);
     while (state_of(1).phase < KEYGEN_CONFIRM)
         turn();
-    static const char *const bodies[] = {"", "\xc1", "\x92\x01\x01", "\x94\x01\x01\x02\xc4\x01x", "\x92\xff\xff", "\x90"};
+    static const char *const bodies[] = {"", "\xc1", "\x92\x01\x01", "\x94\x01\x01\x02\xc4\x01x", "\x92\xff\xff",
+                                         "\x90"};
     for (unsigned i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
         for (unsigned from = 0; from <= N + 1; from++) {
             keygen_agent_message(nodes[1].agent, from, PEER_SUBSHARE, 0, bytes_text(bodies[i]));

@@ -182,7 +182,10 @@ static void test_unknown_actions(void **state)
 }
 
 static uint32_t mutated_action;
-static enum err recode_mutated(struct buffer *out, struct bytes in) { return recode_arguments(out, mutated_action, in); }
+static enum err recode_mutated(struct buffer *out, struct bytes in)
+{
+    return recode_arguments(out, mutated_action, in);
+}
 
 static void test_arguments_mutations(void **state)
 {

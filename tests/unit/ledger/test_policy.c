@@ -50,7 +50,8 @@ static void test_errors(void **state)
     refuse(ROOT "[role doctor]\nkey.commit = any\n", "line 4: no such action: 'key.commit'");
     refuse(ROOT "[role doctor]\nrecord.read\n", "line 4: expected NAME = VALUE, not 'record.read'");
     refuse(ROOT "[role doctor]\n= team V\n", "line 4: no such action: ''");
-    refuse(ROOT "[role doctor]\nrecord.read = team\n", "line 4: expected the highest confidentiality N, R or V, not ''");
+    refuse(ROOT "[role doctor]\nrecord.read = team\n",
+           "line 4: expected the highest confidentiality N, R or V, not ''");
     refuse(ROOT "[role doctor]\nrecord.read = team X\n", "N, R or V, not 'X'");
     refuse(ROOT "[role doctor]\nrecord.read = team v\n", "N, R or V, not 'v'");
     refuse(ROOT "[role doctor]\nrecord.read = team N R\n", "N, R or V, not 'N R'");
@@ -60,7 +61,8 @@ static void test_errors(void **state)
     refuse(ROOT "[role doctor]\nrecord.read = , team V\n", "not ''");
     refuse(ROOT "[role doctor]\nrecord.read = team V, team N\n", "line 4: scope given twice: 'team'");
     refuse(ROOT "[role doctor]\nevent.add = team N\n", "line 4: only record actions have a confidentiality: 'N'");
-    refuse(ROOT "[role doctor]\nevent.add = team\nevent.add = any\n", "line 5: action given twice in this role: 'event.add'");
+    refuse(ROOT "[role doctor]\nevent.add = team\nevent.add = any\n",
+           "line 5: action given twice in this role: 'event.add'");
     refuse(ROOT "grants = doctor\n", "line 3: no such role: 'doctor'");
     refuse(ROOT "grants = root, root\n", "line 3: role given twice: 'root'");
     refuse(ROOT "grants = root\ngrants = root\n", "line 4: given twice in this role: 'grants'");
@@ -113,7 +115,8 @@ static void test_sizes(void **state)
 static void test_blanks_and_order(void **state)
 {
     (void)state;
-    accept("# head \xc3\xa4\n\n \t\n\t[role  root ]\n  policy.set\t=\tany  \ngrants=late,root\n[role late]\nrecord.read="
+    accept("# head \xc3\xa4\n\n \t\n\t[role  root ]\n  policy.set\t=\tany  \ngrants=late,root\n[role "
+           "late]\nrecord.read="
            "own V,team  R\t,any N");
     int late = policy_role(&policy, bytes_text("late")), root = policy_role(&policy, bytes_text("root"));
     assert_true(late >= 0 && root >= 0);

@@ -20,7 +20,8 @@ static void test_names(void **state)
     struct args_user_search all = {.limit = LIMIT_ROWS};
     open_world(&w);
     kit_add_user(&w.kit, 60, "patient", "Mercy", "J\xc3\xbcrgen M\xc3\xbcller-L\xc3\xbc\x64\x65nscheidt");
-    kit_add_user(&w.kit, 61, "patient", "Mercy", "\xce\x9f\xce\x94\xce\xa5\xce\xa3\xce\xa3\xce\x95\xce\x8e\xce\xa3"); /* ΟΔΥΣΣΕΎΣ */
+    /* ΟΔΥΣΣΕΎΣ */
+    kit_add_user(&w.kit, 61, "patient", "Mercy", "\xce\x9f\xce\x94\xce\xa5\xce\xa3\xce\xa3\xce\x95\xce\x8e\xce\xa3");
     kit_add_user(&w.kit, 62, "patient", "General", "Jurgen Elsewhere");
     search(&w, &w.doctor, "jurgen", all);
     assert_int_equal(w.page.count, 1); /* not the one of General */
@@ -157,7 +158,8 @@ static void test_particulars_that_are_none(void **state)
         args.user_create = (struct args_user_create){
             .user = user.actor.id, .hospital = bytes_text("Mercy"), .role = bytes_text("nurse"), .key_count = 1};
         args.user_create.keys[0] = user.key;
-        assert_int_equal(kit_do(&kit, &kit.root, &args, bytes_of(large.data, i == 2 ? most : LIMIT_RECORD - 200))->decision,
+        assert_int_equal(kit_do(&kit, &kit.root, &args,
+                                bytes_of(large.data, i == 2 ? most : LIMIT_RECORD - 200))->decision,
                          DECISION_APPROVED);
     }
     kit_add_user(&kit, 60, "nurse", "Mercy", "Nan");

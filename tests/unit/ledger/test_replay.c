@@ -475,7 +475,8 @@ static void random_records(struct arguments *a)
         return;
     case ACTION_KEY_CONFIRM: a->key_confirm = (struct args_key_confirm){KEY_RECORDS, 1 + roll(2), 2 * roll(8)}; return;
     case ACTION_KEY_CLOSE: a->key_close = (struct args_key_close){KEY_PASSWORDS, 1 + roll(2), 1 + roll(4)}; return;
-    case ACTION_KEY_COMMIT: a->key_commit = (struct args_key_commit){KEY_PASSWORDS, 1 + roll(2), sample_digest(3)}; return;
+    case ACTION_KEY_COMMIT: a->key_commit = (struct args_key_commit){KEY_PASSWORDS, 1 + roll(2),
+                                                                     sample_digest(3)}; return;
     }
 }
 
@@ -520,7 +521,8 @@ static void random_operation(struct request_builder *b, struct kit *kit, const s
     op.issued_at_ms = kit->now + roll(2000);
     if (roll(40) == 0) op.issued_at_ms -= 400000; /* stale */
     op.request_id = sample_id(roll(20) ? ++kit->ids : 1 + roll(50));
-    bool needed = a.action == ACTION_RECORD_CREATE || a.action == ACTION_RECORD_UPDATE || a.action == ACTION_RECORD_COPY;
+    bool needed = a.action == ACTION_RECORD_CREATE || a.action == ACTION_RECORD_UPDATE ||
+                  a.action == ACTION_RECORD_COPY;
     if (needed ? roll(10) != 0 : roll(30) == 0) attachment_encode(&attachment, salt, *content);
     (void)request_builder_add(b, &op, buffer_bytes(&attachment)); /* a request id twice is refused there */
     buffer_free(&args);

@@ -15,7 +15,8 @@
 #define NONE ((struct bytes){0})
 
 enum who { ROOT, ADMIN, REGISTRAR, DOCTOR, NURSE, PATIENT, AUDITOR, PRIVACY, WHOS };
-static const char *const roles[WHOS] = {"root", "admin", "registrar", "doctor", "nurse", "patient", "auditor", "privacy"};
+static const char *const roles[WHOS] = {"root", "admin", "registrar", "doctor", "nurse", "patient", "auditor",
+                                        "privacy"};
 
 /* How the actor (of hospital Mercy) stands to the person: themselves; of General, but in one
  * team; of Mercy; of General. */
@@ -454,7 +455,8 @@ static void test_grants(void **state)
             /* and changing somebody who has that role */
             kit_add_user(&w.kit, ++w.users, roles[given], "Mercy", "Somebody");
             a = (struct arguments){.action = ACTION_USER_UPDATE};
-            a.user_update = (struct args_user_update){.user = sample_id(w.users), .login_tag = sample_digest(++w.users)};
+            a.user_update = (struct args_user_update){.user = sample_id(w.users),
+                                                      .login_tag = sample_digest(++w.users)};
             assert_int_equal(kit_do(&w.kit, &w.actors[who], &a, NONE)->reason, expected);
         }
     close_world(&w);

@@ -146,7 +146,8 @@ static void test_round_trips(void **state)
 {
     (void)state;
     struct id id = sample_id(77);
-    struct user user = {.hospital = "S\xc3\xa3o Jo\xc3\xa3o", .role = "doctor", .disabled = true, .has_login = true}, back;
+    struct user user = {.hospital = "S\xc3\xa3o Jo\xc3\xa3o", .role = "doctor", .disabled = true, .has_login = true},
+                       back;
     user.login_tag = sample_digest(3);
     user.created = UINT64_MAX;
     user.person_index = 12;

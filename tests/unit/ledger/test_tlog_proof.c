@@ -158,7 +158,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_published_form), cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_the_published_form), cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_the_largest_fits),   cmocka_unit_test(test_mutants),
         cmocka_unit_test(test_misuse),
     };

@@ -503,7 +503,8 @@ static void test_memo(void **state)
             tree_list_path(&path, nodes, count, at);
             if (i % 11 == 3 && path.count > 0) path.hashes[i % path.count].bytes[i % 32] ^= 1;
             enum err e = tree_inclusion_root(&plain, &nodes[at], at, count, path.hashes, path.count);
-            assert_int_equal(tree_inclusion_root_memo(&again, &memo, &nodes[at], at, count, path.hashes, path.count), e);
+            assert_int_equal(tree_inclusion_root_memo(&again, &memo, &nodes[at], at, count, path.hashes, path.count),
+                             e);
             assert_int_equal(e, OK);
             assert_true(digest_equal(&plain, &again));
             if (i % 11 != 3) assert_true(digest_equal(&again, &nodes[total - 1]));

@@ -12,7 +12,8 @@ static struct message_alarm sample(unsigned n, bool full)
 {
     struct message_alarm a = {.kind = 1, .named = 1, .raiser = 1, .status = 1};
     if (full)
-        a = (struct message_alarm){UINT64_MAX, 255, LIMIT_NODES, LIMIT_NODES, n, UINT64_MAX, n + 1, 255, n + 2, n + 3, n + 4,
+        a = (struct message_alarm){UINT64_MAX, 255, LIMIT_NODES, LIMIT_NODES, n, UINT64_MAX, n + 1, 255, n + 2, n + 3,
+                                   n + 4,
                                    LIMIT_NODES, 255, (1u << (LIMIT_NODES + 1)) - 1};
     return a;
 }

@@ -275,7 +275,8 @@ static struct tls_session *bare_connect(struct tls_context *server, const char *
 static void test_attackers(void **state)
 {
     (void)state;
-    static const char *peer[] = {TLS_ALPN_PEER, NULL}, *old[] = {"consilium/0", "h2", NULL}, *any[] = {"h2", "http/1.1", NULL};
+    static const char *peer[] = {TLS_ALPN_PEER, NULL}, *old[] = {"consilium/0", "h2", NULL},
+                                *any[] = {"h2", "http/1.1", NULL};
     static const char peer_name[] = "peer.consilium.internal";
     struct tls_context *server = identity_context(0, 1u << 3);
     static const struct {
@@ -417,7 +418,8 @@ static void test_much_data(void **state)
         if (step > p.to_server.size - wire) step = p.to_server.size - wire;
         tls_feed(p.server, bytes_of(p.to_server.data + wire, step));
         wire += step;
-        while ((n = tls_read(p.server, got + at, 1 + step % 20000 < sizeof got - at ? 1 + step % 20000 : sizeof got - at,
+        while ((n = tls_read(p.server, got + at, 1 + step % 20000 < sizeof got - at ? 1 + step % 20000
+                                                                                    : sizeof got - at,
                              &p.to_client)) > 0)
             at += n;
         assert_int_equal(tls_state(p.server), TLS_OPEN);

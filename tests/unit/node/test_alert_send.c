@@ -30,7 +30,8 @@ static int set_up(void **state)
     folder_join(secret, dir, "secret");
     sample_genesis_parsed(&genesis, &genesis_text, 4, 1);
     message = (struct alert_message){.genesis = &genesis, .sender = 1,
-                                     .alarm = {.index = 77, .kind = ALARM_DELETED, .named = 3, .raiser = 2, .saying = 1u << 2, .first = 40,
+                                     .alarm = {.index = 77, .kind = ALARM_DELETED, .named = 3, .raiser = 2,
+                                               .saying = 1u << 2, .first = 40,
                                                .last = 41, .since_ms = 1700000000000}};
     config_defaults(&config);
     failure = (struct failure){0};

@@ -101,7 +101,8 @@ static void test_rests_while_entries_are_written(void **state)
     assert_int_equal(w->begun, 3);
 }
 
-/* The rest is fifteen times what a turn took, and no more than BULK_REST_MS: by the loop's clock, which stands still. */
+/* The rest is fifteen times what a turn took, and no more than BULK_REST_MS: by the loop's clock, which stands
+ * still. */
 static void test_how_long_it_rests(void **state)
 {
     static const struct { uint64_t took_ns; int rest_ms; } rows[] = {

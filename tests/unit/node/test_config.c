@@ -160,7 +160,8 @@ static void test_a_file(void **state)
     struct config c;
     config_defaults(&c);
     assert_int_equal(config_read_file(&c, file_with("# a comment\n; another\n\n  \nlisten = 127.0.0.1:7401\n"
-                                                    "workers=3\r\nbind-source =no\nlog-level=   debug   \n"), NULL), OK);
+                                                    "workers=3\r\nbind-source =no\nlog-level=   debug   \n"), NULL),
+                                                    OK);
     assert_string_equal(c.listen.text, "127.0.0.1:7401");
     assert_int_equal(c.workers.number, 3);
     assert_false(c.bind_source.flag);

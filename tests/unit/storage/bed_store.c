@@ -12,7 +12,8 @@ struct table_txn *txn;
 
 struct store_options options(void)
 {
-    return (struct store_options){.directory = folder, .tables = tables, .table_count = 3, .key = &key, .map_size = MAP};
+    return (struct store_options){.directory = folder, .tables = tables, .table_count = 3, .key = &key,
+                                  .map_size = MAP};
 }
 
 struct store *open_store(void)

@@ -430,7 +430,8 @@ static void *reader(void *data)
         log_status(log_now, &s);
         buffer_clear(&out);
         if (s.last < s.first) continue;
-        enum err code = log_read(log_now, &out, entries, &count, 16, s.first + trace_random(&seed) % (s.last + 1 - s.first), 30000);
+        enum err code = log_read(log_now, &out, entries, &count, 16,
+                                 s.first + trace_random(&seed) % (s.last + 1 - s.first), 30000);
         CHECK(code == OK || code == ERR_NOT_FOUND);
         for (size_t i = 0; i < count; i++) {
             struct buffer expected = model_payload(m, get_be64(entries[i].payload.data));

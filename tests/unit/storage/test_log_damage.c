@@ -361,7 +361,8 @@ static void repair_all(struct log *log, const struct sample *s)
         for (uint64_t i = first; i <= last; i++) {
             const struct model_block *b = &s->truth->blocks[i - s->truth->base - 1];
             struct buffer payload = model_payload(&s->model, b->content);
-            struct log_entry e = {.index = i, .term = b->term, .kind = b->content & 3, .payload = buffer_bytes(&payload)};
+            struct log_entry e = {.index = i, .term = b->term, .kind = b->content & 3,
+                                  .payload = buffer_bytes(&payload)};
             assert_int_equal(log_repair(log, &e), OK);
             buffer_free(&payload);
         }

@@ -1,4 +1,5 @@
-/* What may be opened and what is refused: wrong keys, owners, later formats, garbage; values whose seals are not theirs. */
+/* What may be opened and what is refused: wrong keys, owners, later formats, garbage; values whose seals are not
+ * theirs. */
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
