@@ -9,23 +9,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
 #define PATIENCE_S 60
 #define SET_BACK 3
 #define ALTERED 4
 
-static struct testbed bed;
-static struct buffer out, errors;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], chief[ID_TEXT_SIZE];
-
-static void in_folder(const char *what)
-{
-    char command[1200];
-    snprintf(command, sizeof command, "cd '%s' && %s", bed.dir, what);
-    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-}
 
 static int setup(void **state)
 {
@@ -39,30 +30,18 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
-    return 0;
-}
-
 static void add_event(void)
 {
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print", bed.dir, patient);
 }
 
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
-static const char *shown(void) { return out.data ? (const char *)out.data : ""; }
-
-static void wait_for_log(unsigned node, const char *text)
+static void wait_for_log(unsigned node, const char *words)
 {
     for (unsigned i = 0; i < 10 * PATIENCE_S; i++) {
-        if (testbed_log_has(&bed, node, text)) return;
+        if (testbed_log_has(&bed, node, words)) return;
         usleep(100000);
     }
-    testbed_fail(&bed, "node %u does not say '%s'", node, text);
+    testbed_fail(&bed, "node %u does not say '%s'", node, words);
 }
 
 /* Until `alarm list` through that node shows so many open alarms, each in the ledger and with as many words as count. */
@@ -72,7 +51,7 @@ static void wait_for_open(unsigned node, unsigned count)
     for (unsigned i = 0; i < 2 * PATIENCE_S; i++) {
         int code = testbed_cli(&bed, &out, &errors, "--via node-%u alarm list --json", node);
         unsigned rows = 0, found = 0;
-        for (const char *at = shown(); code == 0 && (at = strstr(at, "\"entry\"")); at++) rows++;
+        for (const char *at = text(); code == 0 && (at = strstr(at, "\"entry\"")); at++) rows++;
         for (unsigned row = 0; row < rows; row++) {
             snprintf(where, sizeof where, "%u.entry", row);
             testbed_json(&out, where, entry, sizeof entry);
@@ -83,7 +62,7 @@ static void wait_for_open(unsigned node, unsigned count)
         if (code == 0 && found == count && rows == count) return;
         usleep(500000);
     }
-    testbed_fail(&bed, "node %u does not show %u open alarms: %s%s", node, count, shown(), said());
+    testbed_fail(&bed, "node %u does not show %u open alarms: %s%s", node, count, text(), said());
 }
 
 /* Each node warns, whoever asks and whatever, for people and for programs. */
@@ -99,7 +78,7 @@ static void every_command_warns(const char *name)
         testbed_cli(&bed, &out, &errors, "--via node-%u checkpoint --json", node);
         if (!strstr(said(), line) || !strstr(said(), "\"warning\":\"compromised\""))
             testbed_fail(&bed, "node %u does not warn a program: %s", node, said());
-        assert_null(strstr(shown(), "COMPROMISED")); /* what it answers is as ever */
+        assert_null(strstr(text(), "COMPROMISED")); /* what it answers is as ever */
     }
 }
 
@@ -148,7 +127,7 @@ static void nothing_is_open(void **state)
 {
     (void)state;
     testbed_expect(&bed, 0, &out, "status");
-    assert_non_null(strstr(shown(), "integrity: verified (no alarm is open, says node-"));
+    assert_non_null(strstr(text(), "integrity: verified (no alarm is open, says node-"));
     testbed_cli(&bed, &out, &errors, "alarm list");
     assert_non_null(strstr(said(), "no alarm is open"));
     nobody_warns();
@@ -162,7 +141,7 @@ static void nothing_is_open(void **state)
 static void set_back_and_kill(void)
 {
     testbed_signal(&bed, SET_BACK, SIGTERM);
-    in_folder("cp -a node-3 old");
+    shell("cp -a node-3 old");
     testbed_start(&bed, SET_BACK);
     testbed_wait_ready(&bed, PATIENCE_S);
     for (unsigned i = 0; i < 5; i++) { /* each second it signs how far it has come, and its peers keep that */
@@ -170,7 +149,7 @@ static void set_back_and_kill(void)
         usleep(1000000);
     }
     testbed_signal(&bed, SET_BACK, SIGTERM);
-    in_folder("rm -r node-3 && mv old node-3");
+    shell("rm -r node-3 && mv old node-3");
     testbed_signal(&bed, 2, SIGTERM);
     testbed_signal(&bed, 4, SIGTERM);
     testbed_start(&bed, SET_BACK);
@@ -194,8 +173,8 @@ static void a_disk_set_back(void **state)
     every_command_warns("node-3");
     is_avoided("node-3");
     testbed_expect(&bed, 0, &out, "status");
-    assert_non_null(strstr(shown(), "COMPROMISED: node-3, index "));
-    assert_null(strstr(shown(), "integrity: verified"));
+    assert_non_null(strstr(text(), "COMPROMISED: node-3, index "));
+    assert_null(strstr(text(), "integrity: verified"));
     testbed_expect(&bed, 0, &out, "status --json");
     testbed_json(&out, "members.2.integrity", other, sizeof other);
     assert_string_equal(other, "COMPROMISED");
@@ -232,16 +211,10 @@ static void an_administrator_clears_it(void **state)
     testbed_wait_ready(&bed, PATIENCE_S);
     add_event();
     testbed_expect(&bed, 0, &out, "alarm list --json");
-    assert_null(strstr(shown(), "\"open\""));
+    assert_null(strstr(text(), "\"open\""));
 }
 
 /* --- a ledger that is altered --- */
-
-static const char *build(void)
-{
-    const char *folder = getenv("BUILD");
-    return folder && *folder ? folder : "build";
-}
 
 static pid_t follow_in(const char *file)
 {
@@ -339,13 +312,13 @@ static void a_state_that_was_cosigned(void **state)
     (void)state;
     char entry[32], value[64];
     testbed_signal(&bed, ALTERED, SIGTERM);
-    in_folder("cp -a node-4/state old-state");
+    shell("cp -a node-4/state old-state");
     testbed_start(&bed, ALTERED);
     testbed_wait_ready(&bed, PATIENCE_S);
     for (unsigned i = 0; i < 3; i++) add_event();
     wait_for_cosigned();
     testbed_signal(&bed, ALTERED, SIGTERM);
-    in_folder("rm -r node-4/state && mv old-state node-4/state");
+    shell("rm -r node-4/state && mv old-state node-4/state");
     alter_chain();
     testbed_start(&bed, ALTERED);
     wait_for_log(ALTERED, "QUARANTINED");
@@ -379,7 +352,7 @@ static void a_quarantine_outlives_a_kill(void **state)
     testbed_json(&out, "0.raised_by", value, sizeof value);
     assert_string_not_equal(value, "node-4");
     testbed_expect(&bed, 0, &out, "status");
-    assert_non_null(strstr(shown(), "integrity: verified"));
+    assert_non_null(strstr(text(), "integrity: verified"));
 }
 
 int main(void)
@@ -392,5 +365,5 @@ int main(void)
         cmocka_unit_test(a_disk_set_back),
         cmocka_unit_test(an_administrator_clears_it),
     };
-    return cmocka_run_group_tests_name("cluster/alarm", tests, setup, teardown);
+    return cmocka_run_group_tests_name("cluster/alarm", tests, setup, bed_end);
 }

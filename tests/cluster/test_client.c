@@ -12,18 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
 #define EVENTS 7
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], record[ID_TEXT_SIZE];
 static char auditor[ID_TEXT_SIZE], chief[ID_TEXT_SIZE];
-static struct buffer out, errors;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 
 static int setup(void **state)
 {
@@ -37,15 +32,6 @@ static int setup(void **state)
     testbed_record(&bed, record, patient, "the first words");
     for (int i = 0; i < EVENTS; i++)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print B-%d", bed.dir, patient, i);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
     return 0;
 }
 
@@ -272,10 +258,9 @@ static void each_command_has_its_receipt(void **state)
 static int at_a_terminal(const char *words)
 {
     char command[1200], part[4096];
-    const char *build = getenv("BUILD");
     int terminal, status;
     ssize_t n;
-    snprintf(command, sizeof command, "exec %s/consilium --cluster %s %s", build && *build ? build : "build",
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s %s", build(),
              bed.genesis, words);
     pid_t pid = forkpty(&terminal, NULL, NULL, &(struct winsize){.ws_row = 40, .ws_col = 120});
     assert_true(pid >= 0);
@@ -380,5 +365,5 @@ int main(void)
         cmocka_unit_test(the_report_keeps_its_names),
         cmocka_unit_test(an_export_leaves_an_entry_first),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }

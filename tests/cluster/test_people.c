@@ -4,14 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
-static struct buffer out, errors;
 
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 static bool shows(const char *words) { return strstr((const char *)out.data, words) != NULL; }
 
 static int setup(void **state)
@@ -21,15 +18,6 @@ static int setup(void **state)
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_care(&bed, doctor, patient);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
     return 0;
 }
 
@@ -51,23 +39,6 @@ static void as(const char *who, int code, const char *words, const char *format,
     if (got != code) testbed_fail(&bed, "%s as %s: exit %d instead of %d: %s", command, who, got, code, said());
     if (words && !strstr(said(), words) && !(out.data && shows(words)))
         testbed_fail(&bed, "%s as %s does not say \"%s\" but: %s", command, who, words, said());
-}
-
-static void json_is(const char *path, const char *expected)
-{
-    char text[400];
-    testbed_json(&out, path, text, sizeof text);
-    assert_string_equal(text, expected);
-}
-
-static void write_file(const char *name, const char *text, size_t size)
-{
-    char path[400];
-    snprintf(path, sizeof path, "%s/%s", bed.dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
 }
 
 static void a_user_is_found_and_changed(void **state)
@@ -183,7 +154,7 @@ static void a_patient_gets_a_key_and_loses_it(void **state)
     assert_int_equal(testbed_cli(&bed, &out, &errors, "key new --no-passphrase -o %s", path), 1); /* never over a file */
     assert_non_null(strstr(said(), "not overwritten"));
     assert_int_equal(testbed_cli(&bed, &out, &errors, "key public %s", path), 0);
-    write_file("jane.pub", (const char *)out.data, out.size);
+    write_file("jane.pub", buffer_bytes(&out));
     as("jane", 4, "no such user or key", "whoami"); /* not yet */
     as("registrar", 0, NULL, "user key jane %s/jane.pub", bed.dir);
     assert_int_equal(testbed_cli(&bed, &out, &errors, "key assign %s --user x", path), 2);
@@ -206,7 +177,7 @@ static void the_policy_in_force_is_shown(void **state)
     out = (struct buffer){0};
     as("nurse", 0, NULL, "--via node-2 policy show");
     assert_string_equal((const char *)first.data, (const char *)out.data);
-    write_file("policy.conf", (const char *)out.data, out.size);
+    write_file("policy.conf", buffer_bytes(&out));
     buffer_free(&first);
     as("nurse", 0, NULL, "--json policy show");
     json_is("index", "0");
@@ -224,7 +195,7 @@ static void change_policy(const char *section, const char *line)
     buffer_append(&text, all, (size_t)(at - all));
     buffer_append_text(&text, line);
     buffer_append_text(&text, at);
-    write_file("changed.conf", (const char *)text.data, text.size);
+    write_file("changed.conf", buffer_bytes(&text));
     buffer_free(&text);
 }
 
@@ -248,7 +219,7 @@ static void a_policy_that_makes_no_sense_is_refused(void **state)
     change_policy("[role nurse]\n", "record.raed = team N\n");
     as("root", 1, "record.raed", "policy set %s/changed.conf", bed.dir);
     assert_non_null(strstr(said(), "changed.conf"));
-    write_file("changed.conf", "[role doctor]\nrecord.read = team V\n", 35);
+    write_file("changed.conf", bytes_text("[role doctor]\nrecord.read = team V\n"));
     as("root", 1, "root", "policy set %s/changed.conf", bed.dir);
     as("root", 1, NULL, "policy set %s/nowhere.conf", bed.dir);
     as("nurse", 0, NULL, "policy show");
@@ -268,5 +239,5 @@ int main(void)
         cmocka_unit_test(another_policy_holds_at_once_everywhere),
         cmocka_unit_test(a_policy_that_makes_no_sense_is_refused),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }

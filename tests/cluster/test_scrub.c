@@ -10,26 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
 #define RECORDS 6
 #define EVENTS 10
 #define PATIENCE 90 /* seconds for anything to happen */
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
 static char records[RECORDS][ID_TEXT_SIZE];
-static struct buffer out, errors;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
-
-static const char *build(void)
-{
-    const char *folder = getenv("BUILD");
-    return folder && *folder ? folder : "build";
-}
 
 /* Loops that wait: false when it has taken too long. */
 static bool still(time_t since)
@@ -67,15 +56,6 @@ static int setup(void **state)
     }
     for (int i = 0; i < EVENTS; i++)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print B-%d", bed.dir, patient, i);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
     return 0;
 }
 
@@ -431,5 +411,5 @@ int main(void)
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_rate),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }

@@ -3,27 +3,15 @@
  * there: nothing that was acknowledged is lost, the second does not vote, and says what becomes of its disk. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
 #define EVENTS 5
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
-static struct buffer out, errors;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-
-static void shell(const char *words)
-{
-    char command[1200];
-    snprintf(command, sizeof command, "cd '%s' && %s", bed.dir, words);
-    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-}
 
 static int setup(void **state)
 {
@@ -33,15 +21,6 @@ static int setup(void **state)
     testbed_wait_ready(&bed, 60);
     testbed_care(&bed, doctor, patient);
     testbed_user(&bed, "auditor", "Hospital 1", "auditor", auditor);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
     return 0;
 }
 
@@ -127,5 +106,5 @@ int main(void)
         cmocka_unit_test(what_was_acknowledged_stays),
         cmocka_unit_test(it_does_not_vote),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }

@@ -6,29 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], nurse[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
-static struct buffer out, errors;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
-
-static void write_file(const char *name, const char *content)
-{
-    char path[400];
-    snprintf(path, sizeof path, "%s/%s", bed.dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(content, f);
-    assert_int_equal(fclose(f), 0);
-}
 
 static void create(char id[static ID_TEXT_SIZE], const char *kind, const char *conf, const char *content)
 {
-    write_file("content", content);
+    write_file("content", bytes_text(content));
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind %s -c %s %s/content",
                    bed.dir, patient, kind, conf, bed.dir);
     testbed_json(&out, "record", id, ID_TEXT_SIZE);
@@ -45,15 +30,6 @@ static int setup(void **state)
     testbed_user(&bed, "nurse", "Hospital 1", "nurse", nurse);
     testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
     testbed_expect(&bed, 0, &out, "-i %s/registrar.key team add %s %s", bed.dir, patient, nurse);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
     return 0;
 }
 
@@ -78,7 +54,6 @@ static void standard_input_comes_back(void **state)
 {
     (void)state;
     char command[2048], path[400], record[ID_TEXT_SIZE];
-    const char *build = getenv("BUILD");
     static uint8_t bytes[70000];
     struct buffer created = {0};
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -90,7 +65,7 @@ static void standard_input_comes_back(void **state)
     assert_int_equal(fclose(f), 0);
     snprintf(command, sizeof command,
              "cat %s | %s/consilium --cluster %s -i %s/doctor.key --json record create --patient %s --kind blob", path,
-             build && *build ? build : "build", bed.genesis, bed.dir, patient);
+             build(), bed.genesis, bed.dir, patient);
     f = popen(command, "r");
     assert_non_null(f);
     buffer_extend(&created, 4096);
@@ -109,7 +84,7 @@ static void empty_content_is_refused_unless_meant(void **state)
 {
     (void)state;
     char id[ID_TEXT_SIZE];
-    write_file("nothing", "");
+    write_file("nothing", bytes_text(""));
     const char *const sources[] = {"", "-", "nothing"};
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         const char *folder = strcmp(sources[i], "nothing") == 0 ? bed.dir : "", *slash = *folder ? "/" : "";
@@ -131,7 +106,7 @@ static void versions_conflicts_and_history(void **state)
     (void)state;
     char id[ID_TEXT_SIZE];
     create(id, "note", "N", "first");
-    write_file("second", "second");
+    write_file("second", bytes_text("second"));
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key record update %s --base 1 %s/second", bed.dir, id, bed.dir);
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record update %s --base 1 %s/content", bed.dir,
                                  id, bed.dir), 7);
@@ -256,9 +231,8 @@ static void a_state_thrown_away_is_derived_again(void **state)
 {
     (void)state;
     char command[600];
-    const char *build = getenv("BUILD");
     testbed_signal(&bed, 3, SIGTERM);
-    snprintf(command, sizeof command, "%s/consiliumd rebuild --dir %s/node-3", build && *build ? build : "build",
+    snprintf(command, sizeof command, "%s/consiliumd rebuild --dir %s/node-3", build(),
              bed.dir);
     assert_int_equal(system(command), 0);
     testbed_start(&bed, 3);
@@ -309,5 +283,5 @@ int main(void)
         cmocka_unit_test(a_state_thrown_away_is_derived_again),
         cmocka_unit_test(a_node_far_behind_pulls_the_ledger),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }

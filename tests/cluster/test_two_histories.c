@@ -1,35 +1,16 @@
 /* The worst case: k operators conspire, put back old disks, and co-sign another history with their real keys. Its
  * checkpoint is good in itself. Who verified the first history is shown that there are two. */
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
 #define NODES 4
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
-static struct buffer out, errors;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
-
-static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void shell(const char *format, ...)
-{
-    char command[1200];
-    va_list args;
-    int n = snprintf(command, sizeof command, "cd '%s' && ", bed.dir);
-    va_start(args, format);
-    vsnprintf(command + n, sizeof command - (size_t)n, format, args);
-    va_end(args);
-    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-}
 
 static void begin(void)
 {
@@ -101,22 +82,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
-    return 0;
-}
-
-static void json_is(const char *path, const char *expected)
-{
-    char value[300];
-    testbed_json(&out, path, value, sizeof value);
-    if (strcmp(value, expected) != 0) testbed_fail(&bed, "%s is %s, not %s\n%s", path, value, expected, text());
-}
-
 /* Also node 1, as if it had been bought, too. */
 static void who_verified_the_first_is_shown_two(void **state)
 {
@@ -148,5 +113,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_verified_the_first_is_shown_two),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }

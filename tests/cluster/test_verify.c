@@ -6,15 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/testbed.h"
+#include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
-static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
-static struct buffer out, errors;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 
 static int setup(void **state)
 {
@@ -34,15 +29,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    buffer_free(&out);
-    buffer_free(&errors);
-    return 0;
-}
-
 /* Exit code, with both outputs kept. */
 static int verify(const char *options) { return testbed_cli(&bed, &out, &errors, "-i %s/auditor.key %s", bed.dir, options); }
 
@@ -53,20 +39,12 @@ static void expect_verify(int code, const char *options, const char *words)
         testbed_fail(&bed, "%s: exit %d, expected %d with \"%s\"\n%s%s", options, got, code, words ? words : "", text(), said());
 }
 
-static void json_is(const char *path, const char *expected)
-{
-    char value[200];
-    testbed_json(&out, path, value, sizeof value);
-    if (strcmp(value, expected) != 0) testbed_fail(&bed, "%s is %s, expected %s\n%s", path, value, expected, text());
-}
-
 /* What an administrator does to a node that is down. */
 static void tamper(const char *how, unsigned index)
 {
     char command[600];
-    const char *build = getenv("BUILD");
     testbed_signal(&bed, 4, SIGTERM);
-    snprintf(command, sizeof command, "%s/tamper --dir %s/node-4 %s %u", build && *build ? build : "build", bed.dir, how, index);
+    snprintf(command, sizeof command, "%s/tamper --dir %s/node-4 %s %u", build(), bed.dir, how, index);
     if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
     testbed_start(&bed, 4);
     testbed_wait_ready(&bed, 30);
@@ -307,25 +285,18 @@ static void nodes_that_are_away_are_said(void **state)
 
 /* --- an old copy of a disk --- */
 
-static void in_folder(const char *what)
-{
-    char command[600];
-    snprintf(command, sizeof command, "cd '%s' && %s", bed.dir, what);
-    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-}
-
 /* Its peers keep how far it claimed to have come, about once a second: after longer waits they surely know. */
 static bool set_back_after(unsigned seconds)
 {
     testbed_signal(&bed, 4, SIGTERM);
-    in_folder("rm -rf kept && cp -a node-4 kept");
+    shell("rm -rf kept && cp -a node-4 kept");
     testbed_start(&bed, 4);
     testbed_wait_ready(&bed, 60);
     for (int i = 0; i < 5; i++)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print S-%d", bed.dir, patient, i);
     sleep(seconds);
     testbed_signal(&bed, 4, SIGKILL);
-    in_folder("rm -rf node-4 && mv kept node-4");
+    shell("rm -rf node-4 && mv kept node-4");
     testbed_start(&bed, 4);
     for (int i = 0; i < 100 && !testbed_log_has(&bed, 4, "it was set back"); i++) usleep(100000);
     return testbed_log_has(&bed, 4, "it was set back");
@@ -389,5 +360,5 @@ int main(void)
         cmocka_unit_test(a_node_set_back_is_named),
         cmocka_unit_test(nobody_can_be_asked),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, bed_end);
 }
