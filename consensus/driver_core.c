@@ -5,6 +5,7 @@
  * the core wants: so many messages make one write and few sends.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/pack.h"
 #include "consensus/driver_internal.h"
@@ -89,10 +90,12 @@ static void take_log_changes(struct driver *d, const struct raft_ready *ready)
 static void handle(struct driver *d, struct raft_ready *ready)
 {
     take_log_changes(d, ready);
+    if (ready->apply_to > d->apply_due) d->apply_due = ready->apply_to;
+    if (!ready->conflict && !ready->install) driver_pump(d); /* applied while the messages go out */
+    if (!driver_alive(d)) return;
     for (size_t i = 0; i < ready->message_count; i++)
         send_message(d, &ready->messages[i]);
     start_reads(d, ready);
-    if (ready->apply_to > d->apply_due) d->apply_due = ready->apply_to;
     if (ready->conflict) driver_conflict(d, ready->conflict);
     if (ready->install) driver_install(d, ready->install);
     if (ready->role_changed) tell_role(d);
@@ -187,12 +190,22 @@ static bool admit(struct driver *d, const struct raft_message *m)
 
 static void step(struct driver *d, const struct raft_message *m)
 {
-    if (m->type == RAFT_HEARTBEAT) driver_check_statement(d, m);
     enum err e = raft_step(d->raft, m);
     d->dirty = true;
     /* Busy: it comes again. Conflict: the ready has it, see driver_evidence.c. */
     if (e != OK && e != ERR_BUSY && e != ERR_CONFLICT)
         driver_every(&d->counters.bad_messages, raft_message_name(m->type), m->from, e);
+}
+
+/* What the leader signed of its commit is evidence for the case that it lies; nothing waits while it is verified. */
+static void step_heartbeat(struct driver *d, struct raft_message *m)
+{
+    uint8_t kept[LIMIT_RAFT_EXTRA];
+    if (m->extra.size) memcpy(kept, m->extra.data, m->extra.size); /* a turn may end the link, and its buffer */
+    m->extra = bytes_of(kept, m->extra.size);
+    step(d, m);
+    driver_turn(d);
+    if (driver_alive(d)) driver_check_statement(d, m);
 }
 
 static void on_raft(struct driver *d, unsigned from, struct bytes body)
@@ -211,7 +224,12 @@ static void on_raft(struct driver *d, unsigned from, struct bytes body)
         driver_every(&d->counters.bad_messages, "a message", from, e);
         return;
     }
-    if (driver_hears(d, &m) && (m.type != RAFT_APPEND || admit(d, &m))) step(d, &m);
+    if (driver_hears(d, &m)) {
+        if (m.type == RAFT_HEARTBEAT)
+            step_heartbeat(d, &m);
+        else if (m.type != RAFT_APPEND || admit(d, &m))
+            step(d, &m);
+    }
     raft_message_clear(&m);
 }
 
