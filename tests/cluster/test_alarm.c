@@ -44,7 +44,8 @@ static void wait_for_log(unsigned node, const char *words)
     testbed_fail(&bed, "node %u does not say '%s'", node, words);
 }
 
-/* Until `alarm list` through that node shows so many open alarms, each in the ledger and with as many words as count. */
+/* Until `alarm list` through that node shows so many open alarms, each in the ledger and with as many words as
+ * count. */
 static void wait_for_open(unsigned node, unsigned count)
 {
     char where[32], entry[32], counts[32];

@@ -166,7 +166,8 @@ static void hints_fit(void **state)
     hint_is(1, "What to do: check the path.", "evidence verify /no/such/file");
     hint_is(1, "What to do: check the path.", "export verify /no/such/folder");
     hint_is(1, "What to do: check the path.", "genesis show /no/such/file");
-    snprintf(words, sizeof words, "-i %s/doctor.key record create --patient %s -k note /no/such/file", bed.dir, patient);
+    snprintf(words, sizeof words, "-i %s/doctor.key record create --patient %s -k note /no/such/file", bed.dir,
+             patient);
     hint_is(1, "What to do: check the path.", words);
     snprintf(words, sizeof words, "-i %s/doctor.key record show %s -o /no/such/folder/file", bed.dir, record);
     hint_is(1, "What to do: check the path.", words);
@@ -208,7 +209,8 @@ static void each_command_has_its_receipt(void **state)
 {
     (void)state;
     static const struct { int code; const char *action, *decision, *who, *words; } rows[] = {
-        {0, "user.create", "approved", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
+        {0, "user.create", "approved", "chief",
+         "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
         {7, "user.create", "denied", "chief", "user add --role nurse --hospital 'Hospital 1' --login nora --name Nora"},
         {0, "user.search", "approved", "chief", "user show nora"},
         {0, "user.search", "approved", "chief", "user search Nora"},
@@ -348,7 +350,8 @@ static void an_export_leaves_an_entry_first(void **state)
     testbed_expect(&bed, 3, &out, "-i %s/doctor.key export --format ndjson -o %s/denied", bed.dir, bed.dir);
     snprintf(path, sizeof path, "%s/denied", bed.dir);
     assert_int_not_equal(access(path, F_OK), 0);
-    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export --decision denied --limit 1",
+    testbed_expect(&bed, 0, &out,
+                   "-i %s/auditor.key --json log --all --action ledger.export --decision denied --limit 1",
                    bed.dir);
     testbed_json(&out, "0.decision", action, sizeof action);
     assert_string_equal(action, "denied");

@@ -35,7 +35,8 @@ static FILE *create_file(const char *name)
 
 static void import(int code, const char *who, const char *options, const char *name)
 {
-    int got = testbed_cli(&bed, &out, &errors, "-i %s/%s.key --json import %s %s/%s", bed.dir, who, options, bed.dir, name);
+    int got = testbed_cli(&bed, &out, &errors, "-i %s/%s.key --json import %s %s/%s", bed.dir, who, options, bed.dir,
+                          name);
     if (got != code) testbed_fail(&bed, "import of %s: exit %d, expected %d\n%s%s", name, got, code, text(), said());
 }
 
@@ -48,9 +49,10 @@ static int number(const char *path)
 
 static void expect_counts(int created, int updated, int unchanged, int kept)
 {
-    if (number("created") != created || number("updated") != updated || number("unchanged") != unchanged || number("kept") != kept)
-        testbed_fail(&bed, "expected %d created, %d updated, %d unchanged, %d kept:\n%s%s", created, updated, unchanged, kept,
-                     text(), said());
+    if (number("created") != created || number("updated") != updated || number("unchanged") != unchanged ||
+        number("kept") != kept)
+        testbed_fail(&bed, "expected %d created, %d updated, %d unchanged, %d kept:\n%s%s", created, updated, unchanged,
+                     kept, text(), said());
 }
 
 /* --- patients --- */
@@ -61,8 +63,8 @@ static void generated_patients_twice(void **state)
     char command[500], id[ID_TEXT_SIZE], again[ID_TEXT_SIZE];
     snprintf(command, sizeof command, "sh tests/demo/patients.sh %s/patients", bed.dir);
     assert_int_equal(system(command), 0);
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key --json import %s/patients/ada.json %s/patients/jonas.json", bed.dir,
-                   bed.dir, bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key --json import %s/patients/ada.json %s/patients/jonas.json",
+                   bed.dir, bed.dir, bed.dir);
     expect_counts(76, 0, 0, 0);
     testbed_json(&out, "patients.1.id", id, sizeof id);
     testbed_expect(&bed, 0, &out, "-i %s/registrar.key --json import %s/patients/jonas.json", bed.dir, bed.dir);
@@ -142,7 +144,8 @@ static void what_a_doctor_changed_is_kept(void **state)
 {
     (void)state;
     write_file("amended", bytes_text("{\"resourceType\":\"Observation\",\"value\":70}"));
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record update %s --base 2 --yes %s/amended", bed.dir, weight, bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record update %s --base 2 --yes %s/amended", bed.dir, weight,
+                   bed.dir);
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key record delete %s --yes", bed.dir, note);
     import(0, "registrar", "", "small.json");
     expect_counts(0, 0, 1, 1);
@@ -177,11 +180,13 @@ static void bad_files_are_named(void **state)
     write_file("nobody.json", bytes_text(BATCH_OF("Practitioner")));
     import(1, "registrar", "", "nobody.json"); /* nothing was imported at all */
     assert_non_null(strstr(said(), "no Patient among its 1 resources"));
-    testbed_expect(&bed, 0, &out, "-i %s/registrar.key --json import %s/nobody.json %s/small.json", bed.dir, bed.dir, bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key --json import %s/nobody.json %s/small.json", bed.dir, bed.dir,
+                   bed.dir);
     assert_int_equal(number("files_without_patient"), 1);
     import(1, "registrar", "", "missing.json");
     assert_non_null(strstr(said(), "missing.json"));
-    testbed_expect(&bed, 1, &out, "-i %s/registrar.key --json import %s/broken.json %s/small.json", bed.dir, bed.dir, bed.dir);
+    testbed_expect(&bed, 1, &out, "-i %s/registrar.key --json import %s/broken.json %s/small.json", bed.dir, bed.dir,
+                   bed.dir);
     assert_int_equal(number("unchanged"), 2); /* a bad file doesn't keep the others from it */
 }
 

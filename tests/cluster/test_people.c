@@ -151,7 +151,8 @@ static void a_patient_gets_a_key_and_loses_it(void **state)
     testbed_json(&out, "id", id, sizeof id);
     snprintf(path, sizeof path, "%s/jane.key", bed.dir);
     assert_int_equal(testbed_cli(&bed, &out, &errors, "key new --no-passphrase -o %s", path), 0);
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "key new --no-passphrase -o %s", path), 1); /* never over a file */
+    /* never over a file */
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "key new --no-passphrase -o %s", path), 1);
     assert_non_null(strstr(said(), "not overwritten"));
     assert_int_equal(testbed_cli(&bed, &out, &errors, "key public %s", path), 0);
     write_file("jane.pub", buffer_bytes(&out));

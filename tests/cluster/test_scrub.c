@@ -388,7 +388,8 @@ static void test_rate(void **state)
         clock_gettime(CLOCK_MONOTONIC, &now);
         double seconds = (double)(now.tv_sec - start.tv_sec) + (double)(now.tv_nsec - start.tv_nsec) / 1e9;
         if ((double)bytes > seconds * RATE_KIB * KIB + AT_ONCE)
-            testbed_fail(&bed, "%llu bytes in %.1f s are more than %d KiB/s", (unsigned long long)bytes, seconds, RATE_KIB);
+            testbed_fail(&bed, "%llu bytes in %.1f s are more than %d KiB/s", (unsigned long long)bytes, seconds,
+                         RATE_KIB);
         assert_true(permille <= 1000);
     }
     assert_int_equal(counter("scrub_rate_kib"), RATE_KIB);

@@ -25,7 +25,8 @@ static int setup(void **state)
 }
 
 /* Acknowledged, co-signed by nodes 1 and 2, with a receipt that says so. Node 3 is down. Then nodes 1 and 2 are killed,
- * and node 2 gets an older disk. `seconds`: a node claims how far it came about once a second, and a peer keeps that. */
+ * and node 2 gets an older disk. `seconds`: a node claims how far it came about once a second, and a peer keeps
+ * that. */
 static void acknowledge_and_set_back(unsigned seconds)
 {
     testbed_signal(&bed, 3, SIGTERM);

@@ -156,7 +156,8 @@ static void bad_input_has_its_code_and_changes_nothing(void **state)
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/nurse.key user add --role root --hospital X", bed.dir), 3);
     assert_non_null(strstr(said(), "hospital 'X'. The nodes' are: 'Hospital 1'")); /* a slip, perhaps */
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s user add --role= --hospital H", bed.admin), 2);
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s user add --role doctor --hospital H --login=", bed.admin), 1);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s user add --role doctor --hospital H --login=", bed.admin),
+                     1);
 }
 
 static void programs_get_json_also_for_slips_and_keys(void **state)
@@ -184,7 +185,8 @@ static void without_a_majority_there_is_no_quorum(void **state)
     (void)state;
     testbed_signal(&bed, 3, SIGKILL);
     testbed_signal(&bed, 4, SIGKILL);
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 3 event add %s a b", bed.dir, patient),
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --timeout 3 event add %s a b", bed.dir,
+                                 patient),
                      5);
     testbed_start(&bed, 3);
     testbed_wait_ready(&bed, 30);

@@ -35,7 +35,10 @@ static void keep(const char *name)
     for (unsigned node = 1; node <= NODES; node++) shell("mv node-%u %s-%u", node, name, node);
 }
 
-static void put(unsigned node, const char *name) { shell("rm -rf node-%u && cp -a %s-%u node-%u", node, name, node, node); }
+static void put(unsigned node, const char *name)
+{
+    shell("rm -rf node-%u && cp -a %s-%u node-%u", node, name, node, node);
+}
 
 static void put_all(const char *name)
 {

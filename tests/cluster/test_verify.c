@@ -30,13 +30,17 @@ static int setup(void **state)
 }
 
 /* Exit code, with both outputs kept. */
-static int verify(const char *options) { return testbed_cli(&bed, &out, &errors, "-i %s/auditor.key %s", bed.dir, options); }
+static int verify(const char *options)
+{
+    return testbed_cli(&bed, &out, &errors, "-i %s/auditor.key %s", bed.dir, options);
+}
 
 static void expect_verify(int code, const char *options, const char *words)
 {
     int got = verify(options);
     if (got != code || (words && !strstr(text(), words)))
-        testbed_fail(&bed, "%s: exit %d, expected %d with \"%s\"\n%s%s", options, got, code, words ? words : "", text(), said());
+        testbed_fail(&bed, "%s: exit %d, expected %d with \"%s\"\n%s%s", options, got, code, words ? words : "", text(),
+                     said());
 }
 
 /* What an administrator does to a node that is down. */
@@ -152,7 +156,8 @@ static void an_altered_record_is_named(void **state)
 {
     (void)state;
     char index[20], words[100];
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record create --patient %s --kind Note %s/genesis", bed.dir, patient, bed.dir);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record create --patient %s --kind Note %s/genesis", bed.dir,
+                   patient, bed.dir);
     testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action record.create --limit 1", bed.dir);
     testbed_json(&out, "0.index", index, sizeof index);
     expect_verify(0, "verify --all", "4 of 4");
