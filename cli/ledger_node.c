@@ -118,32 +118,51 @@ static enum err ask(struct ledger_node *n, struct frame *out, bool admitted, enu
     return e;
 }
 
-/* --- leaves --- */
+/* --- pages: the next one is asked for while the last one is worked on --- */
 
-static void encode_leaves(struct buffer *out, uint64_t from, uint32_t most)
+/* LEAVES: `to` is how many at most. */
+static void encode_page(struct buffer *out, enum message_type type, uint64_t from, uint64_t to)
 {
-    message_leaves_encode(out, &(struct message_leaves){from, most});
+    if (type == MESSAGE_LEAVES)
+        message_leaves_encode(out, &(struct message_leaves){from, (uint32_t)to});
+    else
+        message_stored_encode(out, &(struct message_stored){from, to});
     CHECK(!out->failed);
 }
 
 /* The answer to what was asked ahead, if it was this. */
-static bool receive_ahead(struct ledger_node *n, struct frame *out, uint64_t from, uint32_t most)
+static bool receive_ahead(struct ledger_node *n, struct frame *out, enum message_type type, uint64_t from, uint64_t to,
+                          enum message_type expected)
 {
-    bool same = n->ahead && n->cluster.client && n->ahead_from == from && n->ahead_most == most;
+    bool same = n->ahead && n->cluster.client && n->ahead_type == type && n->ahead_from == from && n->ahead_to == to;
     n->ahead = false;
-    return same && receive(n, out, n->ahead_id, MESSAGE_LEAVES_OK, NULL) == OK;
+    return same && receive(n, out, n->ahead_id, expected, NULL) == OK;
 }
 
-static void ask_ahead(struct ledger_node *n, uint64_t from, uint64_t size, uint32_t most)
+static void ask_ahead(struct ledger_node *n, enum message_type type, uint64_t from, uint64_t to)
 {
     struct buffer body = {0};
-    if (from >= size || !n->cluster.client) return;
-    encode_leaves(&body, from, most);
-    n->ahead = cluster_send(&n->cluster, &n->ahead_id, MESSAGE_LEAVES, buffer_bytes(&body), NULL) == OK;
+    if (!n->cluster.client) return;
+    encode_page(&body, type, from, to);
+    n->ahead = cluster_send(&n->cluster, &n->ahead_id, type, buffer_bytes(&body), NULL) == OK;
+    n->ahead_type = type;
     n->ahead_from = from;
-    n->ahead_most = most;
+    n->ahead_to = to;
     buffer_free(&body);
 }
+
+static enum err ask_page(struct ledger_node *n, struct frame *out, enum message_type type, uint64_t from, uint64_t to,
+                         enum message_type expected, struct failure *failure)
+{
+    struct buffer body = {0};
+    if (receive_ahead(n, out, type, from, to, expected)) return OK;
+    encode_page(&body, type, from, to);
+    enum err e = ask(n, out, true, type, buffer_bytes(&body), expected, failure);
+    buffer_free(&body);
+    return e;
+}
+
+/* --- leaves --- */
 
 static enum err take_answer(struct ledger_node *n, struct leaf_page *out, const struct frame *answer, uint64_t from,
                             struct failure *failure)
@@ -163,15 +182,10 @@ static enum err node_leaves(void *data, struct leaf_page *out, uint64_t from, ui
 {
     struct ledger_node *n = data;
     struct frame answer;
-    struct buffer body = {0};
-    enum err e = OK;
-    if (!receive_ahead(n, &answer, from, most)) {
-        encode_leaves(&body, from, most);
-        e = ask(n, &answer, true, MESSAGE_LEAVES, buffer_bytes(&body), MESSAGE_LEAVES_OK, failure);
-        buffer_free(&body);
-    }
+    enum err e = ask_page(n, &answer, MESSAGE_LEAVES, from, most, MESSAGE_LEAVES_OK, failure);
     if (e == OK) e = take_answer(n, out, &answer, from, failure);
-    if (e == OK && out->count > 0) ask_ahead(n, from + out->count, out->ledger_size, most);
+    if (e == OK && out->count > 0 && from + out->count < out->ledger_size)
+        ask_ahead(n, MESSAGE_LEAVES, from + out->count, most);
     return e;
 }
 
@@ -210,19 +224,22 @@ static enum err node_consistency(void *data, struct tree_proof *out, uint64_t ol
     return e == OK ? OK : fail(failure, e, "%s sent a proof that can't be read: %s", n->source.name, err_text(e));
 }
 
+/* The rest of what was asked for comes next, or as much again: there is no more to fetch than leaves, so what is asked
+ * for beyond them is refused, and costs nothing. */
 static enum err node_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, struct failure *failure)
 {
     struct ledger_node *n = data;
     struct frame answer;
     struct message_stored_ok m;
-    struct buffer question = {0};
-    message_stored_encode(&question, &(struct message_stored){from, to});
-    enum err e = ask(n, &answer, true, MESSAGE_STORED, buffer_bytes(&question), MESSAGE_STORED_OK, failure);
-    buffer_free(&question);
+    enum err e = ask_page(n, &answer, MESSAGE_STORED, from, to, MESSAGE_STORED_OK, failure);
     if (e != OK) return e;
     e = message_stored_ok_decode(&m, n->stored, LIMIT_STORED, answer.body);
     if (e != OK) return fail(failure, e, "%s sent hashes that can't be read: %s", n->source.name, err_text(e));
     *out = (struct stored_page){m.next, m.count, m.items};
+    if (m.next > from && m.next < to)
+        ask_ahead(n, MESSAGE_STORED, m.next, to);
+    else if (m.next == to)
+        ask_ahead(n, MESSAGE_STORED, to, to + LIMIT_STORED);
     return OK;
 }
 

@@ -35,10 +35,10 @@ struct ledger_node {
     struct buffer page; /* the leaves that the last page's views point into */
     struct bytes *leaves;
     struct stored_hash *stored; /* of the last page of hashes */
-    /* The next page, asked for while the last one is worked on. */
+    /* The next page, asked for while the last one is worked on: LEAVES [from, most] or STORED [from, to]. */
     bool ahead;
-    uint64_t ahead_id, ahead_from;
-    uint32_t ahead_most;
+    enum message_type ahead_type;
+    uint64_t ahead_id, ahead_from, ahead_to;
 };
 
 /* No connection yet. Close in every case. */

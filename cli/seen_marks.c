@@ -117,6 +117,17 @@ void seen_marks_of(uint8_t mark[static REPLAY_MARK], const struct seen_marks *s,
     memcpy(mark, digest.bytes, REPLAY_MARK);
 }
 
+static void fetch(const struct generation *g, const uint8_t mark[static REPLAY_MARK])
+{
+    if (g->slots) __builtin_prefetch(&g->slots[get_be64(mark) & (g->room - 1)], 1);
+}
+
+void seen_marks_expect(const struct seen_marks *s, const uint8_t mark[static REPLAY_MARK])
+{
+    fetch(&s->now, mark);
+    fetch(&s->before, mark);
+}
+
 enum err seen_marks_find(uint64_t *index, const struct seen_marks *s, const uint8_t mark[static REPLAY_MARK])
 {
     const struct slot *slot = place_of(&s->now, mark);

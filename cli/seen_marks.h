@@ -19,6 +19,8 @@ void seen_marks_close(struct seen_marks *s); /* NULL is nothing */
 
 /* Of what makes an operation a duplicate: issued_at, actor, request id. */
 void seen_marks_of(uint8_t mark[static REPLAY_MARK], const struct seen_marks *s, const struct operation *op);
+/* It will be asked for soon: its place comes nearer to the processor meanwhile. */
+void seen_marks_expect(const struct seen_marks *s, const uint8_t mark[static REPLAY_MARK]);
 /* The leaf that was added with it; ERR_NOT_FOUND. */
 enum err seen_marks_find(uint64_t *index, const struct seen_marks *s, const uint8_t mark[static REPLAY_MARK]);
 /* A mark that is not there. It stays for at least 10 minutes by the leaves' times, which never go back.

@@ -26,6 +26,7 @@
 #define MAP_LEAST (UINT64_C(1) << 32)
 #define BATCH_LEAVES 1024u
 #define BATCH_BYTES (1 * MIB) /* more than one leaf's at most */
+#define EXPECTED 12u          /* leaves whose marks are on their way from memory */
 
 /* Leaves on their way. */
 struct batch {
@@ -241,8 +242,11 @@ static bool finish_batch(void *data, uint32_t slot)
     }
     if (v->ledger) ledger_tree(&tree, v->ledger);
     leaf_rows_add(v->rows, b->count, &tree);
-    for (uint32_t i = 0; i < b->count; i++)
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct replay_leaf *ahead = &b->leaves[i + EXPECTED];
+        if (i + EXPECTED < b->count && ahead->decoded == OK) seen_marks_expect(v->marks, ahead->mark);
         if (!replay_one(v, &b->leaves[i])) return false;
+    }
     return true;
 }
 

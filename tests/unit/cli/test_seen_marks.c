@@ -32,6 +32,7 @@ static bool has(const struct seen_marks *s, unsigned n)
     uint8_t mark[REPLAY_MARK];
     uint64_t index = UINT64_MAX;
     mark_of(mark, s, n);
+    seen_marks_expect(s, mark);
     if (seen_marks_find(&index, s, mark) != OK) return false;
     assert_int_equal(index, n);
     return true;
