@@ -27,6 +27,8 @@ static enum err set_failed(struct log *log, enum err code, const char *what)
 
 /* --- writing the batch --- */
 
+#define BATCH_KEPT (2 * MIB) /* of memory, for the next batch; that of a burst is given back */
+
 static struct log_header new_header(const struct log *log, enum log_record_type type, uint64_t index,
                                     uint64_t term)
 {
@@ -75,6 +77,7 @@ static void clear_batch(struct log *log)
     for (size_t i = 0; i < log->pending_count; i++) buffer_free(&log->pending[i].payload);
     log->pending_count = 0;
     log->position += (uint32_t)log->batch.size;
+    if (log->batch.capacity > BATCH_KEPT) buffer_free(&log->batch);
     buffer_clear(&log->batch);
 }
 
