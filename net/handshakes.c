@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "net/wake.h"
 
 #define THREADS_MAX 8
 #define NICENESS 5 /* above the process' own: a quarter of a processor where others want all of it */
@@ -15,7 +16,7 @@
 STAILQ_HEAD(step_list, handshake_step);
 
 struct handshakes {
-    uv_async_t back;
+    struct wake back; /* the first member */
     unsigned under_way; /* loop only, like all that comes before `lock` */
     unsigned threads;
     pthread_t thread[THREADS_MAX];
@@ -51,7 +52,9 @@ static void *run(void *data)
         step->run(step);
         pthread_mutex_lock(&h->lock);
         STAILQ_INSERT_TAIL(&h->over, step, next);
-        uv_async_send(&h->back);
+        pthread_mutex_unlock(&h->lock); /* the loop wants it, and should not wait for who is nice */
+        wake_send(&h->back);
+        pthread_mutex_lock(&h->lock);
     }
     pthread_mutex_unlock(&h->lock);
     return NULL;
@@ -79,12 +82,12 @@ static struct handshake_step *take_over(struct handshakes *h)
     return step;
 }
 
-static void on_back(uv_async_t *async)
+static void on_back(struct wake *wake)
 {
-    struct handshakes *h = async->data;
+    struct handshakes *h = (struct handshakes *)wake;
     struct handshake_step *step;
     while (h->under_way && (step = take_over(h))) {
-        if (--h->under_way == 0) uv_unref((uv_handle_t *)&h->back);
+        if (--h->under_way == 0) uv_unref((uv_handle_t *)&h->back.poll);
         step->done(step); /* the last one may close all this */
     }
 }
@@ -95,9 +98,8 @@ struct handshakes *handshakes_new(uv_loop_t *loop)
     STAILQ_INIT(&h->waiting);
     STAILQ_INIT(&h->over);
     CHECK(pthread_mutex_init(&h->lock, NULL) == 0 && pthread_cond_init(&h->more, NULL) == 0);
-    CHECK(uv_async_init(loop, &h->back, on_back) == 0);
-    h->back.data = h;
-    uv_unref((uv_handle_t *)&h->back);
+    CHECK(wake_open(&h->back, loop, on_back) == OK);
+    uv_unref((uv_handle_t *)&h->back.poll);
     return h;
 }
 
@@ -105,7 +107,7 @@ void handshakes_add(struct handshakes *h, struct handshake_step *step)
 {
     CHECK(!h->closed);
     if (h->threads == 0) start(h);
-    if (h->under_way++ == 0) uv_ref((uv_handle_t *)&h->back);
+    if (h->under_way++ == 0) uv_ref((uv_handle_t *)&h->back.poll);
     pthread_mutex_lock(&h->lock);
     STAILQ_INSERT_TAIL(&h->waiting, step, next);
     pthread_cond_signal(&h->more);
@@ -114,7 +116,7 @@ void handshakes_add(struct handshakes *h, struct handshake_step *step)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct handshakes *h = handle->data;
+    struct handshakes *h = (struct handshakes *)handle;
     void (*closed)(void *) = h->closed;
     void *data = h->data;
     pthread_cond_destroy(&h->more);
@@ -134,5 +136,5 @@ void handshakes_close(struct handshakes *h, void (*closed)(void *data), void *da
     pthread_mutex_unlock(&h->lock);
     for (unsigned i = 0; i < h->threads; i++)
         CHECK(pthread_join(h->thread[i], NULL) == 0);
-    uv_close((uv_handle_t *)&h->back, on_closed);
+    wake_close(&h->back, on_closed);
 }
