@@ -112,9 +112,10 @@ static enum err scan_store(struct tally *tally, struct scan *s, struct store *st
         if (e != OK) break;
         print_progress(s);
         if (d.kind == DAMAGE_NONE) continue;
+        /* The row that says how many leaves there are, though it was passed over: nothing behind it can be read. */
+        if (d.kind == DAMAGE_STATE && d.table == TABLE_META && s->passed & 1u << DAMAGE_STATE) break;
         print_damage(tally, &d);
-        bool end = d.kind == DAMAGE_STORE || (d.kind == DAMAGE_STATE && s->end == 0);
-        if (end) break; /* nothing behind it can be read */
+        if (d.kind == DAMAGE_STORE) break; /* here, neither */
         scan_pass_over(s, &d);
     }
     return e;
