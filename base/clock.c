@@ -19,6 +19,13 @@ uint64_t clock_monotonic_ns(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+uint64_t clock_thread_ns(void)
+{
+    struct timespec t;
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 void clock_format(char out[CLOCK_TEXT_SIZE], uint64_t wall_ms)
 {
     time_t seconds = (time_t)(wall_ms / 1000);

@@ -6,6 +6,7 @@
 
 uint64_t clock_wall_ms(void);      /* milliseconds since 1970-01-01 UTC */
 uint64_t clock_monotonic_ns(void); /* never goes back */
+uint64_t clock_thread_ns(void);    /* of a processor, taken by the calling thread */
 
 /* "2026-01-31T12:34:56.789Z" */
 #define CLOCK_TEXT_SIZE 32

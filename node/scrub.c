@@ -52,6 +52,8 @@ struct scrub {
     struct scrub_status status;
     uint64_t before;       /* bytes of the scan before this step */
     uint64_t budget;       /* of this step */
+    uint64_t took_ns;      /* of a processor, by this step */
+    uint64_t seen;         /* entries of the ledger at the end of the last step */
 
     bool reading, writing, keeping; /* jobs under way */
     struct state_read read;
@@ -427,7 +429,10 @@ static bool log_step(struct scrub *s)
 static enum err scan_run(struct state_read *read, struct table_txn *txn)
 {
     struct scrub *s = read->data;
-    return scan_step(&s->scan, txn, s->budget, &s->found);
+    uint64_t begin = clock_thread_ns();
+    enum err e = scan_step(&s->scan, txn, s->budget, &s->found);
+    s->took_ns = clock_thread_ns() - begin;
+    return e;
 }
 
 /* A step that could not read on. Behind a damaged page of the store that is how it looks, for ever. */
@@ -444,11 +449,21 @@ static void failed(struct scrub *s, enum err code)
     quarantine(s, "tried several times");
 }
 
+/* While entries are written, these go first. */
+static void rest(struct scrub *s)
+{
+    struct driver_status d;
+    driver_status(s->node->driver, &d);
+    if (d.size != s->seen) scrub_pace_rest(&s->pace, s->took_ns, clock_monotonic_ns());
+    s->seen = d.size;
+}
+
 static void scan_done(struct state_read *read, enum err code)
 {
     struct scrub *s = read->data;
     s->reading = false;
     if (s->closed || code == ERR_STOPPED) return;
+    rest(s);
     uint64_t bytes = s->scan.bytes >= s->before ? s->scan.bytes - s->before : s->scan.bytes;
     scrub_pace_spend(&s->pace, bytes);
     s->status.bytes += bytes;

@@ -22,7 +22,7 @@ void scrub_pace_earn(struct scrub_pace *p, uint64_t now_ns)
 
 uint64_t scrub_pace_budget(const struct scrub_pace *p, uint64_t most)
 {
-    if (p->left <= 0) return 0;
+    if (p->left <= 0 || p->last_ns < p->rest_until_ns) return 0;
     return (uint64_t)p->left < most ? (uint64_t)p->left : most;
 }
 
@@ -30,4 +30,10 @@ void scrub_pace_spend(struct scrub_pace *p, uint64_t bytes)
 {
     CHECK(bytes <= INT64_MAX / 2);
     p->left -= (int64_t)bytes;
+}
+
+void scrub_pace_rest(struct scrub_pace *p, uint64_t took_ns, uint64_t now_ns)
+{
+    uint64_t rest = took_ns < SCRUB_REST_NS / (SCRUB_SHARE - 1) ? took_ns * (SCRUB_SHARE - 1) : SCRUB_REST_NS;
+    p->rest_until_ns = now_ns + rest;
 }

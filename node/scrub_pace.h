@@ -16,6 +16,7 @@ struct scrub_pace {
     uint64_t rate;  /* bytes a second */
     int64_t left;   /* bytes that may be read now; below 0: owed */
     uint64_t last_ns;
+    uint64_t rest_until_ns;
 };
 
 /* Begins empty. `rate` is at most SCRUB_RATE_MOST; 0: nothing may ever be read. */
@@ -25,5 +26,10 @@ void scrub_pace_earn(struct scrub_pace *p, uint64_t now_ns);
 /* What may be read now, at most `most`; 0: wait. */
 uint64_t scrub_pace_budget(const struct scrub_pace *p, uint64_t most);
 void scrub_pace_spend(struct scrub_pace *p, uint64_t bytes);
+/* Others want the processor, of which the last read took so much: none is read until that was one part of
+ * SCRUB_SHARE, or SCRUB_REST_NS have passed. */
+#define SCRUB_SHARE 32
+#define SCRUB_REST_NS UINT64_C(1000000000)
+void scrub_pace_rest(struct scrub_pace *p, uint64_t took_ns, uint64_t now_ns);
 
 #endif

@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "ledger/apply.h"
 #include "ledger/attachment.h"
 #include "ledger/leaf.h"
@@ -76,19 +76,12 @@ static void ask(struct question *q, bool fresh, enum err (*run)(struct state_rea
 
 /* --- a page of a long scan, in its turn --- */
 
-static uint64_t thread_ns(void)
-{
-    struct timespec t;
-    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static enum err scan_run(struct state_read *read, struct table_txn *txn)
 {
     struct question *q = read->data;
-    uint64_t begin = thread_ns();
+    uint64_t begin = clock_thread_ns();
     enum err e = q->scan(read, txn);
-    q->took_ns = thread_ns() - begin;
+    q->took_ns = clock_thread_ns() - begin;
     return e;
 }
 
@@ -97,9 +90,9 @@ static void scanned(struct state_read *read, enum err code)
 {
     struct question *q = read->data;
     struct bulk *bulk = q->session->node->bulk;
-    uint64_t took = q->took_ns, begin = thread_ns();
+    uint64_t took = q->took_ns, begin = clock_thread_ns();
     answered(read, code);
-    bulk_end(bulk, took + (thread_ns() - begin));
+    bulk_end(bulk, took + (clock_thread_ns() - begin));
 }
 
 static void scan_begin(struct bulk_turn *turn)

@@ -87,6 +87,23 @@ static void a_rate_of_nothing_reads_nothing(void **unused)
     assert_int_equal(scrub_pace_budget(&p, UINT64_MAX), 0);
 }
 
+/* Others go first: a read of 10 ms is followed by 310 ms without, however much was saved up. */
+static void a_rest_is_as_long_as_the_share_wants(void **unused)
+{
+    (void)unused;
+    struct scrub_pace p;
+    scrub_pace_begin(&p, DEFAULT_RATE, 0);
+    scrub_pace_earn(&p, SECOND_NS);
+    scrub_pace_rest(&p, 10 * MS, SECOND_NS);
+    scrub_pace_earn(&p, SECOND_NS + (SCRUB_SHARE - 1) * 10 * MS - 1);
+    assert_int_equal(scrub_pace_budget(&p, STEP), 0);
+    scrub_pace_earn(&p, SECOND_NS + (SCRUB_SHARE - 1) * 10 * MS);
+    assert_int_equal(scrub_pace_budget(&p, STEP), STEP);
+    scrub_pace_rest(&p, UINT64_MAX, 2 * SECOND_NS); /* a bounded one, whatever was measured */
+    scrub_pace_earn(&p, 2 * SECOND_NS + SCRUB_REST_NS);
+    assert_int_equal(scrub_pace_budget(&p, STEP), STEP);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +111,7 @@ int main(void)
         cmocka_unit_test(what_was_too_much_is_paid_back),
         cmocka_unit_test(a_pause_saves_up_a_second),
         cmocka_unit_test(a_rate_of_nothing_reads_nothing),
+        cmocka_unit_test(a_rest_is_as_long_as_the_share_wants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
