@@ -174,7 +174,6 @@ struct driver {
     /* submissions */
     struct intake intake;
     uint64_t proposed_ns;  /* when the last block was proposed here */
-    uint32_t proposed_count; /* its requests */
     int64_t clock_ahead_ms; /* the wall clock of the monotonic one, when last looked at; 0: not yet */
     uint64_t clock_set_ns;  /* when the wall clock was seen to be set, 0: never */
 
