@@ -80,7 +80,10 @@ if [ -z "$suite" ]; then
     suite=bookworm
     [ $kind = --fresh ] || ! grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || suite=trixie
 fi
-root=$(realpath -m "${2:-/var/tmp/consilium-${kind#--}-$suite}")
+root=${2:-/var/tmp/consilium-${kind#--}-$suite}
+# One that was killed with -9 left its folder: CI's next run must not stumble over it.
+[ $kind = --fresh ] || [ -n "${2:-}" ] || root=$root.$$
+root=$(realpath -m "$root")
 
 cannot() {
     if [ $kind = --short ]; then echo "NOT TRIED on $suite: $1"; exit 0; fi
