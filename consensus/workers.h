@@ -1,7 +1,7 @@
 /* Threads for what would hold up the loop: signatures above all.
  *
  * Our own threads instead of libuv's pool, since that one tells the loop by uv_async (net/wake.h says what that
- * costs), and since handshakes of strangers, which stay there, must not stand before requests of users.
+ * costs), and since what stays there, handshakes above all, must not stand before requests of users.
  *
  * Loop thread for all but `run`. A task stays valid until its `done`, which comes exactly once: on the loop, with
  * `canceled` when it was not run or its owner has stopped (then it may only free itself).
