@@ -388,7 +388,11 @@ static void drop_state_job(struct driver *d, struct job *job)
     switch ((enum state_job_kind)job->kind) {
     case STATE_JOB_APPLY: block_job_drop(container(job, struct block_job, apply.job)); break;
     case STATE_JOB_READ: break; /* its owner's */
-    case STATE_JOB_WRITE: break;
+    case STATE_JOB_WRITE: {
+        struct state_write *w = container(job, struct state_write, driver.job);
+        if (w->detached) w->done(w, ERR_STOPPED); /* else its owner's, like a read */
+        break;
+    }
     case STATE_JOB_SYNC: free(job); break;
     }
 }

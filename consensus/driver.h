@@ -163,6 +163,7 @@ enum err driver_work(struct driver *d, struct worker_task *task);
  * thread. `done` runs when applied, or with `durable` when synced to the disk. */
 struct state_write {
     bool durable;
+    bool detached; /* nobody waits for it, `done` only frees it: driver_free calls that too where no stop came first */
     void *data;
     enum err (*run)(struct state_write *w, struct table_txn *txn, struct ledger *ledger);
     void (*done)(struct state_write *w, enum err code);

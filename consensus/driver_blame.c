@@ -44,7 +44,8 @@ static void keep(struct driver *d, const struct digest *id, struct bytes encoded
     struct keep *k = xcalloc(1, sizeof *k);
     k->id = *id;
     buffer_append_bytes(&k->value, encoded);
-    k->write = (struct state_write){.durable = true, .data = k, .run = keep_run, .done = keep_done};
+    k->write = (struct state_write){
+        .durable = true, .detached = true, .data = k, .run = keep_run, .done = keep_done};
     if (!k->value.failed && driver_write(d, &k->write) == OK) return;
     buffer_free(&k->value);
     free(k);

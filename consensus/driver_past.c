@@ -152,7 +152,7 @@ static void keep(struct driver *d, unsigned peer)
     struct keep *k = xcalloc(1, sizeof *k);
     k->member = (uint8_t)peer;
     pack_past(&k->value, &d->pasts[peer]);
-    k->write = (struct state_write){.data = k, .run = keep_run, .done = keep_done};
+    k->write = (struct state_write){.detached = true, .data = k, .run = keep_run, .done = keep_done};
     if (!k->value.failed && driver_write(d, &k->write) == OK) return;
     buffer_free(&k->value);
     free(k);

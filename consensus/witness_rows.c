@@ -68,7 +68,7 @@ void witness_row_keep(struct driver *driver, const struct witnessed *kept)
     struct keeping *k = xcalloc(1, sizeof *k);
     k->size = kept->size;
     witnessed_encode(&k->row, kept);
-    k->write = (struct state_write){.data = k, .run = keep_run, .done = keep_done};
+    k->write = (struct state_write){.detached = true, .data = k, .run = keep_run, .done = keep_done};
     if (k->row.failed || driver_write(driver, &k->write) != OK) keep_done(&k->write, OK); /* a later one will be */
 }
 
