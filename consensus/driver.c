@@ -287,7 +287,7 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     d->ticks = 1; /* 0 is "never" */
     d->out.limit = 2 * LIMIT_FRAME;
     d->handles = handles_open(d, options->loop);
-    d->workers = d->handles ? workers_new(options->loop, options->workers) : NULL;
+    d->workers = d->handles ? workers_new(options->loop, &(struct workers_options){.threads = options->workers}) : NULL;
     if (!d->workers) {
         if (d->handles) let_go(d);
         free(d);
@@ -301,7 +301,7 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
         buffer_free(&marks[i]);
     }
     if (e != OK) {
-        workers_stop(d->workers);
+        workers_stop(d->workers, NULL, NULL);
         let_go(d);
         free(d);
         return e;
@@ -350,7 +350,7 @@ static void flush_when_idle(struct driver *d)
     state_thread_stop(d->state, !failed, &left);
     d->state = NULL;
     take_left(d, &left, driver_state_done);
-    workers_stop(d->workers);
+    workers_stop(d->workers, NULL, NULL);
     d->workers = NULL;
     d->phase = DRIVER_STOPPED;
     handles_close(d->handles);
@@ -405,7 +405,7 @@ static void abandon(struct driver *d)
     take_left(d, &left, drop_log_job);
     if (d->state) state_thread_stop(d->state, false, &left);
     take_left(d, &left, drop_state_job);
-    if (d->workers) workers_stop(d->workers);
+    if (d->workers) workers_stop(d->workers, NULL, NULL);
     d->log = NULL;
     d->state = NULL;
     d->workers = NULL;

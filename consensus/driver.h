@@ -30,7 +30,7 @@
 #include "base/limits.h"
 #include "base/table.h"
 #include "consensus/jobs.h"
-#include "consensus/workers.h"
+#include "net/workers.h"
 #include "crypto/sign.h"
 
 struct genesis;

@@ -27,7 +27,7 @@
 #include "consensus/preverify.h"
 #include "consensus/raft.h"
 #include "consensus/state_thread.h"
-#include "consensus/workers.h"
+#include "net/workers.h"
 #include "ledger/apply.h"
 #include "ledger/evidence.h"
 #include "ledger/genesis.h"

@@ -9,7 +9,7 @@
 #ifndef CONSENSUS_PREVERIFY_H
 #define CONSENSUS_PREVERIFY_H
 
-#include "consensus/workers.h"
+#include "net/workers.h"
 #include "ledger/block.h"
 
 struct genesis;

@@ -77,7 +77,8 @@ struct connection_events {
     void (*on_close)(struct connection *c, enum err code, const char *text, void *data);
 };
 
-/* The loop and the context outlive the network. The process ignores SIGPIPE from here on. */
+/* The loop and the context outlive the network. The process ignores SIGPIPE from here on. ERR_IO: no file descriptor
+ * is left. */
 enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *tls,
                      const struct network_options *options);
 /* Closes every connection (ERR_CANCELED), then calls `done`, in which the network may be freed. Once. */

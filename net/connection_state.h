@@ -6,7 +6,7 @@
 #include <sys/queue.h>
 
 #include "net/connection.h"
-#include "net/handshakes.h"
+#include "net/workers.h"
 
 #define INPUT_SIZE (64 * KIB)   /* one read of a socket */
 #define PLAIN_SIZE (64 * KIB)   /* decrypted at once */
@@ -89,7 +89,7 @@ struct connection {
     uv_write_t write_request;
     union {
         uv_work_t work;             /* in HANDSHAKE, dialed */
-        struct handshake_step step; /* in HANDSHAKE, accepted */
+        struct worker_task step;    /* in HANDSHAKE, accepted */
         uv_shutdown_t shutdown;     /* in LINGERING */
     };
 };
@@ -116,8 +116,8 @@ struct network {
     struct network_counters counters;
     struct connection_list all, wakes, shakes[SHAKE_LISTS];
     size_t wake_count;
-    struct handshakes *handshakes; /* threads, for steps of accepted connections */
-    uint32_t shaking, dialed_shaking; /* handshake steps under way: on these, and on workers */
+    struct workers *workers; /* nicer than others, for handshake steps of accepted connections */
+    uint32_t shaking, dialed_shaking; /* such steps under way: on these, and on libuv's pool */
     struct connection_list steps; /* these */
     struct connection_list placed, line; /* accepted ones in the handshake: with a place, and waiting for one */
     uint32_t places_taken;

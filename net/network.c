@@ -17,6 +17,9 @@
 #include "base/check.h"
 #include "net/connection_state.h"
 
+#define SHAKE_THREADS_MAX 8
+#define SHAKE_NICENESS 5 /* a quarter of a processor where others want all of it */
+
 static void close_network_if_done(struct network *n);
 
 struct connection *network_add(struct network *n)
@@ -237,20 +240,21 @@ static void on_work_done(uv_work_t *work, int status)
     shaken(c, &c->network->dialed_shaking);
 }
 
-static struct connection *of_step(struct handshake_step *step)
+static struct connection *of_step(struct worker_task *step)
 {
     return (struct connection *)((uint8_t *)step - offsetof(struct connection, step));
 }
 
-static void on_step(struct handshake_step *step)
+static void on_step(struct worker_task *step)
 {
     struct connection *c = of_step(step);
     tls_handshake(c->tls, &c->shake_out);
 }
 
-static void on_step_done(struct handshake_step *step)
+static void on_step_done(struct worker_task *step, bool canceled)
 {
     struct connection *c = of_step(step);
+    CHECK(!canceled); /* the threads are stopped after the last connection */
     shaken(c, &c->network->shaking);
 }
 
@@ -299,8 +303,8 @@ static void run_shakes(struct network *n)
     }
     while (n->shaking < n->options.handshakes && (c = next_shake(n))) {
         begin_shake(c, &n->shaking);
-        c->step = (struct handshake_step){.run = on_step, .done = on_step_done};
-        handshakes_add(n->handshakes, &c->step);
+        c->step = (struct worker_task){.run = on_step, .done = on_step_done};
+        workers_queue(n->workers, &c->step);
     }
 }
 
@@ -370,10 +374,20 @@ static struct network_options with_defaults(const struct network_options *given)
     return o;
 }
 
+/* Half of the processors at most; one is enough for hundreds of full handshakes a second. */
+static unsigned shake_threads(void)
+{
+    unsigned count = uv_available_parallelism() / 2;
+    return count == 0 ? 1 : count > SHAKE_THREADS_MAX ? SHAKE_THREADS_MAX : count;
+}
+
 enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *tls,
                      const struct network_options *options)
 {
     signal(SIGPIPE, SIG_IGN); /* libuv writes without MSG_NOSIGNAL */
+    struct workers_options threads = {.threads = shake_threads(), .niceness = SHAKE_NICENESS};
+    struct workers *workers = workers_new(loop, &threads);
+    if (!workers) return ERR_IO;
     struct network *n = xcalloc(1, sizeof *n);
     n->loop = loop;
     n->tls = tls;
@@ -390,7 +404,7 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
         TAILQ_INIT(&n->turns[i]);
     for (int i = 0; i < SHAKE_LISTS; i++)
         TAILQ_INIT(&n->shakes[i]);
-    n->handshakes = handshakes_new(loop);
+    n->workers = workers;
     start_handles(n);
     *out = n;
     return OK;
@@ -406,10 +420,10 @@ static void on_threads_closed(void *data)
 static void close_network_if_done(struct network *n)
 {
     if (!n->closing || n->trimming || !TAILQ_EMPTY(&n->all)) return;
-    if (n->handshakes) { /* no connection has a step any more */
-        struct handshakes *h = n->handshakes;
-        n->handshakes = NULL;
-        handshakes_close(h, on_threads_closed, n);
+    if (n->workers) { /* no connection has a step any more */
+        struct workers *w = n->workers;
+        n->workers = NULL;
+        workers_stop(w, on_threads_closed, n);
     }
     if (n->handles || !n->done) return;
     void (*done)(void *) = n->done;

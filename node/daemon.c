@@ -340,7 +340,8 @@ static enum err start_network(struct node *node, struct failure *failure)
     struct address own = {0};
     enum err e = tls_context_new(&node->tls, buffer_bytes(&node->identity.tls_key),
                                  buffer_bytes(&node->identity.tls_certificate), failure);
-    if (e == OK) e = network_new(&node->network, &node->loop, node->tls, NULL);
+    if (e == OK && (e = network_new(&node->network, &node->loop, node->tls, NULL)) != OK)
+        return fail(failure, e, "no file descriptor is left: raise the limit (ulimit -n)");
     if (e == OK) e = address_parse(&own, node->config->listen.text, true, failure);
     bool bind = node->config->bind_source.flag && e == OK && own.kind != ADDRESS_NAME && !address_is_wildcard(&own);
     return e == OK ? peers_new(&node->peers, node->network, node->self, bind ? &own : NULL, &events, node) : e;

@@ -252,16 +252,6 @@ static void keep_memory_small(void)
     mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
 }
 
-/* libuv reads the number of its threads from the environment at first use. */
-static void set_workers(uint64_t workers)
-{
-    char text[16];
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    if (workers == 0) workers = processors > 2 ? (uint64_t)processors : 2;
-    snprintf(text, sizeof text, "%u", (unsigned)workers);
-    setenv("UV_THREADPOOL_SIZE", text, 1);
-}
-
 static int command_run(int argc, char **argv)
 {
     struct options o = {0};
@@ -274,7 +264,6 @@ static int command_run(int argc, char **argv)
     log_setup(config_log_level(&o.config), strcmp(o.config.log_format.text, "json") == 0);
     check_on_failure(log_dump);
     keep_memory_small();
-    set_workers(o.config.workers.number);
     raise_file_limit();
     struct node *node = xcalloc(1, sizeof *node);
     node->config = &o.config;

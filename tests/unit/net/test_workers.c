@@ -6,7 +6,7 @@
 
 #include <uv.h>
 
-#include "consensus/workers.h"
+#include "net/workers.h"
 #include "tests/lib/unit.h"
 
 #define TASKS 10000
@@ -53,7 +53,7 @@ static void bed_open(struct bed *bed, unsigned threads)
     *bed = (struct bed){.loop_thread = pthread_self()};
     assert_int_equal(uv_loop_init(&bed->loop), 0);
     assert_int_equal(uv_sem_init(&bed->gate, 0), 0);
-    bed->workers = workers_new(&bed->loop, threads);
+    bed->workers = workers_new(&bed->loop, &(struct workers_options){.threads = threads});
     assert_non_null(bed->workers);
 }
 
@@ -91,7 +91,7 @@ static void each_runs_once_and_is_done_on_the_loop(void **state)
     assert_int_equal(atomic_load(&bed.on_loop), 0);
     for (unsigned i = 0; i < TASKS; i++)
         assert_int_equal(jobs[i].times, 1);
-    workers_stop(bed.workers);
+    workers_stop(bed.workers, NULL, NULL);
     bed_close(&bed);
     free(jobs);
 }
@@ -109,7 +109,7 @@ static void done_may_queue_again(void **state)
     while (workers_count(bed.workers) > 0)
         uv_run(&bed.loop, UV_RUN_ONCE);
     assert_int_equal(atomic_load(&bed.ran), 200);
-    workers_stop(bed.workers);
+    workers_stop(bed.workers, NULL, NULL);
     bed_close(&bed);
     free(jobs);
 }
@@ -138,7 +138,7 @@ static void stopping_waits_for_what_runs_and_cancels_the_rest(void **state)
     while (atomic_load(&bed.begun) < 2)
         uv_sleep(1);
     assert_int_equal(pthread_create(&opener, NULL, let_go, &bed), 0);
-    workers_stop(bed.workers);
+    workers_stop(bed.workers, NULL, NULL);
     assert_int_equal(pthread_join(opener, NULL), 0);
     assert_int_equal(atomic_load(&bed.ran), 2);
     assert_int_equal(bed.done, 0); /* never from within the call */
@@ -154,7 +154,7 @@ static void stopping_without_work(void **state)
     (void)state;
     struct bed bed;
     bed_open(&bed, 0);
-    workers_stop(bed.workers);
+    workers_stop(bed.workers, NULL, NULL);
     bed_close(&bed);
 }
 
