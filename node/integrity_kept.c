@@ -156,18 +156,21 @@ void quarantine_store(struct integrity *i)
 
 /* --- at start --- */
 
+static void decode_quarantine(struct integrity *i, struct bytes note)
+{
+    struct unpack u = unpack_start(note);
+    unpack_array_of(&u, 2);
+    i->quarantined_ms = unpack_time(&u);
+    struct bytes why = unpack_str(&u, sizeof i->why - 1);
+    if (unpack_done(&u) != OK) why = bytes_text("it was so before, and its note of why is damaged");
+    memcpy(i->why, why.data ? (const char *)why.data : "", why.size);
+}
+
 static enum err load_quarantine(struct integrity *i, struct table_txn *txn)
 {
     struct buffer value = {0};
     enum err e = table_get(txn, TABLE_BLOB, QUARANTINE, &value);
-    if (e == OK) {
-        struct unpack u = unpack_start(buffer_bytes(&value));
-        unpack_array_of(&u, 2);
-        i->quarantined_ms = unpack_time(&u);
-        struct bytes why = unpack_str(&u, sizeof i->why - 1);
-        if (unpack_done(&u) != OK) why = bytes_text("it was so before, and its note of why is damaged");
-        memcpy(i->why, why.data ? (const char *)why.data : "", why.size);
-    }
+    if (e == OK) decode_quarantine(i, buffer_bytes(&value));
     if (e == ERR_CORRUPT) strcpy(i->why, "its note of whether it is quarantined is damaged");
     i->quarantined = e == OK || e == ERR_CORRUPT;
     i->quarantine_stored = i->quarantined;

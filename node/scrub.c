@@ -87,13 +87,10 @@ static void keep_done(struct state_write *write, enum err code)
     s->keeping = false;
 }
 
-/* Never while a step is under way: it has the position in its hands. */
-static void keep(struct scrub *s)
+static void encode_note(struct buffer *row, const struct scrub *s)
 {
-    struct buffer position = {0}, *row = &s->keep.row;
-    if (s->keeping || s->reading) return;
+    struct buffer position = {0};
     scan_encode(&position, &s->scan);
-    buffer_clear(row);
     pack_array(row, 13);
     pack_uint(row, NOTE_VERSION);
     pack_uint(row, s->status.passes);
@@ -109,9 +106,17 @@ static void keep(struct scrub *s)
     pack_uint(row, s->log_last);
     pack_bytes(row, buffer_bytes(&position));
     buffer_free(&position);
+}
+
+/* Never while a step is under way: it has the position in its hands. */
+static void keep(struct scrub *s)
+{
+    if (s->keeping || s->reading) return;
+    buffer_clear(&s->keep.row);
+    encode_note(&s->keep.row, s);
     s->kept_ns = clock_monotonic_ns();
     s->keep.write = (struct state_write){.data = s, .run = keep_run, .done = keep_done};
-    s->keeping = !row->failed && driver_write(s->node->driver, &s->keep.write) == OK;
+    s->keeping = !s->keep.row.failed && driver_write(s->node->driver, &s->keep.write) == OK;
 }
 
 static void take_note(struct scrub *s, struct bytes row)

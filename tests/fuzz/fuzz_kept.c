@@ -1,5 +1,6 @@
 /* What a node keeps for itself in the store's small tables, by the first byte: its findings (node/integrity_kept.c),
- * where the scrub stands, what it was rebuilt for. What decodes comes back byte for byte. */
+ * where the scrub stands, what it was rebuilt for. What decodes comes back byte for byte. And why it is quarantined:
+ * a note of any bytes gives a reason. */
 #include "node/integrity_kept.c" /* its decoder is its own */
 
 #include "ledger/scan.h"
@@ -47,14 +48,23 @@ static void rebuilt(struct bytes in)
     buffer_free(&out);
 }
 
+static void quarantine(struct bytes in)
+{
+    struct integrity *i = xcalloc(1, sizeof *i);
+    decode_quarantine(i, in);
+    CHECK(memchr(i->why, 0, sizeof i->why));
+    free(i);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
     struct bytes in = bytes_of(data + 1, size - 1);
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
     case 0: finding(in); break;
     case 1: position(in); break;
     case 2: rebuilt(in); break;
+    case 3: quarantine(in); break;
     }
     return 0;
 }
