@@ -203,6 +203,28 @@ void body_of(struct buffer *out, size_t size)
     free(data);
 }
 
+void callers_open(struct world *w, struct caller *callers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        call(w, &callers[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(w, w->opened == count && network_counters(w->client)->handshakes_full == count);
+}
+
+void callers_ask(struct caller *callers, unsigned count, size_t size)
+{
+    struct buffer body = {0};
+    body_of(&body, size);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(connection_send(callers[i].connection, ASK, i, buffer_bytes(&body)), OK);
+    buffer_free(&body);
+}
+
+void callers_end(struct caller *callers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        caller_end(&callers[i]);
+}
+
 /* --- a blocking client on a thread of its own, which sends bytes as they are --- */
 
 static void background_frames(struct background *b, struct client *c)

@@ -81,6 +81,10 @@ void on_tick(uv_timer_t *timer);
 void run_for(struct world *w, unsigned ms);
 void call(struct world *w, struct caller *a, const char *alpn, const struct digest *pin);
 void caller_end(struct caller *a);
+/* So many at once: they call and are all there, on both sides; each asks once, with a body of this size. */
+void callers_open(struct world *w, struct caller *callers, unsigned count);
+void callers_ask(struct caller *callers, unsigned count, size_t size);
+void callers_end(struct caller *callers, unsigned count);
 /* A body of that many bytes, which can be told from another's. */
 void body_of(struct buffer *out, size_t size);
 

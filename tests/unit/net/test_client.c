@@ -10,6 +10,7 @@
 #include "crypto/random.h"
 #include "net/client.h"
 #include "net/listener.h"
+#include "tests/lib/bad_frames.h"
 #include "tests/lib/identities.h"
 #include "tests/lib/unit.h"
 
@@ -218,11 +219,7 @@ static void test_closed(void **state)
 static void test_truncated_and_bad(void **state)
 {
     (void)state;
-    static const struct {
-        const char *bytes;
-        size_t size;
-        enum err code;
-    } bad[] = {
+    static const struct bad_bytes bad[] = {
         {"\x00\x00\x00\x09\x93\x01", 6, ERR_TRUNCATED},
         {"\xff\x00\x00\x00", 4, ERR_FRAME_TOO_LONG},
         {"\x00\x00\x00\x01\xc0", 5, ERR_MALFORMED},

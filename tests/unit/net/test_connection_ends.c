@@ -1,6 +1,7 @@
 /* Connections that are cut, in time and with a reason: no TLS, slow, idle, malformed, never read. */
 #include <unistd.h>
 
+#include "tests/lib/bad_frames.h"
 #include "tests/unit/net/bed_connection.h"
 
 static void test_not_tls(void **state)
@@ -134,42 +135,36 @@ static void test_held_up(void **state)
     }
 }
 
+static void send_bad(struct world *w, struct bytes bytes, enum err code)
+{
+    unsigned closed = w->closed;
+    struct background b = {.w = w, .bytes = bytes};
+    background_run(&b);
+    RUN_UNTIL(w, w->closed == closed + 1);
+    background_join(&b);
+    assert_string_equal(err_name(w->fault_code), err_name(code));
+    assert_int_equal(w->closed_code, code);
+    assert_int_equal(b.answer, code);
+}
+
 /* Bad frames through good TLS: the code reaches the server's handler, and an
  * answer reaches the client although it goes on sending. */
 static void test_bad_frames(void **state)
 {
     (void)state;
-    static const struct {
-        const char *bytes;
-        size_t size;
-        enum err code;
-    } bad[] = {
-        {"\xff\xff\xff\xff", 4, ERR_FRAME_TOO_LONG},
-        {"\x00\x40\x00\x01", 4, ERR_FRAME_TOO_LONG},
-        {"\x00\x00\x00\x00", 4, ERR_TRUNCATED},
-        {"\x00\x00\x00\x03\x93\x01\x02", 7, ERR_TRUNCATED},
-        {"\x00\x00\x00\x05\x93\x01\x02\x90\x90", 9, ERR_TRAILING},
-        {"\x00\x00\x00\x01\xc0", 5, ERR_MALFORMED},
-        {"\x00\x00\x00\x04\x92\x01\x02\x90", 8, ERR_MALFORMED},
-        {"\x00\x00\x00\x05\x93\xcc\x01\x02\x90", 9, ERR_NOT_CANONICAL},
-        {"\x00\x00\x00\x10\x93\x01\x02\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x90", 20, ERR_TOO_DEEP},
-        {"\x00\x00\x00\x08GET / ok", 12, ERR_MALFORMED},
-    };
     struct world w;
+    struct buffer frame = {0};
     world_start(&w, NULL, NULL);
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        unsigned closed = w.closed;
-        struct background b = {.w = &w, .bytes = bytes_of(bad[i].bytes, bad[i].size)};
-        background_run(&b);
-        RUN_UNTIL(&w, w.closed == closed + 1);
-        background_join(&b);
-        assert_string_equal(err_name(w.fault_code), err_name(bad[i].code));
-        assert_int_equal(w.closed_code, bad[i].code);
-        assert_int_equal(b.answer, bad[i].code);
+    for (size_t i = 0; i < BAD_LENGTHS; i++)
+        send_bad(&w, bytes_of(bad_lengths[i].bytes, bad_lengths[i].size), bad_lengths[i].code);
+    for (size_t i = 0; i < BAD_FRAMES; i++) {
+        bad_frame_put(&frame, &bad_frames[i]);
+        send_bad(&w, buffer_bytes(&frame), bad_frames[i].code);
     }
-    assert_int_equal(w.faults, sizeof bad / sizeof *bad);
+    assert_int_equal(w.faults, BAD_LENGTHS + BAD_FRAMES);
     assert_int_equal(network_counters(w.server)->faults, w.faults);
     world_end(&w);
+    buffer_free(&frame);
 }
 
 /* The end of the stream inside a frame is told apart from one between frames. */
@@ -290,21 +285,14 @@ static void test_receive_total(void **state)
     struct world w;
     struct network_options options = {.receive_total = 5u << 20, .crowd_ms = 60000};
     struct caller callers[MANY] = {{0}};
-    struct buffer body = {0};
     world_start(&w, &options, NULL);
-    for (unsigned i = 0; i < MANY; i++)
-        call(&w, &callers[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
-    RUN_UNTIL(&w, w.opened == MANY && network_counters(w.client)->handshakes_full == MANY);
-    body_of(&body, 3u << 20);
-    for (unsigned i = 0; i < MANY; i++)
-        assert_int_equal(connection_send(callers[i].connection, ASK, i, buffer_bytes(&body)), OK);
+    callers_open(&w, callers, MANY);
+    callers_ask(callers, MANY, 3u << 20);
     RUN_UNTIL(&w, w.closed + w.frames >= MANY);
     assert_int_equal(w.frames, MANY);
     assert_int_equal(w.faults, 0);
     world_end(&w);
-    buffer_free(&body);
-    for (unsigned i = 0; i < MANY; i++)
-        caller_end(&callers[i]);
+    callers_end(callers, MANY);
 }
 
 int main(void)

@@ -75,15 +75,10 @@ static void test_receive_total_of_the_slow(void **state)
     struct world w;
     struct network_options options = {.receive_total = 1u << 20, .crowd_ms = 1};
     struct caller callers[MANY] = {{0}};
-    struct buffer body = {0};
     unsigned told_busy = 0;
     world_start(&w, &options, NULL);
-    for (unsigned i = 0; i < MANY; i++)
-        call(&w, &callers[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
-    RUN_UNTIL(&w, w.opened == MANY && network_counters(w.client)->handshakes_full == MANY);
-    body_of(&body, 3u << 20);
-    for (unsigned i = 0; i < MANY; i++)
-        assert_int_equal(connection_send(callers[i].connection, ASK, i, buffer_bytes(&body)), OK);
+    callers_open(&w, callers, MANY);
+    callers_ask(callers, MANY, 3u << 20);
     RUN_UNTIL(&w, w.closed + w.frames >= MANY);
     RUN_UNTIL(&w, network_counters(w.client)->open == MANY - w.closed);
     for (unsigned i = 0; i < MANY; i++)
@@ -93,9 +88,7 @@ static void test_receive_total_of_the_slow(void **state)
     assert_int_equal(w.fault_code, ERR_BUSY);
     assert_int_equal(w.frames, MANY - w.faults);
     world_end(&w);
-    buffer_free(&body);
-    for (unsigned i = 0; i < MANY; i++)
-        caller_end(&callers[i]);
+    callers_end(callers, MANY);
 }
 
 /* Answers nobody reads, on many connections: bounded together, and the one with most of them
@@ -133,8 +126,7 @@ static void test_send_total(void **state)
     assert_int_equal(w.closed, 1);
     world_end(&w);
     buffer_free(&body);
-    for (unsigned i = 0; i < MANY; i++)
-        caller_end(&callers[i]);
+    callers_end(callers, MANY);
 }
 
 /* Thousands of small questions at once: the loop goes round between them, all are answered in order. */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/pack.h"
 #include "net/frame.h"
+#include "tests/lib/bad_frames.h"
 #include "tests/lib/unit.h"
 
 static void append(struct buffer *out, uint32_t type, uint64_t id, size_t size)
@@ -154,52 +155,21 @@ static void test_limit(void **state)
 static void test_bad(void **state)
 {
     (void)state;
-    static const struct {
-        const char *bytes;
-        size_t size;
-        enum err code;
-    } bad[] = {
-        {"", 0, ERR_TRUNCATED},
-        {"\x93", 1, ERR_TRUNCATED},
-        {"\x93\x01", 2, ERR_TRUNCATED},
-        {"\x93\x01\x02", 3, ERR_TRUNCATED},
-        {"\x93\x01\x02\xc4\x05gone", 9, ERR_TRUNCATED},
-        {"\x93\x01\x02\x90\x00", 5, ERR_TRAILING},
-        {"\x92\x01\x02", 3, ERR_MALFORMED},
-        {"\x94\x01\x02\x90\x90", 5, ERR_MALFORMED},
-        {"\x80", 1, ERR_MALFORMED},
-        {"\x93\xc2\x02\x90", 4, ERR_MALFORMED},                  /* type is no number */
-        {"\x93\xce\x00\x01\x00\x00\x02\x90", 8, ERR_MALFORMED},  /* nor above 65535 */
-        {"\x93\x01\xff\x90", 4, ERR_MALFORMED},                  /* id negative */
-        {"\x93\x01\x02\xc0", 4, ERR_MALFORMED},                  /* nil */
-        {"\x93\x01\x02\x80", 4, ERR_MALFORMED},                  /* a map */
-        {"\x93\x01\x02\xca\x00\x00\x00\x00", 8, ERR_MALFORMED},  /* a float */
-        {"\x93\x01\x02\xc1", 4, ERR_MALFORMED},                  /* never used */
-        {"\x93\x01\x02\xa1\xff", 5, ERR_MALFORMED},              /* no UTF-8 */
-        {"\xdc\x00\x03\x01\x02\x90", 6, ERR_NOT_CANONICAL},
-        {"\x93\xcc\x01\x02\x90", 5, ERR_NOT_CANONICAL},
-        {"\x93\x01\x02\xc5\x00\x01x", 7, ERR_NOT_CANONICAL},
-        {"\x93\x01\x02\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x90", 16, ERR_TOO_DEEP},
-        {"\x93\x01\x02\xdd\xff\xff\xff\xff", 8, ERR_TRUNCATED},  /* claims 4 billion elements */
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < BAD_FRAMES; i++) {
         for (unsigned split = 0; split < 2; split++) {
             struct frame_reader r = {0};
             struct frame f;
             struct buffer in = {0};
-            uint8_t prefix[4];
-            put_be32(prefix, (uint32_t)bad[i].size);
-            buffer_append(&in, prefix, 4);
-            buffer_append(&in, bad[i].bytes, bad[i].size);
+            bad_frame_put(&in, &bad_frames[i]);
             frame_feed(&r, bytes_of(in.data, split ? 3 : in.size));
             if (split) {
                 assert_int_equal(frame_next(&r, &f), ERR_NOT_FOUND);
                 frame_feed(&r, bytes_of(in.data + 3, in.size - 3));
             }
-            assert_string_equal(err_name(frame_next(&r, &f)), err_name(bad[i].code));
+            assert_string_equal(err_name(frame_next(&r, &f)), err_name(bad_frames[i].code));
             assert_null(f.body.data);
-            assert_int_equal(frame_next(&r, &f), bad[i].code); /* sticky */
-            assert_int_equal(frame_end(&r), bad[i].code);
+            assert_int_equal(frame_next(&r, &f), bad_frames[i].code); /* sticky */
+            assert_int_equal(frame_end(&r), bad_frames[i].code);
             assert_int_equal(frame_memory(&r), 0);
             frame_reader_free(&r);
             buffer_free(&in);
