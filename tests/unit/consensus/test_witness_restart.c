@@ -9,7 +9,18 @@
 #include "tests/lib/samples.h"
 #include "tests/unit/consensus/bed_witness.h"
 
-/* --- what was told is shown around --- */
+/* --- what was signed --- */
+
+/* Node 4 applies a block, and the others, whom it doesn't reach, tell it the same root. */
+static void apply_and_hear(unsigned leaves)
+{
+    nodes[1].cut = nodes[2].cut = nodes[3].cut = true;
+    apply(4, leaves);
+    struct claim c = own_claim(4);
+    for (unsigned i = 1; i <= 3; i++)
+        send_tell(i, 4, PEER_TELL, &c);
+    settle();
+}
 
 static void a_restart_never_signs_anything_smaller(void **state)
 {
@@ -34,21 +45,11 @@ static void a_restart_never_signs_anything_smaller(void **state)
     assert_int_equal(store_open(&d->store, &options, NULL), OK);
     start_witness(4);
     nodes[4].cosigned_most = 0;
-    nodes[1].cut = nodes[2].cut = nodes[3].cut = true;
-    apply(4, 4);
-    struct claim c = own_claim(4);
-    for (unsigned i = 1; i <= 3; i++)
-        send_tell(i, 4, PEER_TELL, &c);
-    settle();
+    apply_and_hear(4);
     assert_int_equal(nodes[4].cosigned_most, 0);
     assert_int_equal(d->durable.size, 6);
     /* The size of its mark: the same again, without another mark. */
-    apply(4, 2);
-    c = own_claim(4);
-    c.raft_index = 2;
-    for (unsigned i = 1; i <= 3; i++)
-        send_tell(i, 4, PEER_TELL, &c);
-    settle();
+    apply_and_hear(2);
     assert_int_equal(nodes[4].cosigned_most, 6);
     assert_int_equal(nodes[4].quarantined, 0);
 }
@@ -59,12 +60,7 @@ static void a_restart_never_signs_another_root(void **state)
     struct driver *d = &nodes[4].driver;
     d->any_mark = true;
     d->durable = (struct cosigned_mark){.raft_index = 1, .size = 4, .root = sample_digest(77)};
-    nodes[1].cut = nodes[2].cut = nodes[3].cut = true;
-    apply(4, 4);
-    struct claim c = own_claim(4);
-    for (unsigned i = 1; i <= 3; i++)
-        send_tell(i, 4, PEER_TELL, &c);
-    settle();
+    apply_and_hear(4);
     assert_int_equal(nodes[4].quarantined, 1);
     assert_int_equal(nodes[4].cosigned_most, 0);
 }

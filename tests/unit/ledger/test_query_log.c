@@ -226,68 +226,84 @@ static void test_bad_cursor(void **state)
 
 /* --- following --- */
 
+/* A world in which somebody asked to follow the log. */
+struct following {
+    struct world w;
+    struct arguments asked;
+    struct buffer rows;
+    uint64_t query, next; /* the query's leaf; where the next look begins */
+};
+
+static void follow_begin(struct following *f, bool own)
+{
+    *f = (struct following){.asked = {.action = ACTION_LOG_QUERY, .log_query = log_all()}};
+    open_world(&f->w);
+    if (own) f->asked.log_query.patient = sample_id(5);
+    f->asked.log_query.follow = true;
+    f->query = ask(&f->w, own ? &f->w.patient : &f->w.auditor, &f->asked)->leaf_index;
+}
+
+static enum err follow(struct following *f, uint64_t query, uint64_t from)
+{
+    return query_follow(&f->rows, &f->next, f->w.kit.txn, query, from);
+}
+
+static void follow_end(struct following *f)
+{
+    buffer_free(&f->rows);
+    close_world(&f->w);
+}
+
 static void test_follow(void **state)
 {
     (void)state;
-    struct world w;
-    struct buffer rows = {0};
-    uint64_t next;
-    open_world(&w);
-    struct arguments a = {.action = ACTION_LOG_QUERY, .log_query = log_all()};
-    a.log_query.patient = sample_id(5);
-    a.log_query.follow = true;
-    uint64_t query = ask(&w, &w.patient, &a)->leaf_index;
-    uint64_t from = query + 1;
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query, from), OK);
-    assert_int_equal(next, from);
-    assert_memory_equal(rows.data, "\x90", 1);
-    for (int i = 0; i < 5; i++) add_event(&w, &w.doctor, 5, "");
-    kit_add_user(&w.kit, 50, "patient", "Mercy", "Another");
-    add_event(&w, &w.doctor, 50, "");
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query, from), OK);
-    assert_int_equal(next, ledger_size(w.kit.ledger));
-    struct unpack u = unpack_start(buffer_bytes(&rows));
+    struct following f;
+    follow_begin(&f, true);
+    struct world *w = &f.w;
+    uint64_t from = f.query + 1;
+    assert_int_equal(follow(&f, f.query, from), OK);
+    assert_int_equal(f.next, from);
+    assert_memory_equal(f.rows.data, "\x90", 1);
+    for (int i = 0; i < 5; i++) add_event(w, &w->doctor, 5, "");
+    kit_add_user(&w->kit, 50, "patient", "Mercy", "Another");
+    add_event(w, &w->doctor, 50, "");
+    assert_int_equal(follow(&f, f.query, from), OK);
+    assert_int_equal(f.next, ledger_size(w->kit.ledger));
+    struct unpack u = unpack_start(buffer_bytes(&f.rows));
     assert_int_equal(unpack_array(&u, 100), 5);
-    uint64_t last = query;
+    uint64_t last = f.query;
     for (int i = 0; i < 5; i++) {
         struct bytes row = unpack_raw(&u);
         assert_true(field_uint(row, 0) > last); /* oldest first */
         last = field_uint(row, 0);
     }
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query, next), OK);
-    assert_memory_equal(rows.data, "\x90", 1);
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query - 1, from), ERR_NOT_FOUND);
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, 0, from), ERR_NOT_FOUND);
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, 1 << 30, from), ERR_NOT_FOUND);
-    a.log_query.follow = false;
-    uint64_t plain = ask(&w, &w.patient, &a)->leaf_index;
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, plain, from), ERR_NOT_FOUND);
-    a = (struct arguments){.action = ACTION_USER_DISABLE, .user_disable = {sample_id(5), true}};
-    do_it(&w, &w.kit.root, &a, NONE);
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query, from), ERR_DENIED);
-    buffer_free(&rows);
-    close_world(&w);
+    assert_int_equal(follow(&f, f.query, f.next), OK);
+    assert_memory_equal(f.rows.data, "\x90", 1);
+    assert_int_equal(follow(&f, f.query - 1, from), ERR_NOT_FOUND);
+    assert_int_equal(follow(&f, 0, from), ERR_NOT_FOUND);
+    assert_int_equal(follow(&f, 1 << 30, from), ERR_NOT_FOUND);
+    f.asked.log_query.follow = false;
+    uint64_t plain = ask(w, &w->patient, &f.asked)->leaf_index;
+    assert_int_equal(follow(&f, plain, from), ERR_NOT_FOUND);
+    struct arguments a = {.action = ACTION_USER_DISABLE, .user_disable = {sample_id(5), true}};
+    do_it(w, &w->kit.root, &a, NONE);
+    assert_int_equal(follow(&f, f.query, from), ERR_DENIED);
+    follow_end(&f);
 }
 
 /* Who lost the permission gets no more rows. */
 static void test_follow_policy(void **state)
 {
     (void)state;
-    struct world w;
-    struct buffer rows = {0};
-    uint64_t next;
-    open_world(&w);
-    struct arguments a = {.action = ACTION_LOG_QUERY, .log_query = log_all()};
-    a.log_query.follow = true;
-    uint64_t query = ask(&w, &w.auditor, &a)->leaf_index;
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query, 0), OK);
-    a = (struct arguments){.action = ACTION_POLICY_SET};
+    struct following f;
+    follow_begin(&f, false);
+    assert_int_equal(follow(&f, f.query, 0), OK);
+    struct arguments a = {.action = ACTION_POLICY_SET};
     a.policy_set.policy = bytes_text("[role root]\npolicy.set = any\n[role auditor]\nlog.query = own\n");
-    do_it(&w, &w.kit.root, &a, NONE);
-    assert_true(w.kit.results.policy_changed);
-    assert_int_equal(query_follow(&rows, &next, w.kit.txn, query, 0), ERR_DENIED);
-    buffer_free(&rows);
-    close_world(&w);
+    do_it(&f.w, &f.w.kit.root, &a, NONE);
+    assert_true(f.w.kit.results.policy_changed);
+    assert_int_equal(follow(&f, f.query, 0), ERR_DENIED);
+    follow_end(&f);
 }
 
 /* What an approved export opened ends with the role, the policy, the key or the user. */
