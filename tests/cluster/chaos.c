@@ -11,11 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/lib/chaos.h"
+#include "tests/lib/chaos_bed.h"
 
 #define CHECK_EVERY_MS 300000u
 
-static struct chaos chaos;
 static unsigned stopped;      /* a node that is stopped, 0: none, and ... */
 static uint64_t until_ms;     /* ... until when */
 static unsigned clock_node;   /* the one whose clock may be wrong in this round */

@@ -10,13 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/chaos.h"
+#include "tests/lib/chaos_bed.h"
 #include "tests/lib/unit.h"
 
 #define READERS 4
 #define TRIES 4
-
-static struct chaos chaos;
 
 static unsigned rounds(void)
 {
@@ -126,26 +124,10 @@ static void a_leader_that_stopped_is_not_stale(void **state)
     }
 }
 
-static void nothing_is_lost(void **state)
-{
-    (void)state;
-    chaos_check(&chaos);
-}
-
 static int setup(void **state)
 {
     (void)state;
-    chaos_open(&chaos, 0, true);
-    chaos_load(&chaos);
-    chaos_goes_on(&chaos, CHAOS_ALL, "at first");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    chaos_close(&chaos);
-    return 0;
+    return chaos_begin(0, true);
 }
 
 int main(void)
@@ -156,5 +138,5 @@ int main(void)
         cmocka_unit_test(a_leader_that_stopped_is_not_stale),
         cmocka_unit_test(nothing_is_lost),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, chaos_end);
 }

@@ -11,12 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/chaos.h"
+#include "tests/lib/chaos_bed.h"
 #include "tests/lib/unit.h"
 
 #define SLOW_WRITES 8
-
-static struct chaos chaos;
 
 static unsigned faults(void)
 {
@@ -132,25 +130,10 @@ static void all_are_full(void **state)
     chaos_goes_on(&chaos, CHAOS_ALL, "with room on the devices again");
 }
 
-static void nothing_is_lost(void **state)
-{
-    (void)state;
-    chaos_check(&chaos);
-}
-
 static int begin(void **state)
 {
     (void)state;
-    chaos_open(&chaos, 1, true);
-    chaos_load(&chaos);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    chaos_close(&chaos);
-    return 0;
+    return chaos_begin(1, true);
 }
 
 int main(void)
@@ -161,5 +144,5 @@ int main(void)
         cmocka_unit_test(all_are_full),
         cmocka_unit_test(nothing_is_lost),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, begin, chaos_end);
 }

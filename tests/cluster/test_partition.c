@@ -8,12 +8,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tests/lib/chaos.h"
+#include "tests/lib/chaos_bed.h"
 #include "tests/lib/unit.h"
 
 #define TRIES 4
 
-static struct chaos chaos;
 static const struct partition none;
 
 /* The node that is so many places after this one, in a ring. */
@@ -131,26 +130,10 @@ static void unsteady(void **state)
     hold(&lossy, 0, 0, "a fifth of all packets is lost");
 }
 
-static void nothing_is_lost(void **state)
-{
-    (void)state;
-    chaos_check(&chaos);
-}
-
 static int setup(void **state)
 {
     (void)state;
-    chaos_open(&chaos, 0, false);
-    chaos_load(&chaos);
-    chaos_goes_on(&chaos, CHAOS_ALL, "at first");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    chaos_close(&chaos);
-    return 0;
+    return chaos_begin(0, false);
 }
 
 int main(void)
@@ -159,5 +142,5 @@ int main(void)
         cmocka_unit_test(two_sides),      cmocka_unit_test(every_split), cmocka_unit_test(one_way),
         cmocka_unit_test(no_clear_sides), cmocka_unit_test(unsteady),    cmocka_unit_test(nothing_is_lost),
     };
-    return partition_possible() ? cmocka_run_group_tests(tests, setup, teardown) : 0;
+    return partition_possible() ? cmocka_run_group_tests(tests, setup, chaos_end) : 0;
 }

@@ -13,12 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/chaos.h"
+#include "tests/lib/chaos_bed.h"
 #include "tests/lib/unit.h"
 
 #define PATIENCE_S 60 /* on a machine that pauses us: what fails then has failed */
-
-static struct chaos chaos;
 
 /* ---- what a node holds ---- */
 

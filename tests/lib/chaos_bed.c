@@ -1,0 +1,24 @@
+#include "tests/lib/chaos_bed.h"
+
+struct chaos chaos;
+
+int chaos_begin(unsigned faulty, bool frail)
+{
+    chaos_open(&chaos, faulty, frail);
+    chaos_load(&chaos);
+    chaos_goes_on(&chaos, CHAOS_ALL, "at first");
+    return 0;
+}
+
+int chaos_end(void **state)
+{
+    (void)state;
+    chaos_close(&chaos);
+    return 0;
+}
+
+void nothing_is_lost(void **state)
+{
+    (void)state;
+    chaos_check(&chaos);
+}
