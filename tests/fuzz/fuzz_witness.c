@@ -20,6 +20,7 @@
 #include "ledger/genesis.h"
 #include "ledger/proof.h"
 #include "net/peers.h"
+#include "tests/lib/samples.h"
 
 #define N 4
 #define SELF 1
@@ -30,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uv_loop_t loop;
 static struct genesis genesis;
+static struct buffer genesis_text;
 static struct node_secrets secrets[N + 1];
 static struct cosigned_mark *pending, durable;
 static bool marked;
@@ -268,17 +270,8 @@ static void make_genesis(void)
 {
     crypto_init();
     log_setup(LOG_ERROR, false);
-    strcpy(genesis.origin, "consilium/fuzz");
-    strcpy(genesis.checkpoint_origin, "consilium/fuzz/0123456789abcdef");
-    genesis.member_count = N;
-    genesis.faulty = 1;
-    genesis.quorum = 3;
-    for (unsigned i = 1; i <= N; i++) {
-        uint8_t seed[32] = {(uint8_t)i};
-        struct descriptor *d = &genesis.members[i - 1];
-        node_keys_derive(&secrets[i], &d->keys, seed);
-        snprintf(d->name, sizeof d->name, "node-%u", i);
-    }
+    sample_genesis_parsed(&genesis, &genesis_text, N, 1);
+    for (unsigned i = 1; i <= N; i++) sample_node_secrets(&secrets[i], i);
     uv_loop_init(&loop);
 }
 
