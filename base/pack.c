@@ -175,6 +175,12 @@ struct bytes unpack_bin(struct unpack *u, size_t max)
 
 void unpack_bin_exact(struct unpack *u, void *out, size_t size)
 {
+    /* Nearly always: ids, hashes, signatures, which most of a leaf consists of. */
+    if (u->error == OK && size <= UINT8_MAX && left(u) >= 2 + size && u->at[0] == 0xc4 && u->at[1] == size) {
+        memcpy(out, u->at + 2, size);
+        u->at += 2 + size;
+        return;
+    }
     struct bytes v = unpack_bin(u, SIZE_MAX);
     if (u->error == OK && v.size != size) unpack_fail(u, ERR_MALFORMED);
     if (u->error == OK && size)
@@ -183,12 +189,26 @@ void unpack_bin_exact(struct unpack *u, void *out, size_t size)
         memset(out, 0, size);
 }
 
+/* Eight bytes of ASCII from ' ' to '~'. No byte carries into its neighbour as long as none has its highest bit set. */
+static bool all_printable(const uint8_t at[static 8])
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t v;
+    memcpy(&v, at, sizeof v);
+    if (v & ones * 0x80) return false;
+    return (((v + ones) | ~(v + ones * 0x60)) & ones * 0x80) == 0;
+}
+
 /* RFC 3629, and no control characters but tab and newline. */
 bool text_valid(struct bytes text)
 {
     const uint8_t *p = text.data;
     size_t n = text.size;
     for (size_t i = 0; i < n;) {
+        if (n - i >= 8 && all_printable(p + i)) {
+            i += 8;
+            continue;
+        }
         uint8_t c = p[i++];
         if (c < 0x80) {
             if ((c < 0x20 && c != '\t' && c != '\n') || c == 0x7f) return false;

@@ -367,6 +367,7 @@ enum err audit_replay(struct audit *out, struct buffer *note, struct verifier *v
     CHECK(verifier_size(v) == 0);
     if (!await_checkpoint(&a, &signed_tree, note)) return OK;
     out->size = signed_tree.size;
+    verifier_foresee(v, out->size);
     enum err e = walk_all(&a, replay_page, failure);
     if (e == OK && out->verdict == AUDIT_WRONG) e = locate(&a, &signed_tree, failure);
     if (e == OK && out->verdict == AUDIT_FINE) e = check_root(&a, &signed_tree, failure);

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "cli/leaf_words.h"
+#include "ledger/fields.h"
 
 static bool is_looked_at(const struct content_node *n) { return n->audit->verdict == AUDIT_FINE; }
 
@@ -19,42 +20,41 @@ static void set_silent(struct content_node *n, const struct failure *why)
 
 /* --- what a node says of one block --- */
 
-static enum err ask(const struct content_node *n, struct stored_page *page, uint64_t from, uint64_t to,
-                    struct failure *why)
+/* A page that begins at `from`. False: the node is not looked at any more. */
+static bool ask(struct content_node *n, struct stored_page *page, uint64_t from, uint64_t to, bool listed)
 {
+    struct failure why = {0};
     uint32_t waited_ms = 0;
     enum err e;
     /* Its synced state may lag behind its ledger. */
-    while ((e = n->source->stored(n->source->data, page, from, to, why)) == ERR_NOT_READY &&
+    while ((e = n->source->stored(n->source->data, page, from, to, listed, &why)) == ERR_NOT_READY &&
            n->source->wait(n->source->data, waited_ms))
         waited_ms += SOURCE_WAIT_MS;
-    return e;
+    if (e == OK && (page->next <= from || page->next > to ||
+                    (listed && page->count > 0 && page->items[0].index < from)))
+        e = fail(&why, ERR_MALFORMED, "%s answered about other entries than it was asked for", n->source->name);
+    if (e != OK) set_silent(n, &why);
+    return e == OK;
 }
 
-/* False: the node is not looked at any more. */
-static bool gather(struct content_node *n, uint64_t from, uint64_t to)
+/* All hashes of a block. */
+static void list(struct content_node *n, uint64_t from, uint64_t to)
 {
-    struct failure why = {0};
+    struct stored_page page;
     n->block->count = 0;
-    while (from < to) {
-        struct stored_page page = {0};
-        enum err e = ask(n, &page, from, to, &why);
-        if (e == OK && (page.next <= from || page.next > to || page.count > CONTENT_BLOCK - n->block->count ||
-                        (page.count > 0 && page.items[0].index < from)))
-            e = fail(&why, ERR_MALFORMED, "%s answered about other entries than it was asked for", n->source->name);
-        if (e != OK) {
-            set_silent(n, &why);
-            return false;
+    for (; from < to && ask(n, &page, from, to, true); from = page.next) {
+        if (page.count > CONTENT_BLOCK - n->block->count) {
+            set_silent(n, &(struct failure){.code = ERR_MALFORMED, .text = "it lists more than there are entries"});
+            return;
         }
         if (page.count > 0)
             memcpy(n->block->items + n->block->count, page.items, page.count * sizeof *page.items);
         n->block->count += page.count;
-        from = page.next;
     }
-    return true;
 }
 
-static const struct stored_hash *find(const struct content_hashes *block, uint64_t index)
+/* Of a sorted block: where the first one is that is at `index` or behind. */
+static uint32_t position(const struct content_hashes *block, uint64_t index)
 {
     uint32_t low = 0, high = block->count;
     while (low < high) {
@@ -64,7 +64,27 @@ static const struct stored_hash *find(const struct content_hashes *block, uint64
         else
             high = middle;
     }
-    return low < block->count && block->items[low].index == index ? &block->items[low] : NULL;
+    return low;
+}
+
+static const struct stored_hash *find(const struct content_hashes *block, uint64_t index)
+{
+    uint32_t at = position(block, index);
+    return at < block->count && block->items[at].index == index ? &block->items[at] : NULL;
+}
+
+/* Whether the sums of what it stores are those of what the ledger says. */
+static bool sums_fit(struct content_node *n, const struct content_hashes *right, uint64_t from, uint64_t to)
+{
+    struct stored_page page;
+    struct digest sum;
+    for (; from < to; from = page.next) {
+        if (!ask(n, &page, from, to, false)) return true; /* nothing is left to compare */
+        uint32_t first = position(right, from), count = position(right, page.next) - first;
+        message_stored_sum(&sum, right->items + first, count);
+        if (page.count != count || !digest_equal(&page.sum, &sum)) return false;
+    }
+    return true;
 }
 
 /* --- one leaf --- */
@@ -109,20 +129,36 @@ static void compare(struct content_node *nodes, uint32_t count, uint64_t index, 
 
 /* --- all of them --- */
 
-static enum err compare_block(struct content_node *nodes, uint32_t count, struct verifier *v, uint64_t from,
-                              uint64_t to,
-                              struct failure *failure)
+/* What the ledger says. */
+static enum err fill(struct content_hashes *right, struct verifier *v, uint64_t from, uint64_t to,
+                     struct failure *failure)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (is_looked_at(&nodes[i])) (void)gather(&nodes[i], from, to);
+    right->count = 0;
     for (uint64_t index = from; index < to; index++) {
-        static const struct digest none;
-        struct digest attachment;
-        enum err e = verifier_attachment(&attachment, v, index, failure);
+        struct stored_hash *item = &right->items[right->count];
+        enum err e = verifier_attachment(&item->hash, v, index, failure);
         if (e != OK) return e;
-        if (!digest_equal(&attachment, &none)) compare(nodes, count, index, &attachment);
+        item->index = index;
+        right->count += !digest_is_zero(&item->hash);
     }
     return OK;
+}
+
+static void compare_block(struct content_node *nodes, uint32_t count, const struct content_hashes *right,
+                          uint64_t from, uint64_t to)
+{
+    bool fit = true;
+    for (uint32_t i = 0; fit && i < count; i++)
+        if (is_looked_at(&nodes[i])) fit = sums_fit(&nodes[i], right, from, to);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_looked_at(&nodes[i])) continue;
+        if (fit)
+            nodes[i].compared += right->count;
+        else
+            list(&nodes[i], from, to);
+    }
+    for (uint32_t i = 0; !fit && i < right->count; i++)
+        compare(nodes, count, right->items[i].index, &right->items[i].hash);
 }
 
 static bool any_left(const struct content_node *nodes, uint32_t count)
@@ -138,18 +174,21 @@ enum err audit_contents(struct content_node *nodes, uint32_t count, struct verif
     enum err e = OK;
     uint64_t size = known->reference.size;
     CHECK(size <= verifier_size(v));
-    for (uint32_t i = 0; e == OK && i < count; i++) {
-        nodes[i].block = malloc(sizeof *nodes[i].block);
-        if (!nodes[i].block) e = fail(failure, ERR_NOMEM, "no memory for comparing what nodes store");
-    }
+    struct content_hashes *right = malloc(sizeof *right);
+    bool memory = right != NULL;
+    for (uint32_t i = 0; memory && i < count; i++)
+        memory = (nodes[i].block = malloc(sizeof *nodes[i].block)) != NULL;
+    if (!memory) e = fail(failure, ERR_NOMEM, "no memory for comparing what nodes store");
     for (uint64_t from = 0; e == OK && from < size && any_left(nodes, count); from += CONTENT_BLOCK) {
         uint64_t to = size - from < CONTENT_BLOCK ? size : from + CONTENT_BLOCK;
-        e = compare_block(nodes, count, v, from, to, failure);
+        e = fill(right, v, from, to, failure);
+        if (e == OK) compare_block(nodes, count, right, from, to);
         if (known->progress) known->progress(known->data, "content", to, size);
     }
     for (uint32_t i = 0; i < count; i++) {
         free(nodes[i].block);
         nodes[i].block = NULL;
     }
+    free(right);
     return e;
 }

@@ -2,10 +2,11 @@
  * (a record's ciphertext, a note, a person); the attachment itself lies beside it,
  * so a ledger may be right and what it stands for altered or gone.
  *
- * Each node hashes what it stores, as it reads it now, and tells the hashes; they are
- * compared with the leaves of a replayed ledger. All nodes go over the ledger side
- * by side in blocks of CONTENT_BLOCK leaves, so memory is bounded and what one
- * node lacks and another has is noticed. What no node has was erased, or is not judged.
+ * Each node hashes what it stores, as it reads it now, and tells a sum of the hashes;
+ * it is compared with that of the leaves of a replayed ledger. All nodes go over the
+ * ledger side by side in blocks of CONTENT_BLOCK leaves, so memory is bounded. Where a
+ * block's sums don't fit, all nodes list its hashes, so what one node lacks and another
+ * has is noticed. What no node has was erased, or is not judged.
  * This finds what a disk or an administrator altered behind a node's back. A node that lies
  * about its hashes is found when a record is opened.
  *

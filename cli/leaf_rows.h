@@ -10,7 +10,7 @@
 #include "ledger/tree.h"
 
 struct leaf_row {
-    struct digest leaf, attachment; /* attachment: all zero where the leaf names none */
+    struct digest leaf, attachment; /* attachment: all zero where none is kept */
 };
 
 struct leaf_rows;

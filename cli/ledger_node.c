@@ -120,44 +120,42 @@ static enum err ask(struct ledger_node *n, struct frame *out, bool admitted, enu
 
 /* --- pages: the next one is asked for while the last one is worked on --- */
 
-/* LEAVES: `to` is how many at most. */
-static void encode_page(struct buffer *out, enum message_type type, uint64_t from, uint64_t to)
+static void encode_page(struct buffer *out, const struct page_question *q)
 {
-    if (type == MESSAGE_LEAVES)
-        message_leaves_encode(out, &(struct message_leaves){from, (uint32_t)to});
+    if (q->type == MESSAGE_LEAVES)
+        message_leaves_encode(out, &(struct message_leaves){q->from, (uint32_t)q->to});
     else
-        message_stored_encode(out, &(struct message_stored){from, to});
+        message_stored_encode(out, &(struct message_stored){q->from, q->to, q->listed});
     CHECK(!out->failed);
 }
 
 /* The answer to what was asked ahead, if it was this. */
-static bool receive_ahead(struct ledger_node *n, struct frame *out, enum message_type type, uint64_t from, uint64_t to,
+static bool receive_ahead(struct ledger_node *n, struct frame *out, const struct page_question *q,
                           enum message_type expected)
 {
-    bool same = n->ahead && n->cluster.client && n->ahead_type == type && n->ahead_from == from && n->ahead_to == to;
+    bool same = n->ahead && n->cluster.client && n->next.type == q->type && n->next.from == q->from &&
+                n->next.to == q->to && n->next.listed == q->listed;
     n->ahead = false;
     return same && receive(n, out, n->ahead_id, expected, NULL) == OK;
 }
 
-static void ask_ahead(struct ledger_node *n, enum message_type type, uint64_t from, uint64_t to)
+static void ask_ahead(struct ledger_node *n, const struct page_question *q)
 {
     struct buffer body = {0};
     if (!n->cluster.client) return;
-    encode_page(&body, type, from, to);
-    n->ahead = cluster_send(&n->cluster, &n->ahead_id, type, buffer_bytes(&body), NULL) == OK;
-    n->ahead_type = type;
-    n->ahead_from = from;
-    n->ahead_to = to;
+    encode_page(&body, q);
+    n->ahead = cluster_send(&n->cluster, &n->ahead_id, q->type, buffer_bytes(&body), NULL) == OK;
+    n->next = *q;
     buffer_free(&body);
 }
 
-static enum err ask_page(struct ledger_node *n, struct frame *out, enum message_type type, uint64_t from, uint64_t to,
+static enum err ask_page(struct ledger_node *n, struct frame *out, const struct page_question *q,
                          enum message_type expected, struct failure *failure)
 {
     struct buffer body = {0};
-    if (receive_ahead(n, out, type, from, to, expected)) return OK;
-    encode_page(&body, type, from, to);
-    enum err e = ask(n, out, true, type, buffer_bytes(&body), expected, failure);
+    if (receive_ahead(n, out, q, expected)) return OK;
+    encode_page(&body, q);
+    enum err e = ask(n, out, true, q->type, buffer_bytes(&body), expected, failure);
     buffer_free(&body);
     return e;
 }
@@ -181,11 +179,12 @@ static enum err take_answer(struct ledger_node *n, struct leaf_page *out, const 
 static enum err node_leaves(void *data, struct leaf_page *out, uint64_t from, uint32_t most, struct failure *failure)
 {
     struct ledger_node *n = data;
+    struct page_question q = {.type = MESSAGE_LEAVES, .from = from, .to = most};
     struct frame answer;
-    enum err e = ask_page(n, &answer, MESSAGE_LEAVES, from, most, MESSAGE_LEAVES_OK, failure);
+    enum err e = ask_page(n, &answer, &q, MESSAGE_LEAVES_OK, failure);
     if (e == OK) e = take_answer(n, out, &answer, from, failure);
-    if (e == OK && out->count > 0 && from + out->count < out->ledger_size)
-        ask_ahead(n, MESSAGE_LEAVES, from + out->count, most);
+    q.from = from + out->count;
+    if (e == OK && out->count > 0 && q.from < out->ledger_size) ask_ahead(n, &q);
     return e;
 }
 
@@ -226,20 +225,23 @@ static enum err node_consistency(void *data, struct tree_proof *out, uint64_t ol
 
 /* The rest of what was asked for comes next, or as much again: there is no more to fetch than leaves, so what is asked
  * for beyond them is refused, and costs nothing. */
-static enum err node_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, struct failure *failure)
+static enum err node_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, bool listed,
+                            struct failure *failure)
 {
     struct ledger_node *n = data;
+    struct page_question q = {MESSAGE_STORED, from, to, listed};
     struct frame answer;
     struct message_stored_ok m;
-    enum err e = ask_page(n, &answer, MESSAGE_STORED, from, to, MESSAGE_STORED_OK, failure);
+    enum err e = ask_page(n, &answer, &q, MESSAGE_STORED_OK, failure);
     if (e != OK) return e;
     e = message_stored_ok_decode(&m, n->stored, LIMIT_STORED, answer.body);
+    if (e == OK && listed && !m.items && m.count > 0) e = ERR_UNEXPECTED;
     if (e != OK) return fail(failure, e, "%s sent hashes that can't be read: %s", n->source.name, err_text(e));
-    *out = (struct stored_page){m.next, m.count, m.items};
-    if (m.next > from && m.next < to)
-        ask_ahead(n, MESSAGE_STORED, m.next, to);
-    else if (m.next == to)
-        ask_ahead(n, MESSAGE_STORED, to, to + LIMIT_STORED);
+    *out = (struct stored_page){m.next, m.count, m.sum, listed ? m.items : NULL};
+    if (m.next <= from || m.next > to) return OK;
+    q.from = m.next;
+    if (m.next == to) q.to = to + LIMIT_STORED;
+    ask_ahead(n, &q);
     return OK;
 }
 

@@ -35,10 +35,14 @@ struct ledger_node {
     struct buffer page; /* the leaves that the last page's views point into */
     struct bytes *leaves;
     struct stored_hash *stored; /* of the last page of hashes */
-    /* The next page, asked for while the last one is worked on: LEAVES [from, most] or STORED [from, to]. */
+    /* The next page, asked for while the last one is worked on. */
     bool ahead;
-    enum message_type ahead_type;
-    uint64_t ahead_id, ahead_from, ahead_to;
+    uint64_t ahead_id;
+    struct page_question {
+        enum message_type type; /* LEAVES, or STORED */
+        uint64_t from, to;      /* LEAVES: `to` is how many at most */
+        bool listed;            /* STORED */
+    } next;
 };
 
 /* No connection yet. Close in every case. */

@@ -21,11 +21,13 @@ struct leaf_page {
     uint64_t ledger_size; /* of the source now */
 };
 
-/* Hashes of what a source stores beside the leaves from .. next - 1, ascending; a view until the next call. */
+/* What a source stores beside the leaves from .. next - 1: how many values, and message_stored_sum (net/protocol.h) of
+ * their hashes; or, listed, those hashes, ascending: a view until the next call. */
 struct stored_page {
     uint64_t next;
     uint32_t count;
-    const struct stored_hash *items; /* net/protocol.h */
+    struct digest sum;
+    const struct stored_hash *items; /* NULL unless asked for, or when count is 0 */
 };
 
 /* Each returns OK, source_silent's errors when the source doesn't answer (the
@@ -40,7 +42,8 @@ struct ledger_source {
     enum err (*consistency)(void *data, struct tree_proof *out, uint64_t old_size, uint64_t new_size,
                             struct failure *failure);
     /* from < to. ERR_NOT_READY: not yet, though its ledger has these leaves. */
-    enum err (*stored)(void *data, struct stored_page *out, uint64_t from, uint64_t to, struct failure *failure);
+    enum err (*stored)(void *data, struct stored_page *out, uint64_t from, uint64_t to, bool listed,
+                       struct failure *failure);
     /* Lets SOURCE_WAIT_MS pass before something is asked again; false: it was waited for long enough. */
     bool (*wait)(void *data, uint32_t waited_ms);
 };

@@ -1,8 +1,9 @@
 /* Which operations a ledger has had in its last 10 minutes and more, by a mark of
- * each: 16 bytes of a keyed hash, so that no ledger can make them collide. What the
- * nodes keep as rows (ledger/tables.h, seen), for a verification: a hash table in a
- * scratch file, as large as those minutes need, in pages that the system may write
- * out. It holds marks and indexes only. One thread; seen_marks_of: any. */
+ * each: 12 bytes of a keyed hash, so that no ledger can make them collide. What the
+ * nodes keep as rows (ledger/tables.h, seen), for a verification: a hash table, in
+ * memory up to 8 MiB, above that in a scratch file, as large as those minutes need,
+ * in pages that the system may write out. It holds marks and indexes only.
+ * One thread; seen_marks_of: any. */
 #ifndef CLI_SEEN_MARKS_H
 #define CLI_SEEN_MARKS_H
 
@@ -16,6 +17,9 @@ struct seen_marks;
 /* ERR_IO, ERR_FULL, ERR_NOMEM. */
 enum err seen_marks_open(struct seen_marks **out, struct failure *failure);
 void seen_marks_close(struct seen_marks *s); /* NULL is nothing */
+
+/* Before the first is added: so many leaves will come at most. Saves copying, and changes nothing else. */
+void seen_marks_foresee(struct seen_marks *s, uint64_t leaves);
 
 /* Of what makes an operation a duplicate: issued_at, actor, request id. */
 void seen_marks_of(uint8_t mark[static REPLAY_MARK], const struct seen_marks *s, const struct operation *op);

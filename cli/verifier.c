@@ -19,6 +19,7 @@
 #include "cli/seen_marks.h"
 #include "cli/signatures.h"
 #include "ledger/apply.h"
+#include "ledger/content.h"
 #include "ledger/replay.h"
 #include "ledger/tables.h"
 #include "storage/store.h"
@@ -139,7 +140,8 @@ static enum err write_rows(struct verifier *v, const struct batch *b)
     for (uint32_t i = 0; i < b->count; i++) {
         const struct replay_leaf *read = &b->leaves[i];
         rows[i] = (struct leaf_row){.leaf = read->hash};
-        if (read->decoded == OK) rows[i].attachment = read->leaf.operation.attachment;
+        bool kept = read->decoded == OK && content_kept(&read->leaf.operation, read->leaf.decision);
+        if (kept) rows[i].attachment = read->leaf.operation.attachment;
     }
     return leaf_rows_write(v->rows, b->first, rows, b->count);
 }
@@ -290,6 +292,12 @@ void verifier_close(struct verifier *v)
 }
 
 /* --- taking leaves --- */
+
+void verifier_foresee(struct verifier *v, uint64_t leaves)
+{
+    CHECK(v->taken == 0);
+    seen_marks_foresee(v->marks, leaves);
+}
 
 static void submit(struct verifier *v)
 {

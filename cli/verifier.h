@@ -38,6 +38,9 @@ struct verifier;
 enum err verifier_open(struct verifier **out, const struct genesis *genesis, struct failure *failure);
 void verifier_close(struct verifier *v); /* NULL is nothing */
 
+/* Before the first is taken: so many leaves will come at most, as far as is known. */
+void verifier_foresee(struct verifier *v, uint64_t leaves);
+
 /* `count` leaves that come next; they are copied. A finding is about a leaf of this or an earlier call, or it comes
  * with a later one: the first wrong leaf, with which everything stops. An error is this machine's, and final. */
 enum err verifier_take(struct verifier *v, struct finding *finding, const struct bytes *leaves, uint32_t count,
@@ -53,7 +56,7 @@ uint64_t verifier_size(const struct verifier *v);
 enum err verifier_root(struct digest *out, struct verifier *v, uint64_t size, struct failure *failure);
 /* Whether these bytes are the leaf that was taken. index < verifier_size. */
 enum err verifier_is(bool *out, struct verifier *v, uint64_t index, struct bytes leaf, struct failure *failure);
-/* The hash of its attachment; all zero: it names none. index < verifier_size. */
+/* The hash of the attachment that nodes keep for it; all zero: none. index < verifier_size. */
 enum err verifier_attachment(struct digest *out, struct verifier *v, uint64_t index, struct failure *failure);
 
 #endif

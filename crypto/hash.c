@@ -95,3 +95,13 @@ void hkdf_sha256(uint8_t *out, size_t size, struct bytes ikm, struct bytes salt,
     secret_wipe(&key, sizeof key);
     secret_wipe(&block, sizeof block);
 }
+
+/* --- SipHash --- */
+
+static_assert(SIPHASH_KEY == crypto_shorthash_siphashx24_KEYBYTES && SIPHASH_SIZE == crypto_shorthash_siphashx24_BYTES,
+              "libsodium's sizes");
+
+void siphash(uint8_t out[static SIPHASH_SIZE], const uint8_t key[static SIPHASH_KEY], const void *data, size_t size)
+{
+    crypto_shorthash_siphashx24(out, data, size, key);
+}

@@ -29,7 +29,7 @@ enum err ledger_replay(struct ledger *ledger, struct table_txn *txn, struct byte
 
 /* --- in two parts, so that many threads do most of the work --- */
 
-#define REPLAY_MARK 16
+#define REPLAY_MARK 12
 /* All of a leaf that needs no state: decoded and hashed. */
 struct replay_leaf {
     struct leaf leaf; /* views into the leaf's bytes */

@@ -43,7 +43,7 @@
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
  * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
  *              keeps; after an approved ledger.export on this connection
- * STORED       [from, to]                  -> STORED_OK [next, [[leaf_index, hash(32)] ...]]
+ * STORED       [from, to, listed]          -> STORED_OK [next, count, sum(32), [[leaf_index, hash(32)] ...]]
  *              the hash, computed now, of each
  *              attachment that the node stores for the leaves from .. next - 1 (zeros: it can't be read); next <= to.
  *              After an approved ledger.export on this connection
@@ -366,6 +366,7 @@ enum err message_consistent_decode(struct message_consistent *m, struct bytes bo
 
 struct message_stored {
     uint64_t from, to; /* from < to */
+    bool listed;       /* each hash, not their sum alone */
 };
 void message_stored_encode(struct buffer *out, const struct message_stored *m);
 enum err message_stored_decode(struct message_stored *m, struct bytes body);
@@ -376,9 +377,12 @@ struct stored_hash {
 };
 struct message_stored_ok {
     uint64_t next;  /* where to go on */
-    uint32_t count; /* 0 .. LIMIT_STORED; indexes ascend, all below `next` */
-    const struct stored_hash *items;
+    uint32_t count; /* 0 .. LIMIT_STORED */
+    struct digest sum;
+    const struct stored_hash *items; /* `count`, if listed; else NULL. Indexes ascend, all below `next` */
 };
+/* SHA-256 over what each of them says: its index (8 bytes, the highest first), and its hash. */
+void message_stored_sum(struct digest *out, const struct stored_hash *items, uint32_t count);
 void message_stored_ok_encode(struct buffer *out, const struct message_stored_ok *m);
 enum err message_stored_ok_decode(struct message_stored_ok *m, struct stored_hash *items, size_t capacity,
                                   struct bytes body);

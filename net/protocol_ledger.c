@@ -1,8 +1,11 @@
 /* Messages of those who check the ledger (net/protocol.h has them among the others). */
 #include "net/protocol.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/pack.h"
+#include "crypto/hash.h"
 
 /* --- LEAVES, CONSISTENCY, FOLLOW --- */
 
@@ -81,28 +84,48 @@ enum err message_consistent_decode(struct message_consistent *m, struct bytes bo
 void message_stored_encode(struct buffer *out, const struct message_stored *m)
 {
     CHECK(m->from < m->to);
-    pack_array(out, 2);
+    pack_array(out, 3);
     pack_uint(out, m->from);
     pack_uint(out, m->to);
+    pack_bool(out, m->listed);
 }
 
 enum err message_stored_decode(struct message_stored *m, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 2);
+    unpack_array_of(&u, 3);
     m->from = unpack_uint(&u);
     m->to = unpack_uint(&u);
+    m->listed = unpack_bool(&u);
     if (m->from >= m->to) unpack_fail(&u, ERR_MALFORMED);
     return unpack_done(&u);
+}
+
+void message_stored_sum(struct digest *out, const struct stored_hash *items, uint32_t count)
+{
+    uint8_t batch[64][8 + sizeof items->hash];
+    struct hash h;
+    hash_start(&h);
+    for (uint32_t done = 0; done < count;) {
+        uint32_t n = 0;
+        for (; n < sizeof batch / sizeof *batch && done < count; n++, done++) {
+            put_be64(batch[n], items[done].index);
+            memcpy(batch[n] + 8, &items[done].hash, sizeof items->hash);
+        }
+        hash_add(&h, batch, n * sizeof *batch);
+    }
+    hash_end(out, &h);
 }
 
 void message_stored_ok_encode(struct buffer *out, const struct message_stored_ok *m)
 {
     CHECK(m->count <= LIMIT_STORED);
-    pack_array(out, 2);
+    pack_array(out, 4);
     pack_uint(out, m->next);
-    pack_array(out, m->count);
-    for (uint32_t i = 0; i < m->count; i++) {
+    pack_uint(out, m->count);
+    pack_digest(out, &m->sum);
+    pack_array(out, m->items ? m->count : 0);
+    for (uint32_t i = 0; m->items && i < m->count; i++) {
         pack_array(out, 2);
         pack_uint(out, m->items[i].index);
         pack_digest(out, &m->items[i].hash);
@@ -114,11 +137,14 @@ enum err message_stored_ok_decode(struct message_stored_ok *m, struct stored_has
 {
     struct unpack u = unpack_start(body);
     uint64_t least = 0;
-    unpack_array_of(&u, 2);
+    unpack_array_of(&u, 4);
     m->next = unpack_uint(&u);
-    m->count = unpack_array(&u, capacity < LIMIT_STORED ? (uint32_t)capacity : LIMIT_STORED);
-    m->items = items;
-    for (uint32_t i = 0; i < m->count && u.error == OK; i++) {
+    m->count = (uint32_t)unpack_uint_max(&u, LIMIT_STORED);
+    m->sum = unpack_digest(&u);
+    uint32_t listed = unpack_array(&u, capacity < LIMIT_STORED ? (uint32_t)capacity : LIMIT_STORED);
+    if (listed > 0 && listed != m->count) unpack_fail(&u, ERR_MALFORMED);
+    m->items = listed == m->count ? items : NULL;
+    for (uint32_t i = 0; i < listed && u.error == OK; i++) {
         unpack_array_of(&u, 2);
         items[i].index = unpack_uint(&u);
         items[i].hash = unpack_digest(&u);

@@ -377,11 +377,12 @@ static enum err stored_run(struct state_read *read, struct table_txn *txn)
     struct message_stored_ok m = {.next = asked.from};
     struct stored_hash *items = calloc(LIMIT_STORED, sizeof *items);
     uint64_t size = 0;
-    m.items = items;
     enum err e = items ? proof_size(&size, txn) : ERR_NOMEM;
     if (e == OK) e = query_may_export(txn, &q->exporter);
     if (e == OK && asked.to > size) e = ERR_NOT_READY; /* of the synced state, which may lag */
     if (e == OK) e = hash_all_stored(&m, items, txn, &asked);
+    if (e == OK) message_stored_sum(&m.sum, items, m.count);
+    m.items = asked.listed ? items : NULL;
     if (e == OK) message_stored_ok_encode(&q->answer, &m);
     free(items);
     return e;

@@ -196,6 +196,23 @@ static void test_utf8(void **state)
     }
 }
 
+/* Every byte at every place of texts that are looked at eight bytes at once, and of their ends. */
+static void test_text_bytes(void **state)
+{
+    char text[20];
+    (void)state;
+    for (size_t size = 1; size <= sizeof text; size++) {
+        for (size_t at = 0; at < size; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                bool valid = byte == '\t' || byte == '\n' || (byte >= 0x20 && byte < 0x7f);
+                memset(text, 'a' + (int)(at % 26), size);
+                text[at] = (char)byte;
+                assert_int_equal(text_valid(bytes_of(text, size)), valid);
+            }
+        }
+    }
+}
+
 static void nested(struct buffer *b, size_t depth)
 {
     for (size_t i = 0; i < depth; i++)
@@ -293,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_uint),   cmocka_unit_test(test_refusals), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_forms),  cmocka_unit_test(test_utf8),     cmocka_unit_test(test_depth),
         cmocka_unit_test(test_sticky), cmocka_unit_test(test_array_of), cmocka_unit_test(test_buffer_limit),
+        cmocka_unit_test(test_text_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,13 +24,15 @@ struct fake {
     struct stored_hash items[MOST];
     uint32_t count, per_page;
     uint64_t offset;          /* answers about entries so far behind those asked for */
-    unsigned not_ready, waits;
+    unsigned not_ready, waits, lists;
     enum err silent;
 };
 
-static enum err fake_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, struct failure *failure)
+static enum err fake_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, bool listed,
+                            struct failure *failure)
 {
     struct fake *f = data;
+    f->lists += listed;
     if (f->silent != OK) return fail(failure, f->silent, "gone");
     if (f->not_ready > 0) return f->not_ready--, fail(failure, ERR_NOT_READY, "not synced");
     from = from > f->offset ? from - f->offset : 0;
@@ -38,7 +40,9 @@ static enum err fake_stored(void *data, struct stored_page *out, uint64_t from, 
     while (first < f->count && f->items[first].index < from) first++;
     while (first + count < f->count && f->items[first + count].index < to && count < f->per_page) count++;
     bool more = first + count < f->count && f->items[first + count].index < to;
-    *out = (struct stored_page){more ? f->items[first + count].index : to, count, f->items + first};
+    *out = (struct stored_page){.next = more ? f->items[first + count].index : to, .count = count};
+    message_stored_sum(&out->sum, f->items + first, count);
+    if (listed) out->items = f->items + first;
     return OK;
 }
 
@@ -147,6 +151,7 @@ static void test_right(void **state)
         for (unsigned i = 0; i < NODES; i++) {
             assert_int_equal(fakes[i].audit.verdict, AUDIT_FINE);
             assert_int_equal(nodes[i].compared, fakes[i].count);
+            assert_int_equal(fakes[i].lists, 0); /* sums are enough */
         }
     }
 }

@@ -177,6 +177,21 @@ static void test_hkdf_limits(void **state)
     assert_memory_equal(most, less, sizeof less); /* shorter output is a prefix */
 }
 
+/* Of its authors' reference code (vectors_sip128): key 00 01 .. 0f, messages 00 01 .. of each length. */
+static void test_siphash(void **state)
+{
+    static const char *const expected[] = {"a3817f04ba25a8e66df67214c7550293", "da87c1d86b99af44347659119b22fc45",
+                                           "8177228da4a45dc7fca38bdef60affe4", "9c70b60c5267a94e5f33b6b02985ed51"};
+    uint8_t key[SIPHASH_KEY], message[4], hash[SIPHASH_SIZE];
+    (void)state;
+    for (uint8_t i = 0; i < sizeof key; i++) key[i] = i;
+    for (uint8_t i = 0; i < sizeof message; i++) message[i] = i;
+    for (size_t size = 0; size < sizeof expected / sizeof *expected; size++) {
+        siphash(hash, key, message, size);
+        assert_hex(hash, sizeof hash, expected[size]);
+    }
+}
+
 int main(void)
 {
     crypto_init();
@@ -184,7 +199,7 @@ int main(void)
         cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_million),
         cmocka_unit_test(test_sha256_against_hmac), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_sha512), cmocka_unit_test(test_hmac),           cmocka_unit_test(test_hmac_empty),
-        cmocka_unit_test(test_hkdf),   cmocka_unit_test(test_hkdf_limits),
+        cmocka_unit_test(test_hkdf),   cmocka_unit_test(test_hkdf_limits), cmocka_unit_test(test_siphash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,7 +101,7 @@ static bool sample_small(struct buffer *out, uint32_t type)
     case MESSAGE_KEYS: message_keys_encode(out, &(struct message_keys){1}); return true;
     case MESSAGE_LEAVES: message_leaves_encode(out, &(struct message_leaves){3, LIMIT_LEAVES}); return true;
     case MESSAGE_CONSISTENCY: message_consistency_encode(out, &(struct message_consistency){3, 9}); return true;
-    case MESSAGE_STORED: message_stored_encode(out, &(struct message_stored){3, 900}); return true;
+    case MESSAGE_STORED: message_stored_encode(out, &(struct message_stored){3, 900, true}); return true;
     case MESSAGE_TILE: message_tile_encode(out, &(struct message_tile){2, 70000, LIMIT_TILE}); return true;
     case MESSAGE_TILE_OK: message_tile_ok_encode(out, &(struct message_tile_ok){BYTES(two)}); return true;
     case MESSAGE_DIGESTS: message_digests_encode(out, &(struct message_digests){41}); return true;
@@ -131,7 +131,7 @@ static bool sample_message(struct buffer *out, uint32_t type)
         return true;
     case MESSAGE_STORED_OK: {
         struct stored_hash hashes[2] = {{3, sample_digest(1)}, {7, {{0}}}};
-        message_stored_ok_encode(out, &(struct message_stored_ok){8, 2, hashes});
+        message_stored_ok_encode(out, &(struct message_stored_ok){8, 2, sample_digest(4), hashes});
         return true;
     }
     case MESSAGE_CONSISTENT:
