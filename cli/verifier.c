@@ -25,7 +25,7 @@
 #include "storage/store.h"
 
 #define MAP_LEAST (UINT64_C(1) << 32)
-#define BATCH_LEAVES 1024u
+#define BATCH_LEAVES 256u /* read, hashed and replayed within a processor's cache */
 #define BATCH_BYTES (1 * MIB) /* more than one leaf's at most */
 #define EXPECTED 12u          /* leaves whose marks are on their way from memory */
 
