@@ -7,8 +7,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "ledger/arguments.h"
-#include "net/leaf_pack.h"
+#include "ledger/leaf.h"
 
+#define CHUNK 256u         /* leaves unpacked at once */
 #define TRIES 3            /* of one question to a node that has answered before, with new connections */
 #define PASS_MS 240000     /* a duplicate is known for 5 minutes */
 #define BUSY_TRIES 50      /* a busy node is asked again for that often */
@@ -162,17 +163,41 @@ static enum err ask_page(struct ledger_node *n, struct frame *out, const struct 
 
 /* --- leaves --- */
 
-static enum err take_answer(struct ledger_node *n, struct leaf_page *out, const struct frame *answer, uint64_t from,
-                            struct failure *failure)
+static enum err page_trouble(struct ledger_node *n, enum err e, struct failure *failure)
+{
+    n->left = 0;
+    if (e == ERR_NOMEM) return fail(failure, e, "no memory for a page of the ledger");
+    return fail(failure, e, "%s sent a page of the ledger that can't be read: %s", n->source.name, err_text(e));
+}
+
+static enum err take_answer(struct ledger_node *n, const struct frame *answer, uint64_t from, struct failure *failure)
 {
     struct message_leaves_ok m;
+    n->left = 0;
     buffer_clear(&n->page);
+    buffer_clear(&n->packed);
     enum err e = message_leaves_ok_decode(&m, answer->body);
-    if (e == OK) e = leaf_unpack(&n->page, n->leaves, m.count, m.packed);
-    if (e == ERR_NOMEM) return fail(failure, e, "no memory for a page of the ledger");
     if (e == OK && m.from != from) e = ERR_UNEXPECTED;
-    if (e != OK) return fail(failure, e, "%s sent a page of the ledger that can't be read: %s", n->source.name, err_text(e));
-    *out = (struct leaf_page){.count = m.count, .leaves = n->leaves, .ledger_size = m.ledger_size};
+    if (e == OK) buffer_append_bytes(&n->packed, m.packed);
+    if (n->packed.failed) e = ERR_NOMEM;
+    if (e != OK) return page_trouble(n, e, failure);
+    n->unpacker = leaf_unpack_start(buffer_bytes(&n->packed));
+    n->at = from;
+    n->ledger_size = m.ledger_size;
+    n->left = m.count;
+    return OK;
+}
+
+static enum err take_leaves(struct ledger_node *n, struct leaf_page *out, uint32_t most, struct failure *failure)
+{
+    uint32_t count = n->left < CHUNK ? n->left : CHUNK;
+    if (count > most) count = most;
+    enum err e = leaf_unpack_next(&n->unpacker, &n->page, n->leaves, count);
+    if (e == OK && count == n->left) e = leaf_unpack_done(&n->unpacker);
+    if (e != OK) return page_trouble(n, e, failure);
+    *out = (struct leaf_page){.count = count, .leaves = n->leaves, .ledger_size = n->ledger_size};
+    n->at += count;
+    n->left -= count;
     return OK;
 }
 
@@ -181,11 +206,13 @@ static enum err node_leaves(void *data, struct leaf_page *out, uint64_t from, ui
     struct ledger_node *n = data;
     struct page_question q = {.type = MESSAGE_LEAVES, .from = from, .to = most};
     struct frame answer;
+    if (n->left > 0 && n->at == from) return take_leaves(n, out, most, failure);
     enum err e = ask_page(n, &answer, &q, MESSAGE_LEAVES_OK, failure);
-    if (e == OK) e = take_answer(n, out, &answer, from, failure);
-    q.from = from + out->count;
-    if (e == OK && out->count > 0 && q.from < out->ledger_size) ask_ahead(n, &q);
-    return e;
+    if (e == OK) e = take_answer(n, &answer, from, failure);
+    if (e != OK) return e;
+    q.from = from + n->left;
+    if (n->left > 0 && q.from < n->ledger_size) ask_ahead(n, &q);
+    return take_leaves(n, out, most, failure);
 }
 
 /* --- the rest --- */
@@ -291,8 +318,9 @@ enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint3
     *n = (struct ledger_node){.pass = pass, .member = member};
     n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_stored,
                                        node_wait};
-    n->page.limit = LIMIT_ANSWER;
-    n->leaves = calloc(LIMIT_LEAVES, sizeof *n->leaves);
+    n->page.limit = LIMIT_ANSWER + LIMIT_LEAF_0; /* with the leaf before */
+    n->packed.limit = LIMIT_FRAME;
+    n->leaves = calloc(CHUNK, sizeof *n->leaves);
     n->stored = calloc(LIMIT_STORED, sizeof *n->stored);
     if (!n->leaves || !n->stored) return fail(failure, ERR_NOMEM, "no memory for the verification");
     return cluster_open(&n->cluster, t->settings.values[SETTING_CLUSTER], name, t->cluster.timeout_ms, &t->output, failure);
@@ -302,6 +330,7 @@ void ledger_node_close(struct ledger_node *n)
 {
     cluster_close(&n->cluster);
     buffer_free(&n->page);
+    buffer_free(&n->packed);
     free(n->leaves);
     free(n->stored);
     *n = (struct ledger_node){0};

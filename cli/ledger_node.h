@@ -9,6 +9,7 @@
 #include "cli/ledger_source.h"
 #include "cli/tool.h"
 #include "ledger/tile.h"
+#include "net/leaf_pack.h"
 #include "net/protocol_evidence.h"
 
 /* The ledger.export operation that the nodes are shown. Zero-initialise. */
@@ -32,7 +33,12 @@ struct ledger_node {
     uint32_t member;
     bool reached;  /* it has answered before: worth connecting again */
     bool admitted; /* this connection has shown the pass */
-    struct buffer page; /* the leaves that the last page's views point into */
+    /* The last page of leaves, unpacked some at a time. */
+    struct buffer packed;
+    struct leaf_unpacker unpacker;
+    uint64_t at, ledger_size; /* the next of its leaves; as it said */
+    uint32_t left;            /* of its leaves, from there on */
+    struct buffer page;       /* what the last views point into */
     struct bytes *leaves;
     struct stored_hash *stored; /* of the last page of hashes */
     /* The next page, asked for while the last one is worked on. */

@@ -16,6 +16,7 @@
 #include "storage/disk.h"
 
 #define FIRST_SLOTS (UINT64_C(1) << 13)
+#define SLOTS_MOST UINT32_MAX /* of one table */
 #define MEMORY_MOST (8 * MIB) /* of one table; a larger one is a file's */
 #define HUGE_PAGE (2 * MIB)   /* places are taken at random: small pages would cost more than the rest of it */
 /* An operation may be issued 5 minutes after its leaf, and come again 5 later. */
@@ -25,7 +26,7 @@ struct slot {
     uint8_t mark[REPLAY_MARK];
     uint32_t leaf; /* how far its index is from the generation's first, + 1; 0: free */
 };
-static_assert(sizeof(struct slot) == 16, "a power of two, so that none stands in two lines of the cache");
+static_assert(sizeof(struct slot) == 16, "none stands in two lines of the cache");
 
 /* Open addressing; at most two thirds full. */
 struct generation {
@@ -84,18 +85,21 @@ static enum err make(struct generation *g, uint64_t room, struct failure *failur
     return small ? make_in_memory(g, room, failure) : make_in_file(g, room, failure);
 }
 
+/* Of any number of places, without a division (Lemire: Fast random integer generation in an interval, 2019). */
 static uint64_t home_of(const struct generation *g, const uint8_t mark[static REPLAY_MARK])
 {
-    uint64_t number;
+    uint32_t number;
     memcpy(&number, mark, sizeof number);
-    return number & (g->room - 1);
+    return number * g->room >> 32;
 }
+
+static uint64_t behind(const struct generation *g, uint64_t at) { return at + 1 == g->room ? 0 : at + 1; }
 
 /* Where it is, or the free place where it would be. */
 static struct slot *place_of(const struct generation *g, const uint8_t mark[static REPLAY_MARK])
 {
     uint64_t at = home_of(g, mark);
-    while (g->slots[at].leaf && memcmp(g->slots[at].mark, mark, REPLAY_MARK) != 0) at = (at + 1) & (g->room - 1);
+    while (g->slots[at].leaf && memcmp(g->slots[at].mark, mark, REPLAY_MARK) != 0) at = behind(g, at);
     return &g->slots[at];
 }
 
@@ -119,9 +123,10 @@ static enum err grow(struct generation *g)
 /* So many marks fit in without growing, as far as memory does. */
 static uint64_t room_for(uint64_t count)
 {
-    uint64_t room = FIRST_SLOTS;
-    while (2 * room < 3 * count && room * sizeof(struct slot) < MEMORY_MOST) room *= 2;
-    return room;
+    const uint64_t most = MEMORY_MOST / sizeof(struct slot);
+    if (count > most / 2) return most;
+    uint64_t room = count / 2 * 3 + 2;
+    return room < FIRST_SLOTS ? FIRST_SLOTS : room;
 }
 
 enum err seen_marks_open(struct seen_marks **out, struct failure *failure)
@@ -201,10 +206,12 @@ enum err seen_marks_add(struct seen_marks *s, const uint8_t mark[static REPLAY_M
 {
     enum err e = OK;
     if (s->now.count > 0 && time_ms - s->now.since_ms > KEEP_MS) e = begin_generation(s);
-    if (e == OK && 3 * s->now.count >= 2 * s->now.room) e = grow(&s->now);
-    if (e != OK) return e;
     if (s->now.count == 0) s->now.since_ms = time_ms, s->now.first = index;
-    if (index - s->now.first >= UINT32_MAX) return ERR_FULL; /* so many in 10 minutes no cluster makes */
+    bool small = 3 * s->now.count >= 2 * s->now.room;
+    /* So many in 10 minutes no cluster makes. */
+    if (e == OK && (index - s->now.first >= SLOTS_MOST || (small && 2 * s->now.room > SLOTS_MOST))) e = ERR_FULL;
+    if (e == OK && small) e = grow(&s->now);
+    if (e != OK) return e;
     struct slot *slot = place_of(&s->now, mark);
     CHECK(slot->leaf == 0);
     memcpy(slot->mark, mark, REPLAY_MARK);

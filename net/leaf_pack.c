@@ -121,12 +121,17 @@ void leaf_pack(struct buffer *out, struct bytes before, struct bytes leaf)
 
 /* --- reading --- */
 
-struct unpacker {
-    const uint8_t *at, *end;
-};
+/* Most runs are short, and take longer to call for than to move. What lies behind `n` is written by later runs. */
+static void copy_run(uint8_t *to, size_t room, const uint8_t *from, size_t there, size_t n)
+{
+    if (n <= 32 && room >= 32 && there >= 32)
+        memcpy(to, from, 32);
+    else
+        memcpy(to, from, n);
+}
 
 /* ERR_TRUNCATED; a LEB128 of a form longer than needed, or of more than SIZE_BYTES, is ERR_MALFORMED. */
-static enum err get_size(size_t *out, struct unpacker *u)
+static enum err get_size(size_t *out, struct leaf_unpacker *u)
 {
     size_t size = 0;
     for (unsigned i = 0; i < SIZE_BYTES; i++) {
@@ -151,12 +156,12 @@ static enum err get_copy(uint8_t *leaf, size_t size, size_t written, const uint8
         from = before_size + written - size;
     }
     if (n > size - written || from > before_size || n > before_size - from) return ERR_MALFORMED;
-    memcpy(leaf + written, before + from, n);
+    copy_run(leaf + written, size - written, before + from, before_size - from, n);
     return OK;
 }
 
 /* `leaf` has room for `size` bytes. */
-static enum err get_runs(uint8_t *leaf, size_t size, const uint8_t *before, size_t before_size, struct unpacker *u)
+static enum err get_runs(uint8_t *leaf, size_t size, const uint8_t *before, size_t before_size, struct leaf_unpacker *u)
 {
     size_t written = 0;
     for (;;) {
@@ -164,7 +169,7 @@ static enum err get_runs(uint8_t *leaf, size_t size, const uint8_t *before, size
         size_t n = *u->at++;
         if (n > (size_t)(u->end - u->at)) return ERR_TRUNCATED;
         if (n > size - written) return ERR_MALFORMED;
-        memcpy(leaf + written, u->at, n);
+        if (n > 0) copy_run(leaf + written, size - written, u->at, (size_t)(u->end - u->at), n);
         u->at += n;
         written += n;
         if (written == size) return n > 0 ? OK : ERR_MALFORMED;
@@ -177,21 +182,44 @@ static enum err get_runs(uint8_t *leaf, size_t size, const uint8_t *before, size
     }
 }
 
-enum err leaf_unpack(struct buffer *plain, struct bytes *leaves, uint32_t count, struct bytes packed)
+struct leaf_unpacker leaf_unpack_start(struct bytes packed)
 {
-    struct unpacker u = {packed.data, packed.size > 0 ? packed.data + packed.size : packed.data};
-    size_t start = plain->size, before_size = 0, limit = plain->limit ? plain->limit : SIZE_MAX;
+    return (struct leaf_unpacker){.at = packed.data, .end = packed.size > 0 ? packed.data + packed.size : packed.data};
+}
+
+/* The last leaf, which the next ones are written as differences from, moves to the beginning. */
+static void keep_last(struct buffer *plain, size_t size)
+{
+    CHECK(size <= plain->size);
+    if (size > 0) memmove(plain->data, plain->data + plain->size - size, size);
+    plain->size = size;
+}
+
+enum err leaf_unpack_next(struct leaf_unpacker *u, struct buffer *plain, struct bytes *leaves, uint32_t count)
+{
+    size_t limit = plain->limit ? plain->limit : SIZE_MAX;
+    keep_last(plain, u->before);
+    size_t start = plain->size;
     for (uint32_t i = 0; i < count; i++) {
         size_t size;
-        enum err e = get_size(&size, &u);
+        enum err e = get_size(&size, u);
         if (e != OK) return e;
         if (size > limit - plain->size) return ERR_TOO_LARGE;
         uint8_t *leaf = buffer_extend(plain, size);
         if (!leaf) return ERR_NOMEM;
-        e = get_runs(leaf, size, leaf - before_size, before_size, &u);
+        e = get_runs(leaf, size, leaf - u->before, u->before, u);
         if (e != OK) return e;
-        leaves[i].size = before_size = size;
+        leaves[i].size = u->before = size;
     }
     for (uint32_t i = 0; i < count; start += leaves[i++].size) leaves[i].data = plain->data + start;
-    return u.at == u.end ? OK : ERR_TRAILING;
+    return OK;
+}
+
+enum err leaf_unpack_done(const struct leaf_unpacker *u) { return u->at == u->end ? OK : ERR_TRAILING; }
+
+enum err leaf_unpack(struct buffer *plain, struct bytes *leaves, uint32_t count, struct bytes packed)
+{
+    struct leaf_unpacker u = leaf_unpack_start(packed);
+    enum err e = leaf_unpack_next(&u, plain, leaves, count);
+    return e == OK ? leaf_unpack_done(&u) : e;
 }

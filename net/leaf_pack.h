@@ -22,9 +22,19 @@
 /* Appends `leaf`, of at least one byte, after `before` (empty: it is the first). */
 void leaf_pack(struct buffer *out, struct bytes before, struct bytes leaf);
 
-/* All `count` leaves of `packed`, appended to `plain`, whose limit bounds what they take; `leaves` are views into
- * it. ERR_TOO_LARGE: above that limit; ERR_TRUNCATED, ERR_TRAILING, ERR_MALFORMED, ERR_NOMEM: what was appended is
- * of no use then. */
+/* Reads `packed` some leaves at a time, so that they are still in the processor's cache when they are worked on. */
+struct leaf_unpacker {
+    const uint8_t *at, *end;
+    size_t before; /* the size of the last leaf, with which `plain` ends */
+};
+struct leaf_unpacker leaf_unpack_start(struct bytes packed);
+/* The next `count` leaves, in `plain`, whose limit bounds what they and the one before take; `leaves` are views into
+ * it until the next call. The first call needs an empty one, the others what this left in it. ERR_TOO_LARGE: above
+ * that limit; ERR_TRUNCATED, ERR_MALFORMED, ERR_NOMEM: nothing more can be read. */
+enum err leaf_unpack_next(struct leaf_unpacker *u, struct buffer *plain, struct bytes *leaves, uint32_t count);
+enum err leaf_unpack_done(const struct leaf_unpacker *u); /* ERR_TRAILING: something is left */
+
+/* All three: `count` leaves, and nothing else. */
 enum err leaf_unpack(struct buffer *plain, struct bytes *leaves, uint32_t count, struct bytes packed);
 
 #endif

@@ -18,6 +18,22 @@ static void again(const struct bytes *leaves, uint32_t count)
     buffer_free(&packed);
 }
 
+/* One at a time it is the same, up to the first error. */
+static void by_one(const struct bytes *leaves, uint32_t count, struct bytes packed, enum err expected)
+{
+    struct buffer plain = {.limit = 2 * ROOM}; /* of two leaves at once */
+    struct leaf_unpacker u = leaf_unpack_start(packed);
+    struct bytes leaf;
+    enum err e = OK;
+    for (uint32_t i = 0; i < count && e == OK; i++) {
+        e = leaf_unpack_next(&u, &plain, &leaf, 1);
+        CHECK(plain.size <= 2 * ROOM && (e != OK || expected != OK || bytes_equal(leaf, leaves[i])));
+    }
+    if (e == OK) e = leaf_unpack_done(&u);
+    CHECK(expected == ERR_TOO_LARGE || e == expected);
+    buffer_free(&plain);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buffer plain = {.limit = ROOM};
@@ -25,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0) return 0;
     enum err e = leaf_unpack(&plain, leaves, data[0], bytes_of(data + 1, size - 1));
     CHECK(plain.size <= ROOM);
+    by_one(leaves, data[0], bytes_of(data + 1, size - 1), e);
     if (e == OK) again(leaves, data[0]);
     buffer_free(&plain);
     return 0;
