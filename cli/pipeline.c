@@ -12,7 +12,7 @@
 /* submitted >= taken >= finished, all counted from the beginning; slot of n: n % slots. */
 struct pipeline {
     struct pipeline_work work;
-    uint32_t slots, workers;
+    uint32_t slots, workers; /* no workers: no finisher either */
     pthread_t threads[PIPELINE_SLOTS], finisher;
     pthread_mutex_t mutex;
     pthread_cond_t changed;      /* for the workers: something to take */
@@ -27,10 +27,14 @@ uint32_t pipeline_workers(void)
 {
     cpu_set_t set;
     int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return count < 1 ? 1 : count > (int)PIPELINE_SLOTS / 4 ? PIPELINE_SLOTS / 4 : (uint32_t)count;
+    return count <= 1 ? 0 : count > (int)PIPELINE_SLOTS / 4 ? PIPELINE_SLOTS / 4 : (uint32_t)count;
 }
 
-uint32_t pipeline_slots(void) { return pipeline_workers() + 3; }
+uint32_t pipeline_slots(void)
+{
+    uint32_t workers = pipeline_workers();
+    return workers == 0 ? 1 : workers + 3;
+}
 
 /* --- the threads --- */
 
@@ -84,12 +88,12 @@ static void *finisher(void *data)
 
 /* --- opening --- */
 
-static bool start(struct pipeline *p)
+static bool start(struct pipeline *p, uint32_t workers)
 {
     pthread_attr_t attributes;
     CHECK(pthread_attr_init(&attributes) == 0 && pthread_attr_setstacksize(&attributes, STACK) == 0);
     bool good = pthread_create(&p->finisher, &attributes, finisher, p) == 0;
-    while (good && p->workers < pipeline_workers() &&
+    while (good && p->workers < workers &&
            pthread_create(&p->threads[p->workers], &attributes, worker, p) == 0)
         p->workers++;
     pthread_attr_destroy(&attributes);
@@ -114,12 +118,15 @@ static void destroy(struct pipeline *p)
 enum err pipeline_open(struct pipeline **out, const struct pipeline_work *work, struct failure *failure)
 {
     struct pipeline *p = xcalloc(1, sizeof *p);
+    uint32_t workers = pipeline_workers();
     p->work = *work;
     p->slots = pipeline_slots();
     CHECK(p->slots <= PIPELINE_SLOTS);
     CHECK(pthread_mutex_init(&p->mutex, NULL) == 0 && pthread_cond_init(&p->changed, NULL) == 0);
     CHECK(pthread_cond_init(&p->progress, NULL) == 0 && pthread_cond_init(&p->room, NULL) == 0);
-    if (!start(p)) {
+    if (workers == 0) {
+        p->stopped = !p->work.begin(p->work.data);
+    } else if (!start(p, workers)) {
         destroy(p);
         return fail(failure, ERR_NOMEM, "cannot start threads for the verification");
     }
@@ -130,6 +137,11 @@ enum err pipeline_open(struct pipeline **out, const struct pipeline_work *work, 
 void pipeline_close(struct pipeline *p)
 {
     if (!p) return;
+    if (p->workers == 0) {
+        p->work.end(p->work.data);
+        destroy(p);
+        return;
+    }
     pthread_mutex_lock(&p->mutex);
     p->closing = true;
     pthread_cond_broadcast(&p->changed);
@@ -151,8 +163,20 @@ uint32_t pipeline_slot(struct pipeline *p)
     return slot;
 }
 
+static void do_now(struct pipeline *p)
+{
+    uint32_t slot = (uint32_t)(p->submitted++ % p->slots);
+    if (!p->stopped) p->work.prepare(p->work.data, slot);
+    if (!p->stopped) p->stopped = !p->work.finish(p->work.data, slot);
+    p->finished++;
+}
+
 void pipeline_submit(struct pipeline *p)
 {
+    if (p->workers == 0) {
+        do_now(p);
+        return;
+    }
     pthread_mutex_lock(&p->mutex);
     CHECK(p->submitted - p->finished < p->slots);
     p->submitted++;

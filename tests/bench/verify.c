@@ -1,5 +1,6 @@
 #include "tests/bench/verify.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sched.h>
@@ -39,16 +40,45 @@ static double cpu_of(const struct rusage *used)
            (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec);
 }
 
-/* One processor: the last one that this process may use. */
-static void pin_to_one(void)
+/* The last of these processors. */
+static cpu_set_t last_of(const cpu_set_t *set)
 {
-    cpu_set_t set, one;
-    CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
+    cpu_set_t one;
     int last = CPU_SETSIZE - 1;
-    while (!CPU_ISSET(last, &set)) last--;
+    while (!CPU_ISSET(last, set)) last--;
     CPU_ZERO(&one);
     CPU_SET(last, &one);
+    return one;
+}
+
+static cpu_set_t own_processors(void)
+{
+    cpu_set_t set;
+    CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
+    return set;
+}
+
+static void pin_to_one(void)
+{
+    cpu_set_t set = own_processors(), one = last_of(&set);
     CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+}
+
+/* All threads of all nodes; those that begin later do as the one that begins them. */
+static void place_nodes(const struct bed *b, const cpu_set_t *set)
+{
+    for (unsigned i = 1; i <= LIMIT_NODES; i++) {
+        if (b->t->pids[i] == 0) continue;
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/task", (int)b->t->pids[i]);
+        DIR *tasks = opendir(path);
+        CHECK(tasks);
+        for (const struct dirent *d; (d = readdir(tasks));) {
+            pid_t task = atoi(d->d_name);
+            if (task > 0) (void)sched_setaffinity(task, sizeof *set, set); /* it may have ended */
+        }
+        closedir(tasks);
+    }
 }
 
 static pid_t start(const struct bed *b, bool one, const char *command, const char *option, const char *value)
@@ -82,8 +112,12 @@ static double wait_for(struct bed *b, pid_t pid)
     return cpu_of(&used);
 }
 
+/* On one processor the program has it to itself, as on a machine of its own. */
 static void verify(struct bed *b, enum way way, unsigned round)
 {
+    cpu_set_t set = own_processors(), one = last_of(&set), others;
+    CPU_XOR(&others, &set, &one);
+    place_nodes(b, way == WAY_ONE && CPU_COUNT(&others) > 0 ? &others : &set);
     uint64_t begin = clock_monotonic_ns();
     double cpu = wait_for(b, start(b, way == WAY_ONE, "verify", NULL, NULL));
     b->rate[way][round] = b->size / ((double)(clock_monotonic_ns() - begin) / 1e9);

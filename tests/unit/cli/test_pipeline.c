@@ -118,9 +118,34 @@ static void test_closed_early(void **state)
     pipeline_close(NULL);
 }
 
+static cpu_set_t all;
+
+static int use_one(void **state)
+{
+    (void)state;
+    cpu_set_t one;
+    int first = 0;
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    while (!CPU_ISSET(first, &all)) first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
+    assert_int_equal(pipeline_workers(), 0);
+    return 0;
+}
+
+static int use_all(void **state)
+{
+    (void)state;
+    return sched_setaffinity(0, sizeof all, &all);
+}
+
 int main(void)
 {
+#define ALONE(name) {#name "_alone", name, use_one, use_all, NULL}
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_stops),
-                                       cmocka_unit_test(test_refused_beginning), cmocka_unit_test(test_closed_early)};
+                                       cmocka_unit_test(test_refused_beginning), cmocka_unit_test(test_closed_early),
+                                       ALONE(test_order), ALONE(test_stops), ALONE(test_refused_beginning),
+                                       ALONE(test_closed_early)};
     return cmocka_run_group_tests_name("cli/pipeline", tests, NULL, NULL);
 }
