@@ -17,7 +17,7 @@
 
 #define FIRST_SLOTS (UINT64_C(1) << 13)
 #define SLOTS_MOST UINT32_MAX /* of one table */
-#define MEMORY_MOST (8 * MIB) /* of one table; a larger one is a file's */
+#define MEMORY_MOST (32 * MIB) /* of one table; a larger one is a file's */
 #define HUGE_PAGE (2 * MIB)   /* places are taken at random: small pages would cost more than the rest of it */
 /* An operation may be issued 5 minutes after its leaf, and come again 5 later. */
 #define KEEP_MS (2 * (uint64_t)LIMIT_SKEW_MS)

@@ -1,7 +1,7 @@
 /* Which operations a ledger has had in its last 10 minutes and more, by a mark of
  * each: 12 bytes of a keyed hash, so that no ledger can make them collide. What the
  * nodes keep as rows (ledger/tables.h, seen), for a verification: a hash table, in
- * memory up to 8 MiB, above that in a scratch file, as large as those minutes need,
+ * memory up to 32 MiB, above that in a scratch file, as large as those minutes need,
  * in pages that the system may write out. It holds marks and indexes only.
  * One thread; seen_marks_of: any. */
 #ifndef CLI_SEEN_MARKS_H
