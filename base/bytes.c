@@ -26,14 +26,14 @@ bool bytes_equal(struct bytes a, struct bytes b)
 
 uint8_t *buffer_extend(struct buffer *b, size_t size)
 {
-    size_t limit = b->limit ? b->limit : SIZE_MAX;
+    size_t limit = b->limit ? b->limit : PTRDIFF_MAX; /* no object is larger */
     if (b->failed || size > limit - b->size) {
         b->failed = true;
         return NULL;
     }
     if (size > b->capacity - b->size) {
         /* No more than is asked for, when that is much: what is made at once is often kept for long. */
-        size_t capacity = b->capacity > SIZE_MAX / 2 ? SIZE_MAX : 2 * b->capacity;
+        size_t capacity = 2 * b->capacity;
         if (capacity < CAPACITY_MIN) capacity = CAPACITY_MIN;
         if (capacity - b->size < size) capacity = b->size + size;
         if (capacity > limit) capacity = limit;

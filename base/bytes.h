@@ -21,7 +21,7 @@ bool bytes_equal(struct bytes a, struct bytes b);
 int bytes_compare(struct bytes a, struct bytes b); /* lexicographic, shorter first */
 
 /* A growing buffer with a limit. Zero-initialised is empty with no limit but
- * SIZE_MAX. Appending beyond `limit`, or without memory, sets the sticky
+ * PTRDIFF_MAX. Appending beyond `limit`, or without memory, sets the sticky
  * `failed` and changes nothing: append everything, check once at the end. */
 struct buffer {
     uint8_t *data;
