@@ -80,7 +80,8 @@ static void server_start(struct server *s, unsigned identity)
         {.alpn = TLS_ALPN_HTTP, .raw = true, .events = events},
     };
     struct address any;
-    struct network_options patient = {.handshake_ms = PATIENCE_MS, .stall_ms = PATIENCE_MS, .linger_ms = PATIENCE_MS};
+    struct network_options patient = {.handshake_ms = PATIENCE_MS, .idle_ms = PATIENCE_MS, .stall_ms = PATIENCE_MS,
+                                      .frame_ms = PATIENCE_MS, .linger_ms = PATIENCE_MS};
     assert_int_equal(uv_loop_init(&s->loop), 0);
     s->tls = identity_context(identity, 0);
     assert_int_equal(network_new(&s->network, &s->loop, s->tls, &patient), OK);
