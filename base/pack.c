@@ -249,14 +249,14 @@ struct bytes unpack_str(struct unpack *u, size_t max)
 
 struct id unpack_id(struct unpack *u)
 {
-    struct id id;
+    struct id id = {{0}};
     unpack_bin_exact(u, id.bytes, sizeof id.bytes);
     return id;
 }
 
 struct digest unpack_digest(struct unpack *u)
 {
-    struct digest d; /* zeros after an error */
+    struct digest d = {{0}};
     unpack_bin_exact(u, d.bytes, sizeof d.bytes);
     return d;
 }
