@@ -245,8 +245,8 @@ static bool finish_batch(void *data, uint32_t slot)
     if (v->ledger) ledger_tree(&tree, v->ledger);
     leaf_rows_add(v->rows, b->count, &tree);
     for (uint32_t i = 0; i < b->count; i++) {
-        const struct replay_leaf *ahead = &b->leaves[i + EXPECTED];
-        if (i + EXPECTED < b->count && ahead->decoded == OK) seen_marks_expect(v->marks, ahead->mark);
+        const struct replay_leaf *ahead = i + EXPECTED < b->count ? &b->leaves[i + EXPECTED] : NULL;
+        if (ahead && ahead->decoded == OK) seen_marks_expect(v->marks, ahead->mark);
         if (!replay_one(v, &b->leaves[i])) return false;
     }
     return true;
