@@ -45,7 +45,7 @@ uint64_t unpack_uint_max(struct unpack *u, uint64_t max); /* ERR_MALFORMED above
 bool unpack_bool(struct unpack *u);
 struct bytes unpack_bin(struct unpack *u, size_t max); /* a view; ERR_TOO_LARGE above max */
 void unpack_bin_exact(struct unpack *u, void *out, size_t size);
-struct bytes unpack_str(struct unpack *u, size_t max); /* a view; valid UTF-8 without control bytes below 0x20 but \t \n, no NUL */
+struct bytes unpack_str(struct unpack *u, size_t max); /* a view; valid UTF-8, of control characters only \t, \n */
 bool text_valid(struct bytes text); /* what unpack_str takes */
 struct id unpack_id(struct unpack *u);
 struct digest unpack_digest(struct unpack *u);

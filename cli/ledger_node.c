@@ -323,7 +323,8 @@ enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint3
     n->leaves = calloc(CHUNK, sizeof *n->leaves);
     n->stored = calloc(LIMIT_STORED, sizeof *n->stored);
     if (!n->leaves || !n->stored) return fail(failure, ERR_NOMEM, "no memory for the verification");
-    return cluster_open(&n->cluster, t->settings.values[SETTING_CLUSTER], name, t->cluster.timeout_ms, &t->output, failure);
+    return cluster_open(&n->cluster, t->settings.values[SETTING_CLUSTER], name, t->cluster.timeout_ms, &t->output,
+                        failure);
 }
 
 void ledger_node_close(struct ledger_node *n)

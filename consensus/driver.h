@@ -69,7 +69,7 @@ struct driver_options {
     const struct node_secrets *keys;
     struct log *log;
     struct store *store;
-    struct peers *peers; /* the owner routes PEER_RAFT, PEER_FORWARD, PEER_BLOCK_ASK, PEER_BLOCK and PEER_PAST to driver_message */
+    struct peers *peers; /* the owner routes PEER_RAFT, _FORWARD, _BLOCK_ASK, _BLOCK and _PAST to driver_message */
     uint64_t seed;       /* for the core's time-outs */
     unsigned workers;    /* threads that check signatures; 0: one per processor, at least two */
     unsigned tick_ms;    /* the core's unit of time; 0: 50, an election time-out of 1 to 2 s */
@@ -121,7 +121,7 @@ struct outcome {
 
 /* A request under way. Embedded by the owner, who keeps it until the callback. */
 struct submission {
-    struct buffer request; /* encoded (ledger/request.h), attachments included; owned by the driver until the callback */
+    struct buffer request; /* encoded (ledger/request.h), attachments included; the driver's until the callback */
     uint64_t deadline_ns;  /* clock_monotonic_ns; at most LIMIT_REQUEST_MS away */
     bool verified;         /* signature, attachments and capsules were checked here already ... */
     struct sign_public verified_key; /* ... with this key; all zero: not told, so apply checks once more */
@@ -156,7 +156,7 @@ struct state_read {
 };
 enum err driver_read(struct driver *d, struct state_read *r); /* ERR_BUSY over the limit, ERR_STOPPED */
 
-/* A task of the owner's on the driver's workers; how many is for the caller to bound. ERR_STOPPED: `done` won't come. */
+/* A task of the owner's on the driver's workers; how many is for the caller to bound. ERR_STOPPED: no `done` comes. */
 enum err driver_work(struct driver *d, struct worker_task *task);
 
 /* Writes to node-local tables (never replicated state), in order, on the state

@@ -481,8 +481,8 @@ static void tell_applied(struct driver *d, const struct block_job *job, bool awa
 
 static void tell_digest(struct driver *d, struct state_apply *a)
 {
-    struct driver_digest told = {.time_ms = a->position.time_ms, .leaf = a->digest_leaf, .size = a->position.size, .snapshot = a->snapshot,
-                                 .code = a->snapshot_code};
+    struct driver_digest told = {.time_ms = a->position.time_ms, .leaf = a->digest_leaf, .size = a->position.size,
+                                 .snapshot = a->snapshot, .code = a->snapshot_code};
     if (a->digest_leaf == 0) return;
     a->snapshot = NULL;
     if (d->o.on_digest) {

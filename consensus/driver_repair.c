@@ -56,7 +56,8 @@ void driver_repair_start(struct driver *d)
     driver_repair_free(d);
     d->repair = xcalloc(1, sizeof *d->repair);
     struct repair *r = d->repair;
-    for (uint64_t from = status.first; r->count < REPAIR_WINDOW && next_damage(d->o.log, &index, from); from = index + 1)
+    uint64_t from = status.first;
+    for (; r->count < REPAIR_WINDOW && next_damage(d->o.log, &index, from); from = index + 1)
         r->window[r->count++].index = index;
     CHECK(r->count > 0);
     log_warning("driver", "%llu entries of the log are damaged, from %llu on: fetching them from peers",

@@ -35,7 +35,8 @@ void hmac_sha256_parts(struct digest *out, struct bytes key, const struct bytes 
 void hkdf_sha256(uint8_t *out, size_t size, struct bytes ikm, struct bytes salt, struct bytes info);
 
 /* SipHash-2-4 with 128 bits (Aumasson, Bernstein: SipHash, 2012; libsodium's siphashx24): a pseudorandom function for
- * short input, several times as fast as HMAC. For tables in memory under a random key, not for what is stored or signed. */
+ * short input, several times as fast as HMAC. For tables in memory under a random key, not for what is stored or
+ * signed. */
 #define SIPHASH_KEY 16
 #define SIPHASH_SIZE 16
 void siphash(uint8_t out[static SIPHASH_SIZE], const uint8_t key[static SIPHASH_KEY], const void *data, size_t size);

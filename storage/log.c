@@ -68,7 +68,8 @@ static void write_state(struct log *log)
 static enum err write_batch(struct log *log)
 {
     write_state(log);
-    enum err code = disk_write(log->folder.disk, log_active(log)->file, log->batch.data, log->batch.size, log->position);
+    enum err code = disk_write(log->folder.disk, log_active(log)->file, log->batch.data, log->batch.size,
+                               log->position);
     return code == OK ? OK : set_failed(log, code, "write");
 }
 

@@ -372,7 +372,8 @@ enum err log_visit(const struct log_options *options,
     struct log *log = new_log(options);
     uint8_t *memory = NULL;
     enum err code = find_segments(log, true, failure);
-    if (code == OK && !(memory = image_memory(log)) && log->segment_count) code = fail(failure, ERR_NOMEM, "out of memory");
+    if (code == OK && !(memory = image_memory(log)) && log->segment_count)
+        code = fail(failure, ERR_NOMEM, "out of memory");
     for (size_t i = 0; code == OK && i < log->segment_count; i++) {
         struct log_image image = load(log, log->segments[i], memory);
         if (!visit_segment(log, &image, visit, data)) break;

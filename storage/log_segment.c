@@ -145,7 +145,8 @@ enum err log_segment_open(struct log_segment **out, struct log_folder *f, uint32
         s->file = -1;
         code = OK;
     }
-    if (code == ERR_DECRYPT) fail(failure, code, "%s was made with another storage key, or under another name than \"%s\"", path, f->name);
+    if (code == ERR_DECRYPT)
+        fail(failure, code, "%s was made with another storage key, or under another name than \"%s\"", path, f->name);
     if (code == ERR_VERSION) fail(failure, code, "%s was written by another version", path);
     if (code != OK) {
         log_segment_release(s, f);

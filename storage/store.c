@@ -201,8 +201,8 @@ static void on_assertion(MDB_env *env, const char *text)
 static enum err open_environment(struct store *s, const struct store_options *options, struct failure *failure)
 {
     STORE_GUARD(s->directory);
-    /* No read-ahead: pages that lie side by side are rarely wanted together, and with a store larger than memory what is
-     * read ahead drives out what is needed. At 10,000,000 entries p99 under load fell from 250 ms to 39 ms. */
+    /* No read-ahead: pages that lie side by side are rarely wanted together, and with a store larger than memory what
+     * is read ahead drives out what is needed. At 10,000,000 entries p99 under load fell from 250 ms to 39 ms. */
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
     if (s->read_only) flags |= MDB_RDONLY;
     if (s->scratch) flags |= MDB_NOSYNC | MDB_NOMETASYNC;

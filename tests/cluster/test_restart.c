@@ -138,7 +138,8 @@ static void nothing_grows(void **state)
     }
     struct held last = held_by(1);
     printf("after %llu s %lu KiB and %lu descriptors, at the end %lu and %lu, at most %lu and %lu\n",
-           (unsigned long long)warm / 1000, first.private_kib, first.files, last.private_kib, last.files, most.private_kib, most.files);
+           (unsigned long long)warm / 1000, first.private_kib, first.files, last.private_kib, last.files,
+           most.private_kib, most.files);
     all_others_were_served();
     chaos_check(&chaos);
     /* In a shorter run they are still filling up. */

@@ -353,17 +353,25 @@ static bool may_vote(struct bed *b, void *data)
     return status_of(*(unsigned *)data).may_vote;
 }
 
+/* A node of three, which does not lead, is stopped and has lost this folder of its own. */
+static unsigned stopped_without(char path[FOLDER_PATH], unsigned *leader, const char *part)
+{
+    up(3, 0);
+    *leader = bed_await_leader(&bed);
+    unsigned node = *leader % 3 + 1;
+    write_much(*leader, KEEP / 4);
+    assert_true(bed_await_same(&bed, status_of(*leader).size));
+    bed_stop(&bed, node);
+    folder_join(path, bed.nodes[node].folder, part);
+    folder_remove(path);
+    return node;
+}
+
 static void a_lost_log_goes_on_from_the_state(void **state)
 {
     (void)state;
     char path[FOLDER_PATH];
-    up(3, 0);
-    unsigned leader = bed_await_leader(&bed), node = leader % 3 + 1;
-    write_much(leader, KEEP / 4);
-    assert_true(bed_await_same(&bed, status_of(leader).size));
-    bed_stop(&bed, node);
-    folder_join(path, bed.nodes[node].folder, "log");
-    folder_remove(path);
+    unsigned leader, node = stopped_without(path, &leader, "log");
     bed_start(&bed, node);
     assert_false(status_of(node).may_vote); /* it may have voted, and acknowledged, what it forgot */
     write_much(node, 4096);
@@ -377,13 +385,7 @@ static void a_lost_state_is_replayed_from_the_log(void **state)
 {
     (void)state;
     char path[FOLDER_PATH];
-    up(3, 0);
-    unsigned leader = bed_await_leader(&bed), node = leader % 3 + 1;
-    write_much(leader, KEEP / 4);
-    assert_true(bed_await_same(&bed, status_of(leader).size));
-    bed_stop(&bed, node);
-    folder_join(path, bed.nodes[node].folder, "store");
-    folder_remove(path);
+    unsigned leader, node = stopped_without(path, &leader, "store");
     bed_start(&bed, node);
     assert_true(bed_await_same(&bed, status_of(leader).size));
     /* But not when the log begins later: then it is pulled. */
