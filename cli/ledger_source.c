@@ -13,6 +13,7 @@ bool source_silent(enum err e)
     case ERR_HANDSHAKE_TIMEOUT:
     case ERR_IDLE:
     case ERR_SLOW_READER:
+    case ERR_NOMEM: /* there or here: no word about its ledger */
     case ERR_BUSY:
     case ERR_STOPPED:
     case ERR_NOT_READY:

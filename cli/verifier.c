@@ -35,7 +35,7 @@ struct batch {
     uint64_t first;
     uint32_t count;
     uint32_t sizes[BATCH_LEAVES];
-    struct replay_leaf *leaves; /* BATCH_LEAVES; views */
+    struct replay_leaf *leaves; /* BATCH_LEAVES; views; NULL before its first use */
     enum err written;           /* their rows */
 };
 
@@ -262,8 +262,6 @@ enum err verifier_open(struct verifier **out, const struct genesis *genesis, str
     v->settled = true;
     v->aside = (struct replay_aside){v, find_seen, add_seen};
     v->signatures = signatures_new(genesis);
-    for (uint32_t i = 0; i < pipeline_slots(); i++)
-        v->batches[i].leaves = xcalloc(BATCH_LEAVES, sizeof *v->batches[i].leaves);
     enum err e = open_store(v, failure);
     if (e == OK) e = leaf_rows_open(&v->rows, failure);
     if (e == OK) e = seen_marks_open(&v->marks, failure);
@@ -312,6 +310,7 @@ static enum err add(struct verifier *v, struct bytes leaf)
     struct batch *b = v->open;
     if (!b) {
         b = v->open = &v->batches[pipeline_slot(v->pipeline)];
+        if (!b->leaves) b->leaves = xcalloc(BATCH_LEAVES, sizeof *b->leaves);
         b->first = v->taken;
         b->count = 0;
         buffer_clear(&b->bytes);

@@ -73,7 +73,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2 /* 1: LEAVES_OK was not packed, STORED_OK had no sum */
 
 enum message_type {
     MESSAGE_HELLO = 1,

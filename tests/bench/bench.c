@@ -327,6 +327,22 @@ static void on_cluster(const struct settings *s)
     testbed_end(&t);
 }
 
+/* The whole table ends with what verifying costs, one operation to a request and as many as there may be. */
+static void whole_table(const struct settings *s)
+{
+    struct settings one = *s, many = *s;
+    on_cluster(s);
+    if (s->only || s->clients) return;
+    one.what = many.what = WHAT_VERIFY;
+    one.leaves = 40000;
+    one.operations = 1;
+    many.leaves = 200000;
+    puts("");
+    on_cluster(&one);
+    puts("");
+    on_cluster(&many);
+}
+
 /* Three nodes, of which two co-sign, and four, of which three do. */
 static void round_trips(const struct settings *s)
 {
@@ -390,7 +406,7 @@ int main(int argc, char **argv)
     case WHAT_GROWTH: growth(&s); break;
     case WHAT_ROUND_TRIPS: round_trips(&s); break;
     case WHAT_EXPORT_COST: export_cost(&s); break;
-    case WHAT_ROWS:
+    case WHAT_ROWS: whole_table(&s); break;
     case WHAT_VERIFY:
     case WHAT_CHART:
     case WHAT_IDLE:
