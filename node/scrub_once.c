@@ -190,7 +190,8 @@ static void print_verdict(const struct tally *t, const struct scan *s, const str
 {
     printf("State: %" PRIu64 " entries, %" PRIu64 " rows, %" PRIu64 " KiB checked.\n", s->end, s->rows, s->bytes / KIB);
     if (t->found == 0) {
-        puts("Nothing is damaged.");
+        puts("Nothing is damaged. (State that only a replay proves, such as a role, is compared by 'consilium status "
+             "--state-digest'.)");
         return;
     }
     printf("%" PRIu64 " damaged.\n", t->found);
