@@ -43,6 +43,7 @@ struct alert {
     struct alert_message message;
     /* the thread's result */
     unsigned ways, sent;
+    struct alert_refused refused;
     enum err code;
     struct failure failure;
 };
@@ -127,7 +128,8 @@ static void on_told(void *data, enum err code, uint64_t leaf, enum decision deci
 static void run(void *data)
 {
     struct alert *t = data;
-    t->code = alert_send(&t->sent, t->ways, t->node->config, &t->message, &t->stop, &t->failure);
+    t->code = alert_send(&t->sent, t->ways, t->node->config, &t->message, &t->stop, &t->refused,
+                         &t->failure);
     uv_async_send(&t->done);
 }
 
@@ -140,6 +142,13 @@ static bool start_thread(struct alert *t)
     return t->running;
 }
 
+static void say_refused(const struct alert *t)
+{
+    for (size_t i = 0; i < t->refused.count; i++)
+        log_error("alert", "the mail server refused %s for the alarm in leaf %llu: %s; %s", t->refused.list[i].receiver,
+                  (unsigned long long)t->current->index, t->refused.list[i].answer, ALERT_REFUSED_HINT);
+}
+
 static void on_done(uv_async_t *handle)
 {
     struct alert *t = handle->data;
@@ -148,9 +157,10 @@ static void on_done(uv_async_t *handle)
     t->running = false;
     t->current->sent |= t->sent;
     if (t->node->stopping) return;
+    say_refused(t);
     if (t->code != OK) {
         log_error("alert", "the alarm in leaf %llu could not be sent: %s: %s", (unsigned long long)t->current->index,
-                  err_text(t->code), t->failure.text);
+                  alert_error_text(t->code), t->failure.text);
         finish(t, true);
         return;
     }

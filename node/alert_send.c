@@ -92,6 +92,9 @@ struct sending {
     char secret[ALERT_SECRET];
     char error[CURL_ERROR_SIZE];
     const atomic_bool *stop;
+    const struct curl_slist *asked;  /* the last receiver that the server was asked to take */
+    bool awaits;                     /* its answer */
+    struct alert_refused *refused;
 };
 
 static size_t give(char *out, size_t size, size_t count, void *data)
@@ -110,6 +113,41 @@ static size_t take(char *in, size_t size, size_t count, void *data)
     size_t n = size * count, room = ANSWER_MOST - s->answer.size;
     buffer_append(&s->answer, in, n < room ? n : room);
     return n;
+}
+
+/* What the server said, printable, on one line. */
+static void clean(char *out, size_t room, const char *text, size_t size)
+{
+    size_t n = size < room - 1 ? size : room - 1;
+    while (n > 0 && isspace((unsigned char)text[n - 1])) n--;
+    for (size_t i = 0; i < n; i++) out[i] = isprint((unsigned char)text[i]) ? text[i] : ' ';
+    out[n] = 0;
+}
+
+static void note_refused(struct sending *s, const char *answer, size_t size)
+{
+    struct alert_refused *r = s->refused;
+    const char *receiver = s->asked->data; /* in brackets */
+    if (r->count == ALERT_RECEIVERS) return;
+    snprintf(r->list[r->count].receiver, sizeof r->list[0].receiver, "%.*s", (int)strlen(receiver) - 2, receiver + 1);
+    clean(r->list[r->count].answer, sizeof r->list[0].answer, answer, size);
+    r->count++;
+}
+
+/* libcurl says only that some receiver was refused: which one is in its talk with the server. */
+static int listen_in(CURL *curl, curl_infotype type, char *text, size_t size, void *data)
+{
+    static const char asks[] = "RCPT TO:";
+    struct sending *s = data;
+    (void)curl;
+    if (type == CURLINFO_HEADER_OUT && size >= sizeof asks - 1 && memcmp(text, asks, sizeof asks - 1) == 0) {
+        s->asked = s->asked ? s->asked->next : s->list;
+        s->awaits = s->asked != NULL;
+    } else if (type == CURLINFO_HEADER_IN && s->awaits && size > 0) {
+        if (text[0] == '4' || text[0] == '5') note_refused(s, text, size);
+        s->awaits = false;
+    }
+    return 0;
 }
 
 static int watch(void *data, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
@@ -178,6 +216,15 @@ static enum err set_mail(struct sending *s, const struct config *config, const s
         add(s, bracketed);
     }
     curl_easy_setopt(s->curl, CURLOPT_MAIL_RCPT, s->list);
+    /* One who left the hospital keeps no alarm from the others. */
+#if LIBCURL_VERSION_NUM >= 0x080200
+    curl_easy_setopt(s->curl, CURLOPT_MAIL_RCPT_ALLOWFAILS, 1L);
+#else
+    curl_easy_setopt(s->curl, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
+#endif
+    curl_easy_setopt(s->curl, CURLOPT_DEBUGFUNCTION, listen_in);
+    curl_easy_setopt(s->curl, CURLOPT_DEBUGDATA, s);
+    curl_easy_setopt(s->curl, CURLOPT_VERBOSE, 1L); /* to listen_in alone */
     if (config->alert_mail_user.text[0]) {
         enum err e = read_secret(s->secret, config->alert_mail_password_file.text, failure);
         if (e != OK) return e;
@@ -235,13 +282,21 @@ static enum err code_of(CURLcode code)
     }
 }
 
-/* What the server said, printable, on one line. */
-static void clean(char out[static ANSWER_MOST + 1], const struct buffer *answer)
+const char *alert_error_text(enum err code)
 {
-    size_t n = answer->size < ANSWER_MOST ? answer->size : ANSWER_MOST;
-    for (size_t i = 0; i < n; i++)
-        out[i] = isprint(answer->data[i]) ? (char)answer->data[i] : ' ';
-    out[n] = 0;
+    if (code == ERR_DENIED) return "refused by the server";
+    if (code == ERR_UNAUTHORIZED) return "the server refused the login or the token";
+    if (code == ERR_IO) return "the transfer failed";
+    return err_text(code);
+}
+
+const char *alert_error_hint(enum err code)
+{
+    if (code == ERR_DENIED) return "its answer says why; correct the alert settings, or ask who runs that server";
+    if (code == ERR_UNAUTHORIZED) return "check the user, and the file with the password or token";
+    if (code == ERR_IO || code == ERR_UNREACHABLE) return "check the server's name and port, and firewalls";
+    if (code == ERR_TLS) return "check alert-ca-file, the server's name in its certificate, and this machine's clock";
+    return err_hint(code);
 }
 
 static enum err perform(struct sending *s, bool mail, const char *to, struct failure *failure)
@@ -252,11 +307,11 @@ static enum err perform(struct sending *s, bool mail, const char *to, struct fai
     CURLcode code = curl_easy_perform(s->curl);
     curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
     if (code != CURLE_OK)
-        return fail(failure, mail && status >= 500 && code_of(code) == ERR_IO ? ERR_DENIED : code_of(code), "%s: %s",
+        return fail(failure, mail && status >= 400 && code_of(code) == ERR_IO ? ERR_DENIED : code_of(code), "%s: %s",
                     to,
                     s->error[0] ? s->error : curl_easy_strerror(code));
     if (mail || (status >= 200 && status < 300)) return OK;
-    clean(answer, &s->answer);
+    clean(answer, sizeof answer, (const char *)s->answer.data, s->answer.size);
     return fail(failure, status == 401 || status == 403 ? ERR_UNAUTHORIZED : ERR_DENIED, "%s answered %ld %s", to,
                 status,
                 answer);
@@ -272,10 +327,10 @@ static void free_sending(struct sending *s)
 }
 
 static enum err send_one(enum alert_way way, const struct config *config, const struct alert_message *m,
-                         const atomic_bool *stop, struct failure *failure)
+                         const atomic_bool *stop, struct alert_refused *refused, struct failure *failure)
 {
     bool mail = way == ALERT_MAIL;
-    struct sending s = {.curl = curl_easy_init(), .stop = stop};
+    struct sending s = {.curl = curl_easy_init(), .stop = stop, .refused = refused};
     if (!s.curl) return fail(failure, ERR_NOMEM, "libcurl can't start");
     enum err e = mail ? set_mail(&s, config, m, failure) : set_hook(&s, config, m, failure);
     if (e == OK) e = perform(&s, mail, mail ? config->alert_mail_server.text : config->alert_webhook.text, failure);
@@ -286,15 +341,18 @@ static enum err send_one(enum alert_way way, const struct config *config, const 
 static void init_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
 
 enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, const struct alert_message *message,
-                    const atomic_bool *stop, struct failure *failure)
+                    const atomic_bool *stop, struct alert_refused *refused, struct failure *failure)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct alert_refused unread;
     enum err result = OK;
     *sent = 0;
+    if (!refused) refused = &unread;
+    refused->count = 0;
     pthread_once(&once, init_curl);
     for (unsigned way = ALERT_MAIL; way <= ALERT_HOOK; way <<= 1) {
         if (!(ways & way)) continue;
-        enum err e = send_one((enum alert_way)way, config, message, stop, failure);
+        enum err e = send_one((enum alert_way)way, config, message, stop, refused, failure);
         if (e == OK)
             *sent |= way;
         else

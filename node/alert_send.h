@@ -39,11 +39,24 @@ unsigned alert_ways(const struct config *config);
 /* Settings that can't work: ERR_INVALID with the setting's name. For config_check. */
 enum err alert_settings_check(const struct config *config, struct failure *failure);
 
-/* Sends by the `ways` given; *sent gets those that took it. OK: all did. Else the last error, in words,
+/* Receivers that the mail server refused; the mail goes to the others. */
+struct alert_refused {
+    size_t count;
+    struct {
+        char receiver[256];
+        char answer[128]; /* of the server, printable */
+    } list[ALERT_RECEIVERS];
+};
+
+/* Sends by the `ways` given; *refused (may be NULL) gets who got no mail of it, also when a mail went to others. *sent gets those that took it. OK: all did. Else the last error, in words,
  * with the server's answer: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_TLS, ERR_UNAUTHORIZED, ERR_DENIED (refused), ERR_IO;
  * ERR_CANCELED soon after `*stop` (may be NULL) turns true. */
 enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, const struct alert_message *message,
-                    const atomic_bool *stop, struct failure *failure);
+                    const atomic_bool *stop, struct alert_refused *refused, struct failure *failure);
+/* err_text and err_hint, as they read about another's server. */
+const char *alert_error_text(enum err code);
+const char *alert_error_hint(enum err code);
+#define ALERT_REFUSED_HINT "correct alert-mail-to, or ask who runs the mail server"
 
 /* The texts, for alert_send and its tests. Appended. */
 void alert_mail_text(struct buffer *out, const struct config *config, const struct alert_message *message,

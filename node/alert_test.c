@@ -1,23 +1,53 @@
 /* `consiliumd alert-test`: whether alarms would reach people. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "node/alert.h"
 #include "node/alert_send.h"
 
+static bool say_refused(const struct alert_refused *refused)
+{
+    for (size_t i = 0; i < refused->count; i++)
+        fprintf(stderr, "consiliumd: mail to %s: refused by the server: %s\n", refused->list[i].receiver,
+                refused->list[i].answer);
+    if (refused->count) fputs("What to do: " ALERT_REFUSED_HINT ".\n", stderr);
+    return refused->count == 0;
+}
+
+static bool is_refused(const struct alert_refused *refused, const char *address, size_t size)
+{
+    for (size_t i = 0; i < refused->count; i++) {
+        const char *receiver = refused->list[i].receiver;
+        if (strlen(receiver) == size && memcmp(receiver, address, size) == 0) return true;
+    }
+    return false;
+}
+
+static void say_who_got_it(const struct config *config, const struct alert_refused *refused)
+{
+    for (const char *at = config->alert_mail_to.text; *at;) {
+        size_t size = strcspn(at, ", ");
+        if (size && !is_refused(refused, at, size)) printf("mail to %.*s: sent\n", (int)size, at);
+        at += size;
+        at += strspn(at, ", ");
+    }
+}
+
 static bool try_way(enum alert_way way, const struct config *config, const struct alert_message *message)
 {
     bool mail = way == ALERT_MAIL;
-    const char *to = mail ? config->alert_mail_to.text : config->alert_webhook.text;
+    struct alert_refused refused;
     struct failure failure = {0};
     unsigned sent;
-    enum err e = alert_send(&sent, way, config, message, NULL, &failure);
-    if (e == OK) {
-        printf("%s to %s: sent\n", mail ? "mail" : "webhook", to);
-        return true;
-    }
-    fprintf(stderr, "consiliumd: %s to %s: %s: %s\n", mail ? "mail" : "webhook", to, err_text(e), failure.text);
-    if (err_hint(e)[0]) fprintf(stderr, "What to do: %s.\n", err_hint(e));
+    enum err e = alert_send(&sent, way, config, message, NULL, &refused, &failure);
+    bool all = say_refused(&refused);
+    if (e == OK && mail) say_who_got_it(config, &refused);
+    if (e == OK && !mail) printf("webhook to %s: sent\n", config->alert_webhook.text);
+    if (e == OK) return all;
+    fprintf(stderr, "consiliumd: %s to %s: %s: %s\n", mail ? "mail" : "webhook",
+            mail ? config->alert_mail_to.text : config->alert_webhook.text, alert_error_text(e), failure.text);
+    if (alert_error_hint(e)[0]) fprintf(stderr, "What to do: %s.\n", alert_error_hint(e));
     return false;
 }
 

@@ -34,12 +34,13 @@ struct sink {
     atomic_bool stop, hang;
     atomic_int refuse;
     char login[256]; /* what AUTH PLAIN must carry, base64; "": no login */
+    char refused[64]; /* a receiver, in brackets; "": none */
     mbedtls_entropy_context entropy;
     mbedtls_ctr_drbg_context random;
     mbedtls_ssl_config config;
     mbedtls_x509_crt certificate;
     mbedtls_pk_context key;
-    pthread_mutex_t mutex; /* guards login, count, newest and all */
+    pthread_mutex_t mutex; /* guards login, refused, count, newest and all */
     unsigned count;
     struct buffer newest, all; /* all: a zero byte behind each */
 };
@@ -145,6 +146,14 @@ static bool has_login(struct sink *s, const char *given)
     return has;
 }
 
+static bool is_refused(struct sink *s, const char *line)
+{
+    pthread_mutex_lock(&s->mutex);
+    bool is = strncasecmp(line, "RCPT", 4) == 0 && s->refused[0] && strstr(line, s->refused);
+    pthread_mutex_unlock(&s->mutex);
+    return is;
+}
+
 static void say_features(struct talk *t)
 {
     bool offers_tls = t->sink->kind == SINK_STARTTLS && !t->tls, offers_login = t->tls && has_login(t->sink, NULL);
@@ -195,6 +204,8 @@ static bool answer_smtp(struct talk *t, char line[static LINE])
     } else if (strncasecmp(line, "RCPT", 4) == 0 && refuse) {
         snprintf(text, sizeof text, "%d refused by the test\r\n", refuse);
         say(t, text);
+    } else if (is_refused(t->sink, line)) {
+        say(t, "550-5.1.1 nobody here\r\n550 5.1.1 has that name\r\n");
     } else if (strncasecmp(line, "MAIL", 4) == 0 || strncasecmp(line, "RCPT", 4) == 0) {
         buffer_printf(&t->message, "%s\n", line);
         say(t, "250 ok\r\n");
@@ -340,6 +351,14 @@ void sink_login(struct sink *s, const char *user, const char *password)
     pthread_mutex_unlock(&s->mutex);
     buffer_free(&plain);
     buffer_free(&text);
+}
+
+void sink_refuse_receiver(struct sink *s, const char *address)
+{
+    pthread_mutex_lock(&s->mutex);
+    s->refused[0] = '\0';
+    if (address) snprintf(s->refused, sizeof s->refused, "<%s>", address);
+    pthread_mutex_unlock(&s->mutex);
 }
 
 unsigned sink_count(struct sink *s, struct buffer *out)

@@ -24,6 +24,8 @@ struct sink *sink_start(enum sink_kind kind, const char *ca_file);
 uint16_t sink_port(const struct sink *s);
 /* From the next one on: the answer to RCPT, or the HTTP status, is this (0: takes it). */
 void sink_refuse(struct sink *s, int code);
+/* This receiver is answered 550, others are taken; NULL: none is. */
+void sink_refuse_receiver(struct sink *s, const char *address);
 /* Expect this login (AUTH PLAIN), refuse others; NULL: none is offered. Before the first connection. */
 void sink_login(struct sink *s, const char *user, const char *password);
 /* Keeps connections open without a word until sink_resume or sink_stop. */

@@ -39,15 +39,18 @@ unsigned alert_ways(const struct config *c)
 }
 
 enum err alert_send(unsigned *sent, unsigned ways, const struct config *c, const struct alert_message *message,
-                    const atomic_bool *stop, struct failure *failure)
+                    const atomic_bool *stop, struct alert_refused *refused, struct failure *failure)
 {
     (void)c, (void)stop, (void)failure;
+    refused->count = 0;
     CHECK(message->alarm.index == LEAF && message->sender == node.self);
     *sent = ways & ~fails;
     sends += *sent != 0;
     sent_ways |= *sent;
     return *sent == ways ? OK : ERR_UNREACHABLE;
 }
+
+const char *alert_error_text(enum err code) { return err_text(code); }
 
 void integrity_view(const struct node *n, struct integrity_view *out)
 {

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "crypto/random.h"
+#include "node/alert.h"
 #include "node/alert_send.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/samples.h"
@@ -21,6 +22,7 @@ static struct config config;
 static struct alert_message message;
 static struct failure failure;
 static unsigned sent;
+static struct alert_refused refused;
 
 static int set_up(void **state)
 {
@@ -65,7 +67,7 @@ static void set_hook(const struct sink *s)
 
 static enum err send_it(void)
 {
-    return alert_send(&sent, alert_ways(&config), &config, &message, NULL, &failure);
+    return alert_send(&sent, alert_ways(&config), &config, &message, NULL, &refused, &failure);
 }
 
 static void expect_text(const char *text)
@@ -147,6 +149,38 @@ static void test_mail_refused(void **state)
     sink_refuse(s, 0);
     assert_int_equal(send_it(), OK);
     assert_int_equal(sink_count(s, NULL), 1);
+    sink_stop(s);
+}
+
+/* The others get it, and who didn't is known by name, with the answer. */
+static void test_receiver_refused(void **state)
+{
+    (void)state;
+    struct sink *s = sink_start(SINK_SMTPS, ca);
+    set_mail(s, "smtps");
+    strcpy(config.alert_mail_to.text, "a@example.org, gone@example.org,b@example.org");
+    sink_refuse_receiver(s, "gone@example.org");
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(sent, ALERT_MAIL);
+    assert_int_equal(sink_count(s, &got), 1);
+    expect_text("RCPT TO:<a@example.org>");
+    expect_text("RCPT TO:<b@example.org>");
+    assert_null(strstr((const char *)got.data, "RCPT TO:<gone@example.org>"));
+    assert_int_equal(refused.count, 1);
+    assert_string_equal(refused.list[0].receiver, "gone@example.org");
+    assert_string_equal(refused.list[0].answer, "550-5.1.1 nobody here");
+    assert_int_equal(alert_test(&config, &genesis, 1), 1); /* says so, and is no success */
+    assert_int_equal(sink_count(s, NULL), 2);
+    sink_refuse_receiver(s, NULL);
+    assert_int_equal(send_it(), OK);
+    assert_int_equal(refused.count, 0);
+    assert_int_equal(alert_test(&config, &genesis, 1), 0);
+    strcpy(config.alert_mail_to.text, "gone@example.org");
+    sink_refuse_receiver(s, "gone@example.org");
+    assert_int_equal(send_it(), ERR_DENIED);
+    assert_true(sent == 0 && refused.count == 1);
+    assert_null(strstr(alert_error_text(ERR_DENIED), "policy"));
+    assert_null(strstr(alert_error_hint(ERR_DENIED), "administrator"));
     sink_stop(s);
 }
 
@@ -266,7 +300,7 @@ static void test_stopped(void **state)
     set_hook(s);
     sink_hang(s);
     assert_int_equal(pthread_create(&thread, NULL, stop_later, &stop), 0);
-    assert_int_equal(alert_send(&sent, ALERT_HOOK, &config, &message, &stop, &failure), ERR_CANCELED);
+    assert_int_equal(alert_send(&sent, ALERT_HOOK, &config, &message, &stop, NULL, &failure), ERR_CANCELED);
     pthread_join(thread, NULL);
     sink_stop(s);
 }
@@ -330,7 +364,7 @@ int main(void)
         TEST(test_mail),            TEST(test_starttls), TEST(test_never_in_the_clear), TEST(test_login),
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
         TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
-        TEST(test_key),
+        TEST(test_key),             TEST(test_receiver_refused),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
