@@ -259,6 +259,7 @@ enum err cluster_connect(struct cluster *c, struct failure *failure)
         return cluster_connect_to(c, named, failure);
     }
     if (alarming.code != OK) return fail(failure, alarming.code, "%s", alarming.text);
+    if (last.code == ERR_VERSION) return fail(failure, ERR_VERSION, "%s", last.text); /* waiting would not help */
     return fail(failure, ERR_UNREACHABLE, "none of the %u nodes of %s answers; the last: %s", c->genesis.member_count,
                 c->genesis.origin, last.text);
 }
