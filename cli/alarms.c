@@ -11,8 +11,8 @@
 #include "cli/tool.h"
 #include "ledger/alarm.h"
 
-#define SAID_MOST 256
-#define SAID_AT_ONCE 2
+#define SAID_MOST (2 * LIMIT_NOTICE) /* of each node, the latest */
+#define SAID_AT_ONCE 2 /* and of each node the first that counts in each case */
 
 /* --- in words --- */
 
@@ -116,26 +116,28 @@ json_t *alarm_json(const struct cluster *c, const struct message_alarm *a)
 /* --- said once in a run, by whichever of its connections heard first --- */
 
 struct said {
-    uint32_t kind, named; /* kind 0: that a node is quarantined */
+    uint32_t kind; /* 0: that a node is quarantined */
     uint64_t first;
-    bool good; /* an accusation is said once more when it counts */
+};
+/* Of each node, what counts and what doesn't: an accusation is said once more when it counts, and takes no room
+ * from what counts, nor one node's alarms from another's. */
+struct said_of {
+    struct said items[SAID_MOST]; /* a ring */
+    size_t count;
 };
 static struct {
     pthread_mutex_t lock;
-    struct said items[SAID_MOST];
-    size_t count;
+    struct said_of counting[LIMIT_NODES + 1], accusing[LIMIT_NODES + 1];
     bool advised;
 } run = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool say_first(uint32_t kind, uint32_t named, uint64_t first, bool good)
 {
-    const struct said s = {kind, named, first, good};
-    for (size_t i = 0; i < run.count; i++) {
-        const struct said *it = &run.items[i];
-        if (it->kind == kind && it->named == named && it->first == first && it->good == good) return false;
-    }
-    if (run.count == SAID_MOST) return false;
-    run.items[run.count++] = s;
+    CHECK(named <= LIMIT_NODES);
+    struct said_of *of = good ? &run.counting[named] : &run.accusing[named];
+    for (size_t i = 0; i < of->count && i < SAID_MOST; i++)
+        if (of->items[i].kind == kind && of->items[i].first == first) return false;
+    of->items[of->count++ % SAID_MOST] = (struct said){kind, first};
     return true;
 }
 
@@ -185,27 +187,41 @@ static void say_advice(struct cluster *c, uint64_t more)
         output_message(c->output, NEXT);
 }
 
+struct saying {
+    uint64_t said, unsaid;
+    uint32_t named; /* bit i: something that counts was said of member i */
+};
+
+static void say_some(struct cluster *c, struct saying *s, bool good)
+{
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        const struct message_alarm *a = &c->notice.alarms[i];
+        if (alarm_is_good(c, a) != good || !say_first(a->kind, a->named, a->first, good)) continue;
+        bool first = good && !(s->named >> a->named & 1);
+        if (first || s->said < SAID_AT_ONCE || c->output->programs) {
+            say_alarm(c, a);
+            s->said++;
+        } else {
+            s->unsaid++;
+        }
+        if (good) s->named |= 1u << a->named;
+    }
+}
+
+/* Accusations, of which one liar can make many, come behind all that counts. */
 static void say_new(struct cluster *c)
 {
     const struct message_notice *n = &c->notice;
-    uint64_t said = 0, unsaid = 0;
+    struct saying s = {0};
     pthread_mutex_lock(&run.lock);
     if (n->quarantined && say_first(0, c->member, 0, true)) {
         say_quarantined(c);
-        said++;
+        s.said++;
     }
-    for (uint32_t i = 0; i < n->count; i++) {
-        const struct message_alarm *a = &n->alarms[i];
-        if (!say_first(a->kind, a->named, a->first, alarm_is_good(c, a))) continue;
-        if (said < SAID_AT_ONCE || c->output->programs) {
-            say_alarm(c, a);
-            said++;
-        } else {
-            unsaid++;
-        }
-    }
-    if (unsaid) unsaid += n->total - n->count;
-    if (said) say_advice(c, unsaid);
+    say_some(c, &s, true);
+    say_some(c, &s, false);
+    if (s.unsaid) s.unsaid += n->total - n->count;
+    if (s.said) say_advice(c, s.unsaid);
     pthread_mutex_unlock(&run.lock);
 }
 

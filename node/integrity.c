@@ -60,20 +60,16 @@ static bool row_shows(const struct integrity *i, const struct kept *k)
     return open_row(i, k->alarm.kind, k->alarm.named, k->alarm.first) != NULL;
 }
 
-static bool is_shown_here(const struct integrity *i, const struct alarm *a, bool own, bool counts)
+static void show(struct integrity *i)
 {
-    return (a->named == i->node->self) == own && integrity_counts(i, a) == counts;
-}
-
-static void show(struct integrity *i, bool own, bool counts)
-{
+    i->view_count = 0;
     for (size_t at = 0; at < i->count; at++) {
         const struct kept *k = i->kept[at];
         bool open = !k->gone && (!k->repaired || k->alarm.index == 0) && !row_shows(i, k);
-        if (open && is_shown_here(i, &k->alarm, own, counts)) i->view[i->view_count++] = k->alarm;
+        if (open) i->view[i->view_count++] = k->alarm;
     }
-    for (size_t at = 0; at < i->open_count; at++)
-        if (is_shown_here(i, &i->open[at], own, counts)) i->view[i->view_count++] = i->open[at];
+    for (size_t at = 0; at < i->open_count; at++) i->view[i->view_count++] = i->open[at];
+    integrity_order(i->view, i->view_count, i->node->self, i->node->genesis.faulty);
 }
 
 /* At once, but not more often than the timer comes: there may be thousands of clients. */
@@ -98,12 +94,7 @@ static void changed(struct integrity *i)
     size_t count = i->view_count;
     i->view = i->spare;
     i->spare = before;
-    i->view_count = 0;
-    /* Clients hear of the first ones only: accusations, of which one liar can make many, come behind what counts. */
-    show(i, true, true);
-    show(i, true, false);
-    show(i, false, true);
-    show(i, false, false);
+    show(i);
     bool same = count == i->view_count && i->shown_quarantined == i->quarantined;
     for (size_t at = 0; same && at < count; at++) same = looks_same(&before[at], &i->view[at]);
     i->shown_quarantined = i->quarantined;
@@ -119,7 +110,8 @@ void integrity_view(const struct node *node, struct integrity_view *out)
     out->quarantined = i->quarantined;
     out->count = i->view_count;
     out->alarms = i->view;
-    out->own = i->quarantined || (i->view_count && i->view[0].named == node->self);
+    out->own = i->quarantined;
+    for (size_t at = 0; at < i->view_count; at++) out->own = out->own || i->view[at].named == node->self;
     out->repaired_count = i->repaired_count;
     out->repaired = i->repaired;
 }

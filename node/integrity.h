@@ -59,7 +59,8 @@ enum err integrity_carry(struct table_txn *to, struct table_txn *from);
 void integrity_applied(struct node *node, const struct driver_applied *applied);
 void integrity_role(struct node *node); /* another leader, or none: what waits is tried at once */
 
-/* Open findings and alarms together, own first, and what counts before what doesn't; views until the loop turns. */
+/* Open findings and alarms together; what counts before what doesn't, and first what convicts each node
+ * (integrity_order); views until the loop turns. */
 struct integrity_view {
     bool own;                  /* this node itself is named, by itself or by others */
     bool quarantined;          /* and serves no more */

@@ -78,6 +78,10 @@ enum err integrity_load(struct integrity *i);          /* at start */
 void raise_read(struct integrity *i); /* asks for the open rows */
 void raise_next(struct integrity *i); /* says what is due */
 
+/* integrity_order.c: `rows` in the order in which they are shown: first, of every node that anything counts against,
+ * what makes it count. So the first LIMIT_NOTICE name them all, whatever one liar adds. Any thread. */
+void integrity_order(struct alarm *rows, size_t count, unsigned self, unsigned faulty);
+
 /* integrity.c */
 /* The ledger's rows are here, in i->open: those after `size` leaves. */
 void integrity_opened(struct integrity *i, uint64_t size);

@@ -137,6 +137,42 @@ static void test_said_once(void **state)
     assert_string_equal(said, "");
 }
 
+/* The alarm that convicts a liar is said, whatever it says of others, and however often. */
+static void test_what_counts_is_said_first(void **state)
+{
+    (void)state;
+    struct message_alarm many[LIMIT_NOTICE];
+    uint32_t count = 0;
+    c.output = &output;
+    many[count++] = alarm_of(ALARM_MODIFIED, 1, 3, 5000); /* as one sends it whose order is another */
+    many[count++] = alarm_of(ALARM_MODIFIED, 4, 3, 5001);
+    many[count++] = alarm_of(ALARM_FORKED, 3, 1, 5002);
+    notice(false, many, count);
+    char *convicts = strstr(said, "WARNING: COMPROMISED: node-3, index 5002");
+    char *accuses = strstr(said, "WARNING: ACCUSED: ");
+    assert_true(convicts && accuses && convicts < accuses);
+    assert_non_null(strstr(said, "and 1 more"));
+    notice(false, many, count);
+    assert_string_equal(said, "");
+    /* of each node what counts first, then as many more as are said at once */
+    for (count = 0; count < 10; count++) many[count] = alarm_of(ALARM_DELETED, 3, 3, 5100 + count);
+    many[count++] = alarm_by(ALARM_DELETED, 4, 1, 2, 5200);
+    many[count++] = alarm_by(ALARM_DELETED, 1, 2, 4, 5201);
+    notice(false, many, count);
+    assert_true(strstr(said, "index 5100") && strstr(said, "index 5101") && !strstr(said, "index 5102"));
+    assert_true(strstr(said, "node-4, index 5200") && strstr(said, "node-1, index 5201"));
+    assert_non_null(strstr(said, "and 8 more"));
+    /* hours of accusations take no room from what counts */
+    for (uint64_t at = 0; at < 20; at++) {
+        for (count = 0; count < LIMIT_NOTICE; count++)
+            many[count] = alarm_of(ALARM_MODIFIED, 1, 3, 6000 + at * LIMIT_NOTICE + count);
+        notice(false, many, count);
+    }
+    many[0] = alarm_by(ALARM_MODIFIED, 1, 2, 4, 8000);
+    notice(false, many, 1);
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-1, index 8000"));
+}
+
 static void test_accusation(void **state)
 {
     (void)state;
@@ -224,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_whom_to_avoid, setup),
         cmocka_unit_test_setup(test_said_once, setup),
+        cmocka_unit_test_setup(test_what_counts_is_said_first, setup),
         cmocka_unit_test_setup(test_accusation, setup),
         cmocka_unit_test_setup(test_for_programs, setup),
         cmocka_unit_test_setup(test_status, setup),

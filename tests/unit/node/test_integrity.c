@@ -486,6 +486,67 @@ static void test_bounds(void **state)
     assert_int_equal(notes(), INTEGRITY_FINDINGS);
 }
 
+/* --- what is shown first --- */
+
+static struct alarm row_of(enum alarm_kind kind, unsigned named, uint32_t saying, uint64_t index)
+{
+    struct alarm a = {.index = index, .kind = kind, .named = named, .saying = saying, .first = index, .last = index};
+    while (!alarm_says(&a, a.raiser)) a.raiser++;
+    return a;
+}
+
+/* One liar accuses this node, or others, as often as it may, and calls itself damaged as often. */
+static void test_liar_floods(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ALARM_OPEN_MOST; i++) raised_by(3, i % 2 ? ALARM_MODIFIED : ALARM_DELETED, SELF, 100 + i);
+    raised_by(2, ALARM_FORKED, 3, 200);
+    raised_by(2, ALARM_MODIFIED, 4, 201);
+    settle();
+    assert_int_equal(view().count, ALARM_OPEN_MOST + 2);
+    assert_true(view().alarms[0].kind == ALARM_FORKED && view().alarms[0].named == 3); /* what convicts it */
+    assert_true(view().alarms[1].named == SELF && view().alarms[1].raiser == 3 && view().own);
+    assert_true(view().alarms[2].named == 4 && view().alarms[2].raiser == 2); /* each who accuses is heard */
+}
+
+static void test_order(void **state)
+{
+    (void)state;
+    struct alarm all[200];
+    size_t count = 0;
+    /* member 3 lies: 64 times about itself, and 64 times about member 2 */
+    for (unsigned i = 0; i < 64; i++) all[count++] = row_of(ALARM_MODIFIED, 3, 1u << 3, 1 + i);
+    for (unsigned i = 0; i < 64; i++) all[count++] = row_of(ALARM_DELETED, 2, 1u << 3, 100 + i);
+    all[count++] = row_of(ALARM_MODIFIED, 4, 1u << 1, 200); /* two words in two rows */
+    all[count++] = row_of(ALARM_MODIFIED, 4, 1u << 1, 201);
+    all[count++] = row_of(ALARM_DELETED, 4, 1u << 2, 202);
+    all[count++] = row_of(ALARM_MODIFIED, 5, 1u << 1 | 1u << 2, 203);
+    all[count++] = row_of(ALARM_FORKED, 5, 1u << 1, 204);
+    all[count++] = row_of(ALARM_MODIFIED, 2, 1u << 5, 205); /* a named node's word is one, too */
+    integrity_order(all, count, 1, 1);
+    /* named are 2 (by 3 and 5 together), 3, 4 and 5: what convicts them comes before the rest */
+    uint32_t named = 0;
+    size_t convicting = 6; /* two rows each of 2 and 4, one of 3 and of 5 */
+    for (size_t i = 0; i < convicting; i++) named |= 1u << all[i].named;
+    assert_int_equal(named, 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5);
+    for (size_t i = 0; i < convicting; i++)
+        if (all[i].named == 5) assert_int_equal(all[i].kind, ALARM_FORKED);
+    /* then a round of each that is named */
+    named = 0;
+    for (size_t i = convicting; i < convicting + 4; i++) named |= 1u << all[i].named;
+    assert_int_equal(named, 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5);
+    /* nothing is lost, or there twice */
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) sum += all[i].index;
+    assert_int_equal(sum, 64 * 1 + 63 * 32 + 64 * 100 + 63 * 32 + 200 + 201 + 202 + 203 + 204 + 205);
+    /* a node's word about itself makes nothing else count */
+    struct alarm few[] = {row_of(ALARM_MODIFIED, 2, 1u << 3, 1), row_of(ALARM_MODIFIED, 2, 1u << 3, 2),
+                          row_of(ALARM_MODIFIED, 2, 1u << 2, 3)};
+    integrity_order(few, 3, 2, 1);
+    assert_true(few[0].index == 3 && few[1].index == 1 && few[2].index == 2);
+    integrity_order(few, 0, 2, 1);
+}
+
 /* --- quarantine --- */
 
 static void test_quarantine(void **state)
@@ -629,6 +690,7 @@ int main(void)
         TEST(test_into_the_ledger), TEST(test_kills),      TEST(test_trouble),
         TEST(test_others_raise),    TEST(test_repaired),   TEST(test_no_note_left),
         TEST(test_words_of_two),    TEST(test_repaired_meanwhile),
+        TEST(test_liar_floods),     TEST(test_order),
         TEST(test_bounds),          TEST(test_quarantine), TEST(test_quarantined_elsewhere),
         TEST(test_peers_finding),   TEST(test_carried),    TEST(test_damaged_notes),
     };
