@@ -237,13 +237,16 @@ void alarms_take(struct cluster *c, struct bytes body)
 
 static bool says_itself(const struct message_alarm *a) { return said_by(a) >> a->named & 1; }
 
-/* More nodes are named by others than can be at fault. */
+/* Signatures prove it: nobody's word is needed, and it says nothing of those whose word is. */
+static bool is_proved(const struct message_alarm *a) { return a->kind == ALARM_FORKED; }
+
+/* More nodes are named by others' words than can be at fault. */
 static bool accusers_lie(const struct cluster *c)
 {
     uint32_t named = 0, count = 0;
     for (uint32_t i = 0; i < c->notice.count; i++) {
         const struct message_alarm *a = &c->notice.alarms[i];
-        if (says_itself(a) || !alarm_is_good(c, a) || named & (1u << a->named)) continue;
+        if (says_itself(a) || is_proved(a) || !alarm_is_good(c, a) || named & (1u << a->named)) continue;
         named |= 1u << a->named;
         count++;
     }
@@ -256,7 +259,8 @@ bool alarms_name(const struct cluster *c, uint32_t member)
     bool lies = accusers_lie(c);
     for (uint32_t i = 0; i < c->notice.count; i++) {
         const struct message_alarm *a = &c->notice.alarms[i];
-        if (a->named == member && (says_itself(a) || (alarm_is_good(c, a) && !lies))) return true;
+        if (a->named != member) continue;
+        if (says_itself(a) || is_proved(a) || (alarm_is_good(c, a) && !lies)) return true;
     }
     return false;
 }

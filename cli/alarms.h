@@ -4,7 +4,8 @@
  * A node that an open alarm names is avoided where another one answers, if the alarm counts (ledger/alarm.h): it is
  * proved, the node says so itself, or b + 1 nodes say so, in whatever alarms. Fewer accuse: that is shown,
  * as their word, and nothing follows from it, since one of the two is wrong and nobody knows which. Who serves us may
- * lie about all of this: when more than b nodes are named by others, none is avoided for that.
+ * lie about all of this: when more than b nodes are named by the words of others, none is avoided for that.
+ * A proved fork needs nobody's word: it names in each case, and is no part of that count.
  * A quarantined node, and one that raised an alarm about itself, is avoided in each case. */
 #ifndef CLI_ALARMS_H
 #define CLI_ALARMS_H

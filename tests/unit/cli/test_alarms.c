@@ -93,20 +93,37 @@ static void test_whom_to_avoid(void **state)
     /* all others are named: as likely, who serves us lies */
     struct message_alarm liar[] = {alarm_of(ALARM_FORKED, 1, 4, 1), alarm_by(ALARM_MODIFIED, 2, 4, 1, 1),
                                    alarm_by(ALARM_MODIFIED, 2, 4, 1, 2), alarm_by(ALARM_DELETED, 3, 4, 2, 1)};
-    notice(false, liar, 4);
+    notice(false, &liar[1], 3);
     assert_int_equal(named_members(), 0);
+    notice(false, liar, 4); /* but for what is proved */
+    assert_int_equal(named_members(), 1u << 1);
     notice(false, &liar[1], 2); /* two alarms about one node are about one */
     assert_int_equal(named_members(), 1u << 2);
     /* what a node says of itself holds in each case */
     struct message_alarm both[] = {liar[0], liar[1], alarm_of(ALARM_ROLLED_BACK, 3, 3, 9)};
     notice(false, both, 3);
-    assert_int_equal(named_members(), 1u << 3);
+    assert_int_equal(named_members(), 1u << 3 | 1u << 2 | 1u << 1);
     notice(true, NULL, 0);
     assert_int_equal(named_members(), 1u << 2); /* the one that we are connected to */
     notice(false, NULL, 0);
     assert_int_equal(named_members(), 0);
     alarms_take(&c, bytes_text("what no node sends"));
     assert_int_equal(named_members(), 0);
+}
+
+/* That signatures prove a fork of one node takes nothing from what is said of another, nor the other way round. */
+static void test_forked_and_damaged(void **state)
+{
+    (void)state;
+    struct message_alarm a[] = {alarm_of(ALARM_FORKED, 4, 1, 1), alarm_by(ALARM_MODIFIED, 3, 1, 2, 2),
+                                alarm_by(ALARM_DELETED, 1, 2, 3, 3)};
+    notice(false, a, 2);
+    assert_int_equal(named_members(), 1u << 4 | 1u << 3);
+    notice(false, a, 3); /* words about two, of whom one at most is at fault */
+    assert_int_equal(named_members(), 1u << 4);
+    struct message_alarm all[] = {alarm_of(ALARM_FORKED, 3, 2, 4), a[0]};
+    notice(false, all, 2);
+    assert_int_equal(named_members(), 1u << 4 | 1u << 3);
 }
 
 /* These tests share what was said in this run: each uses indexes of its own. */
@@ -259,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_whom_to_avoid, setup),
+        cmocka_unit_test_setup(test_forked_and_damaged, setup),
         cmocka_unit_test_setup(test_said_once, setup),
         cmocka_unit_test_setup(test_what_counts_is_said_first, setup),
         cmocka_unit_test_setup(test_accusation, setup),
