@@ -145,11 +145,12 @@ static enum err take_filter(struct tool *t, struct args_log_query *args, struct 
 
 /* --- the rows --- */
 
+/* All of a row but the role is proved: that stands in no leaf, and is the answering node's word. */
 static const struct column LOG_COLUMNS[] = {
     {"index", "ENTRY", COLUMN_NUMBER},       {"time", "TIME", COLUMN_TIME},       {"actor", "ACTOR", COLUMN_TEXT},
-    {"role", "ROLE", COLUMN_TEXT},           {"patient", "PATIENT", COLUMN_TEXT}, {"action", "ACTION", COLUMN_TEXT},
-    {"object", "OBJECT", COLUMN_TEXT},       {"decision", "DECISION", COLUMN_VERDICT},
-    {"reason", "REASON", COLUMN_TEXT},       {"note", "NOTE", COLUMN_TEXT}};
+    {"role_said", "ROLE (UNPROVED)", COLUMN_TEXT}, {"patient", "PATIENT", COLUMN_TEXT},
+    {"action", "ACTION", COLUMN_TEXT},       {"object", "OBJECT", COLUMN_TEXT},
+    {"decision", "DECISION", COLUMN_VERDICT}, {"reason", "REASON", COLUMN_TEXT},  {"note", "NOTE", COLUMN_TEXT}};
 #define LOG_COLUMN_COUNT (sizeof LOG_COLUMNS / sizeof LOG_COLUMNS[0])
 
 /* A page of rows on its way to the screen. */

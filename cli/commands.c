@@ -260,6 +260,8 @@ const struct command COMMANDS[] = {
     {.name = "log", .operands = "", .summary = "Show who accessed what, newest first", .run = command_log,
      .details = "Without --patient, --actor or --all: patients see who touched their data, auditors\n"
                 "everything, others what they did themselves. The query is an entry itself.\n"
+                "Each entry is proved by the co-signed ledger, but for the role that the actor had then,\n"
+                "which is the answering node's word: ROLE (UNPROVED), \"role_said\" with --json.\n"
                 "Times: 2026-01-31, '2026-01-31 14:00', 12h, 7d, today, yesterday.\n"
                 "With --follow --json each entry is one line. --json alone: where there is more, the\n"
                 "last object of a page has no entry but \"next\", for --cursor; so in all lists.\n" LOOKED_UP,

@@ -52,7 +52,7 @@ static json_t *row_json(const struct leaf *leaf, const struct digest *hash)
         if (arguments_decode(&args, op->action, op->args) == OK) object_of(&row, op, &args, &text);
     }
     json_t *o = log_row_json(&row);
-    json_object_del(o, "role");
+    json_object_del(o, "role_said");
     json_object_del(o, "note");
     json_object_set_new(o, "hash", json_digest(hash));
     buffer_free(&text);

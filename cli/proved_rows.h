@@ -3,7 +3,8 @@
  * For each row the node gives the leaf and its inclusion proof under a witnessed
  * checkpoint; the row is then made anew from the leaf, and compared byte for byte.
  * What a leaf does not say is the role that its actor had then (it follows from
- * earlier leaves; `verify` checks them all): that word is the node's. A note is
+ * earlier leaves; `verify` checks them all): that word is the node's, and is shown as such
+ * ("role_said"; the heading ROLE (UNPROVED)). A note is
  * checked against its hash in the leaf; that one is left out can't be told from an erasure. */
 #ifndef CLI_PROVED_ROWS_H
 #define CLI_PROVED_ROWS_H

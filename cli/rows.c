@@ -222,8 +222,9 @@ json_t *log_row_json(const struct log_row *row)
     return object_of(
         json_pack("{s:I, s:o, s:s, s:o, s:o, s:o, s:s, s:i, s:o, s:s, s:s, s:i, s:o}", "index", (json_int_t)row->index,
                   "time", json_time(row->time_ms), "actor_kind", row->actor_kind == ACTOR_NODE ? "node" : "user",
-                  "actor", json_id(&row->actor), "role", json_text(row->actor_role), "patient", json_id(&row->subject),
-                  "action", action_name((enum action)row->action), "action_number", (int)row->action, "object",
-                  json_object_column(row), "decision", decision, "reason", reason_text((enum reason)row->reason),
-                  "reason_number", (int)row->reason, "note", json_text(row->note)));
+                  "actor", json_id(&row->actor), "role_said", json_text(row->actor_role), "patient",
+                  json_id(&row->subject), "action", action_name((enum action)row->action), "action_number",
+                  (int)row->action, "object", json_object_column(row), "decision", decision, "reason",
+                  reason_text((enum reason)row->reason), "reason_number", (int)row->reason, "note",
+                  json_text(row->note)));
 }

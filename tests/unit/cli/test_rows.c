@@ -189,6 +189,11 @@ static void test_proved(void **state)
         assert_int_equal(leaf_decode(&next, buffer_bytes(&other)), OK);
         assert_false(row_fits_leaf(&row, &next));
         buffer_append_bytes(&copy, row.raw);
+        /* the role fits each leaf, so it is no field among those that are shown as proved */
+        json_t *o = log_row_json(&row);
+        assert_null(json_object_get(o, "role"));
+        assert_int_equal(json_string_length(json_object_get(o, "role_said")), row.actor_role.size);
+        json_decref(o);
         size_t role = (size_t)(row.actor_role.data - row.raw.data); /* what no leaf says */
         for (size_t at = 0; at < copy.size; at++) {
             struct unpack u = unpack_start(buffer_bytes(&copy));
