@@ -15,6 +15,7 @@
 #define PAUSE_MS 5000           /* after the first failure of a claim; then twice as long each time */
 #define PAUSE_MOST_MS 3600000
 #define SEND_MARGIN_MS 40000    /* a claim that runs out sooner is not sent on: another may have it by then */
+#define RESENDS 10              /* of the ways that failed, once people were told by another: 1 h 25 min in all */
 
 /* All that can be open, or is looked at: a liar's many take nobody's place. */
 #define ATTEMPTS (INTEGRITY_FINDINGS + ALARMS_OPEN_MOST + INTEGRITY_REPAIRED)
@@ -27,7 +28,8 @@ struct attempt {
     uint64_t next_ms;    /* no claim before; clock_monotonic */
     unsigned failures;
     unsigned sent;       /* ways that took it ... */
-    uint64_t told;       /* ... since this leaf said that people were told */
+    uint64_t told;       /* ... since this leaf said that people were told ... */
+    unsigned failing;    /* ... by other ways than these, which this node goes on trying */
 };
 
 struct alert {
@@ -62,7 +64,7 @@ static struct attempt *find(struct alert *t, uint64_t index)
 static struct attempt *know(struct alert *t, const struct alarm *a)
 {
     struct attempt *known = find(t, a->index);
-    if (known && known->told == a->told) return known;
+    if (known && known->told >= a->told) return known;
     if (!known) known = find(t, 0);
     CHECK(known != NULL);
     *known = (struct attempt){.index = a->index, .told = a->told};
@@ -113,14 +115,20 @@ static enum err submit(struct alert *t, enum alarm_step step, node_request_done 
     return e;
 }
 
+/* From here on nobody claims it for a day, whichever nodes live: what failed is this node's own to try again. */
 static void on_told(void *data, enum err code, uint64_t leaf, enum decision decision, enum reason reason)
 {
     struct alert *t = data;
-    (void)leaf, (void)reason;
-    if (code != OK || decision != DECISION_APPROVED)
+    struct attempt *a = t->current;
+    (void)reason;
+    if (code != OK || decision != DECISION_APPROVED) {
         log_warning("alert", "people were told of the alarm in leaf %llu, but the ledger does not say so: another node "
-                             "may tell them again", (unsigned long long)t->message.alarm.index);
-    finish(t, false);
+                             "may tell them again", (unsigned long long)a->index);
+        finish(t, true);
+        return;
+    }
+    *a = (struct attempt){.index = a->index, .told = leaf, .failing = alert_ways(t->node->config) & ~a->sent};
+    finish(t, a->failing != 0);
 }
 
 /* ---- sending ---- */
@@ -133,13 +141,50 @@ static void run(void *data)
     uv_async_send(&t->done);
 }
 
+static const char *ways_text(unsigned ways)
+{
+    return ways == ALERT_MAIL ? "mail" : ways == ALERT_HOOK ? "webhook" : "mail and webhook";
+}
+
 static bool start_thread(struct alert *t)
 {
-    t->ways = alert_ways(t->node->config) & ~t->current->sent;
+    const struct attempt *a = t->current;
+    t->ways = a->failing ? a->failing : alert_ways(t->node->config) & ~a->sent;
     t->failure = (struct failure){0};
     t->running = uv_thread_create(&t->thread, run, t) == 0;
     if (t->running) t->state = ALERT_SENDING;
     return t->running;
+}
+
+/* What people were told of already, by the ways that failed then. */
+static void end_rest(struct alert *t)
+{
+    struct attempt *a = t->current;
+    unsigned long long leaf = a->index;
+    unsigned came = a->failing & t->sent;
+    a->failing &= ~t->sent;
+    if (came) log_notice("alert", "people were told of the alarm in leaf %llu by %s, too", leaf, ways_text(came));
+    if (a->failing && a->failures + 1 >= RESENDS) {
+        log_error("alert", "the alarm in leaf %llu is not sent by %s any more, after %d attempts: %s: %s; correct the "
+                  "settings and try them with 'consiliumd alert-test'", leaf, ways_text(a->failing), RESENDS,
+                  alert_error_text(t->code), t->failure.text);
+        a->failing = 0;
+    } else if (a->failing) {
+        log_warning("alert", "the alarm in leaf %llu could not be sent by %s again: %s: %s", leaf,
+                    ways_text(a->failing), alert_error_text(t->code), t->failure.text);
+    }
+    finish(t, a->failing != 0);
+}
+
+static void say_sent(const struct alert *t)
+{
+    unsigned long long leaf = t->current->index;
+    if (t->code == OK)
+        log_notice("alert", "people were told of the alarm in leaf %llu", leaf);
+    else
+        log_error("alert", "people were told of the alarm in leaf %llu by %s, but by %s it could not be sent, which "
+                  "this node goes on trying: %s: %s", leaf, ways_text(t->current->sent), ways_text(t->ways & ~t->sent),
+                  alert_error_text(t->code), t->failure.text);
 }
 
 static void say_refused(const struct alert *t)
@@ -155,16 +200,20 @@ static void on_done(uv_async_t *handle)
     if (!t->running) return;
     uv_thread_join(&t->thread);
     t->running = false;
-    t->current->sent |= t->sent;
     if (t->node->stopping) return;
     say_refused(t);
-    if (t->code != OK) {
+    if (t->current->failing) {
+        end_rest(t);
+        return;
+    }
+    t->current->sent |= t->sent;
+    if (t->current->sent == 0) {
         log_error("alert", "the alarm in leaf %llu could not be sent: %s: %s", (unsigned long long)t->current->index,
                   alert_error_text(t->code), t->failure.text);
         finish(t, true);
         return;
     }
-    log_notice("alert", "people were told of the alarm in leaf %llu", (unsigned long long)t->current->index);
+    say_sent(t);
     t->state = ALERT_TELLING;
     if (submit(t, ALARM_TOLD, on_told) != OK) on_told(t, ERR_BUSY, 0, DECISION_DENIED, REASON_NONE);
 }
@@ -198,15 +247,26 @@ static bool is_our_turn(const struct alert *t, const struct alarm *a, uint64_t w
     return wall > TURN_MARGIN_MS && wall - TURN_MARGIN_MS >= turn;
 }
 
-static bool begin(struct alert *t, const struct alarm *a)
+static void take(struct alert *t, struct attempt *attempt, const struct alarm *a)
 {
-    uint64_t wall = clock_wall_ms();
-    bool own_claim = a->claimed_by == t->node->self && alarm_is_claimed(a, wall);
-    if (a->index == 0 || (!own_claim && !is_our_turn(t, a, wall))) return false;
-    struct attempt *attempt = know(t, a);
-    if (now_ms() < attempt->next_ms) return false;
     t->current = attempt;
     t->message = (struct alert_message){.genesis = &t->node->genesis, .sender = t->node->self, .alarm = *a};
+}
+
+/* No claim for that: people were told. */
+static bool begin_rest(struct alert *t, struct attempt *attempt, const struct alarm *a)
+{
+    if (now_ms() < attempt->next_ms) return false;
+    take(t, attempt, a);
+    if (start_thread(t)) return true;
+    finish(t, true);
+    return false;
+}
+
+static bool begin_claim(struct alert *t, struct attempt *attempt, const struct alarm *a, bool own_claim, uint64_t wall)
+{
+    if (now_ms() < attempt->next_ms) return false;
+    take(t, attempt, a);
     if (own_claim) {
         if (goes_on(t, a, wall)) return true;
         t->current = NULL;
@@ -216,6 +276,16 @@ static bool begin(struct alert *t, const struct alarm *a)
     if (submit(t, ALARM_CLAIM, on_claimed) == OK) return true;
     finish(t, true);
     return false;
+}
+
+static bool begin(struct alert *t, const struct alarm *a)
+{
+    uint64_t wall = clock_wall_ms();
+    struct attempt *known = a->index ? find(t, a->index) : NULL;
+    if (a->index == 0 || (known && known->told > a->told)) return false; /* the row as it was before it was told */
+    if (known && known->told == a->told && known->failing) return begin_rest(t, known, a);
+    bool own_claim = a->claimed_by == t->node->self && alarm_is_claimed(a, wall);
+    return (own_claim || is_our_turn(t, a, wall)) && begin_claim(t, know(t, a), a, own_claim, wall);
 }
 
 static void look(struct alert *t)

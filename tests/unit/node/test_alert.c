@@ -20,7 +20,7 @@
 static struct node node;
 static struct config config;
 static struct alarm row; /* the only open one */
-static unsigned claims, tells, told_ways, sends, sent_ways;
+static unsigned calls, mails, claims, tells, told_ways, sends, sent_ways;
 static unsigned fails;       /* ways that take nothing */
 static enum reason denies;   /* claims */
 static struct waiting {
@@ -46,6 +46,8 @@ enum err alert_send(unsigned *sent, unsigned ways, const struct config *c, const
     CHECK(message->alarm.index == LEAF && message->sender == node.self);
     *sent = ways & ~fails;
     sends += *sent != 0;
+    mails += (*sent & ALERT_MAIL) != 0;
+    calls++;
     sent_ways |= *sent;
     return *sent == ways ? OK : ERR_UNREACHABLE;
 }
@@ -80,13 +82,14 @@ static void decide(void)
         claims++;
     } else if (w.args.step == ALARM_TOLD) {
         row.claimed_by = 0;
-        row.told = LEAF + 1;
+        row.told = LEAF + 1 + tells;
         row.told_ms = clock_wall_ms();
         row.told_by = node.self;
         told_ways = w.args.ways;
         tells++;
     }
-    w.done(w.data, OK, 0, denied ? DECISION_DENIED : DECISION_APPROVED, denied ? denies : REASON_NONE);
+    w.done(w.data, OK, w.args.step == ALARM_TOLD ? row.told : 0, denied ? DECISION_DENIED : DECISION_APPROVED,
+           denied ? denies : REASON_NONE);
 }
 
 /* --- turns of the loop --- */
@@ -130,7 +133,7 @@ static int open_node(void **state)
     (void)state;
     node = (struct node){.ready = true, .config = &config};
     sample_genesis(&node.genesis, MEMBERS, 1);
-    claims = tells = told_ways = sends = sent_ways = fails = 0;
+    calls = mails = claims = tells = told_ways = sends = sent_ways = fails = 0;
     denies = REASON_NONE;
     waiting.waits = false;
     CHECK(uv_loop_init(&node.loop) == 0 && uv_timer_init(&node.loop, &turns) == 0);
@@ -227,18 +230,61 @@ static void a_claim_of_its_own(void **state)
     assert_true(claims == 0 && sends == 1);
 }
 
+static void until_called(unsigned times)
+{
+    for (unsigned i = 0; i < 60 && calls < times; i++) settle();
+    assert_true(calls >= times);
+}
+
 static void what_fails_is_not_told(void **state)
 {
     (void)state;
     begin(ALARM_MODIFIED, 0);
-    fails = ALERT_HOOK;
-    for (unsigned i = 0; i < 60 && sends == 0; i++) settle();
+    fails = ALERT_MAIL | ALERT_HOOK;
+    until_called(1);
     settle();
-    assert_true(claims == 1 && tells == 0 && sent_ways == ALERT_MAIL);
-    sent_ways = fails = 0;
+    assert_true(claims == 1 && tells == 0 && sends == 0);
+    fails = 0;
     until_told(1); /* after a pause, within the claim */
-    assert_true(claims == 1 && sent_ways == ALERT_HOOK); /* no second mail */
+    assert_true(claims == 1 && mails == 1);
     assert_int_equal(told_ways, ALARM_WAYS);
+}
+
+/* One way is enough for the ledger to say it, so that no other node tells them again; this one goes on with the other
+ * way alone. */
+static void one_way_fails(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    fails = ALERT_HOOK;
+    until_told(1);
+    assert_true(claims == 1 && mails == 1);
+    assert_int_equal(told_ways, ALARM_BY_MAIL);
+    sent_ways = fails = 0;
+    until_called(2); /* after a pause */
+    settle();
+    assert_true(claims == 1 && tells == 1 && mails == 1 && calls == 2);
+    assert_int_equal(sent_ways, ALERT_HOOK);
+    /* a day later: by all ways again */
+    row.since_ms -= 2 * ALARM_AGAIN_MS;
+    row.told_ms = clock_wall_ms() - ALARM_AGAIN_MS - 3 * ALARM_TURN_MS;
+    until_told(2);
+    assert_true(claims == 2 && mails == 2);
+    assert_int_equal(told_ways, ALARM_WAYS);
+}
+
+/* Until the new row is read, the old one stands there with a claim that holds. */
+static void an_old_row_sends_nothing(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    until_told(1);
+    row.told = row.told_ms = row.told_by = 0;
+    row.claimed_by = node.self;
+    row.claimed_ms = clock_wall_ms();
+    settle();
+    settle();
+    assert_true(mails == 1 && calls == 1 && tells == 1);
 }
 
 static void a_denied_claim_sends_nothing(void **state)
@@ -257,7 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_one_tells), TEST(the_others_wait),        TEST(who_is_named),
         TEST(told_of_itself),      TEST(a_claim_of_its_own),     TEST(what_fails_is_not_told),
-        TEST(a_denied_claim_sends_nothing),
+        TEST(one_way_fails),       TEST(an_old_row_sends_nothing), TEST(a_denied_claim_sends_nothing),
     };
     return cmocka_run_group_tests_name("node/alert", tests, NULL, NULL);
 }
