@@ -60,8 +60,9 @@ static void in_words(struct buffer *out, const struct cluster *c, const struct m
     clock_format(since, a->since_ms);
     indexes(where, sizeof where, a);
     names_of(&who, &c->genesis, a, "itself");
-    buffer_printf(out, "%s: %s, index %s, since %s: %s, %s (%s by %.*s, ", good ? "COMPROMISED" : "ACCUSED",
-                  name_of(&c->genesis, a->named), where, since, kind_word(a->kind),
+    buffer_printf(out, "%s: %s, %s %s, since %s: %s, %s (%s by %.*s, ", good ? "COMPROMISED" : "ACCUSED",
+                  name_of(&c->genesis, a->named), alarm_kind_place((enum alarm_kind)a->kind), where, since,
+                  kind_word(a->kind),
                   alarm_kind_meaning((enum alarm_kind)a->kind), a->index ? "raised" : "found", (int)who.size,
                   who.data ? (const char *)who.data : "");
     if (a->index)
@@ -101,9 +102,10 @@ json_t *alarm_json(const struct cluster *c, const struct message_alarm *a)
     const struct genesis *g = &c->genesis;
     static const char *const status[] = {"open", "repaired", "cleared"};
     bool known = a->status >= ALARM_OPEN && a->status <= ALARM_CLEARED;
-    json_t *o = json_pack("{s:o, s:s, s:i, s:s, s:I, s:I, s:o, s:s, s:o, s:b, s:s, s:o, s:o, s:o}", "entry",
+    json_t *o = json_pack("{s:o, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s, s:o, s:b, s:s, s:o, s:o, s:o}", "entry",
                           a->index ? json_integer((json_int_t)a->index) : json_null(), "node", name_of(g, a->named),
-                          "member", (int)a->named, "kind", kind_word(a->kind), "first", (json_int_t)a->first, "last",
+                          "member", (int)a->named, "kind", kind_word(a->kind), "place",
+                          alarm_kind_place((enum alarm_kind)a->kind), "first", (json_int_t)a->first, "last",
                           (json_int_t)a->last, "since", json_time(a->since_ms), "raised_by", name_of(g, a->raiser),
                           "said_by", names_json(g, a), "counts", alarm_is_good(c, a), "status",
                           known ? status[a->status - ALARM_OPEN] : "unknown", "closed",

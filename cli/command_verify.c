@@ -217,8 +217,8 @@ static void mark_set_back(struct verifying *vf)
             if (vf->asked[j]) alarm = set_back_alarm(&vf->nodes[j].cluster, vf->nodes[i].member);
         if (!alarm || !vf->asked[i] || a->verdict != AUDIT_FINE) continue;
         a->verdict = AUDIT_SET_BACK;
-        finding_set(&a->finding, ERR_ROOT, alarm->first, "its disk is older than what it has signed: %" PRIu64
-                    " to %" PRIu64 " of the cluster's log were not on it", alarm->first, alarm->last);
+        finding_set(&a->finding, ERR_ROOT, alarm->first, "its disk is older than what it has signed: Raft index %"
+                    PRIu64 " to %" PRIu64 " of the cluster's log were not on it", alarm->first, alarm->last);
         a->finding.located = false; /* the log's numbers are not those of entries */
     }
 }

@@ -297,7 +297,8 @@ const struct command COMMANDS[] = {
     {.name = "alarm list", .operands = "", .summary = "Show the alarms that are open", .run = command_alarm_list,
      .details = "An alarm says, in the ledger, that a node can't be trusted now. Kinds: modified (stored\n"
                 "data is not what the ledger proves), deleted, forked (it signed two things that contradict\n"
-                "each other), rolled back (its disk is older than what it has signed).\n"
+                "each other), rolled back (its disk is older than what it has signed). FIRST and LAST are\n"
+                "entries; of forked and rolled back they are Raft indexes (or sizes), which no entry has.\n"
                 "It counts when signatures prove it (forked), the node says so itself, or b + 1 nodes do;\n"
                 "else it is an accusation: one of the two is wrong. While one is open every command warns,\n"
                 "and goes to nodes that none that counts names. TOLD BY is the node that says it has sent mail\n"

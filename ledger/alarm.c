@@ -32,6 +32,17 @@ const char *alarm_kind_meaning(enum alarm_kind kind)
     return "something that this version does not know";
 }
 
+const char *alarm_kind_place(enum alarm_kind kind)
+{
+    switch (kind) {
+    case ALARM_MODIFIED:
+    case ALARM_DELETED: return "index";
+    case ALARM_FORKED: return "Raft index or size";
+    case ALARM_ROLLED_BACK: return "Raft index";
+    }
+    return "place";
+}
+
 bool alarm_kind_parse(enum alarm_kind *out, const char *text)
 {
 #define X(name, number, kind, meaning)                                                             \

@@ -59,6 +59,8 @@ enum alarm_kind {
 };
 const char *alarm_kind_text(enum alarm_kind kind);    /* "modified" */
 const char *alarm_kind_meaning(enum alarm_kind kind); /* a clause for people */
+/* What first and last count, for people: "index" (of an entry), "Raft index" (no entry has that number). */
+const char *alarm_kind_place(enum alarm_kind kind);
 bool alarm_kind_parse(enum alarm_kind *out, const char *text); /* "modified"; false: no such kind */
 
 enum alarm_status { ALARM_OPEN = 1, ALARM_REPAIRED = 2, ALARM_CLEARED = 3 };

@@ -53,9 +53,10 @@ static void format_date(char out[static 40], uint64_t ms)
 static void append_range(struct buffer *out, const struct alarm *a)
 {
     if (a->first == a->last)
-        buffer_printf(out, "index %llu", (unsigned long long)a->first);
+        buffer_printf(out, "%s %llu", alarm_kind_place(a->kind), (unsigned long long)a->first);
     else
-        buffer_printf(out, "indices %llu to %llu", (unsigned long long)a->first, (unsigned long long)a->last);
+        buffer_printf(out, "%s %llu to %llu", alarm_kind_place(a->kind), (unsigned long long)a->first,
+                      (unsigned long long)a->last);
 }
 
 static bool counts(const struct alert_message *m)
@@ -163,11 +164,12 @@ void alert_json(struct buffer *out, const struct alert_message *m)
         json_object_set_new(json, "counts", json_boolean(counts(m)));
         json_object_set_new(json, "said_by", words_json(m));
         json_object_set_new(json, "repaired", json_boolean(a->status == ALARM_REPAIRED));
-        json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:s}", "leaf", (json_int_t)a->index,
-                                               "kind", alarm_kind_text(a->kind), "meaning", alarm_kind_meaning(a->kind),
-                                               "node", node_json(m, a->named), "raised_by", node_json(m, a->raiser),
-                                               "first", (json_int_t)a->first, "last", (json_int_t)a->last, "since",
-                                               since));
+        json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:s}", "leaf",
+                                               (json_int_t)a->index, "kind", alarm_kind_text(a->kind), "meaning",
+                                               alarm_kind_meaning(a->kind), "node", node_json(m, a->named),
+                                               "raised_by", node_json(m, a->raiser), "place",
+                                               alarm_kind_place(a->kind), "first", (json_int_t)a->first, "last",
+                                               (json_int_t)a->last, "since", since));;
     }
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (text)

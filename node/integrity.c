@@ -180,9 +180,9 @@ static bool join(struct kept *k, const struct alarm *row)
 static void say_found(const struct integrity *i, const struct finding *f)
 {
     const struct descriptor *named = genesis_member(&i->node->genesis, f->named);
-    log_error("integrity", "ALARM: node %u (%s), %s: %s (%llu to %llu): %s", f->named, named->name,
-              alarm_kind_text(f->kind), alarm_kind_meaning(f->kind), (unsigned long long)f->first,
-              (unsigned long long)f->last, f->text);
+    log_error("integrity", "ALARM: node %u (%s), %s: %s (%s %llu to %llu): %s", f->named, named->name,
+              alarm_kind_text(f->kind), alarm_kind_meaning(f->kind), alarm_kind_place(f->kind),
+              (unsigned long long)f->first, (unsigned long long)f->last, f->text);
 }
 
 /* Found before, and not closed since: it may reach further, or not be repaired after all. */

@@ -70,7 +70,7 @@ static void wait_for_open(unsigned node, unsigned count)
 static void every_command_warns(const char *name)
 {
     char words[64], line[64];
-    snprintf(words, sizeof words, "WARNING: COMPROMISED: %s, index ", name);
+    snprintf(words, sizeof words, "WARNING: COMPROMISED: %s, ", name);
     snprintf(line, sizeof line, "\"node\":\"%s\"", name);
     for (unsigned node = 1; node <= bed.n; node++) {
         if (bed.pids[node] == 0) continue;
@@ -174,7 +174,7 @@ static void a_disk_set_back(void **state)
     every_command_warns("node-3");
     is_avoided("node-3");
     testbed_expect(&bed, 0, &out, "status");
-    assert_non_null(strstr(text(), "COMPROMISED: node-3, index "));
+    assert_non_null(strstr(text(), "COMPROMISED: node-3, Raft index "));
     assert_null(strstr(text(), "integrity: verified"));
     testbed_expect(&bed, 0, &out, "status --json");
     testbed_json(&out, "members.2.integrity", other, sizeof other);

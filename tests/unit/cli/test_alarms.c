@@ -148,6 +148,9 @@ static void test_said_once(void **state)
     notice(false, many, 5);
     assert_non_null(strstr(said, "and 3 more"));
     assert_null(strstr(said, "index 2002"));
+    struct message_alarm old = alarm_of(ALARM_ROLLED_BACK, 4, 4, 3000);
+    notice(false, &old, 1);
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-4, Raft index 3000, since ")); /* no entry has it */
     notice(true, NULL, 0);
     assert_non_null(strstr(said, "node-2 is quarantined"));
     notice(true, NULL, 0);

@@ -86,7 +86,7 @@ static void check_mail(struct sink *s, const char *scheme)
     expect_text("RCPT TO:<b@example.org>");
     expect_text("\nFrom: <node@example.org>\n");
     expect_text("\nTo: a@example.org,\n b@example.org\n");
-    expect_text("\nSubject: Consilium ALARM: node node-3: deleted, indices 40 to 41\n");
+    expect_text("\nSubject: Consilium ALARM: node node-3: deleted, index 40 to 41\n");
     expect_text("What:      deleted: stored data that the ledger proves is gone\n");
     expect_text("Since:     2023-11-14T22:13:20Z\n");
     expect_text("leaf 77");
@@ -97,6 +97,21 @@ static void test_mail(void **state)
 {
     (void)state;
     check_mail(sink_start(SINK_SMTPS, ca), "smtps");
+}
+
+/* A Raft index is no entry's number, and doesn't read like one. */
+static void test_places(void **state)
+{
+    (void)state;
+    message.alarm.kind = ALARM_ROLLED_BACK;
+    alert_mail_text(&got, &config, &message, 0);
+    buffer_append(&got, "", 1);
+    expect_text("\r\nSubject: Consilium ALARM: node node-3: rolled back, Raft index 40 to 41\r\n");
+    expect_text("\r\nWhere:     Raft index 40 to 41\r\n");
+    buffer_clear(&got);
+    alert_json(&got, &message);
+    buffer_append(&got, "", 1);
+    expect_text("\"place\":\"Raft index\",\"first\":40,");
 }
 
 static void test_starttls(void **state)
@@ -364,7 +379,7 @@ int main(void)
         TEST(test_mail),            TEST(test_starttls), TEST(test_never_in_the_clear), TEST(test_login),
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
         TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
-        TEST(test_key),             TEST(test_receiver_refused),
+        TEST(test_key),             TEST(test_receiver_refused), TEST(test_places),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
