@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/pack.h"
-#include "ledger/state_digest.h"
 
 #define POLL_MS 200
 
@@ -16,7 +15,6 @@ struct digests {
     uint64_t leaf;     /* at which the nodes digested: this one, or one behind it that asked, too */
     uint32_t awaited;  /* bit i = member i: the asked node has a link to it */
     struct state_statement *by[LIMIT_NODES + 1]; /* NULL: no answer so far */
-    struct state_comparison result;
 };
 
 static unsigned members(const struct digests *d) { return d->t->cluster.genesis.member_count; }
@@ -98,7 +96,9 @@ static enum err ask_digests(struct digests *d)
     if (e == OK) {
         e = message_digests_ok_decode(&m, answer.body);
         if (e == OK && m.leaf && m.leaf < d->entry) e = ERR_MALFORMED;
-        if (e != OK) fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
+        if (e != OK)
+            e = fail(&t->failure, ERR_MALFORMED, "what %s answers about the states can't be read: %s",
+                     cluster_member_name(&t->cluster, t->cluster.member), err_text(e));
     }
     buffer_free(&question);
     if (e != OK || m.leaf == 0) return e;
@@ -137,19 +137,45 @@ static enum err collect(struct digests *d, uint64_t wait_s)
 
 /* --- what came of it --- */
 
-/* "equal", "DIFFERS", or why there is nothing to compare. */
-static const char *word_of(const struct digests *d, unsigned member)
+struct judging {
+    const struct genesis *genesis;
+    const struct state_statement *by[LIMIT_NODES + 1]; /* NULL: said nothing */
+    struct state_comparison result;
+    uint32_t broken; /* can't read their own state */
+};
+
+static bool is_broken(const struct state_statement *s)
 {
-    const struct state_comparison *r = &d->result;
-    if (!d->by[member]) return "no answer";
-    if (d->by[member]->outcome != STATE_COMPUTED) return state_outcome_text(d->by[member]->outcome);
+    if (!s) return false;
+    switch (s->outcome) {
+    case STATE_COMPUTED:
+    case STATE_BUSY:
+    case STATE_NO_SPACE:
+    case STATE_TOO_LONG: return false;
+    case STATE_UNREADABLE:
+    case STATE_FAILED: break;
+    }
+    return true;
+}
+
+static const char *name_of(const struct judging *j, unsigned member)
+{
+    return genesis_member(j->genesis, member)->name;
+}
+
+/* "equal", "DIFFERS", or why there is nothing to compare. */
+static const char *word_of(const struct judging *j, unsigned member)
+{
+    const struct state_comparison *r = &j->result;
+    if (!j->by[member]) return "no answer";
+    if (j->by[member]->outcome != STATE_COMPUTED) return state_outcome_text(j->by[member]->outcome);
     if (!is_in(r->same, member)) return "DIFFERS";
     return r->computed > 1 ? "equal" : "alone";
 }
 
-static void add_digest(json_t *row, const struct digests *d, unsigned member)
+static void add_digest(json_t *row, const struct judging *j, unsigned member)
 {
-    const struct state_statement *s = d->by[member];
+    const struct state_statement *s = j->by[member];
     struct buffer tables = {0};
     char start[17];
     if (!s || s->outcome != STATE_COMPUTED) return;
@@ -158,85 +184,150 @@ static void add_digest(json_t *row, const struct digests *d, unsigned member)
     json_object_set_new(row, "digest", json_digest(&whole));
     json_object_set_new(row, "digest_start", json_string(start));
     json_object_set_new(row, "size", json_integer((json_int_t)s->size));
-    if (is_in(d->result.other, member)) state_differences(&tables, d->by[d->result.model], s);
+    if (is_in(j->result.other, member)) state_differences(&tables, j->by[j->result.model], s);
     json_object_set_new(row, "differs_in", tables.size ? json_text(buffer_bytes(&tables)) : json_string(""));
     buffer_free(&tables);
 }
 
-static json_t *rows_of(const struct digests *d)
+static json_t *rows_of(const struct judging *j)
 {
     json_t *rows = json_array();
-    for (unsigned i = 1; i <= members(d); i++) {
-        const struct descriptor *m = genesis_member(&d->t->cluster.genesis, i);
+    for (unsigned i = 1; i <= j->genesis->member_count; i++) {
+        const struct descriptor *m = genesis_member(j->genesis, i);
         json_t *row = json_pack("{s:i, s:s, s:s, s:s}", "node", (int)i, "name", m->name, "hospital", m->hospital,
-                                "state", word_of(d, i));
+                                "state", word_of(j, i));
         CHECK(row != NULL);
-        add_digest(row, d, i);
+        add_digest(row, j, i);
         json_array_append_new(rows, row);
     }
     return rows;
 }
 
-static enum states_verdict judge(const struct digests *d)
+json_t *states_names(const struct genesis *genesis, uint32_t mask)
 {
-    const struct state_comparison *r = &d->result;
-    if (r->other) return r->agreed ? STATES_DIFFER : STATES_UNDECIDED;
-    if (!r->agreed) return STATES_TOO_FEW;
-    return r->equal == members(d) ? STATES_SAME : STATES_SOME_SILENT;
+    json_t *names = json_array();
+    for (unsigned i = 1; i <= genesis->member_count; i++)
+        if (is_in(mask, i)) json_array_append_new(names, json_string(genesis_member(genesis, i)->name));
+    return names;
 }
 
-static void add_names(struct buffer *out, const struct digests *d, uint32_t mask)
+/* Whether b + 1 nodes state another value than most do. */
+static bool others_agree(const struct judging *j)
+{
+    for (unsigned i = 1; i <= j->genesis->member_count; i++) {
+        unsigned equal = 0;
+        if (!is_in(j->result.other, i)) continue;
+        for (unsigned k = 1; k <= j->genesis->member_count; k++)
+            equal += is_in(j->result.other, k) && state_statement_same(j->by[i], j->by[k]);
+        if (equal > j->genesis->faulty) return true;
+    }
+    return false;
+}
+
+static bool is_decided(const struct judging *j)
+{
+    if (j->genesis->faulty == 0) return j->result.agreed;
+    return j->result.equal > j->genesis->faulty && !others_agree(j);
+}
+
+static enum states_verdict judge(const struct judging *j)
+{
+    const struct state_comparison *r = &j->result;
+    if (r->other) return is_decided(j) ? STATES_DIFFER : STATES_UNDECIDED;
+    if (j->broken) return STATES_UNREADABLE;
+    if (!r->agreed) return STATES_TOO_FEW;
+    return r->equal == j->genesis->member_count ? STATES_SAME : STATES_SOME_SILENT;
+}
+
+static void add_names(struct buffer *out, const struct judging *j, uint32_t mask)
 {
     bool first = true;
-    for (unsigned i = 1; i <= members(d); i++) {
+    for (unsigned i = 1; i <= j->genesis->member_count; i++) {
         if (!is_in(mask, i)) continue;
-        buffer_printf(out, "%s%s", first ? "" : ", ", cluster_member_name(&d->t->cluster, i));
+        buffer_printf(out, "%s%s", first ? "" : ", ", name_of(j, i));
         first = false;
     }
 }
 
-static void add_differing(struct buffer *out, const struct digests *d)
+static void add_differing(struct buffer *out, const struct judging *j)
 {
     bool first = true;
-    for (unsigned i = 1; i <= members(d); i++) {
-        if (!is_in(d->result.other, i)) continue;
-        buffer_printf(out, "%s%s (in: ", first ? "" : "; ", cluster_member_name(&d->t->cluster, i));
-        state_differences(out, d->by[d->result.model], d->by[i]);
+    for (unsigned i = 1; i <= j->genesis->member_count; i++) {
+        if (!is_in(j->result.other, i)) continue;
+        buffer_printf(out, "%s%s (in: ", first ? "" : "; ", name_of(j, i));
+        state_differences(out, j->by[j->result.model], j->by[i]);
         buffer_append_text(out, ")");
         first = false;
     }
 }
 
-static void sentence(struct buffer *out, const struct digests *d, enum states_verdict verdict)
+static void add_uncompared(struct buffer *out, const struct judging *j, const char *before)
 {
-    const struct state_comparison *r = &d->result;
-    uint32_t all = ((UINT32_C(1) << members(d)) - 1) << 1;
-    unsigned k = d->t->cluster.genesis.quorum;
+    uint32_t all = ((UINT32_C(1) << j->genesis->member_count) - 1) << 1;
+    uint32_t silent = all & ~j->result.same & ~j->result.other & ~j->broken;
+    if (!silent) return;
+    buffer_printf(out, "%snothing to compare from ", before);
+    add_names(out, j, silent);
+}
+
+static void sentence(struct buffer *out, const struct judging *j, enum states_verdict verdict)
+{
+    const struct state_comparison *r = &j->result;
+    unsigned k = j->genesis->quorum, b = j->genesis->faulty;
     switch (verdict) {
-    case STATES_SAME: buffer_printf(out, "all %u nodes have the same state", members(d)); return;
+    case STATES_SAME: buffer_printf(out, "all %u nodes have the same state", j->genesis->member_count); return;
     case STATES_SOME_SILENT:
-        buffer_printf(out, "%u nodes have the same state; nothing to compare from ", r->equal);
-        add_names(out, d, all & ~r->same);
+        buffer_printf(out, "%u nodes have the same state", r->equal);
+        add_uncompared(out, j, "; ");
         return;
     case STATES_DIFFER:
         buffer_append_text(out, "COMPROMISED: ");
-        add_differing(out, d);
+        add_differing(out, j);
         buffer_printf(out, " has not the state of the %u nodes that agree", r->equal);
-        return;
+        break;
     case STATES_UNDECIDED:
-        buffer_printf(out, "NOT THE SAME: fewer than %u nodes agree, so it is not decided who is right; different from "
-                           "%s: ", k, cluster_member_name(&d->t->cluster, r->model));
-        add_differing(out, d);
+        buffer_printf(out, "NOT THE SAME: it is not decided who is right, since no state is that of %u nodes%s; "
+                           "different from %s: ", b ? b + 1 : k, b ? ", or more than one is" : "",
+                      name_of(j, r->model));
+        add_differing(out, j);
+        break;
+    case STATES_UNREADABLE:
+        buffer_append_text(out, "COMPROMISED: ");
+        add_names(out, j, j->broken);
+        buffer_printf(out, " can't read what is stored there; %u nodes have the same state", r->equal);
+        add_uncompared(out, j, "; ");
         return;
     case STATES_TOO_FEW:
         buffer_printf(out, "not known: %u of the %u nodes that must agree stated a digest", r->equal, k);
         return;
     }
+    if (j->broken) {
+        buffer_append_text(out, "; can't read what is stored there: ");
+        add_names(out, j, j->broken);
+    }
+    add_uncompared(out, j, "; ");
+}
+
+void states_judge(struct states_report *out, const struct state_statement *const *statements,
+                  const struct genesis *genesis)
+{
+    struct judging j = {.genesis = genesis};
+    for (unsigned i = 1; i <= genesis->member_count; i++) {
+        j.by[i] = statements[i];
+        if (is_broken(j.by[i])) j.broken |= UINT32_C(1) << i;
+    }
+    state_compare(&j.result, j.by, genesis->member_count, genesis->quorum);
+    *out = (struct states_report){.verdict = judge(&j), .nodes = rows_of(&j)};
+    out->compared = j.result.same | j.result.other;
+    out->wrong = j.broken | (out->verdict == STATES_DIFFER ? j.result.other : 0);
+    sentence(&out->text, &j, out->verdict);
+    buffer_append(&out->text, "", 1);
+    CHECK(!out->text.failed);
 }
 
 bool states_failed(const struct states_report *r)
 {
-    return r->verdict == STATES_DIFFER || r->verdict == STATES_UNDECIDED;
+    return r->verdict == STATES_DIFFER || r->verdict == STATES_UNDECIDED || r->verdict == STATES_UNREADABLE;
 }
 
 const char *states_word(const struct states_report *r)
@@ -262,11 +353,9 @@ enum err states_compare(struct states_report *out, struct tool *t, uint64_t wait
     enum err e = raise(&d);
     if (e == OK) e = collect(&d, wait_s);
     if (e == OK) {
-        state_compare(&d.result, (const struct state_statement *const *)d.by, members(&d), t->cluster.genesis.quorum);
-        *out = (struct states_report){.verdict = judge(&d), .entry = d.entry, .leaf = d.leaf, .nodes = rows_of(&d)};
-        sentence(&out->text, &d, out->verdict);
-        buffer_append(&out->text, "", 1);
-        CHECK(!out->text.failed);
+        states_judge(out, (const struct state_statement *const *)d.by, &t->cluster.genesis);
+        out->entry = d.entry;
+        out->leaf = d.leaf;
     }
     forget(&d);
     return e;

@@ -1,0 +1,158 @@
+/* What nodes state about their states: who is right, who is not, and of whom nothing is known. */
+#include "tests/lib/unit.h"
+
+#include <string.h>
+
+#include "cli/state_compare.h"
+#include "ledger/tables.h"
+#include "tests/lib/ledger_kit.h"
+
+#define MOST 7
+#define BIT(member) (UINT32_C(1) << (member))
+
+static struct kit kit;
+static struct state_statement said[MOST + 1];
+static const struct state_statement *by[LIMIT_NODES + 1];
+static struct states_report r;
+
+/* All members state the same. */
+static void all_equal(unsigned n, unsigned b)
+{
+    kit_close(&kit);
+    kit_open(&kit, n, b, (struct bytes){0});
+    memset(by, 0, sizeof by);
+    for (unsigned i = 1; i <= n; i++) {
+        said[i] = (struct state_statement){.member = i, .leaf = 40, .size = 44, .digest.count = 1};
+        said[i].digest.tables[0] = (struct table_digest){.table = TABLE_USER, .rows = 3};
+        by[i] = &said[i];
+    }
+}
+
+static void differs(unsigned member, uint8_t how) { said[member].digest.tables[0].digest.bytes[0] = how; }
+
+static void says(unsigned member, enum state_outcome outcome)
+{
+    said[member].outcome = outcome;
+    said[member].digest.count = 0;
+}
+
+static void judge(enum states_verdict verdict, bool failed, uint32_t wrong, const char *words)
+{
+    states_report_free(&r);
+    states_judge(&r, by, &kit.genesis);
+    if (r.verdict != verdict || states_failed(&r) != failed || r.wrong != wrong || !strstr((char *)r.text.data, words))
+        fail_msg("%s, wrong %x: %s", states_word(&r), r.wrong, (const char *)r.text.data);
+}
+
+static const char *cell(unsigned member, const char *key)
+{
+    return json_string_value(json_object_get(json_array_get(r.nodes, member - 1), key));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    kit_open(&kit, 4, 1, (struct bytes){0});
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    states_report_free(&r);
+    kit_close(&kit);
+    return 0;
+}
+
+static void all_are_equal(void **state)
+{
+    (void)state;
+    all_equal(4, 1);
+    judge(STATES_SAME, false, 0, "all 4 nodes have the same state");
+    assert_string_equal(states_word(&r), "equal");
+    assert_int_equal(r.compared, 0x1e);
+}
+
+/* Busy, or not there: nothing follows, but nobody says that it is equal. */
+static void the_silent_are_not_called_equal(void **state)
+{
+    (void)state;
+    static const enum state_outcome excuses[] = {STATE_BUSY, STATE_NO_SPACE, STATE_TOO_LONG};
+    all_equal(4, 1);
+    by[3] = NULL;
+    for (size_t i = 0; i < sizeof excuses / sizeof *excuses + 1; i++) {
+        judge(STATES_SOME_SILENT, false, 0, "3 nodes have the same state; nothing to compare from");
+        assert_string_equal(states_word(&r), "incomplete");
+        assert_int_equal(r.compared, BIT(1) | BIT(2) | BIT(4));
+        json_t *names = states_names(&kit.genesis, r.compared);
+        assert_int_equal(json_array_size(names), 3);
+        assert_string_equal(json_string_value(json_array_get(names, 2)), genesis_member(&kit.genesis, 4)->name);
+        json_decref(names);
+        by[3] = &said[3];
+        if (i < sizeof excuses / sizeof *excuses) says(3, excuses[i]);
+    }
+    by[2] = NULL;
+    judge(STATES_TOO_FEW, false, 0, "not known: 2 of the 3");
+}
+
+static void an_unreadable_state_is_a_failure(void **state)
+{
+    (void)state;
+    static const enum state_outcome broken[] = {STATE_UNREADABLE, STATE_FAILED};
+    for (size_t i = 0; i < 2; i++) {
+        all_equal(4, 1);
+        says(2, broken[i]);
+        judge(STATES_UNREADABLE, true, BIT(2), "can't read what is stored there");
+        assert_string_equal(states_word(&r), "unreadable");
+        assert_non_null(strstr((char *)r.text.data, genesis_member(&kit.genesis, 2)->name));
+        assert_string_equal(cell(2, "state"), state_outcome_text(broken[i]));
+        differs(4, 1);
+        judge(STATES_DIFFER, true, BIT(2) | BIT(4), "can't read what is stored there");
+    }
+}
+
+/* One of four is down, and another one's state is altered: b + 1 agree, and the altered one is named. */
+static void more_than_may_lie_decide(void **state)
+{
+    (void)state;
+    all_equal(4, 1);
+    by[2] = NULL;
+    differs(1, 9);
+    judge(STATES_DIFFER, true, BIT(1), "has not the state of the 2 nodes that agree; nothing to compare from");
+    assert_string_equal(cell(1, "state"), "DIFFERS");
+    assert_string_equal(cell(1, "differs_in"), "user");
+    assert_string_equal(cell(3, "state"), "equal");
+    by[3] = NULL; /* one against one */
+    judge(STATES_UNDECIDED, true, 0, "it is not decided who is right");
+    all_equal(4, 1);
+    differs(1, 9), differs(2, 9); /* two against two */
+    judge(STATES_UNDECIDED, true, 0, "or more than one is");
+    all_equal(7, 2);
+    differs(1, 9), differs(2, 9), differs(3, 8), by[4] = NULL;
+    judge(STATES_DIFFER, true, BIT(1) | BIT(2) | BIT(3), "the 3 nodes that agree");
+    differs(3, 9);
+    judge(STATES_UNDECIDED, true, 0, "or more than one is");
+}
+
+static void without_liars_the_quorum_decides(void **state)
+{
+    (void)state;
+    all_equal(3, 0);
+    assert_int_equal(kit.genesis.quorum, 2);
+    differs(3, 9);
+    judge(STATES_DIFFER, true, BIT(3), "the 2 nodes that agree");
+    by[1] = NULL;
+    judge(STATES_UNDECIDED, true, 0, "no state is that of 2 nodes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_are_equal),
+        cmocka_unit_test(the_silent_are_not_called_equal),
+        cmocka_unit_test(an_unreadable_state_is_a_failure),
+        cmocka_unit_test(more_than_may_lie_decide),
+        cmocka_unit_test(without_liars_the_quorum_decides),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
