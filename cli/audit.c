@@ -25,6 +25,9 @@ bool audit_failed(enum audit_verdict verdict)
     case AUDIT_FINE: return false;
     case AUDIT_WRONG:
     case AUDIT_CONTENT:
+    case AUDIT_REFUSED:
+    case AUDIT_STATE:
+    case AUDIT_ALARMED:
     case AUDIT_SHORT:
     case AUDIT_QUARANTINED:
     case AUDIT_SET_BACK:
@@ -32,6 +35,26 @@ bool audit_failed(enum audit_verdict verdict)
     case AUDIT_FORKED: break;
     }
     return true;
+}
+
+bool audit_entries_right(enum audit_verdict verdict)
+{
+    switch (verdict) {
+    case AUDIT_FINE:
+    case AUDIT_CONTENT:
+    case AUDIT_REFUSED:
+    case AUDIT_STATE:
+    case AUDIT_ALARMED:
+    case AUDIT_SET_BACK: return true;
+    case AUDIT_UNREACHABLE:
+    case AUDIT_SILENT:
+    case AUDIT_WRONG:
+    case AUDIT_SHORT:
+    case AUDIT_QUARANTINED:
+    case AUDIT_UNPROVEN:
+    case AUDIT_FORKED: break;
+    }
+    return false;
 }
 
 /* One audit on its way. */

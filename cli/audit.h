@@ -21,6 +21,10 @@
     X(AUDIT_FINE, "fine")                                                                          \
     X(AUDIT_WRONG, "wrong")           /* entries are altered, removed, added or in another order */ \
     X(AUDIT_CONTENT, "altered in its content") /* the entries are right, what is stored beside them is not */ \
+    X(AUDIT_REFUSED, "giving nothing that can be compared") /* the entries are right; of what is stored beside them it \
+                                                             * gives no answer, or one that makes no sense */ \
+    X(AUDIT_STATE, "wrong in its state") /* the entries are right, the tables that it keeps beside them are not */ \
+    X(AUDIT_ALARMED, "under alarm")   /* nothing wrong was found, but an open alarm counts against it */ \
     X(AUDIT_SHORT, "too short")       /* it ends before what k nodes co-signed */                  \
     X(AUDIT_QUARANTINED, "in quarantine") /* it says itself that it can't be trusted, and shows nothing */ \
     X(AUDIT_SET_BACK, "rolled back") /* its entries are right, but an open alarm says that its disk is an old copy */ \
@@ -33,7 +37,8 @@ enum audit_verdict {
 #undef X
 };
 const char *audit_word(enum audit_verdict verdict);
-bool audit_failed(enum audit_verdict verdict); /* the ledger is wrong, not the connection */
+bool audit_failed(enum audit_verdict verdict); /* the node is wrong, not the connection */
+bool audit_entries_right(enum audit_verdict verdict); /* its ledger is the one that was co-signed, whatever else */
 
 /* About one node. */
 struct audit {

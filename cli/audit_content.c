@@ -11,10 +11,20 @@
 
 static bool is_looked_at(const struct content_node *n) { return n->audit->verdict == AUDIT_FINE; }
 
-static void set_silent(struct content_node *n, const struct failure *why)
+/* Who can't be reached, or is busy, has said nothing; what is no such excuse is a finding about the node. */
+static enum audit_verdict verdict_of(enum err e)
 {
-    n->audit->verdict = AUDIT_SILENT;
-    finding_set(&n->audit->finding, why->code, 0, "%s", why->text[0] ? why->text : err_text(why->code));
+    if (source_silent(e) || e == ERR_NOMEM) return AUDIT_SILENT; /* this machine's memory */
+    return e == ERR_QUARANTINED ? AUDIT_QUARANTINED : AUDIT_REFUSED;
+}
+
+static void give_up(struct content_node *n, const struct failure *why)
+{
+    const char *text = why->text[0] ? why->text : err_text(why->code);
+    n->audit->verdict = verdict_of(why->code);
+    finding_set(&n->audit->finding, why->code, 0, "%s%s",
+                n->audit->verdict == AUDIT_REFUSED ? "what it stores beside its entries can't be compared: " : "",
+                text);
     n->audit->finding.located = false;
 }
 
@@ -33,7 +43,7 @@ static bool ask(struct content_node *n, struct stored_page *page, uint64_t from,
     if (e == OK && (page->next <= from || page->next > to ||
                     (listed && page->count > 0 && page->items[0].index < from)))
         e = fail(&why, ERR_MALFORMED, "%s answered about other entries than it was asked for", n->source->name);
-    if (e != OK) set_silent(n, &why);
+    if (e != OK) give_up(n, &why);
     return e == OK;
 }
 
@@ -44,7 +54,7 @@ static void list(struct content_node *n, uint64_t from, uint64_t to)
     n->block->count = 0;
     for (; from < to && ask(n, &page, from, to, true); from = page.next) {
         if (page.count > CONTENT_BLOCK - n->block->count) {
-            set_silent(n, &(struct failure){.code = ERR_MALFORMED, .text = "it lists more than there are entries"});
+            give_up(n, &(struct failure){.code = ERR_MALFORMED, .text = "it lists more than there are entries"});
             return;
         }
         if (page.count > 0)

@@ -21,7 +21,8 @@
 /* One node of those that are gone through. Zero but for the first two. */
 struct content_node {
     const struct ledger_source *source;
-    struct audit *audit; /* only one that is AUDIT_FINE is looked at; turned into AUDIT_CONTENT, or AUDIT_SILENT */
+    struct audit *audit; /* only one that is AUDIT_FINE is looked at; turned into AUDIT_CONTENT; AUDIT_SILENT when it
+                          * can't be reached or is busy, AUDIT_REFUSED when it answers, but not with what it stores */
     uint64_t compared;   /* attachments that are right */
     struct content_hashes {
         uint32_t count;

@@ -26,6 +26,7 @@ struct fake {
     uint64_t offset;          /* answers about entries so far behind those asked for */
     unsigned not_ready, waits, lists;
     enum err silent;
+    bool lists_too_much;
 };
 
 static enum err fake_stored(void *data, struct stored_page *out, uint64_t from, uint64_t to, bool listed,
@@ -43,6 +44,7 @@ static enum err fake_stored(void *data, struct stored_page *out, uint64_t from, 
     *out = (struct stored_page){.next = more ? f->items[first + count].index : to, .count = count};
     message_stored_sum(&out->sum, f->items + first, count);
     if (listed) out->items = f->items + first;
+    if (listed && f->lists_too_much) out->count = CONTENT_BLOCK + 1; /* more than there are */
     return OK;
 }
 
@@ -205,20 +207,51 @@ static void test_erased(void **state)
     assert_int_equal(fakes[0].audit.verdict, AUDIT_CONTENT);
 }
 
-/* A node that lags is waited for; one that never comes, or answers about something else, is no witness. */
+/* A node that lags is waited for; one that never comes, or is busy all the time, is no witness. */
 static void test_silent(void **state)
 {
     (void)state;
     fakes[0].not_ready = 2;
     fakes[1].not_ready = 100;
     fakes[2].silent = ERR_UNREACHABLE;
-    fakes[3].offset = 3;
+    fakes[3].silent = ERR_BUSY;
     look(NODES);
     assert_int_equal(fakes[0].audit.verdict, AUDIT_FINE);
     assert_int_equal(fakes[0].waits, 2);
     assert_int_equal(fakes[1].audit.verdict, AUDIT_SILENT);
     assert_int_equal(fakes[2].audit.verdict, AUDIT_SILENT);
     assert_int_equal(fakes[3].audit.verdict, AUDIT_SILENT);
+    for (unsigned i = 0; i < NODES; i++) assert_false(audit_failed(fakes[i].audit.verdict));
+}
+
+/* What is said instead of an answer is no excuse, and an answer about something else is none. */
+static void test_refused(void **state)
+{
+    (void)state;
+    static const enum err errors[] = {ERR_CORRUPT, ERR_MALFORMED, ERR_UNEXPECTED, ERR_UNAUTHORIZED, ERR_IO};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        fresh(NULL);
+        fakes[2].silent = errors[i];
+        look(NODES);
+        assert_int_equal(fakes[1].audit.verdict, AUDIT_FINE);
+        assert_int_equal(fakes[2].audit.verdict, AUDIT_REFUSED);
+        assert_true(audit_failed(fakes[2].audit.verdict));
+        assert_int_equal(fakes[2].audit.finding.code, errors[i]);
+        assert_non_null(strstr(fakes[2].audit.finding.text, "can't be compared: gone"));
+    }
+    fresh(NULL);
+    fakes[3].offset = 3;
+    fakes[1].silent = ERR_QUARANTINED;
+    look(NODES);
+    assert_int_equal(fakes[3].audit.verdict, AUDIT_REFUSED);
+    assert_int_equal(fakes[1].audit.verdict, AUDIT_QUARANTINED);
+    assert_int_equal(fakes[0].audit.verdict, AUDIT_FINE);
+    fresh(NULL);
+    fakes[0].items[2].hash.bytes[0] ^= 1; /* so that all are listed */
+    fakes[3].lists_too_much = true;
+    look(NODES);
+    assert_int_equal(fakes[0].audit.verdict, AUDIT_CONTENT);
+    assert_int_equal(fakes[3].audit.verdict, AUDIT_REFUSED);
 }
 
 int main(void)
@@ -226,7 +259,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, fresh)
     const struct CMUnitTest tests[] = {
         TEST(test_right), TEST(test_altered), TEST(test_unreadable), TEST(test_removed), TEST(test_erased),
-        TEST(test_silent),
+        TEST(test_silent), TEST(test_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
