@@ -33,7 +33,7 @@ struct verifying {
     struct audit *audits;
     bool *asked;
     uint64_t compared;          /* attachments, of all nodes, that are what the ledger says */
-    bool states_known;           /* --all, once the ledgers are the same */
+    bool states_known;           /* --all */
     struct states_report states;
     struct failure states_why;   /* they were to be compared, and could not be */
 };
@@ -161,30 +161,85 @@ static enum err verify_nodes(struct verifying *vf)
 
 /* --- the states --- */
 
-/* What a node's tables hold beside the ledger: only once the ledgers are the same, else it is named already. Of one in
- * quarantine they may say why. */
+/* One whose ledger is wrong; NULL: none. Of one in quarantine its state may say why. */
+static const char *wrong_ledger(const struct verifying *vf)
+{
+    for (uint32_t i = 0; i < vf->count; i++) {
+        enum audit_verdict v = vf->audits[i].verdict;
+        if (vf->asked[i] && audit_failed(v) && !audit_entries_right(v) && v != AUDIT_QUARANTINED)
+            return vf->nodes[i].source.name;
+    }
+    return NULL;
+}
+
+/* What the nodes' tables hold beside the ledger. Not where a ledger is wrong: asked to digest its state, that node
+ * would find so and quarantine itself, and who verifies once more could not be shown the entry. */
 static void compare_states(struct verifying *vf)
 {
     struct tool *t = vf->t;
-    for (uint32_t i = 0; i < vf->count; i++)
-        if (vf->asked[i] && audit_failed(vf->audits[i].verdict) && vf->audits[i].verdict != AUDIT_QUARANTINED) return;
-    if (!vf->all || !vf->reference) return;
+    const char *wrong = wrong_ledger(vf);
+    if (!vf->all) return;
+    if (wrong)
+        fail(&vf->states_why, ERR_QUARANTINED, "%s's ledger is wrong: its node is to be stopped first. The states of "
+             "the others may differ, too: 'consilium status --state-digest' says which", wrong);
+    else if (!vf->reference)
+        fail(&vf->states_why, ERR_NOT_READY, "no node's ledger could be verified, so there is nothing to hold them to");
+    if (vf->states_why.code != OK) return;
     output_progress(&t->output, "comparing the nodes' states");
     vf->states_known = states_compare(&vf->states, t, STATES_WAIT_S) == OK;
     if (!vf->states_known) vf->states_why = t->failure;
 }
 
+static const json_t *state_row(const struct verifying *vf, uint32_t member)
+{
+    return json_array_get(vf->states.nodes, member - 1);
+}
+
+/* Of a node that nothing else is known against. */
+static void mark_states(struct verifying *vf)
+{
+    for (uint32_t i = 0; vf->states_known && i < vf->count; i++) {
+        struct audit *a = &vf->audits[i];
+        uint32_t member = vf->nodes[i].member;
+        if (!(vf->states.wrong >> member & 1) || audit_failed(a->verdict)) continue;
+        const json_t *row = state_row(vf, member);
+        const char *tables = json_string_value(json_object_get(row, "differs_in"));
+        a->verdict = AUDIT_STATE;
+        if (tables)
+            finding_set(&a->finding, ERR_ROOT, vf->states.leaf, "its state at entry %" PRIu64 " is not that of the "
+                        "nodes that agree, in: %s", vf->states.leaf, tables);
+        else
+            finding_set(&a->finding, ERR_CORRUPT, vf->states.leaf, "its state at entry %" PRIu64 " is %s",
+                        vf->states.leaf, json_string_value(json_object_get(row, "state")));
+        a->finding.located = false; /* the table, not an entry */
+    }
+}
+
+/* Nonsense in place of an answer, or a made-up one. */
+static bool states_were_refused(const struct verifying *vf)
+{
+    enum err e = vf->states_why.code;
+    return e == ERR_BAD_SIGNATURE || e == ERR_MALFORMED || e == ERR_UNEXPECTED || e == ERR_CORRUPT;
+}
+
 static bool states_are_wrong(const struct verifying *vf)
 {
-    return (vf->states_known && states_failed(&vf->states)) || vf->states_why.code == ERR_BAD_SIGNATURE;
+    return vf->states_known ? states_failed(&vf->states) : states_were_refused(vf);
 }
 
 static json_t *states_json(const struct verifying *vf)
 {
     const struct states_report *r = &vf->states;
-    if (!vf->states_known) return json_null();
-    return json_pack("{s:s, s:I, s:s, s:O}", "verdict", states_word(r), "entry", (json_int_t)r->leaf, "text",
-                     (const char *)r->text.data, "nodes", r->nodes);
+    const struct genesis *g = &vf->t->cluster.genesis;
+    uint32_t all = ((UINT32_C(1) << g->member_count) - 1) << 1;
+    if (vf->states_known)
+        return json_pack("{s:s, s:I, s:s, s:o, s:o, s:O}", "verdict", states_word(r), "entry", (json_int_t)r->leaf,
+                         "text", (const char *)r->text.data, "compared", states_names(g, r->compared), "not_compared",
+                         states_names(g, all & ~r->compared), "nodes", r->nodes);
+    if (vf->states_why.code == OK) return json_null();
+    return json_pack("{s:s, s:n, s:o, s:o, s:o, s:o}", "verdict", "not compared", "entry", "text",
+                     json_text(bytes_text(vf->states_why.text)), "compared", json_array(), "not_compared",
+                     states_names(g, all), "nodes", json_array());
 }
 
 static void print_states(const struct verifying *vf)
@@ -223,13 +278,87 @@ static void mark_set_back(struct verifying *vf)
     }
 }
 
+/* --- open alarms --- */
+
+static const struct message_alarm *alarm_against(const struct cluster *c, uint32_t member)
+{
+    if (!alarms_name(c, member)) return NULL; /* as far as accusers can be believed */
+    for (uint32_t i = 0; i < c->notice.count; i++) {
+        const struct message_alarm *a = &c->notice.alarms[i];
+        bool said = a->index || a->raiser == member; /* what is not in the ledger yet is one node's word */
+        if (a->status == ALARM_OPEN && a->named == member && said && alarm_is_good(c, a)) return a;
+    }
+    return NULL;
+}
+
+/* Who tells of alarms may lie: b + 1 nodes tell of it, or all that answer, or the named one itself. */
+static const struct message_alarm *alarm_told(const struct verifying *vf, uint32_t named)
+{
+    const struct message_alarm *alarm = NULL;
+    uint32_t telling = 0, answering = 0, b = vf->t->cluster.genesis.faulty;
+    for (uint32_t j = 0; j < vf->count; j++) {
+        if (!vf->asked[j] || !vf->nodes[j].reached) continue;
+        const struct message_alarm *a = alarm_against(&vf->nodes[j].cluster, vf->nodes[named].member);
+        answering++;
+        if (!a) continue;
+        telling++;
+        if (j == named) return a;
+        if (!alarm) alarm = a;
+    }
+    return telling > b || telling == answering ? alarm : NULL;
+}
+
+/* "node-1, node-3 raised an alarm that is open (entry 264): modified, index 12, stored data ..." */
+static void add_alarm(struct buffer *out, const struct genesis *g, const struct message_alarm *a)
+{
+    const char *before = "";
+    for (uint32_t member = 1; member <= g->member_count; member++) {
+        if (!((a->saying | 1u << a->raiser) >> member & 1)) continue;
+        buffer_printf(out, "%s%s", before, member == a->named ? "it" : genesis_member(g, member)->name);
+        before = ", ";
+    }
+    buffer_append_text(out, " raised an alarm that is open (");
+    if (a->index)
+        buffer_printf(out, "entry %" PRIu64, a->index);
+    else
+        buffer_append_text(out, "not in the ledger yet");
+    buffer_printf(out, "): %s, index %" PRIu64, alarm_kind_text((enum alarm_kind)a->kind), a->first);
+    if (a->last != a->first) buffer_printf(out, " to %" PRIu64, a->last);
+    buffer_printf(out, ", %s", alarm_kind_meaning((enum alarm_kind)a->kind));
+}
+
+/* A ledger that verifies now says nothing about what its node did or lost before; that is what alarms are for. */
+static void mark_alarms(struct verifying *vf)
+{
+    for (uint32_t i = 0; i < vf->count; i++) {
+        struct audit *a = &vf->audits[i];
+        const struct message_alarm *alarm = alarm_told(vf, i);
+        struct buffer text = {0};
+        if (!alarm || !vf->asked[i] || audit_failed(a->verdict)) continue;
+        buffer_append_text(&text, a->verdict == AUDIT_FINE ? "its ledger verifies, but " : "it does not answer, and ");
+        add_alarm(&text, &vf->t->cluster.genesis, alarm);
+        CHECK(!text.failed);
+        finding_set(&a->finding, ERR_ROOT, alarm->index, "%.*s", (int)text.size, (const char *)text.data);
+        a->finding.located = false;
+        a->verdict = AUDIT_ALARMED;
+        buffer_free(&text);
+    }
+}
+
 /* --- the report --- */
 
 struct tally {
     uint32_t fine, failed, silent;
-    const struct audit *first; /* that failed */
+    uint32_t beside;           /* of those that failed: their ledgers are right */
+    const struct audit *first; /* that failed: one whose ledger is wrong before others */
     const char *name;
 };
+
+/* What is wrong is not the ledger, nor a thing that an entry speaks for. */
+static bool beside_ledger(enum audit_verdict v)
+{
+    return v == AUDIT_REFUSED || v == AUDIT_STATE || v == AUDIT_ALARMED;
+}
 
 static struct tally count_verdicts(const struct verifying *vf)
 {
@@ -243,7 +372,9 @@ static struct tally count_verdicts(const struct verifying *vf)
             tally.failed++;
         else
             tally.silent++;
-        if (!tally.first && audit_failed(a->verdict)) tally.first = a, tally.name = vf->nodes[i].source.name;
+        tally.beside += audit_failed(a->verdict) && beside_ledger(a->verdict);
+        bool graver = !tally.first || (beside_ledger(tally.first->verdict) && !beside_ledger(a->verdict));
+        if (audit_failed(a->verdict) && graver) tally.first = a, tally.name = vf->nodes[i].source.name;
     }
     return tally;
 }
@@ -323,15 +454,39 @@ static void print_node(const struct verifying *vf, uint32_t i)
     print_indented("found:    ", a->finding.found);
 }
 
+/* Who has the right ledger, and fails all the same. */
+static void print_beside(const struct verifying *vf, const struct tally *tally, const char *before)
+{
+    for (uint32_t i = 0; tally->beside && i < vf->count; i++) {
+        const struct audit *a = &vf->audits[i];
+        if (!vf->asked[i] || !beside_ledger(a->verdict)) continue;
+        printf("%s%s is %s", before, vf->nodes[i].source.name, audit_word(a->verdict));
+        before = ", ";
+    }
+}
+
 static void print_failed_verdict(const struct verifying *vf, const struct tally *tally)
 {
     const struct audit *a = tally->first;
     printf("verdict: FAILED. %s's ledger is %s", tally->name, audit_word(a->verdict));
     if (first_wrong(a)) printf(" from entry %" PRIu64 " on", a->finding.index);
-    if (tally->failed > 1) printf(", and that of %u more", tally->failed - 1);
+    uint32_t ledgers = tally->failed - tally->beside;
+    if (ledgers > 1) printf(", and that of %u more", ledgers - 1);
     if (vf->reference && vf->all)
-        printf("; %u of %u hold the %" PRIu64 " entries that were co-signed", tally->fine, vf->count,
-               vf->known.reference.size);
+        printf("; %u of %u hold the %" PRIu64 " entries that were co-signed", tally->fine + tally->beside,
+               vf->count, vf->known.reference.size);
+    print_beside(vf, tally, "; but ");
+    puts(".");
+}
+
+/* All ledgers that could be verified are right; what is beside one is not. */
+static void print_beside_verdict(const struct verifying *vf, const struct tally *tally)
+{
+    if (states_are_wrong(vf))
+        printf("verdict: FAILED. The ledgers are the same, but not the states that the nodes keep beside them");
+    else
+        printf("verdict: FAILED. The ledgers are right, but a node is not");
+    print_beside(vf, tally, ": ");
     puts(".");
 }
 
@@ -357,10 +512,10 @@ static void print_report(struct verifying *vf, const struct tally *tally)
     for (uint32_t i = 0; i < vf->count; i++)
         if (vf->asked[i]) print_node(vf, i);
     print_states(vf);
-    if (tally->failed)
+    if (tally->failed && !beside_ledger(tally->first->verdict))
         print_failed_verdict(vf, tally);
-    else if (states_are_wrong(vf))
-        puts("verdict: FAILED. The ledgers are the same, but not the states that the nodes keep beside them.");
+    else if (tally->failed || states_are_wrong(vf))
+        print_beside_verdict(vf, tally);
     else if (vf->reference)
         print_fine_verdict(vf, tally);
     else
@@ -374,6 +529,9 @@ static void print_report(struct verifying *vf, const struct tally *tally)
                           "kept as it is; with 'consilium checkpoint' of now it proves that there are two histories");
     else if (tally->failed && tally->first->verdict == AUDIT_SET_BACK)
         output_message(o, "do not trust %s; its disk can only come back as a new member", tally->name);
+    else if (tally->failed && tally->first->verdict == AUDIT_ALARMED)
+        output_message(o, "'consilium alarm list' shows what is open; an administrator finds the cause, then "
+                          "'consilium alarm clear'");
     else if (tally->failed)
         output_message(o, "do not trust %s; keep its folder as evidence, then let it derive its state from its peers "
                           "anew", tally->name);
@@ -420,7 +578,9 @@ int command_verify(struct tool *t)
     int code;
     if (e == OK) {
         compare_states(&vf);
+        mark_states(&vf);
         mark_set_back(&vf);
+        mark_alarms(&vf);
         struct tally tally = count_verdicts(&vf);
         print_report(&vf, &tally);
         if (vf.reference) save_seen(&vf);

@@ -124,6 +124,7 @@ static void equal_states_are_equal(void **state)
     expect(0, "auditor.key", "verify --all", "all 4 nodes have the same state");
     expect(0, "auditor.key", "--json verify --all", NULL);
     json_is("states.verdict", "equal");
+    json_is("states.compared.3", "node-4");
     expect(3, "doctor.key", "status --state-digest", NULL); /* not everybody may set all nodes to work */
 }
 
@@ -133,6 +134,8 @@ static void an_absent_node_is_said(void **state)
     testbed_signal(&bed, 2, SIGTERM);
     expect(0, "auditor.key", "--via node-1 status --state-digest --wait 60",
            "3 nodes have the same state; nothing to compare from node-2");
+    expect(0, "auditor.key", "--json --via node-1 status --state-digest --wait 60", NULL);
+    json_is("verdict", "incomplete");
     testbed_start(&bed, 2);
     testbed_wait_ready(&bed, 60);
 }
@@ -143,7 +146,8 @@ static void an_altered_role_is_named(void **state)
     alter_role(4, nurse, "admin");
     testbed_wait_ready(&bed, 60); /* nothing has used it: the node sees nothing wrong */
     expect(6, "auditor.key", "verify --all", "COMPROMISED: node-4 (in: user)");
-    assert_non_null(strstr(text(), "The ledgers are the same, but not the states"));
+    assert_non_null(strstr(text(), "The ledgers are the same, but not the states that the nodes keep beside them: "
+                                   "node-4 is wrong in its state"));
     expect(6, "auditor.key", "--json --via node-1 status --state-digest --wait 60", NULL);
     json_is("verdict", "compromised");
     json_is("nodes.0.state", "equal");

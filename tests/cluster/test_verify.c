@@ -79,8 +79,11 @@ static void expect_named(unsigned index)
     assert_non_null(strstr(text(), "node-4: checked"));
     assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is wrong"));
     assert_non_null(strstr(text(), "3 of 4 hold"));
+    assert_non_null(strstr(text(), "states: not compared. node-4's ledger is wrong"));
     expect_verify(6, "--json verify --all", NULL);
     json_is("verdict", "failed");
+    json_is("states.verdict", "not compared");
+    json_is("states.not_compared.3", "node-4");
     json_is("nodes.0.verdict", "fine");
     json_is("nodes.3.name", "node-4");
     json_is("nodes.3.verdict", "wrong");
