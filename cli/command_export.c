@@ -135,12 +135,34 @@ static void show_progress(void *data, const struct bundle_report *r)
                     (unsigned)(r->tiles_done * 100 / r->tile_count));
 }
 
+static json_t *ranges_json(const struct bundle_report *r)
+{
+    json_t *rows = json_array();
+    for (uint32_t i = 0; i < r->range_count; i++)
+        json_array_append_new(rows, json_pack("{s:I, s:I}", "from", (json_int_t)r->ranges[i].from, "to",
+                                              (json_int_t)r->ranges[i].to));
+    return rows;
+}
+
+/* Nobody signed the folder's word: who removed files could have changed it, too. */
+static void print_ranges(const struct bundle_report *r)
+{
+    printf("range: ");
+    for (uint32_t i = 0; i < r->range_count; i++)
+        printf("%sentries %" PRIu64 " to %" PRIu64, i ? ", " : "", r->ranges[i].from, r->ranges[i].to);
+    puts(r->range_count ? ", as the folder states: nothing signs that; compare it with what was asked for, or give "
+                          "--from and --to"
+                        : "not stated, so whether entries at the beginning or the end are missing can't be said; give "
+                          "--from and --to");
+}
+
 static void print_verified(struct tool *t, const struct bundle_report *r, const char *folder)
 {
     char root[65];
     hex_format(root, r->checkpoint.root.bytes, 32);
     if (t->output.json) {
-        output_json(&t->output, json_pack("{s:s, s:I, s:I, s:I, s:I, s:{s:I, s:s}}", "verdict", "genuine", "first",
+        output_json(&t->output, json_pack("{s:s, s:o, s:I, s:I, s:I, s:I, s:{s:I, s:s}}", "verdict", "genuine",
+                                          "stated", ranges_json(r), "first",
                                           (json_int_t)r->first, "last", (json_int_t)r->last, "entries",
                                           (json_int_t)r->entries, "missing", (json_int_t)r->gaps, "checkpoint", "size",
                                           (json_int_t)r->checkpoint.size, "root", root));
@@ -148,6 +170,7 @@ static void print_verified(struct tool *t, const struct bundle_report *r, const 
     }
     printf("checkpoint: %" PRIu64 " entries, root %.16s..., co-signed by %u nodes\n", r->checkpoint.size, root,
            t->cluster.genesis.quorum);
+    print_ranges(r);
     if (r->gaps) printf("not in %s: %" PRIu64 " entries between them\n", folder, r->gaps);
     printf("verdict: genuine. The %" PRIu64 " entries from %" PRIu64 " to %" PRIu64
            " are those of the ledger that was co-signed.\n",
@@ -163,14 +186,26 @@ static enum err check_folder(struct tool *t, const char *folder)
     return fail(&t->failure, ERR_NO_FILE, "%s is no folder: give the one that 'consilium export -o' wrote", folder);
 }
 
+/* --from alone: that entry; --to alone: all from the first on. */
+static enum err take_asked(struct bundle_range *out, struct tool *t)
+{
+    enum err e = option_number(&out->from, t->line, "from", 0, 0, TREE_SIZE_MAX - 1, &t->failure);
+    if (e == OK) e = option_number(&out->to, t->line, "to", out->from, 0, TREE_SIZE_MAX - 1, &t->failure);
+    if (e == OK && out->from > out->to) e = fail(&t->failure, ERR_USAGE, "--from is later than --to");
+    return e;
+}
+
 int command_export_verify(struct tool *t)
 {
     struct bundle_report report;
+    struct bundle_range asked;
+    bool is_asked = option_given(t->line, "from") || option_given(t->line, "to");
     const char *folder = tool_operand(t, 0);
-    enum err e = tool_cluster(t);
+    enum err e = take_asked(&asked, t);
+    if (e == OK) e = tool_cluster(t);
     if (e == OK) e = check_folder(t, folder);
     if (e != OK) return tool_failed(t);
-    e = bundle_verify(&report, folder, &t->cluster.genesis, show_progress, t, &t->failure);
+    e = bundle_verify(&report, folder, &t->cluster.genesis, is_asked ? &asked : NULL, show_progress, t, &t->failure);
     output_progress_end(&t->output);
     if (e == OK) {
         print_verified(t, &report, folder);

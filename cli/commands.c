@@ -347,8 +347,12 @@ const struct command COMMANDS[] = {
                  {.name = "format", .value = "F", .help = "bundle (default), ndjson or csv"}, OPTION_PURPOSE}},
     {.name = "export verify", .operands = "FOLDER", .least = 1, .most = 1,
      .summary = "Check an exported folder, without any node", .run = command_export_verify,
-     .details = "Needs the folder and the genesis file, nothing else. Exit code 6: it is not genuine.",
-     .example = "export verify ledger-2026 --cluster north.genesis"},
+     .details = "Needs the folder and the genesis file, nothing else. Exit code 6: it is not genuine, or\n"
+                "entries are missing of the range that it states, or of --from to --to. Nothing signs\n"
+                "the range that it states: say what was asked for where files may have been removed.",
+     .example = "export verify ledger-2026 --cluster north.genesis\nexport verify ledger-2026 --from 0 --to 8191",
+     .options = {{.name = "from", .value = "N", .help = "the first entry that has to be there"},
+                 {.name = "to", .value = "M", .help = "the last entry that has to be there"}}},
     {.name = "policy show", .operands = "", .summary = "Show the policy in force", .run = command_policy_show,
      .example = "policy show"},
     {.name = "policy set", .operands = "FILE", .least = 1, .most = 1,

@@ -38,6 +38,83 @@ static const char *large_path(struct buffer *path, const char *folder, uint64_t 
     return (const char *)path->data;
 }
 
+/* --- what was exported --- */
+
+#define RANGE_FILE_MAX ((size_t)BUNDLE_RANGES * 60)
+
+/* Joined with those that it meets. False: there are too many. */
+static bool add_range(struct bundle_report *r, struct bundle_range range)
+{
+    for (uint32_t i = 0; i < r->range_count;) {
+        struct bundle_range old = r->ranges[i];
+        if (old.from > range.to + 1 || range.from > old.to + 1) {
+            i++;
+            continue;
+        }
+        if (old.from < range.from) range.from = old.from;
+        if (old.to > range.to) range.to = old.to;
+        r->ranges[i] = r->ranges[--r->range_count];
+        i = 0;
+    }
+    if (r->range_count == BUNDLE_RANGES) return false;
+    r->ranges[r->range_count++] = range;
+    return true;
+}
+
+static bool take_number(uint64_t *out, const char **at, const char *before)
+{
+    size_t size = strlen(before);
+    if (strncmp(*at, before, size) != 0 || (*at)[size] < '0' || (*at)[size] > '9') return false;
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(*at + size, &end, 10);
+    *at = end;
+    *out = value;
+    return errno == 0 && value < TREE_SIZE_MAX;
+}
+
+/* None where there is no such file. */
+static enum err read_ranges(struct bundle_report *r, const char *folder, struct failure *failure)
+{
+    struct buffer text = {0};
+    char *path = path_join(folder, "range");
+    enum err e = file_read(&text, path, RANGE_FILE_MAX, NULL);
+    if (e != OK && e != ERR_NO_FILE) fail(failure, e, "cannot read %s: %s", path, err_text(e));
+    buffer_append(&text, "", 1);
+    if (text.failed) e = fail(failure, ERR_NOMEM, "no memory for %s", path);
+    const char *at = e == OK ? (const char *)text.data : "", *end = at + (e == OK ? text.size - 1 : 0);
+    while (e == OK && at < end) {
+        struct bundle_range range;
+        bool good = take_number(&range.from, &at, "entries ") && take_number(&range.to, &at, " to ") && *at == '\n' &&
+                    range.from <= range.to && add_range(r, range);
+        if (!good) e = fail(failure, ERR_ROOT, "%s can't be read: it was altered, or is no export's", path);
+        at += good;
+    }
+    if (e == OK && r->range_count == 0) e = fail(failure, ERR_ROOT, "%s is empty: it was altered", path);
+    buffer_free(&text);
+    free(path);
+    return e == ERR_NO_FILE ? OK : e;
+}
+
+/* What is there from before, and this. */
+static enum err put_range(const char *folder, struct bundle_range range, struct failure *failure)
+{
+    struct bundle_report *r = xcalloc(1, sizeof *r);
+    struct buffer text = {0};
+    enum err e = read_ranges(r, folder, failure);
+    if (e == OK && !add_range(r, range))
+        e = fail(failure, ERR_FULL, "%s holds parts of too many exports; export into another folder", folder);
+    for (uint32_t i = 0; i < r->range_count; i++)
+        buffer_printf(&text, "entries %" PRIu64 " to %" PRIu64 "\n", r->ranges[i].from, r->ranges[i].to);
+    CHECK(!text.failed);
+    char *path = path_join(folder, "range");
+    if (e == OK) e = file_write(path, buffer_bytes(&text), 0600, false, failure);
+    free(path);
+    buffer_free(&text);
+    free(r);
+    return e;
+}
+
 /* --- writing --- */
 
 static enum err make_folder_of(const char *path, struct failure *failure)
@@ -134,6 +211,9 @@ static enum err read_entry(struct bundle_check *c, struct bytes *out, struct byt
     if (out->size > 0) return OK;
     buffer_clear(&c->large);
     e = file_read(&c->large, large_path(&c->path, c->folder, index), LIMIT_LEAF_0, failure);
+    if (e == ERR_NO_FILE)
+        e = fail(failure, ERR_ROOT, "%s, which holds entry %" PRIu64 ", is missing: the export is incomplete",
+                 (const char *)c->path.data, index);
     *out = buffer_bytes(&c->large);
     return e;
 }
@@ -189,7 +269,7 @@ struct export_sink bundle_writer_sink(struct bundle_writer *w)
 /* Nothing but what an export makes. */
 static bool is_ours(const char *name)
 {
-    static const char *const names[] = {".", "..", "checkpoint", "tile", "large"};
+    static const char *const names[] = {".", "..", "checkpoint", "range", "tile", "large"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0) return true;
     return false;
@@ -276,6 +356,7 @@ enum err bundle_writer_finish(struct bundle_writer *w, struct failure *failure)
 {
     enum err e = put_tiles_above(w, failure);
     if (e == OK) e = put_edge(w, failure);
+    if (e == OK) e = put_range(w->folder, (struct bundle_range){w->export->from, w->export->to - 1}, failure);
     if (e == OK) e = sync_folder(w->folder, failure);
     if (e != OK) return e;
     char *path = path_join(w->folder, "checkpoint");
@@ -297,6 +378,9 @@ struct verifying {
     struct bundle_report *report;
     struct tile_tree *tree;
     struct digest last_hash; /* of entry report->last */
+    const struct bundle_range *asked; /* NULL: nobody says what is to be there */
+    struct bundle_range missing;      /* the first of them that should be there, and are not */
+    uint64_t missing_count, first_gap;
     struct failure *failure;
 };
 
@@ -306,6 +390,8 @@ static enum err fetch_file(void *context, struct digest hashes[static TILE_WIDTH
     struct buffer file = {0};
     const char *path = path_of(&v->check.path, v->check.folder, tile, false);
     enum err e = file_read(&file, path, TILE_BYTES, v->failure);
+    if (e == ERR_NO_FILE)
+        e = fail(v->failure, ERR_ROOT, "%s is missing, which has hashes: the export is incomplete", path);
     if (e == OK && file.size != tile->width * sizeof *hashes)
         e = fail(v->failure, ERR_TRUNCATED, "%s does not hold %u hashes", path, tile->width);
     if (e == OK) memcpy(hashes, file.data, file.size);
@@ -326,6 +412,7 @@ static enum err check_leaf(void *data, uint64_t index, struct bytes bytes, const
     if (leaf.index != index || (next && !digest_equal(&leaf.previous, &v->last_hash)))
         return fail(failure, ERR_CHAIN, "entry %" PRIu64 " does not follow the one before", index);
     if (r->entries == 0) r->first = index;
+    if (r->entries > 0 && !next && r->gaps == 0) v->first_gap = r->last + 1;
     if (r->entries > 0 && !next) r->gaps += index - r->last - 1;
     r->entries++;
     r->last = index;
@@ -341,7 +428,7 @@ static enum err read_checkpoint(struct verifying *v, const struct genesis *genes
     if (e == ERR_NO_FILE)
         fail(v->failure, e, "%s has no checkpoint: it is no export, or an unfinished one", v->check.folder);
     if (e == OK && (e = checkpoint_verify(&v->report->checkpoint, buffer_bytes(&note), genesis)) != OK)
-        fail(v->failure, e, "%s is not valid: %s", path, err_text(e));
+        e = fail(v->failure, ERR_CHECKPOINT, "%s is not valid: %s", path, err_text(e));
     buffer_free(&note);
     free(path);
     return e;
@@ -359,6 +446,43 @@ static enum err verify_tile(struct verifying *v, const struct tile *tile)
     return e == OK ? check_bundle(&v->check, tile, hashes, v->failure) : e;
 }
 
+static void miss(struct verifying *v, uint64_t from, uint64_t to)
+{
+    if (v->missing_count == 0)
+        v->missing = (struct bundle_range){from, to};
+    else if (v->missing.to + 1 == from)
+        v->missing.to = to;
+    v->missing_count += to - from + 1;
+}
+
+/* Entries from .. to are not in the folder: which of them should be. */
+static void note_missing(struct verifying *v, uint64_t from, uint64_t to)
+{
+    struct bundle_report all = {.range_count = v->report->range_count};
+    memcpy(all.ranges, v->report->ranges, sizeof all.ranges);
+    if (v->asked && !add_range(&all, *v->asked)) miss(v, from, to);
+    for (uint32_t i = 0; i < all.range_count; i++) {
+        uint64_t first = all.ranges[i].from > from ? all.ranges[i].from : from;
+        uint64_t last = all.ranges[i].to < to ? all.ranges[i].to : to;
+        if (first <= last) miss(v, first, last);
+    }
+}
+
+static enum err say_missing(struct verifying *v)
+{
+    const struct bundle_report *r = v->report;
+    const char *folder = v->check.folder;
+    if (v->missing_count > 0)
+        return fail(v->failure, ERR_ROOT, "entries %" PRIu64 " to %" PRIu64 " are missing in %s%s (%" PRIu64
+                    " in all), of those that %s: files were removed, or the copy is incomplete", v->missing.from,
+                    v->missing.to, folder, v->missing_count > v->missing.to - v->missing.from + 1 ? " and more" : "",
+                    v->missing_count, r->range_count ? "it says were exported" : "were asked for");
+    if (r->entries == 0) return fail(v->failure, ERR_ROOT, "%s holds no entries", folder);
+    if (r->gaps == 0 || r->range_count > 0 || v->asked) return OK;
+    return fail(v->failure, ERR_ROOT, "%" PRIu64 " entries between %" PRIu64 " and %" PRIu64 " are missing in %s, from "
+                "entry %" PRIu64 " on", r->gaps, r->first, r->last, folder, v->first_gap);
+}
+
 static enum err verify_tiles(struct verifying *v, void (*progress)(void *data, const struct bundle_report *report),
                              void *data)
 {
@@ -368,25 +492,32 @@ static enum err verify_tiles(struct verifying *v, void (*progress)(void *data, c
     for (uint64_t n = 0; e == OK && n < v->report->tile_count; n++) {
         struct tile tile = {0, n, tile_width_at(size, 0, n)};
         v->report->tiles_done = n;
-        if (access(path_of(&v->check.path, v->check.folder, &tile, true), F_OK) != 0) continue;
+        if (access(path_of(&v->check.path, v->check.folder, &tile, true), F_OK) != 0) {
+            note_missing(v, n * TILE_WIDTH, n * TILE_WIDTH + tile.width - 1);
+            continue;
+        }
         if (progress) progress(data, v->report);
         e = verify_tile(v, &tile);
     }
-    if (e == OK && v->report->entries == 0) e = fail(v->failure, ERR_NO_FILE, "%s holds no entries", v->check.folder);
-    return e;
+    note_missing(v, size, UINT64_MAX - 1); /* more than the checkpoint covers */
+    return e == OK ? say_missing(v) : e;
 }
 
 enum err bundle_verify(struct bundle_report *out, const char *folder, const struct genesis *genesis,
+                       const struct bundle_range *asked,
                        void (*progress)(void *data, const struct bundle_report *report), void *data,
                        struct failure *failure)
 {
-    struct verifying v = {.check = {.folder = folder, .leaf = check_leaf}, .report = out, .failure = failure};
+    struct verifying v = {.check = {.folder = folder, .leaf = check_leaf}, .report = out, .asked = asked,
+                          .failure = failure};
     v.check.data = &v;
     v.tree = xcalloc(1, sizeof *v.tree);
     *out = (struct bundle_report){0};
     enum err e = read_checkpoint(&v, genesis);
+    if (e == OK) e = read_ranges(out, folder, failure);
     if (e == OK) e = tile_tree_open(v.tree, out->checkpoint.size, &out->checkpoint.root, fetch_file, &v);
-    if (e == ERR_ROOT) fail(failure, e, "the hashes in %s don't lead to the root that was co-signed", folder);
+    if (e == ERR_ROOT && !failure->text[0])
+        fail(failure, e, "the hashes in %s don't lead to the root that was co-signed", folder);
     if (e == OK) e = verify_tiles(&v, progress, data);
     bundle_check_free(&v.check);
     free(v.tree);

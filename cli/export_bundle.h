@@ -1,5 +1,6 @@
 /* An exported part of the ledger as a folder that proves itself: the layout of C2SP tlog-tiles.
  *
+ *   range                          "entries 256 to 511" in a line for each part that was exported; by nobody signed
  *   checkpoint                     what k nodes co-signed; written last, so that a folder without it is unfinished
  *   tile/<L>/<N>[.p/<W>]           the hashes that lead from its entries to the checkpoint's root
  *   tile/entries/<N>[.p/<W>]       the entries, 256 a file (ledger/tile.h)
@@ -27,17 +28,24 @@ struct export_sink bundle_writer_sink(struct bundle_writer *w);
 enum err bundle_writer_finish(struct bundle_writer *w, struct failure *failure);
 void bundle_writer_free(struct bundle_writer *w);
 
+#define BUNDLE_RANGES 64
+struct bundle_range { uint64_t from, to; }; /* both of them in it */
+
 /* What a folder proves. */
 struct bundle_report {
+    uint32_t range_count; /* 0: the folder doesn't say what was exported, as older ones don't */
+    struct bundle_range ranges[BUNDLE_RANGES];
     struct checkpoint checkpoint;
     uint64_t entries;      /* checked */
     uint64_t first, last;  /* of them */
     uint64_t gaps;         /* between them: entries that the folder doesn't hold */
     uint64_t tile_count, tiles_done; /* progress */
 };
-/* Offline. ERR_CHECKPOINT and the like, ERR_ROOT (an entry or a hash is not what was co-signed),
- * ERR_CHAIN, ERR_NOT_FOUND (a file is missing), with a text that names file and entry. */
+/* Offline. All of the ranges that the folder states, and of `asked` (may be NULL), has to be there; where neither says
+ * anything, no entry between others may be missing. ERR_CHECKPOINT, ERR_ROOT (an entry or a hash is not what was
+ * co-signed, or is missing), ERR_CHAIN, with a text that names file and entry. */
 enum err bundle_verify(struct bundle_report *out, const char *folder, const struct genesis *genesis,
+                       const struct bundle_range *asked,
                        void (*progress)(void *data, const struct bundle_report *report), void *data,
                        struct failure *failure);
 

@@ -474,7 +474,13 @@ static void an_altered_bundle_is_refused(void **state)
         expect_verified(6, "", "bad");
     }
     shell("rm -rf bad && cp -a all bad && rm bad/tile/entries/001");
-    expect_verified(0, "not in", "bad"); /* says so: entries are missing, those that are there are genuine */
+    expect_verified(6, "entries 256 to 511 are missing", "bad");
+    shell("rm bad/range");
+    expect_verified(6, "", "bad"); /* a hole */
+    shell("rm -rf bad && cp -a all bad && rm bad/range bad/tile/entries/000");
+    expect_verified(0, "range: not stated", "bad");
+    expect_verified(6, "entries 0 to 255 are missing", "bad --from 0 --to 300");
+    expect_verified(0, "verdict: genuine", "bad --from 256 --to 300");
     shell("rm bad/checkpoint");
     expect_verified(6, "unfinished", "bad");
     shell("rm -rf bad && cp -a all bad && rm bad/tile/1/000.p/2");
@@ -488,7 +494,7 @@ static void an_export_goes_on_where_it_ended(void **state)
     (void)state;
     char options[500];
     snprintf(options, sizeof options, "-o %s", in_bed("half"));
-    shell("rm -rf half && cp -a all half && rm half/checkpoint half/tile/entries/000");
+    shell("rm -rf half && cp -a all half && rm half/checkpoint half/range half/tile/entries/000");
     expect_export(0, "some of them there already", options);
     expect_verified(0, "verdict: genuine", "half");
     shell("printf '\\377' | dd of=half/tile/entries/001 bs=1 seek=40 conv=notrunc 2>dd.err");

@@ -23,6 +23,7 @@ static struct bytes views[LEAVES];
 static struct digest hashes[LEAVES];
 static struct tree_row rows[LEAVES];
 static char folder[FOLDER_PATH];
+static struct failure failure;
 
 /* Real entries, chained anew behind a first one that is longer than a bundle's lengths can say. */
 static void make_leaves(unsigned broken)
@@ -81,7 +82,6 @@ static void write_bundle(uint64_t from, uint64_t to)
 {
     struct export x = open_export(from, to);
     struct bundle_writer w;
-    struct failure failure = {0};
     folder_make(folder, 1);
     assert_int_equal(bundle_writer_open(&w, &x, folder, &kit.genesis, &failure), OK);
     struct export_sink sink = bundle_writer_sink(&w);
@@ -100,12 +100,28 @@ static void write_bundle(uint64_t from, uint64_t to)
     free(x.tree);
 }
 
-static enum err verify(struct bundle_report *report)
+static enum err verify_range(struct bundle_report *report, const struct bundle_range *asked)
 {
-    struct failure failure = {0};
-    enum err e = bundle_verify(report, folder, &kit.genesis, NULL, NULL, &failure);
+    failure = (struct failure){0};
+    enum err e = bundle_verify(report, folder, &kit.genesis, asked, NULL, NULL, &failure);
     if (e != OK && failure.text[0] == '\0') fail_msg("%s without a text", err_name(e));
     return e;
+}
+
+static enum err verify(struct bundle_report *report) { return verify_range(report, NULL); }
+
+static void drop(const char *name)
+{
+    char *path = path_join(folder, name);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+}
+
+static void state_range(const char *text)
+{
+    char *path = path_join(folder, "range");
+    assert_int_equal(file_write(path, bytes_text(text), 0600, false, NULL), OK);
+    free(path);
 }
 
 static void change(const char *name, size_t at)
@@ -165,6 +181,82 @@ static void each_altered_file_is_found(void **state)
     folder_remove(folder);
 }
 
+/* What the folder says was exported has to be there; it says so since its first files could be removed unseen. */
+static void removed_entries_are_missed(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *words; } gone[] = {
+        {"tile/entries/000", "entries 0 to 255 are missing"},
+        {"tile/entries/001.p/44", "entries 256 to 299 are missing"}};
+    struct bundle_report r;
+    make_leaves(0);
+    for (size_t i = 0; i < 2; i++) {
+        write_bundle(0, LEAVES);
+        assert_int_equal(verify(&r), OK);
+        assert_true(r.range_count == 1 && r.ranges[0].from == 0 && r.ranges[0].to == LEAVES - 1);
+        drop(gone[i].name);
+        assert_int_equal(verify(&r), ERR_ROOT);
+        assert_non_null(strstr(failure.text, gone[i].words));
+        drop("range"); /* an older export's: what is there is genuine, and nothing says what should be */
+        assert_int_equal(verify(&r), OK);
+        assert_int_equal(r.range_count, 0);
+        assert_int_equal(verify_range(&r, &(struct bundle_range){0, LEAVES - 1}), ERR_ROOT);
+        assert_non_null(strstr(failure.text, gone[i].words));
+        folder_remove(folder);
+    }
+    write_bundle(256, LEAVES);
+    assert_int_equal(verify(&r), OK);
+    assert_int_equal(verify_range(&r, &(struct bundle_range){256, LEAVES - 1}), OK);
+    assert_int_equal(verify_range(&r, &(struct bundle_range){250, 260}), ERR_ROOT);
+    assert_non_null(strstr(failure.text, "entries 250 to 255 are missing"));
+    assert_int_equal(verify_range(&r, &(struct bundle_range){256, LEAVES}), ERR_ROOT);
+    assert_non_null(strstr(failure.text, "entries 300 to 300 are missing"));
+    folder_remove(folder);
+}
+
+static void a_stated_range_is_read_strictly(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "\n", "entries 0 to\n", "entries 9 to 8\n", "entries 0 to 299",
+                                      "entries 0 to 299\nmore", "entries -1 to 299\n",
+                                      "entries 0 to 99999999999999999999999\n"};
+    struct bundle_report r;
+    make_leaves(0);
+    write_bundle(0, LEAVES);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        state_range(bad[i]);
+        assert_int_equal(verify(&r), ERR_ROOT);
+    }
+    state_range("entries 0 to 10\nentries 290 to 299\nentries 11 to 20\n");
+    assert_int_equal(verify(&r), OK);
+    assert_int_equal(r.range_count, 2);
+    folder_remove(folder);
+}
+
+/* An offline folder gets no better by waiting. */
+static void missing_hashes_and_a_bad_checkpoint_say_so(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"tile/0/001.p/44", "tile/1/000.p/1", "tile/0/000", "large/0"};
+    struct bundle_report r;
+    make_leaves(0);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        write_bundle(0, LEAVES);
+        drop(files[i]);
+        assert_int_equal(verify(&r), ERR_ROOT);
+        if (!strstr(failure.text, "the export is incomplete")) fail_msg("%s: %s", files[i], failure.text);
+        folder_remove(folder);
+    }
+    write_bundle(0, LEAVES);
+    for (size_t at = 0; at < 500; at += 60) {
+        change("checkpoint", at);
+        enum err e = verify(&r);
+        if (e != OK) assert_int_equal(e, ERR_CHECKPOINT);
+        change("checkpoint", at);
+    }
+    folder_remove(folder);
+}
+
 static void a_broken_chain_is_found_under_a_good_root(void **state)
 {
     (void)state;
@@ -179,7 +271,6 @@ static void another_folder_is_left_alone(void **state)
 {
     (void)state;
     struct bundle_writer w;
-    struct failure failure = {0};
     struct export x = {0};
     make_leaves(0);
     folder_make(folder, 1);
@@ -218,6 +309,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_proves_what_it_holds),
         cmocka_unit_test(each_altered_file_is_found),
+        cmocka_unit_test(removed_entries_are_missed),
+        cmocka_unit_test(a_stated_range_is_read_strictly),
+        cmocka_unit_test(missing_hashes_and_a_bad_checkpoint_say_so),
         cmocka_unit_test(a_broken_chain_is_found_under_a_good_root),
         cmocka_unit_test(another_folder_is_left_alone),
     };
