@@ -257,7 +257,9 @@ static void is_told_at_once(const char *words)
     if (waitpid(pid, &status, WNOHANG) != 0) testbed_fail(&bed, "'%s' ended before", words);
     freeze(SIGCONT);
     waitpid(pid, &status, 0);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    /* A verification fails while that alarm is open. */
+    bool open = WIFEXITED(status) && WEXITSTATUS(status) == 6 && strstr(words, "verify");
+    if (!open && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
         shell("cat %s/said", bed.dir);
         testbed_fail(&bed, "'%s' ends with %d", words, status);
     }

@@ -593,6 +593,18 @@ static void check_alarms(struct chaos *c)
     buffer_free(&out);
 }
 
+/* An alarm may still be open, which fails the verification: check_alarms says whether it has a cause. */
+static void check_ledgers(struct chaos *c, struct buffer *out)
+{
+    struct buffer errors = {0};
+    int code = testbed_cli(&c->bed, out, &errors, "-i %s/auditor.key verify --all", c->bed.dir);
+    buffer_append(out, "", 1);
+    if (code != 0 && !(code == 6 && strstr((const char *)out->data, "The ledgers are right, but a node is not")))
+        testbed_fail(&c->bed, "seed %llu: verify --all ends with %d:\n%s", (unsigned long long)c->seed, code,
+                     (const char *)out->data);
+    buffer_free(&errors);
+}
+
 void chaos_check(struct chaos *c)
 {
     struct seen seen = {0};
@@ -605,7 +617,7 @@ void chaos_check(struct chaos *c)
         check_events(c, &seen, node);
         check_records(c, node);
     }
-    testbed_expect(&c->bed, 0, &out, "-i %s/auditor.key verify --all", c->bed.dir);
+    check_ledgers(c, &out);
     check_alarms(c);
     await_agreement(c);
     printf("%u acknowledged, all on each of %u nodes; one root, and it verifies\n", chaos_acknowledged(c), CHAOS_NODES);
