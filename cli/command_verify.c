@@ -322,7 +322,8 @@ static void add_alarm(struct buffer *out, const struct genesis *g, const struct 
         buffer_printf(out, "entry %" PRIu64, a->index);
     else
         buffer_append_text(out, "not in the ledger yet");
-    buffer_printf(out, "): %s, index %" PRIu64, alarm_kind_text((enum alarm_kind)a->kind), a->first);
+    buffer_printf(out, "): %s, %s %" PRIu64, alarm_kind_text((enum alarm_kind)a->kind),
+                  alarm_kind_place((enum alarm_kind)a->kind), a->first);
     if (a->last != a->first) buffer_printf(out, " to %" PRIu64, a->last);
     buffer_printf(out, ", %s", alarm_kind_meaning((enum alarm_kind)a->kind));
 }

@@ -168,7 +168,7 @@ static void test_what_counts_is_said_first(void **state)
     many[count++] = alarm_of(ALARM_MODIFIED, 4, 3, 5001);
     many[count++] = alarm_of(ALARM_FORKED, 3, 1, 5002);
     notice(false, many, count);
-    char *convicts = strstr(said, "WARNING: COMPROMISED: node-3, index 5002");
+    char *convicts = strstr(said, "WARNING: COMPROMISED: node-3, Raft index or size 5002");
     char *accuses = strstr(said, "WARNING: ACCUSED: ");
     assert_true(convicts && accuses && convicts < accuses);
     assert_non_null(strstr(said, "and 1 more"));
