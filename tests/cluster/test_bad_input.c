@@ -111,7 +111,8 @@ static void wrong_types(void **state)
 static void other_version_of_the_protocol(void **state)
 {
     (void)state;
-    static const uint8_t hello[][4] = {{0x92, PROTOCOL_VERSION - 1, 0xa1, 'x'}, {0x92, PROTOCOL_VERSION + 1, 0xa1, 'x'}};
+    static const uint8_t hello[][4] = {{0x92, PROTOCOL_VERSION - 1, 0xa1, 'x'},
+                                       {0x92, PROTOCOL_VERSION + 1, 0xa1, 'x'}};
     for (size_t i = 0; i < sizeof hello / sizeof hello[0]; i++)
         frame_case(raw_frame(MESSAGE_HELLO, hello[i], sizeof hello[i]), ERR_VERSION, false, false);
 }
