@@ -14,7 +14,7 @@ static bool is_looked_at(const struct content_node *n) { return n->audit->verdic
 /* Who can't be reached, or is busy, has said nothing; what is no such excuse is a finding about the node. */
 static enum audit_verdict verdict_of(enum err e)
 {
-    if (source_silent(e) || e == ERR_NOMEM) return AUDIT_SILENT; /* this machine's memory */
+    if (source_silent(e)) return AUDIT_SILENT;
     return e == ERR_QUARANTINED ? AUDIT_QUARANTINED : AUDIT_REFUSED;
 }
 
