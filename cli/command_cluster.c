@@ -217,7 +217,7 @@ static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const 
     if (e == OK) {
         struct buffer receipt = {0};
         receipt_format(&receipt, leaf.raw, leaf.index, m->proofs[0].hashes, m->proofs[0].count, m->note);
-        tool_receipt_keep(t, buffer_bytes(&receipt));
+        tool_receipt_keep(t, leaf.index, buffer_bytes(&receipt));
         buffer_free(&receipt);
         json_object_set_new(result, "decision",
                             json_string(leaf.decision == DECISION_APPROVED ? "approved" : "denied"));

@@ -334,9 +334,7 @@ static enum err prepare(struct importing *im)
 int command_import(struct tool *t)
 {
     struct importing im = {.t = t, .patients = json_array()};
-    enum err e = option_given(t->line, "receipt")
-                     ? fail(&t->failure, ERR_USAGE, "an import makes many entries; --receipt keeps the proof of one")
-                     : prepare(&im);
+    enum err e = prepare(&im);
     for (size_t i = 0; e == OK && i < t->line->operand_count; i++) {
         im.file = tool_operand(t, i);
         im.place = (uint32_t)i + 1;

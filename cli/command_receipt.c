@@ -1,14 +1,20 @@
-/* receipt verify: what a kept receipt proves, with nobody asked. */
+/* receipt verify: what kept receipts prove, with nobody asked. One is shown in full; of several, also of those in a
+ * folder, each is a line. */
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/receipt.h"
+#include "cli/receipt_files.h"
 #include "cli/tool.h"
 #include "ledger/arguments.h"
 
@@ -54,18 +60,20 @@ static const char *asked_words(enum action action)
     return "for something that this version doesn't know";
 }
 
-static void print_sentence(const struct genesis *g, const struct receipt *r)
+/* `what`: what is genuine, a file or the verdict. */
+static void print_sentence(const struct genesis *g, const struct receipt *r, const char *what)
 {
     const struct leaf *leaf = &r->leaf;
     char actor[ID_TEXT_SIZE], subject[ID_TEXT_SIZE], time[CLOCK_TEXT_SIZE];
     if (leaf->genesis.size > 0) {
-        printf("verdict: genuine. It is the first entry of %s: the cluster's own beginning.\n", g->checkpoint_origin);
+        printf("%s: genuine. It is the first entry of %s: the cluster's own beginning.\n", what,
+               g->checkpoint_origin);
         return;
     }
     id_format(actor, &leaf->operation.actor.id);
     id_format(subject, &leaf->subject);
     clock_format(time, leaf->time_ms); /* the ledger's, not the asker's clock */
-    printf("verdict: genuine. %s %s asked %s", leaf->operation.actor.kind == ACTOR_NODE ? "Node" : "User", actor,
+    printf("%s: genuine. %s %s asked %s", what, leaf->operation.actor.kind == ACTOR_NODE ? "Node" : "User", actor,
            asked_words((enum action)leaf->operation.action));
     if (!id_is_zero(&leaf->subject)) printf(", about %s", subject);
     if (leaf->decision == DECISION_APPROVED)
@@ -172,38 +180,184 @@ static void print_receipt(struct tool *t, const struct receipt *r)
     json_t *o = receipt_json(&t->cluster.genesis, r);
     if (!t->output.json) flatten_cosigners(o);
     output_fields(&t->output, columns, sizeof columns / sizeof columns[0], o);
-    if (!t->output.json) print_sentence(&t->cluster.genesis, r);
+    if (!t->output.json) print_sentence(&t->cluster.genesis, r, "verdict");
+}
+
+/* --- checking --- */
+
+/* One file after the other. */
+struct checking {
+    struct tool *t;
+    bool has_key;
+    struct sign_public key; /* of --key */
+    struct buffer text, room;
+    struct receipt_note note; /* the one checked last */
+    uint64_t good, bad;
+    struct failure first; /* of those that are bad; a false one counts more than one that can't be read */
+};
+
+static enum err check_key(struct checking *c, const struct receipt *r, const char *file)
+{
+    if (!c->has_key) return OK;
+    if (r->leaf.genesis.size == 0 && leaf_verify(&r->leaf, &c->key) == OK) return OK;
+    return fail(&c->t->failure, ERR_BAD_PROOF, "%s: the entry is in the ledger, but was not signed with the key of %s",
+                file, option_text(c->t->line, "key"));
+}
+
+static enum err check_file(struct checking *c, struct receipt *r, const char *file)
+{
+    struct tool *t = c->t;
+    struct failure why = {0};
+    buffer_clear(&c->text);
+    enum err e = file_read(&c->text, file, LIMIT_RECEIPT, &t->failure);
+    if (e == ERR_TOO_LARGE) return fail(&t->failure, ERR_BAD_PROOF, "%s is too large to be a receipt", file);
+    if (e != OK) return e;
+    e = receipt_check_next(r, &c->room, &c->note, &t->cluster.genesis, buffer_bytes(&c->text), &why);
+    if (e != OK) return fail(&t->failure, e, "%s proves nothing: %s", file, why.text);
+    return check_key(c, r, file);
+}
+
+static void print_line(struct checking *c, const struct receipt *r, const char *file)
+{
+    struct tool *t = c->t;
+    struct buffer name = {0};
+    if (t->output.json) {
+        json_t *row = receipt_json(&t->cluster.genesis, r), *rows = json_array();
+        json_object_set_new(row, "file", json_text(bytes_text(file)));
+        json_array_append_new(rows, row);
+        output_more_rows(&t->output, NULL, 0, rows);
+        return;
+    }
+    text_clean(&name, bytes_text(file), false);
+    buffer_append(&name, "", 1);
+    CHECK(!name.failed);
+    print_sentence(&t->cluster.genesis, r, (const char *)name.data);
+    buffer_free(&name);
+}
+
+/* One of several that is bad doesn't keep the others from being checked. */
+static void say_bad(struct checking *c)
+{
+    output_message(&c->t->output, "%s", c->t->failure.text);
+    if (c->bad++ == 0 || exit_code_of(c->first.code) != EXIT_VERIFICATION) c->first = c->t->failure;
+}
+
+/* `index`: the entry that the file's name says; NULL: none. */
+static void take_file(struct checking *c, const char *file, const uint64_t *index)
+{
+    struct receipt r;
+    struct tool *t = c->t;
+    enum err e = check_file(c, &r, file);
+    if (e == OK && index && r.leaf.index != *index)
+        e = fail(&t->failure, ERR_BAD_PROOF, "%s is named for entry %" PRIu64 ", but proves entry %" PRIu64, file,
+                 *index, r.leaf.index);
+    if (e != OK) {
+        say_bad(c);
+        return;
+    }
+    c->good++;
+    print_line(c, &r, file);
+}
+
+/* --- folders --- */
+
+/* ENTRY.tlog-proof, as cli/receipt_files.h names them. */
+static bool entry_of_name(uint64_t *index, const char *name)
+{
+    char again[NAME_MAX + 1];
+    *index = strtoull(name, NULL, 10);
+    snprintf(again, sizeof again, "%" PRIu64 RECEIPT_SUFFIX, *index);
+    return strcmp(name, again) == 0;
+}
+
+static int by_entry(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The entries that have a file, in order; allocated. */
+static enum err list_folder(struct checking *c, uint64_t **out, size_t *count, const char *folder)
+{
+    struct buffer list = {0};
+    uint64_t others = 0;
+    DIR *d = opendir(folder);
+    if (!d) return fail(&c->t->failure, ERR_PERMISSION, "cannot open %s: %s", folder, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
+        uint64_t index;
+        if (entry_of_name(&index, entry->d_name))
+            buffer_append(&list, &index, sizeof index);
+        else
+            others += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    }
+    closedir(d);
+    CHECK(!list.failed);
+    if (others > 0)
+        output_message(&c->t->output, "%s: %" PRIu64 " other files were passed by", folder, others);
+    *count = list.size / sizeof **out;
+    *out = (uint64_t *)(void *)list.data;
+    if (*count > 1) qsort(*out, *count, sizeof **out, by_entry);
+    return OK;
+}
+
+static void take_folder(struct checking *c, const char *folder)
+{
+    uint64_t *entries = NULL;
+    size_t count = 0;
+    if (list_folder(c, &entries, &count, folder) != OK) say_bad(c);
+    for (size_t i = 0; i < count; i++) {
+        char *path = receipt_path(folder, entries[i]);
+        take_file(c, path, &entries[i]);
+        free(path);
+    }
+    free(entries);
 }
 
 /* --- the command --- */
 
-static enum err check_key(struct tool *t, const struct receipt *r)
+static bool is_folder(const char *path)
 {
-    struct sign_public key;
-    const char *file = option_text(t->line, "key");
-    if (!file) return OK;
-    enum err e = public_key_read(&key, file, &t->failure);
-    if (e != OK) return e;
-    if (r->leaf.genesis.size == 0 && leaf_verify(&r->leaf, &key) == OK) return OK;
-    return fail(&t->failure, ERR_BAD_PROOF, "the entry is in the ledger, but was not signed with the key of %s", file);
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static enum err take_one(struct checking *c)
+{
+    struct receipt r;
+    enum err e = check_file(c, &r, tool_operand(c->t, 0));
+    if (e == OK) print_receipt(c->t, &r);
+    return e;
+}
+
+static enum err take_several(struct checking *c)
+{
+    struct tool *t = c->t;
+    for (size_t i = 0; i < t->line->operand_count; i++) {
+        const char *operand = tool_operand(t, i);
+        if (is_folder(operand))
+            take_folder(c, operand);
+        else
+            take_file(c, operand, NULL);
+    }
+    if (c->bad > 0)
+        return fail(&t->failure, c->first.code, "%" PRIu64 " of %" PRIu64 " receipts are not genuine", c->bad,
+                    c->bad + c->good);
+    if (c->good == 0) return fail(&t->failure, ERR_NO_FILE, "there is no receipt (ENTRY" RECEIPT_SUFFIX ")");
+    if (!t->output.json) printf("verdict: genuine, all %" PRIu64 " receipts.\n", c->good);
+    return OK;
 }
 
 int command_receipt_verify(struct tool *t)
 {
-    struct buffer text = {0}, room = {0};
-    struct receipt r;
-    struct failure why = {0};
-    const char *file = tool_operand(t, 0);
+    struct checking c = {.t = t};
+    const char *key = option_text(t->line, "key");
+    bool several = t->line->operand_count > 1 || is_folder(tool_operand(t, 0));
     enum err e = tool_cluster(t);
-    if (e == OK) e = file_read(&text, file, LIMIT_RECEIPT, &t->failure);
-    if (e == ERR_TOO_LARGE) e = fail(&t->failure, ERR_BAD_PROOF, "%s is too large to be a receipt", file);
-    if (e == OK) {
-        e = receipt_check(&r, &room, &t->cluster.genesis, buffer_bytes(&text), &why);
-        if (e != OK) fail(&t->failure, e, "%s proves nothing: %s", file, why.text);
-    }
-    if (e == OK) e = check_key(t, &r);
-    if (e == OK) print_receipt(t, &r);
-    buffer_free(&text);
-    buffer_free(&room);
+    c.has_key = key != NULL;
+    if (e == OK && key) e = public_key_read(&c.key, key, &t->failure);
+    if (e == OK) e = several ? take_several(&c) : take_one(&c);
+    buffer_free(&c.text);
+    buffer_free(&c.room);
+    buffer_free(&c.note.text);
     return e == OK ? EXIT_DONE : tool_failed(t);
 }

@@ -32,7 +32,7 @@ const struct option_row COMMON_OPTIONS[] = {
     {.name = "passphrase-file", .value = "FILE", .help = "its first line opens the key file"},
     {.name = "via", .value = "NODE", .help = "only through this node"},
     {.name = "timeout", .value = "SECONDS", .help = "how long to wait for the cluster (10)"},
-    {.name = "receipt", .value = "FILE", .help = "keep the proof of the entry that this makes"},
+    {.name = "receipt", .value = "FILE|FOLDER/", .help = "keep the proof of each entry that this makes"},
     {.name = "json", .help = "for programs"},
     {.name = "yes", .letter = 'y', .help = "don't ask for confirmations"},
     {.name = "help", .letter = 'h', .help = "this text"},
@@ -99,13 +99,18 @@ const struct command COMMANDS[] = {
                 "fetched, too; for that you are made known to the node by an entry of your own.",
      .example = "lookup 1767225600000-7mz3k2vq4t5yxw6lbjnfhsdg2e"},
 
-    {.name = "receipt verify", .operands = "FILE", .least = 1, .most = 1,
-     .summary = "Check a receipt, without any node, and say what it proves", .run = command_receipt_verify,
-     .details = "Every command that makes an entry keeps its proof with --receipt FILE: the entry\n"
+    {.name = "receipt verify", .operands = "FILE|FOLDER...", .least = 1, .most = UINT_MAX,
+     .summary = "Check receipts, without any node, and say what they prove", .run = command_receipt_verify,
+     .details = "Every command that makes entries keeps their proofs with --receipt FILE: the entry\n"
                 "itself, its place in the tree, and the checkpoint that k nodes co-signed (a C2SP\n"
-                "tlog-proof). Checking needs this file and the genesis file, nothing else.\n"
-                "Exit code 6: it is not genuine, or is another cluster's.",
-     .example = "receipt verify access.tlog-proof --cluster north.genesis",
+                "tlog-proof). FILE is the last entry's; where a command makes several (it looks up a\n"
+                "login name, imports, verifies for long), each earlier one has FILE.ENTRY. With --receipt\n"
+                "FOLDER/ each has FOLDER/ENTRY.tlog-proof. Nothing is ever written over, and a place\n"
+                "that can't be used is refused before anything is recorded.\n"
+                "Checking needs these files and the genesis file, nothing else. Of several (with --json\n"
+                "an object a line) one that is bad is named, and the others are checked all the same.\n"
+                "Exit code 6: one is not genuine, or is another cluster's.",
+     .example = "receipt verify access.tlog-proof --cluster north.genesis\nreceipt verify receipts/",
      .options = {{.name = "key", .value = "FILE", .help = "a public key: also check that it signed the operation"}}},
     {.name = "node keys", .operands = "", .summary = "Print the nodes' verifier keys for checkpoints",
      .run = command_node_keys,
@@ -248,7 +253,7 @@ const struct command COMMANDS[] = {
                 "Bundles without a Patient (Practitioners, Organizations) are passed by. Resources\n"
                 "over 1 MiB, or about somebody else, are named and not stored; exit code 1 then, or\n"
                 "when a file can't be read, or when no bundle could be imported.",
-     .example = "import patients/*.json",
+     .example = "import patients/*.json\nimport patients/*.json --receipt receipts/",
      .options = {{.name = "replace", .help = "also write over what others changed here (not what they deleted)"},
                  OPTION_PURPOSE}},
     {.name = "event add", .operands = "PATIENT WHAT [OBJECT]", .least = 2, .most = 3,

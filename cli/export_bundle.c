@@ -343,21 +343,12 @@ static enum err put_edge(struct bundle_writer *w, struct failure *failure)
     return e;
 }
 
-static enum err sync_folder(const char *folder, struct failure *failure)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = fd >= 0 && syncfs(fd) == 0;
-    int number = errno;
-    if (fd >= 0) close(fd);
-    return synced ? OK : fail(failure, ERR_IO, "cannot sync %s: %s", folder, strerror(number));
-}
-
 enum err bundle_writer_finish(struct bundle_writer *w, struct failure *failure)
 {
     enum err e = put_tiles_above(w, failure);
     if (e == OK) e = put_edge(w, failure);
     if (e == OK) e = put_range(w->folder, (struct bundle_range){w->export->from, w->export->to - 1}, failure);
-    if (e == OK) e = sync_folder(w->folder, failure);
+    if (e == OK) e = folder_sync(w->folder, failure);
     if (e != OK) return e;
     char *path = path_join(w->folder, "checkpoint");
     e = file_write(path, buffer_bytes(&w->export->note), 0600, false, failure); /* a newer one replaces an older one */

@@ -53,7 +53,7 @@ enum err file_read(struct buffer *out, const char *path, size_t limit, struct fa
     return e;
 }
 
-static enum err write_all(int fd, struct bytes content)
+static enum err write_all(int fd, struct bytes content, bool synced)
 {
     for (size_t done = 0; done < content.size;) {
         ssize_t n = write(fd, content.data + done, content.size - done);
@@ -61,7 +61,8 @@ static enum err write_all(int fd, struct bytes content)
         if (n < 0) return ERR_IO;
         done += (size_t)n;
     }
-    return fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? OK : ERR_IO; /* EINVAL: not a file that syncs */
+    /* EINVAL: not a file that syncs */
+    return !synced || fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? OK : ERR_IO;
 }
 
 /* Devices and pipes ("-o /dev/stdout") can't be replaced by renaming. */
@@ -75,7 +76,7 @@ static enum err write_special(const char *path, struct bytes content, struct fai
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, strerror(errno));
-    enum err e = write_all(fd, content);
+    enum err e = write_all(fd, content, true);
     if (e != OK) fail(failure, e = code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
     close(fd);
     return e;
@@ -92,7 +93,8 @@ static int put_in_place(const char *temporary, const char *path, bool fresh)
     return result;
 }
 
-enum err file_write(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure)
+static enum err write_file(const char *path, struct bytes content, unsigned mode, bool fresh, bool synced,
+                           struct failure *failure)
 {
     if (is_special(path) && !fresh) return write_special(path, content, failure);
     struct stat st;
@@ -109,7 +111,7 @@ enum err file_write(const char *path, struct bytes content, unsigned mode, bool 
         e = fail(failure, code_of_errno(errno), "cannot make %s: %s", temporary, strerror(errno));
         goto free_name;
     }
-    if (write_all(fd, content) != OK)
+    if (write_all(fd, content, synced) != OK)
         e = fail(failure, code_of_errno(errno), "cannot write %s: %s", temporary, strerror(errno));
     if (close(fd) != 0 && e == OK)
         e = fail(failure, code_of_errno(errno), "cannot write %s: %s", temporary, strerror(errno));
@@ -119,6 +121,32 @@ enum err file_write(const char *path, struct bytes content, unsigned mode, bool 
 free_name:
     buffer_free(&name);
     return e;
+}
+
+enum err file_write(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure)
+{
+    return write_file(path, content, mode, fresh, true, failure);
+}
+
+enum err file_write_lazily(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure)
+{
+    return write_file(path, content, mode, fresh, false, failure);
+}
+
+enum err folder_sync(const char *path, struct failure *failure)
+{
+    enum err e = OK;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || syncfs(fd) != 0)
+        e = fail(failure, code_of_errno(errno), "cannot sync %s: %s", path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return e;
+}
+
+enum err file_move(const char *from, const char *to, struct failure *failure)
+{
+    if (rename(from, to) == 0) return OK;
+    return fail(failure, code_of_errno(errno), "cannot rename %s to %s: %s", from, to, strerror(errno));
 }
 
 enum err folder_create(const char *path, struct failure *failure)

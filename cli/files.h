@@ -13,6 +13,12 @@ enum err file_read(struct buffer *out, const char *path, size_t limit, struct fa
 /* Written beside, synced and renamed, so that readers see the old or the new
  * file. `fresh`: ERR_EXISTS instead of replacing one. `mode` as for open(2). */
 enum err file_write(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure);
+/* The same, but not synced: for many files, and folder_sync after them. */
+enum err file_write_lazily(const char *path, struct bytes content, unsigned mode, bool fresh, struct failure *failure);
+/* All that was written to the file system that holds the folder is on the disk then. */
+enum err folder_sync(const char *path, struct failure *failure);
+/* rename(2), which replaces what is there. */
+enum err file_move(const char *from, const char *to, struct failure *failure);
 /* Makes a folder and those above it, mode 0700. */
 enum err folder_create(const char *path, struct failure *failure);
 

@@ -195,6 +195,16 @@ static enum err settle(struct lane *lane, const struct submission *s, struct fai
     return first;
 }
 
+static enum err keep_receipts(struct lane *lane, const struct submission *s, struct failure *failure)
+{
+    struct receipt_files *files = &lane->owner->tool->receipts;
+    struct failure why = {0};
+    enum err e = OK;
+    for (uint32_t i = 0; e == OK && i < s->count; i++)
+        e = receipt_files_keep(files, s->outcomes[i].index, buffer_bytes(&s->outcomes[i].receipt), &why);
+    return e == OK ? OK : fail(failure, e, "the receipts could not be kept: %s", why.text);
+}
+
 static enum err do_batch(struct lane *lane, struct failure *failure)
 {
     struct import_lanes *l = lane->owner;
@@ -210,7 +220,12 @@ static enum err do_batch(struct lane *lane, struct failure *failure)
                                    .attached = true, .attachment = buffer_bytes(&lane->attachments[i])};
     }
     if (e == OK) e = submit(&s, lane->cluster, &l->tool->signer, drafts, lane->count, failure);
+    bool answered = e == OK;
     if (e == OK) e = settle(lane, &s, failure);
+    if (answered) {
+        enum err kept = keep_receipts(lane, &s, e == OK ? failure : NULL);
+        if (e == OK) e = kept;
+    }
     submission_free(&s);
     return e;
 }

@@ -72,31 +72,50 @@ void receipt_format(struct buffer *out, struct bytes leaf, uint64_t index, const
     tlog_proof_format(out, &proof);
 }
 
-/* Who has cosigned a note that is known to be good. */
-static void take_cosigners(struct receipt *out, const struct genesis *genesis, struct bytes text)
+/* The note, and who has cosigned it. */
+static enum err check_note(struct receipt_note *out, const struct genesis *genesis, struct bytes text,
+                           struct failure *failure)
 {
     struct cosigner cosigners[LIMIT_NODES];
     struct note note;
+    buffer_clear(&out->text);
+    enum err e = receipt_check_note(&out->checkpoint, genesis, text, failure);
+    if (e != OK) return e;
     uint32_t count = cosigners_of_genesis(cosigners, genesis);
     CHECK(note_parse(&note, text) == OK);
     CHECK(note_verify(&out->cosigners, &note, genesis->checkpoint_origin, cosigners, count, genesis->quorum) == OK);
-    out->checkpoint = note.checkpoint;
+    buffer_append_bytes(&out->text, text);
+    return out->text.failed ? fail(failure, ERR_NOMEM, "no memory for the checkpoint") : OK;
 }
 
-enum err receipt_check(struct receipt *out, struct buffer *room, const struct genesis *genesis, struct bytes text,
-                       struct failure *failure)
+enum err receipt_check_next(struct receipt *out, struct buffer *room, struct receipt_note *last,
+                            const struct genesis *genesis, struct bytes text, struct failure *failure)
 {
     struct tlog_proof proof;
     struct failure why = {0};
     if (tlog_proof_parse(&proof, room, text, &why) != OK)
         return fail(failure, ERR_BAD_PROOF, "it is no receipt: %s", why.text);
     if (!proof.has_extra) return fail(failure, ERR_BAD_PROOF, "it does not hold the entry that it is about");
-    enum err e = receipt_check_leaf(&out->leaf, genesis, proof.note, proof.extra, proof.path.hashes, proof.path.count,
-                                    failure);
+    enum err e = last->text.size > 0 && bytes_equal(buffer_bytes(&last->text), proof.note)
+                     ? OK
+                     : check_note(last, genesis, proof.note, failure);
+    if (e == OK)
+        e = receipt_check_inclusion(&out->leaf, genesis, &last->checkpoint, proof.extra, proof.path.hashes,
+                                    proof.path.count, failure);
     if (e != OK) return e;
     if (out->leaf.index != proof.index)
         return fail(failure, ERR_BAD_PROOF, "it says entry %llu, but holds entry %llu", (unsigned long long)proof.index,
                     (unsigned long long)out->leaf.index);
-    take_cosigners(out, genesis, proof.note);
+    out->checkpoint = last->checkpoint;
+    out->cosigners = last->cosigners;
     return OK;
+}
+
+enum err receipt_check(struct receipt *out, struct buffer *room, const struct genesis *genesis, struct bytes text,
+                       struct failure *failure)
+{
+    struct receipt_note note = {0};
+    enum err e = receipt_check_next(out, room, &note, genesis, text, failure);
+    buffer_free(&note.text);
+    return e;
 }

@@ -43,4 +43,14 @@ void receipt_format(struct buffer *out, struct bytes leaf, uint64_t index, const
 enum err receipt_check(struct receipt *out, struct buffer *room, const struct genesis *genesis, struct bytes text,
                        struct failure *failure);
 
+/* The same for one of many: `last` (zero at first; the caller frees its text) holds the checkpoint that was checked
+ * last, which receipts of one run often share. */
+struct receipt_note {
+    struct buffer text;
+    struct checkpoint checkpoint;
+    uint32_t cosigners;
+};
+enum err receipt_check_next(struct receipt *out, struct buffer *room, struct receipt_note *last,
+                            const struct genesis *genesis, struct bytes text, struct failure *failure);
+
 #endif

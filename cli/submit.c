@@ -151,22 +151,27 @@ static enum err decode_cosigned(struct sending *s, const struct frame *frame, ui
                                cluster_member_name(s->cluster, s->cluster->member), err_text(e));
 }
 
+static enum err bad_receipt(const struct sending *s, const struct failure *why, struct failure *failure)
+{
+    return fail(failure, why->code, "the receipt of %s does not verify: %s",
+                cluster_member_name(s->cluster, s->cluster->member), why->text);
+}
+
 /* Checks the receipt of operation i and takes the decision from its leaf: what
  * APPLIED claimed counts for nothing. */
-static enum err check_receipt(struct sending *s, uint32_t i, const struct message_proof *proof, struct failure *failure)
+static enum err check_receipt(struct sending *s, uint32_t i, const struct message_proof *proof,
+                              const struct checkpoint *checkpoint, struct failure *failure)
 {
     struct leaf leaf;
     struct failure why = {0};
     struct outcome *o = &s->out->outcomes[i];
-    enum err e = receipt_check_leaf(&leaf, &s->cluster->genesis, s->cosigned->note, proof->leaf, proof->hashes,
-                                    proof->count, &why);
+    enum err e = receipt_check_inclusion(&leaf, &s->cluster->genesis, checkpoint, proof->leaf, proof->hashes,
+                                         proof->count, &why);
     if (e == OK)
         e = receipt_check_operation(&leaf, buffer_bytes(&s->builder.operations[i]), &s->signer->public_key, &why);
     if (e == OK && leaf.index != o->index)
         e = fail(&why, ERR_BAD_PROOF, "the answer says entry %" PRIu64 ", the leaf %" PRIu64, o->index, leaf.index);
-    if (e != OK)
-        return fail(failure, e, "the receipt of %s does not verify: %s",
-                    cluster_member_name(s->cluster, s->cluster->member), why.text);
+    if (e != OK) return bad_receipt(s, &why, failure);
     o->time_ms = leaf.time_ms;
     o->decision = leaf.decision;
     o->reason = leaf.reason;
@@ -178,12 +183,16 @@ static enum err check_receipt(struct sending *s, uint32_t i, const struct messag
 static enum err check_receipts(struct sending *s, bool all_places, struct failure *failure)
 {
     uint32_t at = 0;
+    struct checkpoint checkpoint; /* one for all of them */
+    struct failure why = {0};
+    if (receipt_check_note(&checkpoint, &s->cluster->genesis, s->cosigned->note, &why) != OK)
+        return bad_receipt(s, &why, failure);
     for (uint32_t i = 0; i < s->out->count; i++) {
         if (!has_leaf(s, i)) {
             at += all_places;
             continue;
         }
-        enum err e = check_receipt(s, i, &s->cosigned->proofs[at++], failure);
+        enum err e = check_receipt(s, i, &s->cosigned->proofs[at++], &checkpoint, failure);
         if (e != OK) return e;
     }
     return OK;

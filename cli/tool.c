@@ -2,11 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
-#include "cli/files.h"
 #include "cli/terminal.h"
 
 /* --- what a command needs --- */
@@ -105,38 +102,36 @@ enum err tool_purpose(struct tool *t, enum purpose *out, enum purpose otherwise)
 
 enum err tool_receipt_begin(struct tool *t)
 {
-    struct stat st;
-    const char *file = option_text(t->line, "receipt");
-    if (!file || lstat(file, &st) != 0 || S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)) return OK;
-    return fail(&t->failure, ERR_EXISTS, "%s exists already; a receipt is never written over anything", file);
+    return receipt_files_open(&t->receipts, option_text(t->line, "receipt"), &t->failure);
+}
+
+static void say_receipt_lost(struct tool *t, const struct failure *why)
+{
+    output_message(&t->output, "the receipt could not be kept: %s", why->text);
 }
 
 /* What was kept is of an earlier entry of this run than the one that comes now. */
-static void drop_receipt(struct tool *t)
-{
-    struct stat st;
-    const char *file = option_text(t->line, "receipt");
-    if (t->receipt_kept && lstat(file, &st) == 0 && S_ISREG(st.st_mode)) unlink(file);
-    t->receipt_kept = false;
-}
-
-void tool_receipt_keep(struct tool *t, struct bytes receipt)
+static void set_receipt_aside(struct tool *t)
 {
     struct failure why = {0};
-    const char *file = option_text(t->line, "receipt");
-    if (!file || receipt.size == 0) return;
-    drop_receipt(t);
-    if (file_write(file, receipt, 0600, false, &why) == OK)
-        t->receipt_kept = true;
-    else
-        output_message(&t->output, "the receipt could not be kept: %s", why.text);
-    t->receipt_failed = !t->receipt_kept;
+    if (receipt_files_next(&t->receipts, &why) != OK) say_receipt_lost(t, &why);
+}
+
+void tool_receipt_keep(struct tool *t, uint64_t index, struct bytes receipt)
+{
+    struct failure why = {0};
+    if (receipt_files_keep(&t->receipts, index, receipt, &why) != OK) say_receipt_lost(t, &why);
 }
 
 int tool_receipt_end(struct tool *t, int code)
 {
-    if (!option_given(t->line, "receipt") || t->receipt_kept || code != EXIT_DONE) return code;
-    if (t->receipt_failed) return EXIT_FAILED;
+    struct failure why = {0};
+    struct receipt_files *r = &t->receipts;
+    if (r->place == RECEIPT_NOWHERE) return code;
+    if (receipt_files_close(r, &why) != OK) say_receipt_lost(t, &why);
+    if (code != EXIT_DONE) return code;
+    if (r->failed) return EXIT_FAILED;
+    if (r->kept > 0) return code;
     output_message(&t->output, "this made no entry in the ledger, so there is no receipt");
     return EXIT_USAGE;
 }
@@ -190,9 +185,9 @@ enum err tool_submit(struct tool *t, struct submission *out, const struct draft 
     if (e == OK) e = tool_signer(t);
     for (int tries = 0; e == OK && tries < 2; tries++) {
         submission_free(out);
-        drop_receipt(t);
+        set_receipt_aside(t);
         e = submit(out, &t->cluster, &t->signer, draft, 1, &t->failure);
-        if (e == OK) tool_receipt_keep(t, buffer_bytes(&out->outcomes[0].receipt));
+        if (e == OK) tool_receipt_keep(t, out->outcomes[0].index, buffer_bytes(&out->outcomes[0].receipt));
         if (e == OK) e = check_outcome(t, &out->outcomes[0], draft->action);
         if (!is_query(draft->action) || out->outcomes[0].answer.size > 0) break;
     }

@@ -9,6 +9,7 @@
 #include "cli/command_line.h"
 #include "cli/signer.h"
 #include "cli/output.h"
+#include "cli/receipt_files.h"
 #include "cli/settings.h"
 #include "cli/submit.h"
 
@@ -18,7 +19,7 @@ struct tool {
     struct settings settings;
     struct output output;
     struct failure failure; /* of the last step */
-    bool receipt_kept, receipt_failed; /* the file of --receipt is there; could not be written */
+    struct receipt_files receipts; /* of --receipt */
 
     bool cluster_opened, signer_opened, collective_known;
     struct cluster cluster;
@@ -41,13 +42,13 @@ int tool_failed(struct tool *t);
  * rows were lost on the way is asked anew. */
 enum err tool_submit(struct tool *t, struct submission *out, const struct draft *draft);
 
-/* --receipt FILE: the proof of this run's last entry, approved or denied. A command that
- * looks something up first leaves the receipt of what it did then. tool_receipt_begin:
- * ERR_EXISTS, for a receipt is never written over. tool_receipt_keep says itself what
- * went wrong, for the entry stands all the same. tool_receipt_end: the exit code, which
- * is not EXIT_DONE any more where there is no receipt. */
+/* --receipt: the proofs of this run's entries, approved or denied (cli/receipt_files.h).
+ * tool_receipt_begin: an error where the place can't be used, before anything is recorded.
+ * tool_receipt_keep says itself what went wrong, for the entry stands all the same.
+ * tool_receipt_end: the exit code, which is not EXIT_DONE any more where a receipt is
+ * missing, or there is nothing to prove. */
 enum err tool_receipt_begin(struct tool *t);
-void tool_receipt_keep(struct tool *t, struct bytes receipt);
+void tool_receipt_keep(struct tool *t, uint64_t index, struct bytes receipt);
 int tool_receipt_end(struct tool *t, int code);
 
 /* Operand i, CHECKed to be there. */

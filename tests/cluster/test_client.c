@@ -1,6 +1,7 @@
 /* What programs and people get from the client: pages with their ends, files that are not written over, hints that
  * fit, a receipt of each command that makes an entry, a bar on a terminal, a report that programs can rely on. */
 #include <fcntl.h>
+#include <glob.h>
 #include <jansson.h>
 #include <pty.h>
 #include <signal.h>
@@ -250,8 +251,86 @@ static void each_command_has_its_receipt(void **state)
             snprintf(command, sizeof command, "-i %s/%s.key --yes %s", bed.dir, rows[i].who, words);
         has_receipt(rows[i].code, rows[i].action, rows[i].decision, command);
     }
-    /* One file is no room for the proofs of many entries: that is said before any is made. */
-    testbed_expect(&bed, 2, &out, "-i %s/registrar.key import %s/genesis --receipt %s/none", bed.dir, bed.dir, bed.dir);
+}
+
+/* How many lines of the answer say that a receipt is genuine, and, with `action`, of what. */
+static int genuine_lines(const char *action)
+{
+    int count = 0;
+    for (const char *at = text(), *end; *at; at = *end ? end + 1 : end) {
+        end = at + strcspn(at, "\n");
+        json_t *row = json_loadb(at, (size_t)(end - at), 0, NULL);
+        const char *verdict = json_string_value(json_object_get(row, "verdict"));
+        const char *what = json_string_value(json_object_get(row, "action"));
+        count += verdict && strcmp(verdict, "genuine") == 0 && (!action || (what && strcmp(what, action) == 0));
+        json_decref(row);
+    }
+    return count;
+}
+
+/* A lookup and what it was for: FILE is of the latter. */
+static void a_lookup_has_its_receipt_too(void **state)
+{
+    (void)state;
+    char pattern[400], command[1000];
+    glob_t found;
+    snprintf(command, sizeof command, "rm -f '%s'/receipt*", bed.dir);
+    assert_int_equal(system(command), 0);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record list patient --receipt %s/receipt", bed.dir, bed.dir);
+    receipt_is_good("record list", "record.list", "approved");
+    snprintf(pattern, sizeof pattern, "%s/receipt.*", bed.dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 1);
+    testbed_expect(&bed, 0, &out, "--json receipt verify %s %s/receipt", found.gl_pathv[0], bed.dir);
+    globfree(&found);
+    assert_int_equal(genuine_lines(NULL), 2);
+    assert_int_equal(genuine_lines("user.search"), 1);
+    /* The place is refused before anything is recorded, as the next entry's number says. */
+    testbed_expect(&bed, 1, &out, "-i %s/doctor.key record list patient --receipt %s/no/such/place", bed.dir, bed.dir);
+    testbed_expect(&bed, 1, &out, "-i %s/doctor.key record list patient --receipt %s/receipt", bed.dir, bed.dir);
+}
+
+#define OBSERVATIONS 300 /* more than one request holds */
+
+static void write_bundle(const char *file)
+{
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fputs("{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"entry\":[{\"resource\":{\"resourceType\":\"Patient\","
+          "\"id\":\"p1\",\"name\":[{\"family\":\"Many\"}]}}", f);
+    for (int i = 0; i < OBSERVATIONS; i++)
+        fprintf(f, ",{\"resource\":{\"resourceType\":\"Observation\",\"id\":\"o%d\",\"status\":\"final\"}}", i);
+    fputs("]}", f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Each operation of an import has its own, and a second one goes on in the same folder. */
+static void an_import_has_all_its_receipts(void **state)
+{
+    (void)state;
+    char file[400], command[1000];
+    snprintf(file, sizeof file, "%s/many.json", bed.dir);
+    write_bundle(file);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key import %s --receipt %s/receipts/", bed.dir, file, bed.dir);
+    testbed_expect(&bed, 0, &out, "--json receipt verify %s/receipts --key %s/registrar.key", bed.dir, bed.dir);
+    assert_int_equal(genuine_lines("record.create"), OBSERVATIONS + 1);
+    assert_int_equal(genuine_lines("user.create"), 1);
+    int first = genuine_lines(NULL);
+    testbed_expect(&bed, 0, &out, "-i %s/registrar.key import %s --receipt %s/receipts", bed.dir, file, bed.dir);
+    testbed_expect(&bed, 0, &out, "--json receipt verify %s/receipts/", bed.dir);
+    assert_int_equal(genuine_lines("record.create"), OBSERVATIONS + 1);
+    assert_true(genuine_lines(NULL) > first);
+    testbed_expect(&bed, 0, &out, "receipt verify %s/receipts/", bed.dir);
+    assert_non_null(strstr(text(), "\nverdict: genuine, all "));
+    /* One that is damaged, and one that is named for another entry: each is named, and the others are checked. */
+    snprintf(command, sizeof command, "cd '%s/receipts' && set -- *.tlog-proof && echo >>\"$1\" && mv \"$2\" "
+             "999999.tlog-proof", bed.dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "receipt verify %s/receipts/", bed.dir), 6);
+    assert_non_null(strstr(said(), "proves nothing"));
+    assert_non_null(strstr(said(), "999999.tlog-proof is named for entry 999999, but proves entry"));
+    assert_non_null(strstr(said(), "2 of "));
+    assert_non_null(strstr(text(), ": genuine. User "));
 }
 
 /* --- a terminal --- */
@@ -364,6 +443,8 @@ int main(void)
         cmocka_unit_test(a_file_is_not_written_over),
         cmocka_unit_test(hints_fit),
         cmocka_unit_test(each_command_has_its_receipt),
+        cmocka_unit_test(a_lookup_has_its_receipt_too),
+        cmocka_unit_test(an_import_has_all_its_receipts),
         cmocka_unit_test(long_work_shows_how_far_it_is),
         cmocka_unit_test(the_report_keeps_its_names),
         cmocka_unit_test(an_export_leaves_an_entry_first),

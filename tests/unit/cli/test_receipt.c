@@ -110,6 +110,35 @@ static void test_genuine(void **state)
     }
 }
 
+/* A note that was checked for the one before counts for the next one only if it is the same, byte for byte. */
+static void test_a_shared_note(void **state)
+{
+    (void)state;
+    struct buffer good = receipt_of(7), weak = receipt_of(3);
+    struct receipt_note last = {0};
+    struct receipt r;
+    failure = (struct failure){0};
+    assert_int_equal(receipt_check_next(&r, &room, &last, &genesis, buffer_bytes(&good), &failure), OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(receipt_check_next(&r, &room, &last, &genesis, buffer_bytes(&good), &failure), OK);
+        assert_int_equal(r.cosigners, 7);
+        assert_int_equal(r.checkpoint.size, LEAVES);
+        for (int j = 0; j < 2; j++)
+            assert_int_equal(receipt_check_next(&r, &room, &last, &genesis, buffer_bytes(&weak), &failure),
+                             ERR_TOO_FEW_COSIGNATURES);
+    }
+    /* The leaf is checked each time. */
+    assert_int_equal(receipt_check_next(&r, &room, &last, &genesis, buffer_bytes(&good), &failure), OK);
+    struct buffer false_one = {0}, note = note_of(7);
+    receipt_format(&false_one, buffer_bytes(&leaves[INDEX - 1]), INDEX, path.hashes, path.count, buffer_bytes(&note));
+    assert_int_equal(receipt_check_next(&r, &room, &last, &genesis, buffer_bytes(&false_one), &failure), ERR_BAD_PROOF);
+    buffer_free(&false_one);
+    buffer_free(&note);
+    buffer_free(&last.text);
+    buffer_free(&good);
+    buffer_free(&weak);
+}
+
 /* With exactly k cosignatures every byte counts. */
 static void test_every_truncation_and_bit_flip(void **state)
 {
@@ -212,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_genuine),
+        cmocka_unit_test(test_a_shared_note),
         cmocka_unit_test(test_every_truncation_and_bit_flip),
         cmocka_unit_test(test_more_cosigners_than_needed),
         cmocka_unit_test(test_parts_that_do_not_belong_together),
