@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "consensus/node_request.h"
 #include "ledger/arguments.h"
+#include "node/alert_kept.h"
 #include "node/alert_send.h"
 #include "node/integrity.h"
 
@@ -43,6 +44,7 @@ struct alert {
     struct attempt attempts[ATTEMPTS];
     struct attempt *current;
     struct alert_message message;
+    struct alert_kept kept;
     /* the thread's result */
     unsigned ways, sent;
     struct alert_refused refused;
@@ -151,9 +153,20 @@ static bool start_thread(struct alert *t)
     const struct attempt *a = t->current;
     t->ways = a->failing ? a->failing : alert_ways(t->node->config) & ~a->sent;
     t->failure = (struct failure){0};
+    t->sent = 0;
     t->running = uv_thread_create(&t->thread, run, t) == 0;
     if (t->running) t->state = ALERT_SENDING;
     return t->running;
+}
+
+/* What came by the ways that failed before. */
+static unsigned take_rest(struct alert *t)
+{
+    struct attempt *a = t->current;
+    unsigned came = a->failing & t->sent;
+    a->failing &= ~t->sent;
+    if (came && !a->failing) alert_kept_add(&t->kept, a->told);
+    return came;
 }
 
 /* What people were told of already, by the ways that failed then. */
@@ -161,13 +174,12 @@ static void end_rest(struct alert *t)
 {
     struct attempt *a = t->current;
     unsigned long long leaf = a->index;
-    unsigned came = a->failing & t->sent;
-    a->failing &= ~t->sent;
+    unsigned came = take_rest(t);
     if (came) log_notice("alert", "people were told of the alarm in leaf %llu by %s, too", leaf, ways_text(came));
     if (a->failing && a->failures + 1 >= RESENDS) {
         log_error("alert", "the alarm in leaf %llu is not sent by %s any more, after %d attempts: %s: %s; correct the "
-                  "settings and try them with 'consiliumd alert-test'", leaf, ways_text(a->failing), RESENDS,
-                  alert_error_text(t->code), t->failure.text);
+                  "settings, try them with 'consiliumd alert-test', and restart this node: then it is sent", leaf,
+                  ways_text(a->failing), RESENDS, alert_error_text(t->code), t->failure.text);
         a->failing = 0;
     } else if (a->failing) {
         log_warning("alert", "the alarm in leaf %llu could not be sent by %s again: %s: %s", leaf,
@@ -253,6 +265,27 @@ static void take(struct alert *t, struct attempt *attempt, const struct alarm *a
     t->message = (struct alert_message){.genesis = &t->node->genesis, .sender = t->node->self, .alarm = *a};
 }
 
+/* People were told, by this node and within a day, but not by each way that is set up, as far as it has kept: it
+ * stopped or died meanwhile. The row of an alarm that is raised anew has that from the one before. */
+static bool left_rest(const struct alert *t, const struct alarm *a, uint64_t wall)
+{
+    if (a->told_by != t->node->self || !a->told_ways || wall >= a->told_ms + ALARM_AGAIN_MS) return false;
+    for (size_t i = 0; i < ATTEMPTS; i++)
+        if (t->attempts[i].index && t->attempts[i].told == a->told) return false;
+    return !alert_kept_has(&t->kept, a->told);
+}
+
+static void recall_rest(struct alert *t, const struct alarm *a)
+{
+    unsigned told = (a->told_ways & ALARM_BY_MAIL ? ALERT_MAIL : 0) | (a->told_ways & ALARM_BY_HOOK ? ALERT_HOOK : 0);
+    struct attempt *attempt = know(t, a);
+    attempt->failing = alert_ways(t->node->config) & ~told;
+    if (attempt->failing)
+        log_notice("alert", "people were told of the alarm in leaf %llu by %s, and may not have been by %s, which this "
+                            "node tries again", (unsigned long long)a->index, ways_text(told),
+                   ways_text(attempt->failing));
+}
+
 /* No claim for that: people were told. */
 static bool begin_rest(struct alert *t, struct attempt *attempt, const struct alarm *a)
 {
@@ -283,6 +316,10 @@ static bool begin(struct alert *t, const struct alarm *a)
     uint64_t wall = clock_wall_ms();
     struct attempt *known = a->index ? find(t, a->index) : NULL;
     if (a->index == 0 || (known && known->told > a->told)) return false; /* the row as it was before it was told */
+    if (left_rest(t, a, wall)) {
+        recall_rest(t, a);
+        known = find(t, a->index);
+    }
     if (known && known->told == a->told && known->failing) return begin_rest(t, known, a);
     bool own_claim = a->claimed_by == t->node->self && alarm_is_claimed(a, wall);
     return (own_claim || is_our_turn(t, a, wall)) && begin_claim(t, know(t, a), a, own_claim, wall);
@@ -296,6 +333,7 @@ static void look(struct alert *t)
     integrity_view(node, &view);
     if (view.quarantined) return;
     forget_closed(t, &view);
+    alert_kept_store(&t->kept);
     for (size_t i = 0; i < view.count; i++)
         if (begin(t, &view.alarms[i])) return;
     for (size_t i = 0; i < view.repaired_count; i++)
@@ -310,6 +348,11 @@ enum err alert_new(struct alert **out, struct node *node)
 {
     struct alert *t = xcalloc(1, sizeof *t);
     t->node = node;
+    enum err e = alert_kept_load(&t->kept, node);
+    if (e != OK) {
+        free(t);
+        return e;
+    }
     t->timer.data = t->done.data = t;
     CHECK(uv_timer_init(&node->loop, &t->timer) == 0);
     if (uv_async_init(&node->loop, &t->done, on_done) != 0) {
@@ -327,10 +370,18 @@ void alert_stop(struct node *node)
     struct alert *t = node->alert;
     if (!t) return;
     atomic_store(&t->stop, true);
-    if (t->running) uv_thread_join(&t->thread);
+    if (t->running) {
+        uv_thread_join(&t->thread);
+        if (t->current->failing) take_rest(t); /* else it came, and would come again after the restart */
+    }
     t->running = false;
     uv_close((uv_handle_t *)&t->timer, NULL);
     uv_close((uv_handle_t *)&t->done, NULL);
 }
 
-void alert_free(struct alert *alert) { free(alert); }
+void alert_free(struct alert *alert)
+{
+    if (!alert) return;
+    alert_kept_free(&alert->kept);
+    free(alert);
+}

@@ -4,8 +4,9 @@
  * turn (ledger/alarm.h: who may tell, and when) it claims it in the ledger (alarm.tell 1) ->
  * approved: it alone sends, on a thread of its own, with pauses between attempts ->
  * says so in the ledger (alarm.tell 2), as soon as one way took it, with the ways that did. The other one it tries
- * again by itself, some times and until it restarts: claims are for alarms that nobody was told of, and a second mail
- * because of a webhook that is down would not be "once".
+ * again by itself, some times, and anew after each restart within a day: the row says what it told by which ways,
+ * node/alert_kept.h what has come since. Claims are for alarms that nobody was told of, and a second mail because of
+ * a webhook that is down would not be "once".
  * Failures: a sender that dies, or can't reach its servers, leaves a claim that runs
  * out after ALARM_CLAIM_MS; then another node claims (or this one, later and later). A sender
  * that dies between sending and saying so makes one repetition, with the same key.

@@ -48,7 +48,8 @@ struct alert_refused {
     } list[ALERT_RECEIVERS];
 };
 
-/* Sends by the `ways` given; *refused (may be NULL) gets who got no mail of it, also when a mail went to others. *sent gets those that took it. OK: all did. Else the last error, in words,
+/* Sends by the `ways` given; *refused (may be NULL) gets who got no mail of it, also when a mail went to others.
+ * *sent gets those that took it. OK: all did. Else the last error, in words,
  * with the server's answer: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_TLS, ERR_UNAUTHORIZED, ERR_DENIED (refused), ERR_IO;
  * ERR_CANCELED soon after `*stop` (may be NULL) turns true. */
 enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, const struct alert_message *message,

@@ -1,28 +1,35 @@
 /* Who sends, and when: only in its turn, once, again a day later, and never for what it is proved to have done. The
- * ledger and the servers are played here. */
+ * ledger and the servers are played here; so is time, which passes fifty times as fast, and only while all that is
+ * under way goes on. */
 #include "node/alert.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "consensus/node_request.h"
 #include "ledger/arguments.h"
 #include "node/alert_send.h"
 #include "node/integrity.h"
+#include "tests/lib/ledger_kit.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
+
+#define PACED_CLOCK_FAST 50
+#include "tests/lib/paced_clock.h"
 
 #define LEAF 77
 #define MEMBERS 4
 
+static struct kit kit; /* for the node's store */
 static struct node node;
 static struct config config;
 static struct alarm row; /* the only open one */
 static unsigned calls, mails, claims, tells, told_ways, sends, sent_ways;
 static unsigned fails;       /* ways that take nothing */
 static enum reason denies;   /* claims */
+static struct state_write *writes; /* of the node's own tables */
+static bool busy;            /* none is taken */
 static struct waiting {
     bool waits;
     struct args_alarm_tell args;
@@ -60,6 +67,38 @@ void integrity_view(const struct node *n, struct integrity_view *out)
     *out = (struct integrity_view){.count = 1, .alarms = &row};
 }
 
+/* As the thread that alert_send is for; it has ended when it began. */
+int uv_thread_create(uv_thread_t *thread, uv_thread_cb entry, void *data)
+{
+    (void)thread;
+    entry(data);
+    return 0;
+}
+
+int uv_thread_join(uv_thread_t *thread)
+{
+    (void)thread;
+    return 0;
+}
+
+enum err driver_write(struct driver *d, struct state_write *w)
+{
+    (void)d;
+    if (busy) return ERR_BUSY;
+    CHECK(w->durable && !writes);
+    writes = w;
+    return OK;
+}
+
+static void write_all(void)
+{
+    struct state_write *w = writes;
+    writes = NULL;
+    if (!w) return;
+    CHECK(w->run(w, kit.txn, kit.ledger) == OK);
+    w->done(w, OK);
+}
+
 enum err node_request_submit(const struct node_signer *signer, enum action action, struct bytes args,
                              struct bytes attachment, void *data, node_request_done done)
 {
@@ -85,7 +124,7 @@ static void decide(void)
         row.told = LEAF + 1 + tells;
         row.told_ms = clock_wall_ms();
         row.told_by = node.self;
-        told_ways = w.args.ways;
+        row.told_ways = told_ways = w.args.ways;
         tells++;
     }
     w.done(w.data, OK, w.args.step == ALARM_TOLD ? row.told : 0, denied ? DECISION_DENIED : DECISION_APPROVED,
@@ -94,20 +133,24 @@ static void decide(void)
 
 /* --- turns of the loop --- */
 
-static uv_timer_t turns;
-static unsigned left;
-static void on_turn(uv_timer_t *timer)
+/* Its own timer looks at each turn, which is 50 ms of that time and more. */
+static void hasten(uv_handle_t *handle, void *data)
 {
-    decide();
-    if (--left == 0) uv_timer_stop(timer);
+    (void)data;
+    if (handle->type != UV_TIMER) return;
+    uv_timer_set_repeat((uv_timer_t *)handle, 1);
+    uv_timer_again((uv_timer_t *)handle);
 }
 
-/* Enough for it to look at least once: what must not happen would have happened. */
+/* Enough for it to look many times: what must not happen would have happened. */
 static void settle(void)
 {
-    left = 24;
-    uv_timer_start(&turns, on_turn, 0, 50);
-    while (left) uv_run(&node.loop, UV_RUN_ONCE);
+    for (int i = 0; i < 24; i++) {
+        paced_clock_turn();
+        write_all();
+        decide();
+        uv_run(&node.loop, UV_RUN_ONCE);
+    }
 }
 
 /* Until it has told so often. */
@@ -128,28 +171,55 @@ static void begin(enum alarm_kind kind, unsigned place)
             node.self = i;
 }
 
+static void start(void)
+{
+    kit_reopen(&kit); /* commits */
+    node.store = kit.store;
+    node.stopping = false;
+    CHECK(uv_loop_init(&node.loop) == 0);
+    CHECK(alert_new(&node.alert, &node) == OK);
+    uv_walk(&node.loop, hasten, NULL);
+}
+
+static void stop(void)
+{
+    node.stopping = true;
+    alert_stop(&node);
+    uv_run(&node.loop, UV_RUN_DEFAULT);
+    write_all();
+    alert_free(node.alert);
+    CHECK(uv_loop_close(&node.loop) == 0);
+}
+
+/* As kill -9: what was not written is gone, and so is what it asked for. */
+static void restart(void)
+{
+    writes = NULL;
+    waiting.waits = false;
+    stop();
+    start();
+}
+
 static int open_node(void **state)
 {
     (void)state;
+    kit_open(&kit, MEMBERS, 1, (struct bytes){0});
     node = (struct node){.ready = true, .config = &config};
     sample_genesis(&node.genesis, MEMBERS, 1);
     calls = mails = claims = tells = told_ways = sends = sent_ways = fails = 0;
     denies = REASON_NONE;
-    waiting.waits = false;
-    CHECK(uv_loop_init(&node.loop) == 0 && uv_timer_init(&node.loop, &turns) == 0);
-    CHECK(alert_new(&node.alert, &node) == OK);
+    waiting.waits = busy = false;
+    writes = NULL;
+    paced_clock_turn();
+    start();
     return 0;
 }
 
 static int close_node(void **state)
 {
     (void)state;
-    node.stopping = true;
-    alert_stop(&node);
-    uv_close((uv_handle_t *)&turns, NULL);
-    uv_run(&node.loop, UV_RUN_DEFAULT);
-    alert_free(node.alert);
-    CHECK(uv_loop_close(&node.loop) == 0);
+    stop();
+    kit_close(&kit);
     return 0;
 }
 
@@ -273,6 +343,78 @@ static void one_way_fails(void **state)
     assert_int_equal(told_ways, ALARM_WAYS);
 }
 
+/* The way that failed is the sender's to try again, also after it was killed; once it has worked, no more. */
+static void a_restart_forgets_no_way(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    fails = ALERT_HOOK;
+    until_told(1);
+    restart();
+    until_called(2);
+    assert_true(claims == 1 && tells == 1 && mails == 1);
+    sent_ways = fails = 0;
+    restart();
+    unsigned before = calls;
+    until_called(before + 1);
+    settle();
+    assert_true(claims == 1 && tells == 1 && mails == 1 && calls == before + 1);
+    assert_int_equal(sent_ways, ALERT_HOOK);
+    for (int i = 0; i < 3; i++) {
+        restart();
+        settle();
+        assert_int_equal(calls, before + 1);
+    }
+    /* a day later: by all ways again, and what failed then is another telling's */
+    row.since_ms -= 2 * ALARM_AGAIN_MS;
+    row.told_ms = clock_wall_ms() - ALARM_AGAIN_MS - 3 * ALARM_TURN_MS;
+    fails = ALERT_MAIL;
+    until_told(2);
+    assert_int_equal(told_ways, ALARM_BY_HOOK);
+    fails = 0;
+    restart();
+    before = mails;
+    for (unsigned i = 0; i < 60 && mails == before; i++) settle();
+    assert_int_equal(mails, before + 1);
+}
+
+/* Killed before it was kept that it came, or with a store that takes nothing: once more, never less. */
+static void what_is_not_kept_is_sent_again(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    fails = ALERT_HOOK;
+    until_told(1);
+    fails = 0;
+    busy = true;
+    until_called(2);
+    restart();
+    until_called(3);
+    busy = false; /* from now on it is taken, without a further message */
+    settle();
+    restart();
+    settle();
+    assert_true(calls == 3 && mails == 1 && tells == 1);
+}
+
+static void others_tellings_are_not_ours(void **state)
+{
+    (void)state;
+    begin(ALARM_MODIFIED, 0);
+    row.told = LEAF + 1;
+    row.told_by = node.self % MEMBERS + 1 == row.named ? (node.self + 1) % MEMBERS + 1 : node.self % MEMBERS + 1;
+    row.told_ways = ALARM_BY_MAIL;
+    row.told_ms = clock_wall_ms();
+    settle();
+    assert_int_equal(calls, 0);
+    row.told_by = node.self;
+    row.told_ms -= ALARM_AGAIN_MS; /* as good as not told: that is a claim's */
+    row.claimed_by = node.self % MEMBERS + 1;
+    row.claimed_ms = clock_wall_ms();
+    settle();
+    assert_int_equal(calls, 0);
+}
+
 /* Until the new row is read, the old one stands there with a claim that holds. */
 static void an_old_row_sends_nothing(void **state)
 {
@@ -304,6 +446,7 @@ int main(void)
         TEST(the_first_one_tells), TEST(the_others_wait),        TEST(who_is_named),
         TEST(told_of_itself),      TEST(a_claim_of_its_own),     TEST(what_fails_is_not_told),
         TEST(one_way_fails),       TEST(an_old_row_sends_nothing), TEST(a_denied_claim_sends_nothing),
+        TEST(a_restart_forgets_no_way), TEST(what_is_not_kept_is_sent_again), TEST(others_tellings_are_not_ours),
     };
     return cmocka_run_group_tests_name("node/alert", tests, NULL, NULL);
 }
