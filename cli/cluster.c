@@ -331,6 +331,18 @@ enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint
     }
 }
 
+/* A connection that broke is the next question's trouble. */
+void cluster_listen(struct cluster *c)
+{
+    struct frame frame;
+    while (c->client && client_receive(c->client, &frame, 0, NULL) == OK) {
+        if (frame.type == MESSAGE_NOTICE && frame.id == 0)
+            (void)take_notice(c, frame.body);
+        else if (c->on_other)
+            c->on_other(c->other_data, &frame);
+    }
+}
+
 /* What another node may well be able to answer. */
 static bool is_this_nodes_trouble(enum err e)
 {

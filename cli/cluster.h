@@ -71,6 +71,8 @@ void cluster_drop(struct cluster *c); /* closes; the next connect begins with an
 /* A question. *id is what its answers carry. */
 enum err cluster_send(struct cluster *c, uint64_t *id, enum message_type type, struct bytes body,
                       struct failure *failure);
+/* Says what notices have come meanwhile, without waiting: for work that goes on for long between two questions. */
+void cluster_listen(struct cluster *c);
 /* The next answer to `id`; others go to on_other, where there is one, or are skipped. FAILED comes as its code and the
  * node's text (*retry_after_ms may be NULL). ERR_TIMEOUT leaves the connection
  * as it is, other trouble of the connection drops it. The body's view is valid

@@ -254,6 +254,7 @@ static enum err open_item(struct opening *o, const struct share_set *set, uint32
 /* The next item has the whole time-out again: a chart takes as long as it is large. */
 static void next_item(struct opening *o)
 {
+    cluster_listen(o->cluster);
     cluster_renew(o->cluster);
     o->cluster->give_up_ns = o->end_ns = cluster_deadline(o->cluster);
 }

@@ -153,14 +153,18 @@ static void a_removed_entry_is_an_alarm(void **state)
 
 /* --- commands that run long --- */
 
-/* A command that goes to this node first, with both outputs in DIR/said. */
-static pid_t begin_command(unsigned node, const char *words)
+/* Commands that go to this node first, each with both outputs in DIR/said-N. */
+static void go_to(unsigned node)
+{
+    shell("for d in %s/.cache/consilium/*; do printf node-%u >$d/node; done", bed.dir, node);
+}
+
+static pid_t begin_command(unsigned number, const char *words)
 {
     char command[1500], path[400];
-    shell("for d in %s/.cache/consilium/*; do printf node-%u >$d/node; done", bed.dir, node);
-    snprintf(command, sizeof command, "exec %s/consilium --cluster %s --timeout %d %s", build(), bed.genesis, PATIENCE_S,
-             words);
-    snprintf(path, sizeof path, "%s/said", bed.dir);
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s --timeout %d %s", build(), bed.genesis,
+             PATIENCE_S, words);
+    snprintf(path, sizeof path, "%s/said-%u", bed.dir, number);
     pid_t pid = fork();
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -172,11 +176,11 @@ static pid_t begin_command(unsigned node, const char *words)
     _exit(127);
 }
 
-static bool said_has(const char *words)
+static bool said_has(unsigned number, const char *words)
 {
     static char content[256 * 1024];
     char path[400];
-    snprintf(path, sizeof path, "%s/said", bed.dir);
+    snprintf(path, sizeof path, "%s/said-%u", bed.dir, number);
     FILE *f = fopen(path, "r");
     size_t size = f ? fread(content, 1, sizeof content - 1, f) : 0;
     content[size] = '\0';
@@ -190,7 +194,6 @@ static void damage_log(unsigned node)
     char name[200], path[700], *line = NULL;
     size_t size = 0;
     long offset, bytes, at = 0;
-    static unsigned next = 10; /* another block each time */
     unsigned blocks = 0;
     shell("%s/consiliumd dump log --dir %s/node-%u >%s/dumped 2>&1", build(), bed.dir, node, bed.dir);
     snprintf(path, sizeof path, "%s/dumped", bed.dir);
@@ -198,12 +201,11 @@ static void damage_log(unsigned node)
     assert_non_null(f);
     while (at == 0 && getline(&line, &size, f) > 0) {
         if (!strstr(line, " block ") || sscanf(line, "%199[^+]+%ld %ld bytes", name, &offset, &bytes) != 3) continue;
-        if (++blocks == next) at = offset + bytes / 2;
+        if (++blocks == 10) at = offset + bytes / 2;
     }
     free(line);
     fclose(f);
     assert_true(at > 0);
-    next += 2;
     snprintf(path, sizeof path, "%s/node-%u/log/%s", bed.dir, node, name);
     uint8_t byte = 0;
     int file = open(path, O_RDWR);
@@ -238,44 +240,67 @@ static uint64_t counter(unsigned node, const char *name)
     return strtoull(value, NULL, 10);
 }
 
-/* Without a majority it waits for its first entry. What its node finds wrong with itself meanwhile is said before
- * anything else happens, and the command comes to its end once the others are back. */
-static void is_told_at_once(const char *words)
+struct command {
+    const char *words;
+    pid_t pid;
+};
+
+static bool has_ended(const struct command *c)
 {
-    uint64_t since = clock_monotonic_ns();
     int status;
+    return waitpid(c->pid, &status, WNOHANG) != 0;
+}
+
+static void await_words(struct command *c, unsigned number)
+{
+    for (uint64_t since = clock_monotonic_ns(); !said_has(number, "WARNING: COMPROMISED: node-2");)
+        if (!still(since) || has_ended(c)) testbed_fail(&bed, "'%s' says nothing while it runs", c->words);
+    if (has_ended(c)) testbed_fail(&bed, "'%s' ended before", c->words);
+}
+
+/* A verification fails while that alarm is open. */
+static void await_end(struct command *c, unsigned number)
+{
+    int status;
+    waitpid(c->pid, &status, 0);
+    bool open = WIFEXITED(status) && WEXITSTATUS(status) == 6 && strstr(c->words, "verify");
+    if (open || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return;
+    shell("cat %s/said-%u", bed.dir, number);
+    testbed_fail(&bed, "'%s' ends with %d", c->words, status);
+}
+
+/* Without a majority each waits for its first entry. What its node finds wrong with itself meanwhile is said before
+ * anything else happens, and the command comes to its end once the others are back. */
+static void are_told_at_once(struct command *commands, unsigned count)
+{
     no_alarm_is_open();
+    go_to(2);
     freeze(SIGSTOP);
-    uint64_t requests = counter(2, "client_requests");
-    pid_t pid = begin_command(2, words);
-    while (counter(2, "client_requests") == requests)
-        if (!still(since)) testbed_fail(&bed, "'%s' asks node 2 for nothing", words);
+    uint64_t requests = counter(2, "client_requests"), since = clock_monotonic_ns();
+    for (unsigned i = 0; i < count; i++) commands[i].pid = begin_command(i, commands[i].words);
+    while (counter(2, "client_requests") < requests + count)
+        if (!still(since)) testbed_fail(&bed, "not all commands have asked node 2 for something");
     damage_log(2);
-    while (!said_has("WARNING: COMPROMISED: node-2"))
-        if (!still(since) || waitpid(pid, &status, WNOHANG) != 0)
-            testbed_fail(&bed, "'%s' says nothing while it runs", words);
-    if (waitpid(pid, &status, WNOHANG) != 0) testbed_fail(&bed, "'%s' ended before", words);
+    for (unsigned i = 0; i < count; i++) await_words(&commands[i], i);
     freeze(SIGCONT);
-    waitpid(pid, &status, 0);
-    /* A verification fails while that alarm is open. */
-    bool open = WIFEXITED(status) && WEXITSTATUS(status) == 6 && strstr(words, "verify");
-    if (!open && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
-        shell("cat %s/said", bed.dir);
-        testbed_fail(&bed, "'%s' ends with %d", words, status);
-    }
+    for (unsigned i = 0; i < count; i++) await_end(&commands[i], i);
 }
 
 static void commands_that_run_long_say_it_at_once(void **state)
 {
     (void)state;
-    char words[900];
-    snprintf(words, sizeof words, "-i %s/auditor.key verify --all", bed.dir);
-    is_told_at_once(words);
-    snprintf(words, sizeof words, "-i %s/auditor.key export -o %s/exported", bed.dir, bed.dir);
-    is_told_at_once(words);
+    char words[5][900], record[ID_TEXT_SIZE];
+    struct command commands[5];
+    testbed_record(&bed, record, patient, "a chart of one record");
     shell("sh tests/demo/patients.sh %s/patients", bed.dir);
-    snprintf(words, sizeof words, "-i %s/registrar.key import %s/patients/*.json", bed.dir, bed.dir);
-    is_told_at_once(words);
+    snprintf(words[0], sizeof words[0], "-i %s/auditor.key verify --all", bed.dir);
+    snprintf(words[1], sizeof words[1], "-i %s/auditor.key export -o %s/exported", bed.dir, bed.dir);
+    snprintf(words[2], sizeof words[2], "-i %s/registrar.key import %s/patients/*.json", bed.dir, bed.dir);
+    snprintf(words[3], sizeof words[3], "-i %s/auditor.key status --state-digest", bed.dir);
+    snprintf(words[4], sizeof words[4], "-i %s/doctor.key record show --patient %s -o %s/chart", bed.dir, patient,
+             bed.dir);
+    for (unsigned i = 0; i < 5; i++) commands[i] = (struct command){.words = words[i]};
+    are_told_at_once(commands, 5);
 }
 
 /* --- a sender that dies --- */

@@ -249,6 +249,8 @@ static void answer_submit(struct fake_node *n, struct connection *connection, ui
         connection_close(connection, OK, NULL);
     else if (fresh && n->fault != FAKE_NOT_WITNESSED)
         send_cosigned(n, connection, id, indexes, request.count);
+    else if (fresh && request.count == 1)
+        n->owed_id = id, n->owed_index = indexes[0];
     connection_set_data(connection, n); /* no more a stranger; see on_open */
     for (uint32_t i = 0; i < request.count; i++)
         buffer_free(&answers[i]);
@@ -347,19 +349,17 @@ static uint32_t load_read(const struct fake_cluster *c, struct args_record_read 
     return opened_by(c, entries, read);
 }
 
-static void answer_content(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
+/* Owns what the message's item points into. */
+struct fake_content {
+    struct buffer context, capsule, ciphertext;
+};
+
+static struct message_item content_of(struct fake_node *n, struct fake_content *out, uint32_t entry)
 {
-    struct message_content m;
-    struct args_record_read read;
-    uint32_t entries[FAKE_LEAVES];
-    struct buffer out = {0}, capsule = {0}, ciphertext = {0};
-    CHECK(message_content_decode(&m, body) == OK);
-    uint32_t count = load_read(n->cluster, &read, entries, m.leaf_index);
-    CHECK(m.first < count);
-    if (n->fault == FAKE_OTHER_CONTENT) entries[m.first] = entries[(m.first + 1) % count];
-    struct fake_item item = item_of(n->cluster, entries[m.first]);
-    buffer_append_bytes(&ciphertext, item.content.ciphertext);
-    if (n->fault == FAKE_ALTERED_CONTENT) ciphertext.data[0] ^= 1;
+    struct fake_item item = item_of(n->cluster, entry);
+    *out = (struct fake_content){.context = item.context};
+    buffer_append_bytes(&out->ciphertext, item.content.ciphertext);
+    if (n->fault == FAKE_ALTERED_CONTENT) out->ciphertext.data[0] ^= 1;
     if (n->fault == FAKE_ALTERED_CAPSULE) {
         struct tdh2_secret secret;
         struct digest context_hash;
@@ -368,13 +368,32 @@ static void answer_content(struct fake_node *n, struct connection *connection, u
         tdh2_begin(&secret, key, &n->cluster->commitments.points[0], &context_hash);
         tdh2_finish(&item.capsule, &secret, &n->cluster->commitments.points[0], &item.label, 1);
     }
-    tdh2_capsule_pack(&capsule, &item.capsule);
-    struct message_item one = {buffer_bytes(&item.context), buffer_bytes(&capsule), buffer_bytes(&ciphertext)};
-    message_contents_encode(&out, &(struct message_contents){m.first, 1, &one}); /* one at a time: several rounds */
+    tdh2_capsule_pack(&out->capsule, &item.capsule);
+    return (struct message_item){buffer_bytes(&out->context), buffer_bytes(&out->capsule),
+                                 buffer_bytes(&out->ciphertext)};
+}
+
+static void answer_content(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
+{
+    struct message_content m;
+    struct args_record_read read;
+    uint32_t entries[FAKE_LEAVES];
+    struct fake_content contents[FAKE_LEAVES];
+    struct message_item items[FAKE_LEAVES];
+    struct buffer out = {0};
+    CHECK(message_content_decode(&m, body) == OK);
+    uint32_t count = load_read(n->cluster, &read, entries, m.leaf_index);
+    CHECK(m.first < count);
+    if (n->fault == FAKE_OTHER_CONTENT) entries[m.first] = entries[(m.first + 1) % count];
+    uint32_t given = n->cluster->all_at_once ? count - m.first : 1; /* one at a time: several rounds */
+    for (uint32_t i = 0; i < given; i++) items[i] = content_of(n, &contents[i], entries[m.first + i]);
+    message_contents_encode(&out, &(struct message_contents){m.first, given, items});
     reply(connection, id, MESSAGE_CONTENTS, &out);
-    buffer_free(&item.context);
-    buffer_free(&capsule);
-    buffer_free(&ciphertext);
+    for (uint32_t i = 0; i < given; i++) {
+        buffer_free(&contents[i].context);
+        buffer_free(&contents[i].capsule);
+        buffer_free(&contents[i].ciphertext);
+    }
 }
 
 static void make_share(struct fake_cluster *c, struct share_item *out, uint32_t holder, uint32_t entry,
@@ -438,6 +457,7 @@ static void answer_shares(struct fake_node *n, struct connection *connection, ui
     uint32_t entries[FAKE_LEAVES];
     struct message_shared shared = {0};
     struct buffer boxes[FAKE_NODES] = {0}, out = {0};
+    n->shares++;
     CHECK(message_shares_decode(&m, body) == OK);
     CHECK(m.first + m.count <= load_read(c, &read, entries, m.leaf_index));
     for (uint32_t i = 0; i < FAKE_NODES && shared.count < c->genesis.quorum; i++) {
@@ -460,8 +480,29 @@ static void on_open(struct connection *connection, void *data)
     connection_set_data(connection, NULL); /* a stranger until it submits */
 }
 
+/* Of nobody: there is none to wait for. */
+static void answer_status(struct connection *connection, uint64_t id)
+{
+    struct message_status_ok *m = xcalloc(1, sizeof *m);
+    struct buffer body = {0};
+    message_status_ok_encode(&body, m);
+    reply(connection, id, MESSAGE_STATUS_OK, &body);
+    free(m);
+}
+
+static void answer_digests(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
+{
+    struct message_digests m;
+    struct buffer out = {0};
+    n->digests++;
+    CHECK(message_digests_decode(&m, body) == OK);
+    message_digests_ok_encode(&out, &(struct message_digests_ok){.leaf = n->fault == FAKE_NO_DIGEST ? 0 : m.leaf});
+    reply(connection, id, MESSAGE_DIGESTS_OK, &out);
+}
+
 static void take_frame(struct fake_node *n, struct connection *connection, const struct frame *frame, bool known)
 {
+    n->connection = connection;
     if (n->fault == FAKE_MUTE && frame->type != MESSAGE_HELLO) return;
     switch (frame->type) {
     case MESSAGE_HELLO: answer_hello(n, connection, frame->id); return;
@@ -481,6 +522,8 @@ static void take_frame(struct fake_node *n, struct connection *connection, const
         else
             answer_shares(n, connection, frame->id, frame->body);
         return;
+    case MESSAGE_STATUS: answer_status(connection, frame->id); return;
+    case MESSAGE_DIGESTS: answer_digests(n, connection, frame->id, frame->body); return;
     }
     refuse(connection, frame->id, ERR_UNKNOWN_TYPE);
 }
@@ -499,12 +542,20 @@ NODE_CALLBACKS(2)
 NODE_CALLBACKS(3)
 NODE_CALLBACKS(4)
 
+static void forget_connection(struct fake_node *n, const struct connection *connection)
+{
+    if (!n || n->connection != connection) return;
+    n->connection = NULL;
+    n->owed_id = 0;
+}
+
 static void on_close(struct connection *connection, enum err code, const char *text, void *data)
 {
-    (void)connection;
+    struct fake_cluster *c = node_1->cluster;
     (void)code;
     (void)text;
     (void)data;
+    FAKE_LOCKED(c, for (uint32_t i = 1; i <= FAKE_NODES; i++) forget_connection(&c->nodes[i], connection));
 }
 
 static void listen_on(struct fake_cluster *c, uint32_t member, char address[static ADDRESS_TEXT_SIZE])
@@ -597,6 +648,24 @@ static void on_stop(uv_async_t *async)
         network_close(c->nodes[i].network, on_network_closed, c);
     }
     uv_close((uv_handle_t *)async, NULL);
+    uv_close((uv_handle_t *)&c->change, NULL);
+}
+
+static void on_change(uv_async_t *async)
+{
+    struct fake_cluster *c = async->data;
+    pthread_mutex_lock(&c->lock);
+    for (uint32_t i = 1; i <= FAKE_NODES; i++) {
+        struct fake_node *n = &c->nodes[i];
+        if (n->connection && c->notice.size > 0)
+            (void)connection_send(n->connection, MESSAGE_NOTICE, 0, buffer_bytes(&c->notice));
+        if (n->owed_id && n->fault == FAKE_FINE) {
+            send_cosigned(n, n->connection, n->owed_id, &n->owed_index, 1);
+            n->owed_id = 0;
+        }
+    }
+    buffer_clear(&c->notice);
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void *run(void *data)
@@ -610,9 +679,13 @@ void fake_cluster_start(struct fake_cluster *c, uint32_t faulty)
 {
     struct buffer leaf = {0};
     *c = (struct fake_cluster){0};
-    CHECK(pthread_mutex_init(&c->lock, NULL) == 0);
+    pthread_mutexattr_t recursive; /* a connection may close within a callback */
+    CHECK(pthread_mutexattr_init(&recursive) == 0);
+    CHECK(pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE) == 0);
+    CHECK(pthread_mutex_init(&c->lock, &recursive) == 0 && pthread_mutexattr_destroy(&recursive) == 0);
     CHECK(uv_loop_init(&c->loop) == 0 && uv_async_init(&c->loop, &c->stop, on_stop) == 0);
-    c->stop.data = c;
+    CHECK(uv_async_init(&c->loop, &c->change, on_change) == 0);
+    c->stop.data = c->change.data = c;
     make_genesis(c, faulty);
     genesis_leaf(&leaf, &c->genesis);
     append_leaf(c, &leaf, (struct bytes){0});
@@ -635,6 +708,7 @@ void fake_cluster_end(struct fake_cluster *c)
         buffer_free(&c->leaves[i].attachment);
     }
     buffer_free(&c->genesis_text);
+    buffer_free(&c->notice);
     pthread_mutex_destroy(&c->lock);
     folder_remove(c->folder);
 }
@@ -645,4 +719,15 @@ void fake_cluster_fault(struct fake_cluster *c, uint32_t member, enum fake_fault
     for (uint32_t i = 1; i <= FAKE_NODES; i++)
         if (member == 0 || member == i) c->nodes[i].fault = fault;
     pthread_mutex_unlock(&c->lock);
+    uv_async_send(&c->change);
+}
+
+void fake_cluster_notice(struct fake_cluster *c, struct bytes body)
+{
+    pthread_mutex_lock(&c->lock);
+    buffer_clear(&c->notice);
+    buffer_append_bytes(&c->notice, body);
+    CHECK(!c->notice.failed);
+    pthread_mutex_unlock(&c->lock);
+    uv_async_send(&c->change);
 }

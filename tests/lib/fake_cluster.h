@@ -54,6 +54,7 @@ enum fake_fault {
     FAKE_UNSIGNED_SHARE,
     FAKE_FOREIGN_BOX,       /* sealed to another reader, signed */
     FAKE_NO_SHARE,          /* gives none */
+    FAKE_NO_DIGEST,         /* no node has digested its state yet */
 };
 
 struct fake_leaf {
@@ -69,7 +70,10 @@ struct fake_node {
     struct network *network;
     struct listener *listener;
     enum fake_fault fault;
-    unsigned submits, lookups, proves; /* questions that came */
+    unsigned submits, lookups, proves, shares, digests; /* questions that came */
+    struct connection *connection; /* the last one that asked; NULL: it is closed */
+    uint64_t owed_id;              /* a SUBMIT of one operation that got no COSIGNED; 0: none */
+    uint32_t owed_index;
 };
 
 struct fake_cluster {
@@ -85,11 +89,13 @@ struct fake_cluster {
     uint64_t activation;
     uint64_t witnessed_time_ms; /* in FOUND; 0: the last leaf's */
     bool forgets;               /* LOOKUP finds nothing */
+    bool all_at_once;           /* the content of all records in one answer, not of one */
     uint32_t denies;            /* an enum reason: what is submitted is recorded as denied for it */
 
     pthread_mutex_t lock; /* of all above but the genesis and the keys, which stay as they are */
     uv_loop_t loop;
-    uv_async_t stop;
+    uv_async_t stop, change;
+    struct buffer notice; /* to be sent */
     unsigned closed;
     pthread_t thread;
 };
@@ -102,6 +108,9 @@ void fake_cluster_end(struct fake_cluster *c);
         statement;                                                                                 \
         pthread_mutex_unlock(&(c)->lock);                                                          \
     } while (0)
+/* A NOTICE to whoever is connected; `body` is copied. */
+void fake_cluster_notice(struct fake_cluster *c, struct bytes body);
+/* A node that is fine again sends the COSIGNED of one operation that it withheld. */
 void fake_cluster_fault(struct fake_cluster *c, uint32_t member, enum fake_fault fault); /* member 0: all */
 
 #endif

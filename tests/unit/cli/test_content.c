@@ -1,6 +1,7 @@
 /* Content comes back byte for byte, from any k honest holders; who lies is named. */
 #include "cli/content.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "crypto/secret.h"
 #include "ledger/arguments.h"
 #include "tests/lib/fake_cluster.h"
+#include "tests/lib/live_notice.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -262,6 +264,50 @@ static enum err refuse(void *data, uint32_t position, struct opened_content *ite
     return ERR_IO;
 }
 
+/* While a chart waits for shares. */
+static void test_a_notice_is_said_at_once(void **state)
+{
+    (void)state;
+    serve_by(1);
+    read_chart();
+    cluster.output = &output;
+    fake_cluster_fault(&fake, 3, FAKE_NO_SHARE);
+    fake_cluster_fault(&fake, 4, FAKE_NO_SHARE);
+    taken = 0;
+    live_notice_begin(&fake, &fake.nodes[1].shares);
+    enum err e = content_open(&cluster, &key, &reader, &reading, 0, RECORDS, take, NULL, &failure);
+    assert_true(live_notice_end());
+    assert_int_equal(e, OK);
+    assert_int_equal(taken, RECORDS);
+    cluster.output = NULL;
+}
+
+/* All has come, and a notice comes while the first record is shown. */
+static enum err take_slowly(void *data, uint32_t position, struct opened_content *item)
+{
+    struct pollfd fd = {.fd = client_descriptor(cluster.client), .events = POLLIN};
+    if (position == 0) {
+        live_notice_send(&fake);
+        assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
+    }
+    if (position == RECORDS - 1) assert_true(live_notice_said());
+    return take(data, position, item);
+}
+
+static void test_a_notice_is_said_between_two_records(void **state)
+{
+    (void)state;
+    FAKE_LOCKED(&fake, fake.all_at_once = true);
+    cluster.output = &output;
+    taken = 0;
+    live_notice_listen();
+    enum err e = content_open(&cluster, &key, &reader, &reading, 0, RECORDS, take_slowly, NULL, &failure);
+    live_notice_restore();
+    assert_int_equal(e, OK);
+    assert_int_equal(taken, RECORDS);
+    cluster.output = NULL;
+}
+
 static void test_taker_ends_it(void **state)
 {
     (void)state;
@@ -299,7 +345,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_deadline),
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
-        TEST(test_serving_node_lies), TEST(test_nobody_learns_who_asks), TEST(test_taker_ends_it),
+        TEST(test_serving_node_lies), TEST(test_nobody_learns_who_asks),
+        TEST(test_a_notice_is_said_at_once), TEST(test_a_notice_is_said_between_two_records),
+        TEST(test_taker_ends_it),
         TEST(test_closing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,8 +4,12 @@
 #include <string.h>
 
 #include "cli/state_compare.h"
+#include "crypto/secret.h"
 #include "ledger/tables.h"
+#include "tests/lib/fake_cluster.h"
 #include "tests/lib/ledger_kit.h"
+#include "tests/lib/live_notice.h"
+#include "tests/lib/samples.h"
 
 #define MOST 7
 #define BIT(member) (UINT32_C(1) << (member))
@@ -145,6 +149,35 @@ static void without_liars_the_quorum_decides(void **state)
     judge(STATES_UNDECIDED, true, 0, "no state is that of 2 nodes");
 }
 
+/* status --state-digest, while no node has digested its state yet. */
+static void a_notice_is_said_at_once(void **state)
+{
+    struct fake_cluster fake;
+    struct tool *t = calloc(1, sizeof *t);
+    struct states_report report = {0};
+    (void)state;
+    assert_non_null(t);
+    fake_cluster_start(&fake, 1);
+    setenv("XDG_CACHE_HOME", fake.folder, 1);
+    t->signer = (struct signer){.user = sample_id(5), .secrets = secret_alloc(sizeof *t->signer.secrets)};
+    sample_key(&t->signer.secrets->sign, &t->signer.public_key, 5);
+    t->signer.key_id = key_id_of(&t->signer.public_key);
+    assert_int_equal(cluster_open(&t->cluster, fake.genesis_file, NULL, 60000, &t->output, &t->failure), OK);
+    t->cluster.started = 1;
+    t->cluster_opened = t->signer_opened = true;
+    fake_cluster_fault(&fake, 0, FAKE_NO_DIGEST);
+    live_notice_begin(&fake, &fake.nodes[1].digests);
+    enum err e = states_compare(&report, t, 120);
+    assert_true(live_notice_end());
+    assert_int_equal(e, OK);
+    assert_int_equal(report.leaf, report.entry);
+    assert_int_equal(report.verdict, STATES_TOO_FEW);
+    states_report_free(&report);
+    tool_close(t);
+    free(t);
+    fake_cluster_end(&fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +186,7 @@ int main(void)
         cmocka_unit_test(an_unreadable_state_is_a_failure),
         cmocka_unit_test(more_than_may_lie_decide),
         cmocka_unit_test(without_liars_the_quorum_decides),
+        cmocka_unit_test(a_notice_is_said_at_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -11,6 +11,7 @@
 #include "crypto/secret.h"
 #include "ledger/arguments.h"
 #include "tests/lib/fake_cluster.h"
+#include "tests/lib/live_notice.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -178,6 +179,21 @@ static void test_one_deadline(void **state)
     cluster_renew(&cluster);
     assert_int_equal(ask_keys(), OK);
     assert_true(cluster.end_ns > end);
+}
+
+/* While it waits for the co-signed receipt. */
+static void test_a_notice_is_said_at_once(void **state)
+{
+    struct output output = {0};
+    (void)state;
+    cluster.output = &output;
+    fake_cluster_fault(&fake, 0, FAKE_NOT_WITNESSED);
+    live_notice_begin(&fake, &fake.nodes[1].submits);
+    enum err e = submit_events(1);
+    assert_true(live_notice_end());
+    assert_int_equal(e, OK);
+    assert_true(submission.outcomes[0].receipt.size > 0);
+    cluster.output = NULL;
 }
 
 /* Whether it ends so, and says so. */
@@ -415,7 +431,7 @@ static void test_damaged_cache(void **state)
     fake_cluster_fault(&fake, 0, FAKE_OWN_KEY); /* nodes can't help either */
     for (size_t i = 0; i < body.size; i += 7) {
         body.data[i] ^= 1;
-        assert_int_equal(file_write(path, buffer_bytes(&body), 0600, false, &failure), OK);
+        assert_int_equal(file_write_lazily(path, buffer_bytes(&body), 0600, false, &failure), OK);
         assert_int_not_equal(collective_get(&key, &cluster, &failure), OK);
         body.data[i] ^= 1;
     }
@@ -431,7 +447,7 @@ int main(void)
         TEST(test_done),
         TEST(test_failing_nodes),
         TEST(test_silent_nodes_share_the_time),
-        TEST(test_one_deadline),
+        TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline),
         TEST(test_what_became_of_it),
         TEST(test_lookup),
         TEST(test_lies_are_refused),
