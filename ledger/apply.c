@@ -78,6 +78,18 @@ static enum err load_rest(struct ledger *ledger, struct table_txn *txn, struct f
     return OK;
 }
 
+/* Of a ledger that there is: what isn't found is lost, and no sign of a new store. */
+static enum err load(struct ledger *ledger, struct table_txn *txn, struct failure *failure)
+{
+    enum err err = load_genesis(ledger, txn, failure);
+    if (err == OK) err = load_policy(ledger, txn, failure);
+    if (err == OK) err = load_rest(ledger, txn, failure);
+    if (err == OK && names_load(&ledger->names, txn) != OK)
+        err = fail(failure, ERR_CORRUPT, "the users' tables cannot be read");
+    if (err == ERR_NOT_FOUND && failure) failure->code = ERR_CORRUPT;
+    return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+}
+
 enum err ledger_open(struct ledger **out, struct table_txn *txn, struct failure *failure)
 {
     struct ledger *ledger = ledger_new();
@@ -89,11 +101,7 @@ enum err ledger_open(struct ledger **out, struct table_txn *txn, struct failure 
     else if (ledger->meta.rules != RULES_VERSION)
         err = fail(failure, ERR_VERSION, "the ledger follows rules version %u, this program knows %u",
                    (unsigned)ledger->meta.rules, RULES_VERSION);
-    if (err == OK) err = load_genesis(ledger, txn, failure);
-    if (err == OK) err = load_policy(ledger, txn, failure);
-    if (err == OK) err = load_rest(ledger, txn, failure);
-    if (err == OK && names_load(&ledger->names, txn) != OK)
-        err = fail(failure, ERR_CORRUPT, "the users' tables cannot be read");
+    if (err == OK) err = load(ledger, txn, failure);
     if (err == OK)
         *out = ledger;
     else
@@ -142,6 +150,8 @@ enum err ledger_create(struct ledger **out, struct table_txn *txn, struct bytes 
     enum err err = state_meta_get(&meta, txn);
     if (err != ERR_NOT_FOUND)
         return fail(failure, err == OK ? ERR_EXISTS : err, "the store holds a ledger already");
+    if (table_count(txn, TABLE_LEAF) > 0)
+        return fail(failure, ERR_CORRUPT, "the store holds entries, and not the row that says how many");
     struct ledger *ledger = ledger_new();
     err = set_genesis(ledger, genesis_text, failure);
     if (err == OK) err = policy_parse(&ledger->policy, ledger->genesis.policy, failure);

@@ -29,10 +29,11 @@ struct genesis;
 struct ledger;
 
 /* Leaf 0, the genesis members and administrators, the first policy, into empty
- * tables. ERR_EXISTS: not empty; ERR_SYNTAX ...: the genesis text is not valid. */
+ * tables. ERR_EXISTS: not empty; ERR_CORRUPT: entries, but no ledger's mark; ERR_SYNTAX ...:
+ * the genesis text is not valid. */
 enum err ledger_create(struct ledger **out, struct table_txn *txn, struct bytes genesis_text,
                        struct failure *failure);
-/* ERR_NOT_FOUND: the tables are empty (ledger_create is next). */
+/* ERR_NOT_FOUND: the tables are empty (ledger_create is next). ERR_CORRUPT: some of it is lost. */
 enum err ledger_open(struct ledger **out, struct table_txn *txn, struct failure *failure);
 void ledger_free(struct ledger *ledger); /* NULL is fine */
 

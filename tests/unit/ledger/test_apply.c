@@ -114,6 +114,46 @@ static void test_empty_store(void **state)
     kit_close(&other);
 }
 
+/* The only rows of a table of the open ledger, gone. */
+static void lose_rows(struct kit *kit, uint8_t table)
+{
+    struct table_cursor *c;
+    struct buffer key = {0};
+    for (;;) {
+        assert_int_equal(table_cursor_open(&c, kit->txn, table), OK);
+        enum err e = table_cursor_seek(c, (struct bytes){0});
+        buffer_clear(&key);
+        if (e == OK) buffer_append_bytes(&key, table_cursor_key(c));
+        table_cursor_close(c);
+        if (e != OK) break;
+        assert_int_equal(table_delete(kit->txn, table, buffer_bytes(&key)), OK);
+    }
+    buffer_free(&key);
+}
+
+/* What a damaged store has lost doesn't make it a new one. */
+static void test_lost_tables(void **state)
+{
+    (void)state;
+    static const uint8_t lost[] = {TABLE_LEAF, TABLE_TREE, TABLE_POLICY};
+    struct ledger *ledger;
+    struct failure failure = {.code = OK};
+    for (unsigned i = 0; i < sizeof lost; i++) {
+        struct kit kit;
+        kit_open(&kit, 4, 1, NONE);
+        lose_rows(&kit, lost[i]);
+        assert_int_equal(ledger_open(&ledger, kit.txn, &failure), ERR_CORRUPT);
+        assert_int_equal(failure.code, ERR_CORRUPT);
+        kit_close(&kit);
+    }
+    struct kit kit;
+    kit_open(&kit, 4, 1, NONE);
+    lose_rows(&kit, TABLE_META);
+    assert_int_equal(ledger_open(&ledger, kit.txn, NULL), ERR_NOT_FOUND);
+    assert_int_equal(ledger_create(&ledger, kit.txn, buffer_bytes(&kit.genesis_text), &failure), ERR_CORRUPT);
+    kit_close(&kit);
+}
+
 static void test_event(void **state)
 {
     (void)state;
@@ -655,6 +695,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_genesis),
         cmocka_unit_test(test_empty_store),
+        cmocka_unit_test(test_lost_tables),
         cmocka_unit_test(test_event),
         cmocka_unit_test(test_record_read),
         cmocka_unit_test(test_release_refused),
