@@ -431,11 +431,25 @@ static bool log_step(struct scrub *s)
 
 /* --- the store --- */
 
+enum err scrub_pages(struct damage *found, struct table_txn *txn)
+{
+    struct failure failure = {.code = OK};
+    *found = (struct damage){.kind = DAMAGE_NONE};
+    enum err e = store_check_pages(txn, &failure);
+    if (e != ERR_CORRUPT) return e == ERR_BUSY ? OK : e;
+    found->kind = DAMAGE_STORE;
+    snprintf(found->text, sizeof found->text, "%.*s", DAMAGE_TEXT - 1, failure.text);
+    return OK;
+}
+
 static enum err scan_run(struct state_read *read, struct table_txn *txn)
 {
     struct scrub *s = read->data;
     uint64_t begin = clock_thread_ns();
-    enum err e = scan_step(&s->scan, txn, s->budget, &s->found);
+    enum err e = OK;
+    s->found.kind = DAMAGE_NONE;
+    if (s->scan.end == 0) e = scrub_pages(&s->found, txn); /* once in a pass */
+    if (e == OK && s->found.kind == DAMAGE_NONE) e = scan_step(&s->scan, txn, s->budget, &s->found);
     s->took_ns = clock_thread_ns() - begin;
     return e;
 }

@@ -13,6 +13,7 @@
 #ifndef NODE_SCRUB_H
 #define NODE_SCRUB_H
 
+#include "ledger/scan.h"
 #include "node/node.h"
 
 struct scrub;
@@ -32,6 +33,10 @@ struct scrub_status {
     bool scanning;
 };
 void scrub_status(const struct node *node, struct scrub_status *out);
+
+/* A finding (DAMAGE_STORE) where LMDB's list of free pages can't be true; none while commits come in between.
+ * Errors as store_check_pages. Any thread. */
+enum err scrub_pages(struct damage *found, struct table_txn *txn);
 
 /* One pass over a store and its log without changing them, beside a running node (`runs`) or
  * not: prints what was checked and found. 0 clean, 6 damaged, 1 could not be done (`failure`).

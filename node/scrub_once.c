@@ -99,9 +99,21 @@ static void print_progress(const struct scan *s)
     if (s->phase == SCAN_DONE) fputs("\r\033[K", stderr);
 }
 
+static enum err look_at_pages(struct tally *tally, struct store *store)
+{
+    struct table_txn *txn;
+    struct damage d;
+    enum err e = store_begin_read(&txn, store);
+    if (e != OK) return e;
+    e = scrub_pages(&d, txn);
+    store_abort(txn);
+    if (e == OK && d.kind != DAMAGE_NONE) print_damage(tally, &d);
+    return e;
+}
+
 static enum err scan_store(struct tally *tally, struct scan *s, struct store *store)
 {
-    enum err e = OK;
+    enum err e = look_at_pages(tally, store);
     while (e == OK && s->phase != SCAN_DONE) {
         struct table_txn *txn;
         struct damage d;

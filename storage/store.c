@@ -1,4 +1,4 @@
-/* The one file that knows LMDB. Every value is sealed on its way in and opened on
+/* The one file that knows LMDB, but for its books of pages (store_pages.c). Every value is sealed on its way in and opened on
  * its way out; every error code of LMDB is translated here.
  *
  * Data base "meta" is the store's own: "format" (plain, 4 bytes) and "key", a
@@ -42,6 +42,7 @@ struct store {
     MDB_dbi meta, handles[TABLE_COUNT_MAX]; /* NO_TABLE: no such table */
     const char *names[TABLE_COUNT_MAX];
     bool scratch, read_only;
+    struct store_map map;
     struct file_lock lock;
     atomic_int failed; /* enum err; the first failure of a write */
     atomic_uint open;  /* transactions */
@@ -127,6 +128,19 @@ static size_t additional_data(uint8_t out[static ADDITIONAL_MAX], const char *ta
     return DOMAIN_SIZE + length + key.size;
 }
 
+/* Before the value of a key goes, with the pages that it says are its own. Where no value of the table has such there
+ * is nothing to look for. */
+static int check_replaced(struct store *s, MDB_txn *txn, MDB_dbi handle, MDB_val *key)
+{
+    MDB_stat stat;
+    MDB_val value;
+    int code = mdb_stat(txn, handle, &stat);
+    if (code != 0 || stat.ms_overflow_pages == 0) return code;
+    code = mdb_get(txn, handle, key, &value);
+    if (code == 0 && !store_value_whole(&s->map, &value)) code = MDB_CORRUPTED;
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
 /* Seals straight into the page that LMDB reserved. */
 static int put_sealed(struct store *s, MDB_txn *txn, MDB_dbi handle, const char *name, struct bytes key,
                       struct bytes value)
@@ -137,7 +151,10 @@ static int put_sealed(struct store *s, MDB_txn *txn, MDB_dbi handle, const char 
     /* Past a table's last key only a put that says so fills pages: another one splits the last page, and leaves it
      * with a value less. KEYEXIST: not past the last key, and nothing was changed. */
     int code = mdb_put(txn, handle, &k, &v, MDB_RESERVE | MDB_APPEND);
-    if (code == MDB_KEYEXIST) code = mdb_put(txn, handle, &k, &v, MDB_RESERVE);
+    if (code == MDB_KEYEXIST) {
+        code = check_replaced(s, txn, handle, &k);
+        if (code == 0) code = mdb_put(txn, handle, &k, &v, MDB_RESERVE);
+    }
     if (code == 0) seal_rest(v.mv_data, s->key, value, bytes_of(additional, size));
     return code;
 }
@@ -169,6 +186,11 @@ static void free_store(struct store *s)
     free(s);
 }
 
+static void forget_tables(struct store *s)
+{
+    for (unsigned i = 0; i < TABLE_COUNT_MAX; i++) s->handles[i] = NO_TABLE;
+}
+
 static struct store *new_store(const struct store_options *options)
 {
     struct store *s = xcalloc(1, sizeof *s);
@@ -186,7 +208,7 @@ static struct store *new_store(const struct store_options *options)
     s->scratch = options->scratch;
     s->read_only = options->read_only;
     s->lock.file = -1;
-    for (unsigned i = 0; i < TABLE_COUNT_MAX; i++) s->handles[i] = NO_TABLE;
+    forget_tables(s);
     return s;
 }
 
@@ -232,9 +254,8 @@ static bool has_content(struct store *s)
 }
 
 /* In a damaged file the tables may not be found; that is no reason to begin a new store in it. */
-static int open_tables(struct store *s, MDB_txn *txn)
+static int open_tables(struct store *s, MDB_txn *txn, unsigned flags)
 {
-    unsigned flags = s->read_only ? 0 : MDB_CREATE;
     bool there = has_content(s);
     int code = mdb_dbi_open(txn, META_NAME, there ? 0 : flags, &s->meta);
     if (code == MDB_NOTFOUND && there) code = MDB_CORRUPTED;
@@ -244,12 +265,39 @@ static int open_tables(struct store *s, MDB_txn *txn)
         CHECK(strlen(t->name) < LIMIT_NAME && strcmp(t->name, META_NAME) != 0);
         s->names[t->table] = t->name;
         code = mdb_dbi_open(txn, t->name, flags, &s->handles[t->table]);
-        if (code == MDB_NOTFOUND) { /* read-only, and a table newer than the store: empty */
+        if (code == MDB_NOTFOUND) { /* not to be made, and newer than the store: empty */
             s->handles[t->table] = NO_TABLE;
             code = 0;
         }
     }
     return code;
+}
+
+static enum err check_pages(struct store *s, MDB_txn *txn, struct failure *failure)
+{
+    MDB_dbi open[TABLE_COUNT_MAX + 1] = {s->meta};
+    size_t count = 1;
+    int code;
+    for (unsigned i = 0; i < TABLE_COUNT_MAX; i++)
+        if (s->handles[i] != NO_TABLE) open[count++] = s->handles[i];
+    enum err e = store_pages_check(s->env, txn, open, count, &code, failure);
+    return code ? fail(failure, translate(code), "LMDB's list of free pages: %s", mdb_strerror(code)) : e;
+}
+
+/* Before the first write, which would go where the list of free pages says. */
+static enum err check_before_writing(struct store *s, struct failure *failure)
+{
+    STORE_GUARD(s->directory);
+    struct failure why = {.code = OK};
+    MDB_txn *txn = NULL;
+    if (s->read_only || !has_content(s)) return OK;
+    int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (code == 0) code = open_tables(s, txn, 0);
+    enum err e = code == 0 ? check_pages(s, txn, &why) : translate(code);
+    if (txn) mdb_txn_abort(txn); /* and with it the tables are closed again */
+    forget_tables(s);
+    return e == OK ? OK : fail(failure, e, "cannot open the tables in %s: %s", s->directory,
+                               code ? mdb_strerror(code) : why.text);
 }
 
 static int write_meta(struct store *s, MDB_txn *txn)
@@ -294,7 +342,7 @@ static enum err open_content(struct store *s, struct failure *failure)
     STORE_GUARD(s->directory);
     MDB_txn *txn = NULL;
     int code = mdb_txn_begin(s->env, NULL, s->read_only ? MDB_RDONLY : 0, &txn);
-    if (code == 0) code = open_tables(s, txn);
+    if (code == 0) code = open_tables(s, txn, s->read_only ? 0 : MDB_CREATE);
     if (code == 0 && is_new(s, txn)) code = write_meta(s, txn);
     if (code == MDB_NOTFOUND) {
         mdb_txn_abort(txn);
@@ -308,6 +356,24 @@ static enum err open_content(struct store *s, struct failure *failure)
     if (txn) mdb_txn_abort(txn);
     if (checked != OK || code == 0) return checked;
     return fail(failure, translate(code), "cannot open the tables in %s: %s", s->directory, mdb_strerror(code));
+}
+
+/* Once there is something in the file. */
+static enum err find_map(struct store *s, struct failure *failure)
+{
+    STORE_GUARD(s->directory);
+    MDB_txn *txn = NULL;
+    MDB_envinfo info;
+    MDB_stat stat;
+    MDB_val key = {6, (void *)"format"}, value;
+    int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    if (code == 0) code = mdb_env_info(s->env, &info);
+    if (code == 0) code = mdb_stat(txn, s->meta, &stat);
+    if (code == 0) code = mdb_get(txn, s->meta, &key, &value);
+    if (code == 0) store_map_find(&s->map, &value, stat.ms_psize, info.me_mapsize);
+    if (txn) mdb_txn_abort(txn);
+    if (code == 0) return OK;
+    return fail(failure, translate(code), "the store in %s can't be read: %s", s->directory, mdb_strerror(code));
 }
 
 static enum err take_folder(struct store *s, struct failure *failure)
@@ -324,7 +390,9 @@ enum err store_open(struct store **out, const struct store_options *options, str
     struct store *s = new_store(options);
     enum err code = take_folder(s, failure);
     if (code == OK) code = open_environment(s, options, failure);
+    if (code == OK) code = check_before_writing(s, failure);
     if (code == OK) code = open_content(s, failure);
+    if (code == OK && !s->read_only) code = find_map(s, failure);
     if (code != OK) {
         free_store(s);
         return code;
@@ -487,7 +555,8 @@ enum err table_delete(struct table_txn *t, uint8_t table, struct bytes key)
     check_key(key);
     CHECK(table_handle(&handle, t, table));
     if (store_failed(t->store) != OK) return store_failed(t->store);
-    int code = mdb_del(t->mdb, handle, &k, NULL);
+    int code = check_replaced(t->store, t->mdb, handle, &k);
+    if (code == 0) code = mdb_del(t->mdb, handle, &k, NULL);
     if (code == MDB_NOTFOUND) return OK;
     if (code != 0) return write_failed(t->store, code, "delete a value");
     t->bytes += key.size;
@@ -515,6 +584,13 @@ enum err store_table_size(struct table_txn *t, uint8_t table, struct store_table
     out->bytes = out->pages * stat.ms_psize;
     out->depth = stat.ms_depth;
     return OK;
+}
+
+enum err store_check_pages(struct table_txn *t, struct failure *failure)
+{
+    STORE_GUARD(t->store->directory);
+    CHECK(!t->write);
+    return check_pages(t->store, t->mdb, failure);
 }
 
 /* --- cursors --- */

@@ -93,4 +93,9 @@ struct store_position {
 enum err store_check(struct store *store, struct store_position *at, size_t rows, uint8_t *bad_table,
                      struct buffer *bad_key);
 
+/* Whether the list of free pages, where LMDB writes next, can be true. ERR_CORRUPT: it can't, and
+ * whoever writes may lose what is stored; rebuild. ERR_BUSY: something was committed since the read
+ * transaction began, ask again with another one. ERR_NOMEM. store_open asks before it writes. */
+enum err store_check_pages(struct table_txn *read, struct failure *failure);
+
 #endif
