@@ -251,12 +251,19 @@ static bool shows(unsigned via)
     return code == 0;
 }
 
+static bool is_quarantined(void)
+{
+    char state[64];
+    member_value(BAD, "state", state, sizeof state);
+    return strcmp(state, "quarantined") == 0 && says_what_to_do();
+}
+
 /* A damaged row is an error until a scrub has come by; a damaged node may find out only now. */
 static bool comes_to_show(unsigned via)
 {
     for (uint64_t since = clock_monotonic_ns(); in_time(since);) {
         if (shows(via)) return true;
-        if (has_ended()) return false;
+        if (has_ended() || is_quarantined()) return false;
         usleep(200000);
     }
     testbed_fail(&bed, "node %u shows no record: %s", via, said());
