@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/pack.h"
 #include "ledger/attachment.h"
 #include "ledger/content.h"
@@ -419,7 +420,7 @@ static enum err leaves_step(struct scan *s, struct table_txn *txn, uint64_t unti
     do {
         if (s->tree.size == s->end) return end_leaves(s, txn, found, meta);
         err = check_leaf(s, txn, found, meta);
-    } while (err == OK && found->kind == DAMAGE_NONE && s->bytes < until);
+    } while (err == OK && found->kind == DAMAGE_NONE && !scan_enough(s, until));
     return err;
 }
 
@@ -449,16 +450,26 @@ static enum err open_state(struct scan *s, struct table_txn *txn, struct meta *m
     return err;
 }
 
+#define ROWS_BY_CLOCK 8u /* which is a system call */
+
+bool scan_enough(struct scan *s, uint64_t until)
+{
+    if (s->most_ns && ++s->looks % ROWS_BY_CLOCK == 0 && clock_thread_ns() - s->begun_ns >= s->most_ns) s->late = true;
+    return s->late || s->bytes >= until;
+}
+
 enum err scan_step(struct scan *s, struct table_txn *txn, uint64_t bytes, struct damage *found)
 {
     struct meta meta;
+    s->begun_ns = s->most_ns ? clock_thread_ns() : 0;
+    s->late = false;
     *found = (struct damage){.kind = DAMAGE_NONE};
     if (s->phase == SCAN_DONE) return OK;
     enum err err = open_state(s, txn, &meta, found);
     uint64_t until = s->bytes + bytes;
     if (err != OK || found->kind != DAMAGE_NONE || s->phase == SCAN_DONE) return err;
     if (s->phase == SCAN_LEAVES) err = leaves_step(s, txn, until, &meta, found);
-    if (err == OK && found->kind == DAMAGE_NONE && s->phase == SCAN_ROWS && s->bytes < until)
+    if (err == OK && found->kind == DAMAGE_NONE && s->phase == SCAN_ROWS && !scan_enough(s, until))
         err = scan_rows_step(s, txn, until, &meta, found);
     return err;
 }

@@ -66,6 +66,9 @@ struct scan {
     enum scan_phase phase;
     uint64_t end;         /* leaves of this pass; 0: not begun */
     uint64_t bytes, rows; /* read so far, in this pass */
+    uint64_t most_ns;     /* of a processor for one step, about; 0: no limit. For the caller to set before a step */
+    uint64_t begun_ns, looks;
+    bool late;
     /* leaves: the frontier before the next one, and the chain */
     struct tree tree;
     struct digest last;
@@ -80,8 +83,8 @@ struct scan {
 /* The beginning of a pass, or of the next one. `genesis` outlives the scan. */
 void scan_begin(struct scan *s, const struct genesis *genesis);
 void scan_free(struct scan *s);
-/* Goes on until `bytes` were read, or a finding, or the end of the pass (SCAN_DONE). One row
- * at least is checked. found->kind DAMAGE_NONE: nothing. Errors are the store's (ERR_IO,
+/* Goes on until `bytes` were read, or most_ns are over, or a finding, or the end of the pass (SCAN_DONE).
+ * One row at least is checked. found->kind DAMAGE_NONE: nothing. Errors are the store's (ERR_IO,
  * ERR_NOMEM ...); what is damaged is a finding and no error. */
 enum err scan_step(struct scan *s, struct table_txn *txn, uint64_t bytes, struct damage *found);
 /* The next step does not report this kind at this place again. */

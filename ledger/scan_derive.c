@@ -151,26 +151,53 @@ bool derive_version_key(uint8_t key[static 20], const struct arguments *args)
     return true;
 }
 
-/* The newest version of a record that leaf `index` found. ERR_NOT_FOUND: none. */
+/* The newest version up to number `most` that is stored. ERR_NOT_FOUND: none. */
+static enum err version_up_to(uint32_t *number, struct version *out, struct table_cursor *c, struct table_txn *txn,
+                              const struct id *id, uint32_t most)
+{
+    uint8_t key[20];
+    memcpy(key, id->bytes, 16);
+    put_be32(key + 16, most);
+    enum err err = table_cursor_seek_back(c, BYTES(key));
+    if (err != OK) return err;
+    struct bytes at = table_cursor_key(c);
+    if (at.size != sizeof key || memcmp(at.data, id->bytes, 16) != 0) return ERR_NOT_FOUND;
+    *number = get_be32(at.data + 16);
+    return state_version_get(out, txn, id, *number);
+}
+
+/* The newest version of a record that leaf `index` found. ERR_NOT_FOUND: none. Numbers and leaves rise together, and
+ * records of a monitor have very many: those between are looked at by halves. */
 static enum err newest_version(uint32_t *number, struct version *out, struct table_txn *txn, const struct id *id,
                                uint64_t index)
 {
     struct table_cursor *c;
-    uint8_t key[20];
-    memcpy(key, id->bytes, 16);
-    put_be32(key + 16, UINT32_MAX);
+    uint32_t low = 0, high, n; /* up to `low` it is known; from `high` on all are too new */
+    struct version v;
+    bool found = false;
     enum err err = table_cursor_open(&c, txn, TABLE_VERSION);
     if (err != OK) return err;
-    for (err = table_cursor_seek_back(c, BYTES(key)); err == OK; err = table_cursor_previous(c)) {
-        struct bytes at = table_cursor_key(c);
-        if (at.size != sizeof key || memcmp(at.data, id->bytes, 16) != 0) err = ERR_NOT_FOUND;
-        if (err != OK) break;
-        *number = get_be32(at.data + 16);
-        err = state_version_get(out, txn, id, *number);
-        if (err != OK || out->index < index) break;
+    err = version_up_to(number, out, c, txn, id, UINT32_MAX);
+    high = err == OK && out->index >= index ? *number : 0;
+    if (err == OK) found = out->index < index;
+    while (err == OK && low + 1 < high) {
+        uint32_t middle = low + (high - low) / 2;
+        err = version_up_to(&n, &v, c, txn, id, middle);
+        if (err == OK && v.index >= index) {
+            high = n;
+            continue;
+        }
+        low = middle;
+        if (err == OK) {
+            *number = n;
+            *out = v;
+            found = true;
+        } else if (err == ERR_NOT_FOUND) {
+            err = OK;
+        }
     }
     table_cursor_close(c);
-    return err;
+    return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
 static enum err creator_of(struct record *out, struct table_txn *txn, const struct id *id, uint64_t index)

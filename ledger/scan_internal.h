@@ -119,4 +119,7 @@ enum err derive_user(struct user *out, struct table_txn *txn, const struct genes
 enum err scan_rows_step(struct scan *s, struct table_txn *txn, uint64_t until, const struct meta *meta,
                         struct damage *found);
 
+/* Asked after each row: whether the step in hand has read, or taken, what it may. */
+bool scan_enough(struct scan *s, uint64_t until);
+
 #endif

@@ -476,7 +476,7 @@ static enum err table_step(struct row_look *r, uint64_t until)
     err = resume(c, r->s);
     while (err == OK) {
         err = look_at_row(r, c);
-        if (err != OK || r->found->kind != DAMAGE_NONE || r->s->bytes >= until) break;
+        if (err != OK || r->found->kind != DAMAGE_NONE || scan_enough(r->s, until)) break;
         err = table_cursor_next(c);
     }
     table_cursor_close(c);
@@ -496,7 +496,7 @@ enum err scan_rows_step(struct scan *s, struct table_txn *txn, uint64_t until, c
                         struct damage *found)
 {
     enum err err = OK;
-    while (err == OK && found->kind == DAMAGE_NONE && s->phase == SCAN_ROWS && s->bytes < until) {
+    while (err == OK && found->kind == DAMAGE_NONE && s->phase == SCAN_ROWS && !scan_enough(s, until)) {
         if (s->table == 0) s->table = next_table(0);
         struct row_look r = {.s = s, .txn = txn, .meta = meta, .found = found, .table = (enum table_number)s->table};
         err = table_step(&r, until);

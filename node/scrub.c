@@ -18,6 +18,7 @@
 #define KEEP_MS 5000          /* the position is kept so often */
 #define AGAIN_MS 3000         /* what peers could not repair is tried again */
 #define STEP_MOST (1 * MIB)   /* read in one transaction */
+#define STEP_NS UINT64_C(50000000) /* of a processor: pages are held as long, and who stops the node waits for it */
 #define TRIES 3               /* the same finding again after so many repairs: rebuild */
 #define FAILURES 5            /* of reading, one after the other: rebuild */
 #define LOG_TRIES 20u         /* of repairing an entry of the log; what nobody has any more goes when it is trimmed */
@@ -448,6 +449,7 @@ static enum err scan_run(struct state_read *read, struct table_txn *txn)
     uint64_t begin = clock_thread_ns();
     enum err e = OK;
     s->found.kind = DAMAGE_NONE;
+    s->scan.most_ns = STEP_NS;
     if (s->scan.end == 0) e = scrub_pages(&s->found, txn); /* once in a pass */
     if (e == OK && s->found.kind == DAMAGE_NONE) e = scan_step(&s->scan, txn, s->budget, &s->found);
     s->took_ns = clock_thread_ns() - begin;

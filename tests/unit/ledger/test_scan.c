@@ -253,6 +253,43 @@ static void test_many(void **state)
     kit_close(&h.kit);
 }
 
+/* Who reads the newest of very many versions, and leaves what those after it change alone. */
+static void test_many_versions(void **state)
+{
+    (void)state;
+    struct hospital h;
+    hospital_open(&h);
+    write_record(&h, 900, 5);
+    read_record(&h, &h.doctor, 900, 0);
+    for (unsigned i = 1; i < 150; i++) {
+        change_record(&h, 900, 5, i);
+        if (i % 3) read_record(&h, &h.doctor, 900, 0);
+        if (i % 7 == 0) read_record(&h, &h.doctor, 900, 1 + i / 2);
+    }
+    assert_clean(&h.kit);
+    kit_close(&h.kit);
+}
+
+/* With next to no time a step still goes on, by a few rows. */
+static void test_short_steps(void **state)
+{
+    (void)state;
+    struct hospital h;
+    struct scan s = {0};
+    struct damage d;
+    hospital_open(&h);
+    scan_begin(&s, &h.kit.genesis);
+    for (uint64_t before = 0; s.phase != SCAN_DONE; before = s.rows) {
+        enum scan_phase phase = s.phase;
+        s.most_ns = 1;
+        assert_int_equal(scan_step(&s, h.kit.txn, ALL, &d), OK);
+        if (d.kind != DAMAGE_NONE) fail_msg("%s", d.text);
+        assert_true(s.phase != phase || s.rows <= before + 40); /* a leaf has several */
+    }
+    scan_free(&s);
+    kit_close(&h.kit);
+}
+
 static void test_fresh(void **state)
 {
     (void)state;
@@ -638,6 +675,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),     cmocka_unit_test(test_resume),    cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many_versions), cmocka_unit_test(test_short_steps),
         cmocka_unit_test(test_fresh),     cmocka_unit_test(test_every_row), cmocka_unit_test(test_strays),
         cmocka_unit_test(test_seals),     cmocka_unit_test(test_pass_over), cmocka_unit_test(test_checkpoints),
     };
