@@ -13,6 +13,7 @@
 
 #define ROUNDS_MAX 16 /* of one turn, before others on the loop have theirs */
 #define OUT_KEPT (256 * KIB)
+#define STUCK_TICKS 100 /* 5 s */
 
 void driver_every(uint64_t *count, const char *what, unsigned from, enum err e)
 {
@@ -284,8 +285,27 @@ void driver_apply_settings(struct driver *d)
 {
     if (!d->raft) return;
     raft_set_may_vote(d->raft, !d->quarantined && !d->recovering && !d->set_back);
-    raft_set_may_lead(d->raft, d->clock_ok && !d->space_low && !d->quarantined && !driver_is_named(d, d->o.self));
+    raft_set_may_lead(d->raft, d->clock_ok && !d->space_low && !d->quarantined && !d->stuck &&
+                                   !driver_is_named(d, d->o.self));
     d->dirty = true;
+}
+
+/* A state that hangs (its device, a worker that reads from it) while the log's disk goes on: others commit still, but
+ * a leader proposes nothing more once it lags too far itself, and its heartbeats would keep all others from leading. */
+static void watch_state(struct driver *d)
+{
+    bool waits = d->position.raft_index < d->apply_due && !d->hold && !d->installing;
+    if (!waits || d->position.raft_index != d->moved_to) d->moved_tick = d->ticks;
+    d->moved_to = d->position.raft_index;
+    bool stuck = d->ticks - d->moved_tick > STUCK_TICKS;
+    if (stuck == d->stuck) return;
+    d->stuck = stuck;
+    if (stuck)
+        log_error("driver", "entry %llu was committed %u s ago and this node's state does not take it: this node does "
+                  "not lead meanwhile", (unsigned long long)d->moved_to + 1, STUCK_TICKS * DRIVER_TICK_MS / 1000);
+    else
+        log_notice("driver", "the state goes on");
+    driver_apply_settings(d);
 }
 
 static void slow_tick(struct driver *d)
@@ -307,6 +327,7 @@ void driver_tick(struct driver *d)
     driver_watch_clock(d);
     if (d->phase == DRIVER_STOPPED || d->phase == DRIVER_FAILED) return;
     if (driver_alive(d)) {
+        watch_state(d);
         raft_tick(d->raft);
         d->dirty = true;
     }

@@ -164,6 +164,9 @@ struct driver {
 
     /* what the driver decides */
     bool quarantined, clock_ok, space_low;
+    bool stuck;             /* the state takes nothing, though it should */
+    raft_index moved_to;    /* where it was ... */
+    uint64_t moved_tick;    /* ... since then, if it should go on */
     char quarantined_why[240];
     bool recovering;             /* the log lost what may have been acknowledged: no vote yet */
     raft_index recover_to;       /* ... until this is durable here again */

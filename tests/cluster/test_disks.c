@@ -1,6 +1,6 @@
 /* Disks that fail under load, on five nodes: the n-th write or sync of log or state fails, of a follower, of
- * the leader, of all; the device is full; each sync of the leader takes half a second more. A node whose disk fails
- * says so and stops in order; the others go on; nothing that was acknowledged is lost (tests/lib/chaos.h).
+ * the leader, of all; the device is full; each sync of the leader takes half a second more, or hangs. A node whose
+ * disk fails says so and stops in order; the others go on; nothing that was acknowledged is lost (tests/lib/chaos.h).
  *
  * FAULTS=n: so many calls that fail (4), SEED=n the same choices again.
  */
@@ -106,6 +106,24 @@ static void the_leaders_disk_is_slow(void **state)
     buffer_free(&errors);
 }
 
+/* Its heartbeats go on, and so would the others' waiting for it. Takes 10 s each: for the long version. */
+static void the_leaders_disk_hangs(void **state)
+{
+    (void)state;
+    static const char *const orders[] = {"fdatasync 1 /state/ HANG\n", "fdatasync 1 /log/ HANG\n"};
+    for (unsigned i = 0; i < 2 && faults() > 4; i++) {
+        unsigned leader = chaos_await_leader(&chaos, NULL);
+        printf("  node %u, the leader: %s", leader, orders[i]);
+        chaos_order_disk(&chaos, leader, orders[i]);
+        for (uint64_t start = chaos_now_ms(); chaos_await_leader(&chaos, NULL) == leader; usleep(100000))
+            if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+                testbed_fail(&chaos.bed, "node %u leads on with the order: %s", leader, orders[i]);
+        chaos_goes_on(&chaos, CHAOS_ALL & ~(1u << leader), "without the one whose disk hangs");
+        chaos_order_disk(&chaos, leader, NULL);
+        chaos_goes_on(&chaos, CHAOS_ALL, "with its disk as it was");
+    }
+}
+
 static void all_are_full(void **state)
 {
     (void)state;
@@ -141,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_fail_one_after_another),
         cmocka_unit_test(the_leaders_disk_is_slow),
+        cmocka_unit_test(the_leaders_disk_hangs),
         cmocka_unit_test(all_are_full),
         cmocka_unit_test(nothing_is_lost),
     };

@@ -10,7 +10,7 @@
  * path, each fails. CALL is write (all of that family) or fdatasync (fsync too). Instead
  * of an error, the node dies as by kill -9 before the call (KILL), after it (KILL_AFTER),
  * or with only the first half of a write done (KILL_HALF); or each call takes half a
- * second longer (SLOW).
+ * second longer (SLOW), or does not return before FILE is gone (HANG).
  * The other arguments are consiliumd's.
  */
 #include <errno.h>
@@ -31,7 +31,7 @@ static atomic_long calls;
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
-enum fault { NONE, FAILS, SLOW, KILL_BEFORE, KILL_HALF, KILL_AFTER };
+enum fault { NONE, FAILS, SLOW, HANG, KILL_BEFORE, KILL_HALF, KILL_AFTER };
 
 struct orders {
     char call[16], where[64];
@@ -45,6 +45,7 @@ static enum fault fault_of(const char *word)
     if (strcmp(word, "KILL") == 0) return KILL_BEFORE;
     if (strcmp(word, "KILL_HALF") == 0) return KILL_HALF;
     if (strcmp(word, "SLOW") == 0) return SLOW;
+    if (strcmp(word, "HANG") == 0) return HANG;
     return strcmp(word, "KILL_AFTER") == 0 ? KILL_AFTER : FAILS;
 }
 
@@ -88,6 +89,10 @@ static enum fault fault_at(const char *call, int file)
     if (now && o.fault == KILL_BEFORE) die();
     if (now && o.fault == SLOW) {
         usleep(500000);
+        return NONE;
+    }
+    if (now && o.fault == HANG) {
+        while (read_orders(&o)) usleep(50000);
         return NONE;
     }
     return now ? o.fault : NONE;

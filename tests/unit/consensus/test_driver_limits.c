@@ -1,5 +1,6 @@
 /* Bounds and settings: full intakes, a state that lags, reads and writes, marks,
  * quarantine, clocks, stopping. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -155,6 +156,59 @@ static void a_lagging_state_holds_the_leader_back(void **state)
     bed_close(&bed);
 }
 
+static atomic_bool hangs;
+
+static enum err hang(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    struct timespec time = {.tv_nsec = 5 * 1000000};
+    (void)w;
+    (void)txn;
+    (void)ledger;
+    while (atomic_load(&hangs))
+        nanosleep(&time, NULL);
+    return OK;
+}
+
+static bool others_lead(struct bed *b, void *data)
+{
+    unsigned leader = bed_leader(b);
+    return leader != 0 && leader != *(unsigned *)data;
+}
+
+/* Its log's disk goes on, so it is a leader like any, but for proposing nothing once it lags too far itself. */
+static void a_leader_whose_state_hangs_hands_over(void **state)
+{
+    (void)state;
+    struct bed_request r, own;
+    unsigned woken = 0;
+    struct state_write slow = {.data = &woken, .run = hang, .done = write_done};
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    assert_true(bed_await_same(&bed, 3));
+    atomic_store(&hangs, true);
+    assert_int_equal(driver_write(driver_of(leader), &slow), OK);
+    bed_event(&bed, &own, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &own, leader, BED_PATIENCE_MS), OK);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, others_lead, &leader));
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, leader % 3 + 1, BED_PATIENCE_MS), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    assert_int_equal(own.done, 0);
+    atomic_store(&hangs, false);
+    assert_true(bed_await(&bed, &own));
+    assert_int_equal(own.code, OK);
+    bed_request_free(&own);
+    assert_int_equal(woken, 1);
+    assert_true(bed_await_same(&bed, 5));
+    /* It may lead again. */
+    for (unsigned other = 1; other <= 3; other++)
+        if (other != leader) driver_set_clock_ok(driver_of(other), false);
+    BED_AWAIT(&bed, bed_leader(&bed) == leader);
+    bed_close(&bed);
+}
+
 /* ---- reads, writes, marks ---- */
 
 static enum err put_row(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
@@ -268,12 +322,6 @@ static void marks_last_and_only_grow(void **state)
 
 /* ---- settings ---- */
 
-static bool others_lead(struct bed *b, void *data)
-{
-    unsigned leader = bed_leader(b);
-    return leader != 0 && leader != *(unsigned *)data;
-}
-
 static void a_node_with_a_wrong_clock_hands_over(void **state)
 {
     (void)state;
@@ -362,6 +410,7 @@ int main(void)
         cmocka_unit_test(more_than_the_intake_holds),
         cmocka_unit_test(too_large_and_empty_requests),
         cmocka_unit_test(a_lagging_state_holds_the_leader_back),
+        cmocka_unit_test(a_leader_whose_state_hangs_hands_over),
         cmocka_unit_test(reads_and_writes),
         cmocka_unit_test(marks_last_and_only_grow),
         cmocka_unit_test(a_node_with_a_wrong_clock_hands_over),
