@@ -87,3 +87,19 @@ void folder_store(const char *folder, const char *name, struct bytes content)
     CHECK(file >= 0 && write(file, content.data, content.size) == (ssize_t)content.size);
     close(file);
 }
+
+char test_folder[FOLDER_PATH];
+
+int folder_setup(void **state)
+{
+    (void)state;
+    folder_make(test_folder, 1);
+    return 0;
+}
+
+int folder_teardown(void **state)
+{
+    (void)state;
+    folder_remove(test_folder);
+    return 0;
+}

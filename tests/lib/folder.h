@@ -14,6 +14,11 @@ void folder_make(char out[static FOLDER_PATH], int fast);
 void folder_remove(const char *path); /* with all that is in it */
 void folder_copy(const char *to, const char *from); /* plain files only; `to` exists */
 
+/* cmocka's setup and teardown: `test_folder` is a new one for each test, in memory where that is there. */
+extern char test_folder[FOLDER_PATH];
+int folder_setup(void **state);
+int folder_teardown(void **state);
+
 /* "folder/name". */
 void folder_join(char out[static FOLDER_PATH], const char *folder, const char *name);
 struct buffer folder_load(const char *folder, const char *name); /* the caller frees; must exist */

@@ -11,26 +11,12 @@
 #include "tests/lib/folder.h"
 #include "tests/lib/unit.h"
 
-static char dir[FOLDER_PATH], path[2 * FOLDER_PATH];
+static char path[2 * FOLDER_PATH];
 static struct failure failure;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder_make(dir, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(dir);
-    return 0;
-}
 
 static const char *in_dir(const char *name)
 {
-    snprintf(path, sizeof path, "%s/%s", dir, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     return path;
 }
 
@@ -38,7 +24,7 @@ static bool is_there(const char *name) { return access(in_dir(name), F_OK) == 0;
 
 static void holds(const char *name, const char *expected)
 {
-    struct buffer content = folder_load(dir, name);
+    struct buffer content = folder_load(test_folder, name);
     assert_true(bytes_equal(buffer_bytes(&content), bytes_text(expected)));
     buffer_free(&content);
 }
@@ -54,7 +40,7 @@ static void a_file_is_the_last_ones(void **state)
     (void)state;
     struct receipt_files r;
     char file[FOLDER_PATH];
-    folder_join(file, dir, "r");
+    folder_join(file, test_folder, "r");
     assert_int_equal(receipt_files_open(&r, file, &failure), OK);
     assert_false(is_there("r"));
     assert_int_equal(keep(&r, 7, "seven"), OK);
@@ -78,8 +64,8 @@ static void nothing_is_written_over(void **state)
     (void)state;
     struct receipt_files r;
     char file[FOLDER_PATH], folder[FOLDER_PATH];
-    folder_join(file, dir, "r");
-    folder_store(dir, "r", bytes_text("mine"));
+    folder_join(file, test_folder, "r");
+    folder_store(test_folder, "r", bytes_text("mine"));
     assert_int_equal(receipt_files_open(&r, file, &failure), ERR_EXISTS);
     holds("r", "mine");
     assert_int_equal(unlink(in_dir("r")), 0);
@@ -87,7 +73,7 @@ static void nothing_is_written_over(void **state)
     assert_int_equal(receipt_files_open(&r, file, &failure), ERR_EXISTS);
     assert_int_equal(unlink(in_dir("r")), 0);
 
-    folder_store(dir, "r.3", bytes_text("mine"));
+    folder_store(test_folder, "r.3", bytes_text("mine"));
     assert_int_equal(receipt_files_open(&r, file, &failure), OK);
     assert_int_equal(keep(&r, 3, "three"), OK);
     assert_int_equal(keep(&r, 4, "four"), ERR_EXISTS);
@@ -96,7 +82,7 @@ static void nothing_is_written_over(void **state)
     assert_true(r.failed);
     receipt_files_close(&r, &failure);
 
-    folder_join(folder, dir, "f");
+    folder_join(folder, test_folder, "f");
     assert_int_equal(mkdir(folder, 0700), 0);
     folder_store(folder, "5.tlog-proof", bytes_text("mine"));
     assert_int_equal(receipt_files_open(&r, folder, &failure), OK);
@@ -113,7 +99,7 @@ static void a_folder_holds_each(void **state)
     (void)state;
     struct receipt_files r;
     char folder[FOLDER_PATH], name[40], text[40];
-    folder_join(folder, dir, "a/b/");
+    folder_join(folder, test_folder, "a/b/");
     assert_int_equal(receipt_files_open(&r, folder, &failure), OK);
     for (unsigned i = 0; i < 100; i++) { /* more than are synced one by one */
         snprintf(text, sizeof text, "proof %u", i);
@@ -139,7 +125,7 @@ static void a_folder_for_nothing_is_removed(void **state)
     (void)state;
     struct receipt_files r;
     char folder[FOLDER_PATH];
-    folder_join(folder, dir, "made/");
+    folder_join(folder, test_folder, "made/");
     assert_int_equal(receipt_files_open(&r, folder, &failure), OK);
     assert_int_equal(receipt_files_close(&r, &failure), OK);
     assert_false(is_there("made"));
@@ -156,9 +142,9 @@ static void an_unusable_place_is_refused(void **state)
     struct receipt_files r;
     char name[FOLDER_PATH];
     static const char *const wrong[] = {"no/such/r", "file/r", "file/r/"};
-    folder_store(dir, "file", bytes_text("a file, no folder"));
+    folder_store(test_folder, "file", bytes_text("a file, no folder"));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        folder_join(name, dir, wrong[i]);
+        folder_join(name, test_folder, wrong[i]);
         failure = (struct failure){0};
         assert_int_not_equal(receipt_files_open(&r, name, &failure), OK);
         assert_int_not_equal(failure.text[0], '\0');
@@ -178,12 +164,10 @@ static void an_unusable_place_is_refused(void **state)
 
 int main(void)
 {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_file_is_the_last_ones, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_is_written_over, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_folder_holds_each, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_folder_for_nothing_is_removed, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_unusable_place_is_refused, setup, teardown),
+        TEST(a_file_is_the_last_ones),          TEST(nothing_is_written_over),      TEST(a_folder_holds_each),
+        TEST(a_folder_for_nothing_is_removed), TEST(an_unusable_place_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 #include "tests/lib/trace.h"
 #include "tests/lib/unit.h"
 
-static char folder[FOLDER_PATH], path[FOLDER_PATH];
+static char path[FOLDER_PATH];
 static struct failure failure;
 
 static bool holds(const char *text)
@@ -73,7 +73,7 @@ static void test_each_call_fails(void **state)
         assert_int_equal(code, ERR_FULL);
         assert_true(holds("old") || holds("new and longer"));
     }
-    snprintf(command, sizeof command, "ls %s | wc -l", folder);
+    snprintf(command, sizeof command, "ls %s | wc -l", test_folder);
     FILE *p = popen(command, "r");
     assert_non_null(fgets(answer, sizeof answer, p));
     pclose(p);
@@ -87,7 +87,7 @@ static void test_power_cuts(void **state)
     uint64_t seed = 1;
     (void)state;
     assert_int_equal(files_write(path, bytes_text("old"), 0600, NULL, &failure), OK);
-    struct trace *t = trace_start(folder);
+    struct trace *t = trace_start(test_folder);
     assert_int_equal(files_write(path, bytes_text("new"), 0600, trace_disk(t), &failure), OK);
     for (size_t length = 0; length <= trace_length(t); length++)
         for (int i = 0; i < 16; i++) {
@@ -109,13 +109,13 @@ static void test_folders(void **state)
 {
     char below[FOLDER_PATH], longest[FILES_PATH];
     (void)state;
-    folder_join(below, folder, "below");
+    folder_join(below, test_folder, "below");
     assert_int_equal(files_make_directory(below, &failure), OK);
     assert_int_equal(mode_of(below), 0700);
     assert_int_equal(files_make_directory(below, &failure), OK);
     files_write(path, bytes_text(""), 0600, NULL, &failure);
     assert_int_equal(files_make_directory(path, &failure), ERR_EXISTS);
-    folder_join(below, folder, "no/such");
+    folder_join(below, test_folder, "no/such");
     assert_int_equal(files_make_directory(below, &failure), ERR_NOT_FOUND);
     char *name = malloc(FILES_PATH);
     memset(name, 'x', FILES_PATH - 1);
@@ -171,17 +171,17 @@ static void test_sealed(void **state)
     assert_int_equal(files_read_sealed(&b, path, &other, "seed", &failure), ERR_DECRYPT);
     assert_int_equal(files_read_sealed(&b, path, &key, "share", &failure), ERR_DECRYPT);
     assert_int_equal(b.size, 0);
-    struct buffer raw = folder_load(folder, "file");
+    struct buffer raw = folder_load(test_folder, "file");
     assert_null(memmem(raw.data, raw.size, "secret", 6));
     for (size_t i = 0; i < raw.size; i++) {
         raw.data[i] ^= 1;
-        folder_store(folder, "file", buffer_bytes(&raw));
+        folder_store(test_folder, "file", buffer_bytes(&raw));
         enum err code = files_read_sealed(&b, path, &key, "seed", &failure);
         assert_true(code == ERR_DECRYPT || code == ERR_CORRUPT);
         raw.data[i] ^= 1;
     }
     for (size_t size = 0; size < raw.size; size++) {
-        folder_store(folder, "file", bytes_of(raw.data, size));
+        folder_store(test_folder, "file", bytes_of(raw.data, size));
         assert_int_not_equal(files_read_sealed(&b, path, &key, "seed", &failure), OK);
     }
     assert_int_equal(files_write_sealed(path, &key, "", bytes_text(""), &failure), OK);
@@ -237,7 +237,7 @@ static void test_credential(void **state)
     (void)state;
     unsetenv("CREDENTIALS_DIRECTORY");
     assert_int_equal(storage_key_load_credential(&back, "file", &failure), ERR_NOT_FOUND);
-    setenv("CREDENTIALS_DIRECTORY", folder, 1);
+    setenv("CREDENTIALS_DIRECTORY", test_folder, 1);
     assert_int_equal(storage_key_load_credential(&back, "file", &failure), ERR_NOT_FOUND);
     assert_int_equal(storage_key_create(path, &key, &failure), OK);
     assert_int_equal(storage_key_load_credential(&back, "file", &failure), OK);
@@ -247,22 +247,14 @@ static void test_credential(void **state)
 
 static int setup(void **state)
 {
-    (void)state;
-    folder_make(folder, 1);
-    folder_join(path, folder, "file");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
+    folder_setup(state);
+    folder_join(path, test_folder, "file");
     return 0;
 }
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, folder_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_writes_and_replaces),
         TEST(test_each_call_fails),

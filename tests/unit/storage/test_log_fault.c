@@ -15,13 +15,12 @@
 #include "tests/lib/trace.h"
 #include "tests/lib/unit.h"
 
-static char folder[FOLDER_PATH];
 static struct fault fault;
 static struct model model;
 
 static enum err open_log(struct log **out, bool faulty)
 {
-    struct log_options o = model_options(folder, faulty ? &fault.disk : NULL);
+    struct log_options o = model_options(test_folder, faulty ? &fault.disk : NULL);
     *out = NULL;
     return log_open(out, &o, NULL);
 }
@@ -69,8 +68,8 @@ static bool run_with_fault(enum fault_call which, unsigned nth, int number, bool
 {
     struct log *log;
     enum err code = OK, expected = number == ENOSPC ? ERR_FULL : ERR_IO;
-    folder_remove(folder);
-    folder_make(folder, 1);
+    folder_remove(test_folder);
+    folder_make(test_folder, 1);
     fault_setup(&fault);
     fault_arm(&fault, which, nth, number);
     fault.partial = partial;
@@ -214,23 +213,9 @@ static void test_read_error(void **state)
     model_free(&model);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    folder_make(folder, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
-
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, folder_setup, folder_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_each_write_fails),
         TEST(test_each_sync_fails),
