@@ -3,7 +3,6 @@
  * a damaged log the second, a node in quarantine the third. */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "tests/lib/sink.h"
-#include "tests/lib/testbed.h"
+#include "tests/lib/sinks.h"
 #include "tests/lib/unit.h"
 
 #define NODES 5 /* one in quarantine, one dead: a majority is left */
@@ -22,29 +20,7 @@
 #define PATIENCE_S 120
 #define CLAIM_S 130 /* longer than a claim to tell holds */
 
-static struct testbed bed;
 static char settings[1200], when[400], auditor[ID_TEXT_SIZE], doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
-static struct sink *mail, *hook;
-static struct buffer out, errors, got;
-
-static const char *text(void) { return out.data ? (const char *)out.data : ""; }
-
-static const char *build(void)
-{
-    const char *folder = getenv("BUILD");
-    return folder && *folder ? folder : "build";
-}
-
-static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void shell(const char *format, ...)
-{
-    char command[1500];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(command, sizeof command, format, args);
-    va_end(args);
-    if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-}
 
 /* Loops that wait: false when it has taken too long. */
 static bool still(uint64_t since_ns)
@@ -55,14 +31,9 @@ static bool still(uint64_t since_ns)
 
 static int setup(void **state)
 {
-    char mail_ca[400], hook_ca[400];
     (void)state;
     testbed_make(&bed, NODES, 1);
-    snprintf(mail_ca, sizeof mail_ca, "%s/mail.pem", bed.dir);
-    snprintf(hook_ca, sizeof hook_ca, "%s/hook.pem", bed.dir);
-    mail = sink_start(SINK_SMTPS, mail_ca);
-    hook = sink_start(SINK_HTTPS, hook_ca);
-    shell("cat '%s/mail.pem' '%s/hook.pem' >'%s/ca.pem'", bed.dir, bed.dir, bed.dir);
+    sinks_start(SINK_SMTPS);
     snprintf(settings, sizeof settings,
              "--alert-mail-server smtps://localhost:%u --alert-mail-from node@example.org --alert-mail-to "
              "admin@example.org "
@@ -79,18 +50,6 @@ static int setup(void **state)
     testbed_care(&bed, doctor, patient);
     for (int i = 0; i < 8; i++)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print B-%d", bed.dir, patient, i);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    testbed_end(&bed);
-    sink_stop(mail);
-    sink_stop(hook);
-    buffer_free(&out);
-    buffer_free(&errors);
-    buffer_free(&got);
     return 0;
 }
 
@@ -135,7 +94,7 @@ static void a_removed_entry_is_an_alarm(void **state)
     char number[20];
     snprintf(number, sizeof number, "%u", index);
     testbed_signal(&bed, DAMAGED, SIGTERM);
-    shell("'%s/tamper' --dir '%s/node-%d' remove %u", build(), bed.dir, DAMAGED, index);
+    shell("'%s/tamper' --dir node-%d remove %u", build(), DAMAGED, index);
     testbed_start(&bed, DAMAGED);
     await_alarm("deleted", "\"repaired\"");
     alarm_is(0, "node", "node-5");
@@ -156,7 +115,7 @@ static void a_removed_entry_is_an_alarm(void **state)
 /* Commands that go to this node first, each with both outputs in DIR/said-N. */
 static void go_to(unsigned node)
 {
-    shell("for d in %s/.cache/consilium/*; do printf node-%u >$d/node; done", bed.dir, node);
+    shell("for d in .cache/consilium/*; do printf node-%u >$d/node; done", node);
 }
 
 static pid_t begin_command(unsigned number, const char *words)
@@ -195,7 +154,7 @@ static void damage_log(unsigned node)
     size_t size = 0;
     long offset, bytes, at = 0;
     unsigned blocks = 0;
-    shell("%s/consiliumd dump log --dir %s/node-%u >%s/dumped 2>&1", build(), bed.dir, node, bed.dir);
+    shell("'%s/consiliumd' dump log --dir node-%u >dumped 2>&1", build(), node);
     snprintf(path, sizeof path, "%s/dumped", bed.dir);
     FILE *f = fopen(path, "r");
     assert_non_null(f);
@@ -265,7 +224,7 @@ static void await_end(struct command *c, unsigned number)
     waitpid(c->pid, &status, 0);
     bool open = WIFEXITED(status) && WEXITSTATUS(status) == 6 && strstr(c->words, "verify");
     if (open || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return;
-    shell("cat %s/said-%u", bed.dir, number);
+    shell("cat said-%u", number);
     testbed_fail(&bed, "'%s' ends with %d", c->words, status);
 }
 
@@ -292,7 +251,7 @@ static void commands_that_run_long_say_it_at_once(void **state)
     char words[5][900], record[ID_TEXT_SIZE];
     struct command commands[5];
     testbed_record(&bed, record, patient, "a chart of one record");
-    shell("sh tests/demo/patients.sh %s/patients", bed.dir);
+    shell("sh \"$OLDPWD/tests/demo/patients.sh\" patients");
     snprintf(words[0], sizeof words[0], "-i %s/auditor.key verify --all", bed.dir);
     snprintf(words[1], sizeof words[1], "-i %s/auditor.key export -o %s/exported", bed.dir, bed.dir);
     snprintf(words[2], sizeof words[2], "-i %s/registrar.key import %s/patients/*.json", bed.dir, bed.dir);
@@ -376,7 +335,7 @@ static void another_node_tells(void **state)
     sink_hang(mail);
     sink_hang(hook);
     testbed_signal(&bed, DAMAGED, SIGTERM);
-    shell("%s/tamper --dir %s/node-%d flip dealing first", build(), bed.dir, DAMAGED);
+    shell("'%s/tamper' --dir node-%d flip dealing first", build(), DAMAGED);
     testbed_start(&bed, DAMAGED);
     unsigned first = await_claim(open_alarm("modified", "node-5"));
     assert_true(first != DAMAGED); /* it is in quarantine */
@@ -404,5 +363,5 @@ int main(void)
         cmocka_unit_test(commands_that_run_long_say_it_at_once),
         cmocka_unit_test(another_node_tells),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, sinks_end);
 }
