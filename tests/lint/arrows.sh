@@ -42,7 +42,7 @@ found=$(
     allow consensus ledger storage net crypto base
     allow node consensus ledger storage net crypto base
     allow cli ledger storage net crypto base
-    only 'lmdb\.h' 'storage/store.c' 'storage/store_*.c'
+    only 'lmdb\.h' 'storage/store.c' 'storage/store_*.c' 'storage/store_internal.h'
     only 'sodium' 'crypto/*'
     only 'nettle' 'crypto/hash.c'
     only 'mbedtls/' 'net/*' 'crypto/aead*.c'
