@@ -1,5 +1,6 @@
 #include "base/check.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@ _Noreturn void check_failed(const char *condition, const char *file, int line, c
     fprintf(stderr, "consilium: assertion failed: %s (%s:%d, %s)\n", condition, file, line, function);
     void (*callback)(void) = atomic_exchange(&on_failure, NULL);
     if (callback) callback();
+    signal(SIGABRT, SIG_DFL); /* whoever handles it looks for other causes than this */
     abort();
 }
 

@@ -137,7 +137,7 @@ static int check_replaced(struct store *s, MDB_txn *txn, MDB_dbi handle, MDB_val
     int code = mdb_stat(txn, handle, &stat);
     if (code != 0 || stat.ms_overflow_pages == 0) return code;
     code = mdb_get(txn, handle, key, &value);
-    if (code == 0 && !store_value_whole(&s->map, &value)) code = MDB_CORRUPTED;
+    if (code == 0 && !store_page_sound(&s->map, &value)) code = MDB_CORRUPTED;
     return code == MDB_NOTFOUND ? 0 : code;
 }
 
@@ -392,7 +392,7 @@ enum err store_open(struct store **out, const struct store_options *options, str
     if (code == OK) code = open_environment(s, options, failure);
     if (code == OK) code = check_before_writing(s, failure);
     if (code == OK) code = open_content(s, failure);
-    if (code == OK && !s->read_only) code = find_map(s, failure);
+    if (code == OK) code = find_map(s, failure);
     if (code != OK) {
         free_store(s);
         return code;
@@ -511,7 +511,8 @@ static int find(const struct table_txn *t, MDB_val *value, uint8_t table, struct
     MDB_dbi handle;
     MDB_val k = {key.size, (void *)key.data};
     check_key(key);
-    return table_handle(&handle, t, table) ? mdb_get(t->mdb, handle, &k, value) : MDB_NOTFOUND;
+    int code = table_handle(&handle, t, table) ? mdb_get(t->mdb, handle, &k, value) : MDB_NOTFOUND;
+    return code == 0 && !store_page_sound(&t->store->map, value) ? MDB_CORRUPTED : code;
 }
 
 enum err table_get(struct table_txn *t, uint8_t table, struct bytes key, struct buffer *value)
@@ -635,6 +636,7 @@ static enum err cursor_move(struct table_cursor *c, struct bytes from, MDB_curso
     STORE_GUARD(c->txn->store->directory);
     MDB_val value, found = {from.size, (void *)from.data}, *key = &found;
     int code = c->mdb ? mdb_cursor_get(c->mdb, key, &value, op) : MDB_NOTFOUND;
+    if (code == 0 && !store_page_sound(&c->txn->store->map, key)) code = MDB_CORRUPTED;
     if (code == 0 && !in_order(bytes_of(key->mv_data, key->mv_size), from, op)) code = MDB_CORRUPTED;
     c->placed = code == 0;
     if (code != 0) return look_failed(c->txn, code);

@@ -1,13 +1,14 @@
 #include "storage/store_guard.h"
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
 
-static const int signals[] = {SIGBUS, SIGSEGV};
+static const int signals[] = {SIGBUS, SIGSEGV, SIGABRT};
 #define SIGNALS (sizeof signals / sizeof signals[0])
 static struct sigaction before[SIGNALS];
 static void (*on_damage)(const char *directory);
@@ -42,8 +43,10 @@ _Noreturn void store_guard_damaged(const char *directory)
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     (void)context;
+    /* malloc aborts when it finds its memory overwritten; CHECK puts the signal back first. */
+    bool own = number == SIGABRT ? info->si_code == SI_TKILL && info->si_pid == getpid() : info->si_code > 0;
     /* Sent by somebody, or met outside the store: as it would be without us. */
-    if (inside && info->si_code > 0) store_guard_damaged(inside);
+    if (inside && own) store_guard_damaged(inside);
     for (size_t i = 0; i < SIGNALS; i++)
         if (signals[i] == number) sigaction(number, &before[i], NULL);
     if (info->si_code <= 0) raise(number); /* else the same instruction meets it again */

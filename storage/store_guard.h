@@ -2,7 +2,8 @@
  *
  * LMDB's pages carry no checksum, and LMDB follows what stands in them: a file that was
  * cut short, or whose device fails, ends in SIGBUS, a page that is not what it should be
- * in SIGSEGV or in one of LMDB's assertions. Each thread says while it is inside the
+ * in SIGSEGV, in one of LMDB's assertions, or in an abort of malloc, whose memory LMDB
+ * wrote over where such a page told it to. Each thread says while it is inside the
  * store; a signal there is damage, and ends the process in order, with words that name
  * the store, as kill -9 would end it: nothing is written, nothing answered. A signal
  * anywhere else is a bug, and goes the way it would go without this. */

@@ -25,8 +25,8 @@ struct store_map {
 };
 /* From a value that a read transaction shows. */
 void store_map_find(struct store_map *map, const MDB_val *value, size_t page_size, size_t size);
-/* Whether a stored value may be replaced or removed: if it has pages of its own, that their head
- * is as LMDB made it. */
-bool store_value_whole(const struct store_map *map, const MDB_val *value);
+/* Whether the head of the page that a key or value lies on is as LMDB made it: one of a leaf, or
+ * of a value's own pages, as many as it needs. Else LMDB must not be let write there. */
+bool store_page_sound(const struct store_map *map, const MDB_val *value);
 
 #endif

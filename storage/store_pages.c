@@ -115,6 +115,9 @@ enum err store_pages_check(MDB_env *env, MDB_txn *txn, const MDB_dbi *tables, si
 #define HEAD 16
 #define HEAD_FLAGS 10
 #define HEAD_PAGES 12
+#define HEAD_LOWER 12 /* the same place, in a leaf page: where its free room begins and ends */
+#define HEAD_UPPER 14
+#define FLAG_LEAF 0x02u
 #define FLAG_OVERFLOW 0x04u
 
 static size_t pages_for(size_t size, size_t page_size) { return (HEAD - 1 + size) / page_size + 1; }
@@ -135,18 +138,30 @@ void store_map_find(struct store_map *map, const MDB_val *value, size_t page_siz
     if (number < size / page_size) map->base = (uintptr_t)page - number * page_size;
 }
 
-bool store_value_whole(const struct store_map *map, const MDB_val *value)
+static unsigned at16(const uint8_t *page, unsigned offset)
 {
-    const uint8_t *data = value->mv_data, *page = data - HEAD;
-    uintptr_t at = (uintptr_t)page - map->base;
-    uint16_t flags;
+    uint16_t n;
+    memcpy(&n, page + offset, sizeof n);
+    return n;
+}
+
+static bool of_more_pages(const uint8_t *page, size_t size, size_t page_size)
+{
     uint32_t pages;
-    /* Of this transaction, and not in the file yet; or within a page with others. */
-    if (!map->base || (uintptr_t)page < map->base || at >= map->size || at % map->page_size != 0) return true;
-    memcpy(&flags, page + HEAD_FLAGS, sizeof flags);
     memcpy(&pages, page + HEAD_PAGES, sizeof pages);
     /* A shorter value takes the pages of the one before it, all of them. */
-    return flags == FLAG_OVERFLOW && number_of(page) == at / map->page_size &&
-           pages >= pages_for(value->mv_size, map->page_size) &&
-           pages <= pages_for(LIMIT_STORE_VALUE + SEAL_OVERHEAD, map->page_size);
+    return pages >= pages_for(size, page_size) && pages <= pages_for(LIMIT_STORE_VALUE + SEAL_OVERHEAD, page_size);
+}
+
+bool store_page_sound(const struct store_map *map, const MDB_val *value)
+{
+    uintptr_t at = (uintptr_t)value->mv_data - map->base;
+    /* Of this transaction, and not in the file yet. */
+    if (!map->base || (uintptr_t)value->mv_data < map->base || at >= map->size) return true;
+    size_t offset = at % map->page_size;
+    const uint8_t *page = (const uint8_t *)value->mv_data - offset;
+    unsigned flags = at16(page, HEAD_FLAGS), lower = at16(page, HEAD_LOWER), upper = at16(page, HEAD_UPPER);
+    if (number_of(page) != at / map->page_size) return false;
+    if (offset == HEAD) return flags == FLAG_OVERFLOW && of_more_pages(page, value->mv_size, map->page_size);
+    return flags == FLAG_LEAF && lower >= HEAD && lower % 2 == 0 && lower <= upper && upper < offset;
 }
