@@ -1,12 +1,16 @@
 #include "net/workers.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "net/wake.h"
 
 struct task_list {
@@ -22,10 +26,11 @@ struct workers {
     bool stopped;
     void (*closed)(void *data);
     void *data;
+    uint64_t warned_ns;
+    sem_t filled; /* as many as `waiting` has, and one for each thread at the end. No condition variable: with several
+                   * who wait, that of glibc before 2.41 can lose a signal (its bug 25847) */
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t filled;
     struct task_list waiting, finished;
-    unsigned asleep; /* threads that wait and were not signalled */
     bool closing;
 };
 
@@ -50,13 +55,24 @@ static struct worker_task *list_pop(struct task_list *list)
 
 /* --- on a worker --- */
 
+/* NULL: the end. */
 static struct worker_task *wait_for_task(struct workers *w)
 {
-    while (!w->waiting.first && !w->closing) {
-        w->asleep++; /* whoever signals takes it back */
-        pthread_cond_wait(&w->filled, &w->lock);
-    }
-    return w->closing ? NULL : list_pop(&w->waiting);
+    while (sem_wait(&w->filled) != 0) CHECK(errno == EINTR);
+    pthread_mutex_lock(&w->lock);
+    struct worker_task *task = w->closing ? NULL : list_pop(&w->waiting);
+    pthread_mutex_unlock(&w->lock);
+    return task;
+}
+
+static void finish(struct workers *w, struct worker_task *task)
+{
+    task->run(task);
+    task->ran = true;
+    pthread_mutex_lock(&w->lock);
+    list_add(&w->finished, task);
+    pthread_mutex_unlock(&w->lock); /* the loop, once awake, wants it, and should not wait for who is nice */
+    wake_send(&w->wake);
 }
 
 /* A thread's own, which only Linux has. One that can't be set costs the others some time, and nothing else. */
@@ -70,18 +86,7 @@ static void *work(void *data)
 {
     struct workers *w = data;
     be_nice(w->options.niceness);
-    pthread_mutex_lock(&w->lock);
-    for (struct worker_task *task; (task = wait_for_task(w));) {
-        pthread_mutex_unlock(&w->lock);
-        task->run(task);
-        task->ran = true;
-        pthread_mutex_lock(&w->lock);
-        list_add(&w->finished, task);
-        pthread_mutex_unlock(&w->lock); /* the loop, once awake, wants it, and should not wait for who is nice */
-        wake_send(&w->wake);
-        pthread_mutex_lock(&w->lock);
-    }
-    pthread_mutex_unlock(&w->lock);
+    for (struct worker_task *task; (task = wait_for_task(w));) finish(w, task);
     return NULL;
 }
 
@@ -92,7 +97,7 @@ static void on_closed(uv_handle_t *handle)
     struct workers *w = (struct workers *)handle;
     void (*closed)(void *) = w->closed;
     void *data = w->data;
-    pthread_cond_destroy(&w->filled);
+    sem_destroy(&w->filled);
     pthread_mutex_destroy(&w->lock);
     free(w);
     if (closed) closed(data);
@@ -126,16 +131,24 @@ struct workers *workers_new(uv_loop_t *loop, const struct workers_options *optio
         free(w);
         return NULL;
     }
-    CHECK(pthread_mutex_init(&w->lock, NULL) == 0 && pthread_cond_init(&w->filled, NULL) == 0);
+    CHECK(pthread_mutex_init(&w->lock, NULL) == 0 && sem_init(&w->filled, 0, 0) == 0);
     w->options = *options;
     uv_unref((uv_handle_t *)&w->wake.poll);
     return w;
 }
 
+/* Fewer threads than wanted are slower; none: the loop does the work, and the next task tries again. */
 static void start(struct workers *w)
 {
-    for (unsigned count = thread_count(w->options.threads); w->thread_count < count; w->thread_count++)
-        CHECK(pthread_create(&w->threads[w->thread_count], NULL, work, w) == 0);
+    unsigned count = thread_count(w->options.threads);
+    int failed = 0;
+    while (w->thread_count < count && failed == 0) {
+        failed = pthread_create(&w->threads[w->thread_count], NULL, work, w);
+        if (failed == 0) w->thread_count++;
+    }
+    if (failed && log_seldom(&w->warned_ns))
+        log_warning("workers", "%u of %u threads could be begun: %s. Raise the limits of tasks and memory, or work stays "
+                    "slow", w->thread_count, count, strerror(failed));
 }
 
 void workers_queue(struct workers *w, struct worker_task *task)
@@ -144,12 +157,14 @@ void workers_queue(struct workers *w, struct worker_task *task)
     if (w->thread_count == 0) start(w);
     if (w->count++ == 0) uv_ref((uv_handle_t *)&w->wake.poll);
     task->ran = false;
+    if (w->thread_count == 0) {
+        finish(w, task);
+        return;
+    }
     pthread_mutex_lock(&w->lock);
     list_add(&w->waiting, task);
-    bool signal = w->asleep > 0;
-    if (signal) w->asleep--;
     pthread_mutex_unlock(&w->lock);
-    if (signal) pthread_cond_signal(&w->filled);
+    CHECK(sem_post(&w->filled) == 0); /* what waits is bounded, far below what it counts to */
 }
 
 size_t workers_count(const struct workers *w) { return w->count; }
@@ -163,8 +178,8 @@ void workers_stop(struct workers *w, void (*closed)(void *data), void *data)
     uv_ref((uv_handle_t *)&w->wake.poll);
     pthread_mutex_lock(&w->lock);
     w->closing = true;
-    pthread_cond_broadcast(&w->filled);
     pthread_mutex_unlock(&w->lock);
+    for (unsigned i = 0; i < w->thread_count; i++) CHECK(sem_post(&w->filled) == 0);
     for (unsigned i = 0; i < w->thread_count; i++)
         CHECK(pthread_join(w->threads[i], NULL) == 0);
     for (struct worker_task *task; (task = list_pop(&w->waiting));)

@@ -158,6 +158,34 @@ static void stopping_without_work(void **state)
     bed_close(&bed);
 }
 
+/* Where no thread can be begun the work is done all the same, and as soon as one can, not by the loop. */
+static void without_threads_the_loop_works(void **state)
+{
+    (void)state;
+    struct bed bed;
+    pthread_attr_t usual, huge;
+    assert_int_equal(pthread_getattr_default_np(&usual), 0);
+    assert_int_equal(pthread_getattr_default_np(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 46), 0); /* more than there are addresses */
+    bed_open(&bed, 2);
+    struct job *jobs = jobs_new(&bed, 20);
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    for (unsigned i = 0; i < 10; i++) workers_queue(bed.workers, &jobs[i].task);
+    assert_int_equal(pthread_setattr_default_np(&usual), 0);
+    assert_int_equal(atomic_load(&bed.on_loop), 10);
+    assert_int_equal(bed.done, 0); /* never from within the call */
+    for (unsigned i = 10; i < 20; i++) workers_queue(bed.workers, &jobs[i].task);
+    while (workers_count(bed.workers) > 0) uv_run(&bed.loop, UV_RUN_ONCE);
+    assert_int_equal(bed.done, 20);
+    assert_int_equal(bed.canceled, 0);
+    assert_int_equal(atomic_load(&bed.on_loop), 10);
+    workers_stop(bed.workers, NULL, NULL);
+    bed_close(&bed);
+    free(jobs);
+    pthread_attr_destroy(&usual);
+    pthread_attr_destroy(&huge);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +193,7 @@ int main(void)
         cmocka_unit_test(done_may_queue_again),
         cmocka_unit_test(stopping_waits_for_what_runs_and_cancels_the_rest),
         cmocka_unit_test(stopping_without_work),
+        cmocka_unit_test(without_threads_the_loop_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
