@@ -467,6 +467,14 @@ enum err store_renew(struct table_txn *t)
     return translate(mdb_txn_renew(t->mdb));
 }
 
+/* LMDB says EIO of a write that was cut short, which is how a device fills up. */
+static int why_failed(const struct store *s, int code)
+{
+    struct statvfs device;
+    if (code != EIO || statvfs(s->directory, &device) != 0) return code;
+    return (uint64_t)device.f_bavail * device.f_frsize < MIB ? ENOSPC : code;
+}
+
 enum err store_commit(struct table_txn *t)
 {
     STORE_GUARD(t->store->directory);
@@ -475,7 +483,7 @@ enum err store_commit(struct table_txn *t)
     enum err code = store_failed(s);
     if (code == OK) {
         int result = mdb_txn_commit(t->mdb);
-        if (result != 0) code = write_failed(s, result, "commit");
+        if (result != 0) code = write_failed(s, why_failed(s, result), "commit");
     } else {
         mdb_txn_abort(t->mdb);
     }
