@@ -13,7 +13,7 @@ void raft_options_default(struct raft_options *options)
         .seed = seed,
         .election_ticks = 20,
         .heartbeat_ticks = 2,
-        .stall_ticks = 200,
+        .stall_ticks = 100,
         .window_messages = 64,
         .window_bytes = 16 * MIB,
         .message_bytes = 1 * MIB,
