@@ -313,6 +313,7 @@ void state_compare(struct state_comparison *out, const struct state_statement *c
     CHECK(n <= LIMIT_NODES);
     *out = (struct state_comparison){0};
     for (unsigned i = 1; i <= n; i++) {
+        if (!statements[i]) out->silent++;
         if (!statements[i] || statements[i]->outcome != STATE_COMPUTED) continue;
         uint32_t same = same_as(statements, n, i);
         unsigned equal = (unsigned)__builtin_popcount(same);
@@ -325,6 +326,24 @@ void state_compare(struct state_comparison *out, const struct state_statement *c
     }
     out->other = all & ~out->same;
     out->agreed = out->equal > 0 && out->equal >= k;
+    for (unsigned i = 1; i <= n; i++) {
+        if (!(out->other >> i & 1)) continue;
+        unsigned equal = (unsigned)__builtin_popcount(same_as(statements, n, i));
+        if (equal > out->rival) out->rival = equal;
+    }
+}
+
+static unsigned enough(unsigned k, unsigned b) { return b ? b + 1 : k; }
+
+bool state_decided(const struct state_comparison *c, unsigned k, unsigned b)
+{
+    return c->equal >= enough(k, b) && c->rival < enough(k, b);
+}
+
+/* Either group may grow by all who are silent. */
+bool state_settled(const struct state_comparison *c, unsigned k, unsigned b)
+{
+    return c->silent == 0 || (state_decided(c, k, b) && c->rival + c->silent < enough(k, b));
 }
 
 static const struct table_digest *table_in(const struct state_digest *digest, uint8_t table)

@@ -125,13 +125,22 @@ enum err state_statement_decode(struct state_statement *out, struct bytes in);
 struct state_comparison {
     unsigned computed; /* members that stated a digest */
     unsigned equal;    /* the most that stated the same one */
-    bool agreed;       /* ... and these are at least k, so that at least one of them is honest and well */
-    unsigned model;    /* a member of these; 0: nobody stated any */
+    unsigned rival;    /* the most that stated the same one of all others */
+    unsigned silent;   /* members that said nothing so far, not even why */
+    bool agreed;       /* `equal` is at least k */
+    unsigned model;    /* a member of the `equal`; 0: nobody stated any */
     uint32_t same, other; /* bit i = member i: stated that one; stated another */
 };
 /* statements[1 .. n], NULL: said nothing; all of one leaf, verified. */
 void state_compare(struct state_comparison *out, const struct state_statement *const *statements, unsigned n,
                    unsigned k);
+/* Which state is right. At most b nodes lie or are damaged, so of b + 1 that state one value one is honest and well,
+ * and its value is the right one: enough to name who states another, and to know so of oneself. Where b is 0, k
+ * decide, of whom there are no two groups. Two groups of b + 1 each: more than b are at fault, and nobody can say which;
+ * then nothing is decided, so that liars who copy what one damaged node states can't have the others quarantined. */
+bool state_decided(const struct state_comparison *c, unsigned k, unsigned b);
+/* Whether what the silent could still say changes nothing of that. */
+bool state_settled(const struct state_comparison *c, unsigned k, unsigned b);
 /* Whether two statements are of the same state. */
 bool state_statement_same(const struct state_statement *a, const struct state_statement *b);
 /* Appends the names of the tables that differ, "user, team"; "size" when they are of different leaves. */

@@ -18,13 +18,14 @@
 #define AGAIN_MS 15000   /* after an attempt to ask that came to nothing */
 #define OLD_MS 60000     /* a leaf that asked longer ago isn't answered any more */
 #define AGAIN_MOST 2     /* so often a node may take back what it said of one leaf */
+#define WAIT_MS 60000    /* for who said nothing, where their word could change who is right */
 #define IDLE_PERIODS 24  /* without new leaves a digest comes so much more rarely */
 
 /* What one member said, newest last; a member's own words can only push out its own. */
 struct said {
     struct state_statement *statements[DIGEST_ROUNDS]; /* by `next` modulo the size */
     uint64_t next;
-    bool differs;          /* from k others, when last compared; of this node itself: or a row couldn't be read */
+    bool differs;          /* from those who are right, when last compared; of this node itself: or a row couldn't be read */
     uint64_t first, last;  /* leaves: the finding's, and the newest at which it differed */
     uint64_t found_ns;     /* when `first` was; 0: never */
     uint64_t again_leaf;   /* the last leaf of which it took its word back ... */
@@ -32,11 +33,19 @@ struct said {
     uint64_t warned_ns;
 };
 
+/* A leaf that asked for a digest, applied here. */
+struct asked {
+    uint64_t leaf, ns; /* since when it is known here */
+    bool over;         /* nobody who said nothing of it is waited for any more */
+};
+
 struct digest_desk {
     struct node *node;
     struct said said[LIMIT_NODES + 1];
-    uint64_t asked[DIGEST_ROUNDS]; /* leaves that asked for a digest, applied here, newest at asked_next - 1 */
+    struct asked asked[DIGEST_ROUNDS]; /* newest at asked_next - 1 */
     uint64_t asked_next;
+    uint64_t decided;   /* the newest leaf of which it was known who is right */
+    uint64_t undecided; /* the last one of which it was said that nobody knows */
     uv_async_t wake;
     uv_timer_t timer;
     struct digest_scan *scan; /* NULL: none runs */
@@ -72,11 +81,19 @@ static void remember(struct said *said, const struct state_statement *s)
     **slot = *s;
 }
 
-static bool was_asked(const struct digest_desk *desk, uint64_t leaf)
+static struct asked *asked_of(struct digest_desk *desk, uint64_t leaf)
 {
-    for (uint64_t i = desk->asked_next; i > 0 && i + DIGEST_ROUNDS > desk->asked_next; i--)
-        if (desk->asked[(i - 1) % DIGEST_ROUNDS] == leaf) return true;
-    return false;
+    for (uint64_t i = desk->asked_next; i > 0 && i + DIGEST_ROUNDS > desk->asked_next; i--) {
+        struct asked *a = &desk->asked[(i - 1) % DIGEST_ROUNDS];
+        if (a->leaf == leaf) return a;
+    }
+    return NULL;
+}
+
+static void add_asked(struct digest_desk *desk, uint64_t leaf)
+{
+    if (!asked_of(desk, leaf))
+        desk->asked[desk->asked_next++ % DIGEST_ROUNDS] = (struct asked){.leaf = leaf, .ns = clock_monotonic_ns()};
 }
 
 /* --- kept on disk: leaf(8) member(1) -> the statement --- */
@@ -108,7 +125,7 @@ static void keep_done(struct state_write *w, enum err code)
 /* Not of leaves that nobody here knows to have asked: a peer can name any. */
 static void keep(struct digest_desk *desk, const struct state_statement *s)
 {
-    if (!was_asked(desk, s->leaf)) return;
+    if (!asked_of(desk, s->leaf)) return;
     struct keeping *k = xcalloc(1, sizeof *k);
     put_be64(k->key, s->leaf);
     k->key[8] = (uint8_t)s->member;
@@ -129,7 +146,7 @@ static enum err load_rows(struct digest_desk *desk, struct table_txn *txn)
         e = table_cursor_value(c, &row);
         if (e == OK && state_statement_decode(&s, buffer_bytes(&row)) != OK) e = ERR_CORRUPT;
         if (e != OK) break;
-        if (!was_asked(desk, s.leaf)) desk->asked[desk->asked_next++ % DIGEST_ROUNDS] = s.leaf;
+        add_asked(desk, s.leaf);
         remember(&desk->said[s.member], &s); /* in the order of leaves */
     }
     table_cursor_close(c);
@@ -145,13 +162,12 @@ static const char *name_of(const struct digest_desk *desk, unsigned member)
     return genesis_member(&desk->node->genesis, member)->name;
 }
 
-static bool gather(struct state_comparison *out, const struct state_statement **list, const struct digest_desk *desk,
+static void gather(struct state_comparison *out, const struct state_statement **list, const struct digest_desk *desk,
                    uint64_t leaf)
 {
     list[0] = NULL;
     for (unsigned i = 1; i <= members(desk); i++) list[i] = said_of(&desk->said[i], leaf);
     state_compare(out, list, members(desk), desk->node->genesis.quorum);
-    return out->agreed;
 }
 
 static void describe(struct finding *f, const struct digest_desk *desk, const struct state_statement *model,
@@ -192,8 +208,8 @@ static void found_other(struct digest_desk *desk, const struct state_statement *
     f.last = before ? said->first : s->leaf;
     integrity_found(desk->node, &f, (struct bytes){0});
     if (!self) return;
-    integrity_quarantine(desk->node, "its state digest contradicts that of k other nodes: somebody or something "
-                                     "altered this node's data. 'consiliumd rebuild' derives it anew from the ledger");
+    integrity_quarantine(desk->node, "its state digest contradicts that of more other nodes than may be wrong: somebody "
+                                     "or something altered this node's data. 'consiliumd rebuild' derives it anew from the ledger");
 }
 
 static void found_same(struct digest_desk *desk, const struct state_statement *s, bool tell)
@@ -206,15 +222,61 @@ static void found_same(struct digest_desk *desk, const struct state_statement *s
     integrity_repaired(desk->node, s->member, said->first, said->first);
 }
 
+static void add_names(struct buffer *out, const struct digest_desk *desk, uint32_t mask)
+{
+    const char *before = "";
+    for (unsigned i = 1; i <= members(desk); i++) {
+        if (!(mask >> i & 1)) continue;
+        buffer_printf(out, "%s%s", before, name_of(desk, i));
+        before = ", ";
+    }
+}
+
+/* More nodes are at fault than may be. An alarm names one that is wrong, and nobody here knows which that is. */
+static void found_undecided(struct digest_desk *desk, const struct state_comparison *c, uint64_t leaf)
+{
+    struct buffer names = {.limit = LIMIT_NODES * (LIMIT_NAME + 2) + 20};
+    if (!c->other || leaf <= desk->undecided) return;
+    desk->undecided = leaf;
+    add_names(&names, desk, c->same);
+    buffer_append_text(&names, " against ");
+    add_names(&names, desk, c->other);
+    log_error("digest", "the nodes' states at entry %llu are not the same, and too few or too many agree to say who is "
+                        "right: %.*s. An auditor's 'consilium verify --all' shows what differs",
+              (unsigned long long)leaf, names.failed ? 0 : (int)names.size, names.data ? (char *)names.data : "");
+    buffer_free(&names);
+}
+
 /* `tell`: not what was told before a restart. */
 static void judge(struct digest_desk *desk, uint64_t leaf, bool tell)
 {
+    const struct genesis *g = &desk->node->genesis;
     const struct state_statement *list[LIMIT_NODES + 1];
+    const struct asked *asked = asked_of(desk, leaf);
     struct state_comparison c;
-    if (!gather(&c, list, desk, leaf)) return;
+    gather(&c, list, desk, leaf);
+    bool waits = !state_settled(&c, g->quorum, g->faulty);
+    if (waits && (!asked || !asked->over || leaf < desk->decided)) return;
+    if (!state_decided(&c, g->quorum, g->faulty)) {
+        if (tell) found_undecided(desk, &c, leaf);
+        return;
+    }
+    if (leaf > desk->decided) desk->decided = leaf;
     for (unsigned i = 1; i <= members(desk); i++) {
         if (c.other >> i & 1) found_other(desk, list[c.model], list[i], c.equal, tell);
         if (c.same >> i & 1) found_same(desk, list[i], tell);
+    }
+}
+
+/* Who said nothing for so long is down, or keeps silent. */
+static void end_waiting(struct digest_desk *desk)
+{
+    uint64_t now = clock_monotonic_ns();
+    for (size_t i = 0; i < DIGEST_ROUNDS && i < desk->asked_next; i++) {
+        struct asked *a = &desk->asked[i];
+        if (a->over || now - a->ns < WAIT_MS * UINT64_C(1000000)) continue;
+        a->over = true;
+        judge(desk, a->leaf, true);
     }
 }
 
@@ -293,8 +355,8 @@ static void take_asked(struct digest_desk *desk, uint64_t leaf)
 {
     desk->last_leaf = leaf;
     desk->last_ms = clock_wall_ms();
-    if (was_asked(desk, leaf)) return;
-    desk->asked[desk->asked_next++ % DIGEST_ROUNDS] = leaf;
+    if (asked_of(desk, leaf)) return;
+    add_asked(desk, leaf);
     for (unsigned i = 1; i <= members(desk); i++) {
         const struct state_statement *s = said_of(&desk->said[i], leaf);
         if (s) keep(desk, s);
@@ -393,7 +455,7 @@ static uint64_t round_for(const struct digest_desk *desk, uint64_t leaf)
 {
     uint64_t best = 0;
     for (uint64_t i = 0; i < desk->asked_next && i < DIGEST_ROUNDS; i++) {
-        uint64_t at = desk->asked[i];
+        uint64_t at = desk->asked[i].leaf;
         bool better = leaf == 0 ? at > best : at >= leaf && (best == 0 || at < best);
         if (better) best = at;
     }
@@ -458,6 +520,7 @@ static void on_timer(uv_timer_t *timer)
     struct node *node = desk->node;
     uint64_t now = clock_wall_ms();
     if (desk->last_ms > now) desk->last_ms = now; /* the clock was set back */
+    end_waiting(desk);
     if (!is_due(desk, now)) return;
     struct node_signer signer = {node->driver, &node->genesis, node->identity.secrets, node->self};
     struct buffer args = {0};
@@ -507,7 +570,8 @@ static enum err load(struct digest_desk *desk)
     if (e == OK) e = load_rows(desk, txn);
     store_abort(txn);
     uint64_t oldest = desk->asked_next > DIGEST_ROUNDS ? desk->asked_next - DIGEST_ROUNDS : 0;
-    for (uint64_t i = oldest; e == OK && i < desk->asked_next; i++) judge(desk, desk->asked[i % DIGEST_ROUNDS], false);
+    for (uint64_t i = oldest; e == OK && i < desk->asked_next; i++)
+        judge(desk, desk->asked[i % DIGEST_ROUNDS].leaf, false);
     return e;
 }
 

@@ -585,7 +585,49 @@ static void test_compare(void **state)
     assert_true(r.computed == 3 && r.equal == 2 && !r.agreed && r.same == 0x0c && r.other == 0x02);
     s[4] = statement_of(&c, 4, 1), s[4].size++; /* of another state, as it says */
     state_compare(&r, all, 4, 3);
-    assert_true(r.equal == 2 && !r.agreed && r.other == 0x12);
+    assert_true(r.equal == 2 && !r.agreed && r.other == 0x12 && r.rival == 1 && r.silent == 0);
+    buffer_free(&c.text);
+}
+
+struct outcome {
+    unsigned n, k, b;
+    const char *values; /* of members 1 .. n: '-' silent, '0' without a digest */
+    bool decided, settled;
+};
+
+/* Of b + 1 that are equal one is right; of two such groups nobody knows which. */
+static void test_decided(void **state)
+{
+    (void)state;
+    static const struct outcome outcomes[] = {
+        {4, 3, 1, "aaaa", true, true},  {4, 3, 1, "aaab", true, true},  {4, 3, 1, "aa00", true, true},
+        {4, 3, 1, "aabc", true, true},  {4, 3, 1, "aabb", false, true}, {4, 3, 1, "abcd", false, true},
+        {4, 3, 1, "aa-b", true, false}, {4, 3, 1, "aa0b", true, true},  {4, 3, 1, "aa--", true, false},
+        {4, 3, 1, "aaa-", true, true},  {4, 3, 1, "ab--", false, false}, {4, 3, 1, "a000", false, true},
+        {4, 3, 1, "----", false, false}, {4, 3, 1, "bb-a", true, false}, {3, 2, 0, "aab", true, true},
+        {3, 2, 0, "a-b", false, false}, {3, 2, 0, "aa-", true, true},   {3, 2, 0, "abc", false, true},
+        {7, 5, 2, "aaabbcd", true, true}, {7, 5, 2, "aaabbb0", false, true}, {7, 5, 2, "aaabb0-", true, false},
+    };
+    struct cluster c;
+    cluster_open(&c);
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
+        const struct outcome *o = &outcomes[i];
+        struct state_statement s[LIMIT_NODES + 1];
+        const struct state_statement *all[LIMIT_NODES + 1] = {NULL};
+        struct state_comparison r;
+        for (unsigned m = 1; m <= o->n; m++) {
+            char value = o->values[m - 1];
+            s[m] = (struct state_statement){.member = m, .leaf = 3, .size = 4, .outcome = STATE_BUSY};
+            if (value != '-') all[m] = &s[m];
+            if (value < 'a') continue;
+            s[m].outcome = STATE_COMPUTED;
+            s[m].digest.count = 1;
+            s[m].digest.tables[0] = (struct table_digest){.table = TABLE_USER, .rows = (uint64_t)value};
+        }
+        state_compare(&r, all, o->n, o->k);
+        if (state_decided(&r, o->k, o->b) != o->decided || state_settled(&r, o->k, o->b) != o->settled)
+            fail_msg("%s: decided %d, settled %d", o->values, !o->decided, !o->settled);
+    }
     buffer_free(&c.text);
 }
 
@@ -597,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_role),       cmocka_unit_test(test_steps),     cmocka_unit_test(test_later),
         cmocka_unit_test(test_asking),     cmocka_unit_test(test_in_a_block),
         cmocka_unit_test(test_statement),  cmocka_unit_test(test_strict),    cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_decided),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

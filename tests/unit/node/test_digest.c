@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "consensus/node_request.h"
 #include "crypto/random.h"
 #include "ledger/state_digest.h"
@@ -15,6 +14,8 @@
 #include "node/integrity.h"
 #include "node/session.h"
 #include "tests/lib/folder.h"
+#define PACED_CLOCK_FAST 1000
+#include "tests/lib/paced_clock.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -263,17 +264,37 @@ static struct state_statement as_stored(unsigned member, uint64_t leaf)
     return s;
 }
 
+/* The loop turns for so long, of real time, which the desk's clock doesn't follow. */
+static void turn(unsigned ms)
+{
+    uint64_t end = paced_real_ns() + ms * UINT64_C(1000000);
+    while (paced_real_ns() < end) {
+        uv_run(&node.loop, UV_RUN_NOWAIT);
+        uv_sleep(10);
+    }
+}
+
+static void later(unsigned seconds)
+{
+    uint64_t end = clock_monotonic_ns() + seconds * UINT64_C(1000000000);
+    while (clock_monotonic_ns() < end) {
+        paced_clock_turn();
+        uv_sleep(5);
+    }
+    turn(1200);
+}
+
 /* --- who is named --- */
 
-static void who_differs_from_k_is_named_once(void **state)
+static void who_differs_from_those_who_are_right_is_named_once(void **state)
 {
     (void)state;
     not_own(10);
     hear(2, 10, 1);
     hear(3, 10, 2);
     assert_int_equal(found_count, 0); /* nobody knows yet who is right */
-    hear(4, 10, 1);
-    assert_int_equal(found_count, 0); /* two of k = 3 */
+    hear(4, 10, 3);
+    assert_int_equal(found_count, 0); /* nor then */
     put_user("as it must be");
     uint64_t leaf = 11;
     struct state_statement good2 = as_stored(2, leaf), good4 = as_stored(4, leaf);
@@ -309,6 +330,94 @@ static void who_differs_from_k_is_named_once(void **state)
     assert_int_equal(repaired[0].to, 11);
 }
 
+/* Of two that say the same one is honest and well, for one at most is not. */
+static void more_than_may_be_wrong_name_a_node(void **state)
+{
+    (void)state;
+    not_own(10);
+    hear(2, 10, 1);
+    hear(3, 10, 2);
+    hear(4, 10, 1);
+    assert_int_equal(found_count, 1);
+    assert_int_equal(found[0].named, 3);
+    assert_non_null(strstr(found[0].text, "2 other nodes"));
+    not_own(11);
+    hear(3, 11, 1);
+    assert_int_equal(repaired_count, 0);
+    hear(4, 11, 1);
+    assert_int_equal(repaired_count, 1); /* whatever the others say now, they are not two */
+    assert_int_equal(quarantines, 0);
+}
+
+static void two_that_agree_make_a_third_leave(void **state)
+{
+    (void)state;
+    put_user("altered");
+    digest_own(20);
+    hear(2, 20, 1);
+    hear(3, 20, 1);
+    assert_int_equal(quarantines, 0); /* the fourth may say what this one says */
+    hear(4, 20, 0);
+    assert_int_equal(quarantines, 1);
+    assert_int_equal(found_count, 1);
+    assert_int_equal(found[0].named, SELF);
+}
+
+static void the_silent_are_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    put_user("altered");
+    digest_own(20);
+    hear(2, 20, 1);
+    hear(3, 20, 1);
+    later(30);
+    assert_int_equal(quarantines, 0);
+    restart();
+    later(40); /* what was heard so long ago is not taken for old news: nobody was told */
+    assert_int_equal(quarantines, 0);
+    later(30);
+    assert_int_equal(quarantines, 1);
+    assert_int_equal(found_count, 1);
+    later(70);
+    assert_int_equal(quarantines, 1);
+}
+
+/* A liar that says what a damaged node says, and is faster than the honest ones. */
+static void of_two_groups_nobody_is_named(void **state)
+{
+    (void)state;
+    put_user("as it must be");
+    for (uint64_t leaf = 20; leaf < 22; leaf++) {
+        struct state_statement good2 = as_stored(2, leaf);
+        digest_own(leaf);
+        hear(3, leaf, 1);
+        hear(4, leaf, 1);
+        assert_int_equal(quarantines, 0);
+        hear_as(2, &good2);
+    }
+    later(61);
+    assert_int_equal(quarantines + found_count + repaired_count, 0);
+}
+
+/* What was open of a round is settled by a later one: the node was rebuilt meanwhile. */
+static void a_later_round_counts(void **state)
+{
+    (void)state;
+    put_user("as it must be");
+    struct state_statement good[N + 1];
+    digest_own(20);
+    good[2] = as_stored(2, 20);
+    hear_as(2, &good[2]);
+    hear(3, 20, 1);
+    digest_own(21);
+    for (unsigned i = 2; i <= N; i++) {
+        good[i] = as_stored(i, 21);
+        hear_as(i, &good[i]);
+    }
+    later(61);
+    assert_int_equal(found_count + quarantines, 0);
+}
+
 static void one_that_differs_from_k_others_leaves_itself(void **state)
 {
     (void)state;
@@ -317,7 +426,7 @@ static void one_that_differs_from_k_others_leaves_itself(void **state)
     for (unsigned i = 2; i <= N; i++) assert_int_equal(sent[i], 1);
     hear(2, 20, 1);
     hear(3, 20, 1);
-    assert_int_equal(quarantines, 0); /* two may be one liar and one that is as altered */
+    assert_int_equal(quarantines, 0);
     hear(4, 20, 1);
     assert_int_equal(quarantines, 1);
     assert_int_equal(found_count, 1);
@@ -560,15 +669,6 @@ static void a_stop_ends_a_scan(void **state)
 
 /* --- asking --- */
 
-static void turn(unsigned ms)
-{
-    uint64_t end = clock_monotonic_ns() + ms * UINT64_C(1000000);
-    while (clock_monotonic_ns() < end) {
-        uv_run(&node.loop, UV_RUN_NOWAIT);
-        uv_sleep(10);
-    }
-}
-
 static void put_asked(uint64_t leaf, uint64_t time_ms)
 {
     struct table_txn *txn;
@@ -609,7 +709,12 @@ int main(void)
     crypto_init();
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(who_differs_from_k_is_named_once),
+        TEST(who_differs_from_those_who_are_right_is_named_once),
+        TEST(more_than_may_be_wrong_name_a_node),
+        TEST(two_that_agree_make_a_third_leave),
+        TEST(the_silent_are_not_waited_for_for_ever),
+        TEST(of_two_groups_nobody_is_named),
+        TEST(a_later_round_counts),
         TEST(one_that_differs_from_k_others_leaves_itself),
         TEST(without_a_digest_nobody_differs),
         TEST(the_last_word_counts),
