@@ -28,7 +28,7 @@ int command_state_digest(struct tool *t)
     struct states_report report;
     uint64_t wait_s;
     enum err e = option_number(&wait_s, t->line, "wait", STATES_WAIT_S, 1, 3600, &t->failure);
-    if (e == OK) e = states_compare(&report, t, wait_s);
+    if (e == OK) e = states_compare(&report, t, NULL, 0, wait_s);
     if (e != OK) return tool_failed(t);
     print_states(t, &report);
     int code = report.verdict == STATES_TOO_FEW ? EXIT_NO_QUORUM : EXIT_DONE;

@@ -161,32 +161,39 @@ static enum err verify_nodes(struct verifying *vf)
 
 /* --- the states --- */
 
-/* One whose ledger is wrong; NULL: none. Of one in quarantine its state may say why. */
-static const char *wrong_ledger(const struct verifying *vf)
+/* The entry that asks is not to go through a node whose ledger is wrong: it quarantines itself on that. */
+static void ask_through(struct cluster *c, const struct verifying *vf, uint32_t place)
 {
-    for (uint32_t i = 0; i < vf->count; i++) {
-        enum audit_verdict v = vf->audits[i].verdict;
-        if (vf->asked[i] && audit_failed(v) && !audit_entries_right(v) && v != AUDIT_QUARANTINED)
-            return vf->nodes[i].source.name;
-    }
-    return NULL;
+    for (uint32_t i = 0; c->client && i < vf->count; i++)
+        if (vf->nodes[i].member == c->member && !audit_entries_right(vf->audits[i].verdict)) cluster_drop(c);
+    if (!c->client) c->started = vf->nodes[place].member;
 }
 
-/* What the nodes' tables hold beside the ledger. Not where a ledger is wrong: asked to digest its state, that node
- * would find so and quarantine itself, and who verifies once more could not be shown the entry. */
+/* What the nodes' tables hold beside the ledger. Last of all that is asked for: a node whose ledger is wrong has
+ * another state, too, finds so when all digest theirs, quarantines itself, and shows no entry any more. What the others
+ * stated is asked of those whose ledgers are right. */
 static void compare_states(struct verifying *vf)
 {
     struct tool *t = vf->t;
-    const char *wrong = wrong_ledger(vf);
+    struct cluster *sources[LIMIT_NODES];
+    uint32_t count = 0, first = 0;
     if (!vf->all) return;
-    if (wrong)
-        fail(&vf->states_why, ERR_QUARANTINED, "%s's ledger is wrong: its node is to be stopped first. The states of "
-             "the others may differ, too: 'consilium status --state-digest' says which", wrong);
-    else if (!vf->reference)
+    if (!vf->reference) {
         fail(&vf->states_why, ERR_NOT_READY, "no node's ledger could be verified, so there is nothing to hold them to");
-    if (vf->states_why.code != OK) return;
+        return;
+    }
+    for (uint32_t i = 0; i < vf->count; i++) {
+        if (!vf->asked[i] || !audit_entries_right(vf->audits[i].verdict)) continue;
+        if (count == 0) first = i;
+        sources[count++] = &vf->nodes[i].cluster;
+    }
+    if (count == 0) {
+        fail(&vf->states_why, ERR_UNREACHABLE, "no node whose ledger is right answers any more");
+        return;
+    }
+    ask_through(&t->cluster, vf, first);
     output_progress(&t->output, "comparing the nodes' states");
-    vf->states_known = states_compare(&vf->states, t, STATES_WAIT_S) == OK;
+    vf->states_known = states_compare(&vf->states, t, sources, count, STATES_WAIT_S) == OK;
     if (!vf->states_known) vf->states_why = t->failure;
 }
 
@@ -195,12 +202,20 @@ static const json_t *state_row(const struct verifying *vf, uint32_t member)
     return json_array_get(vf->states.nodes, member - 1);
 }
 
+static void mark_liar(struct audit *a, const struct failure *lie)
+{
+    a->verdict = AUDIT_REFUSED;
+    finding_set(&a->finding, lie->code, 0, "%s", lie->text);
+    a->finding.located = false;
+}
+
 /* Of a node that nothing else is known against. */
 static void mark_states(struct verifying *vf)
 {
     for (uint32_t i = 0; vf->states_known && i < vf->count; i++) {
         struct audit *a = &vf->audits[i];
         uint32_t member = vf->nodes[i].member;
+        if (member == vf->states.liar && !audit_failed(a->verdict)) mark_liar(a, &vf->states.lie);
         if (!(vf->states.wrong >> member & 1) || audit_failed(a->verdict)) continue;
         const json_t *row = state_row(vf, member);
         const char *tables = json_string_value(json_object_get(row, "differs_in"));

@@ -11,6 +11,11 @@
 
 struct digests {
     struct tool *t;
+    struct cluster *const *sources;
+    uint32_t source_count;
+    uint32_t gone;   /* bit i = sources[i]: it is not asked again */
+    struct failure lied; /* what the first said that handed out what can't be; code OK: none did */
+    uint32_t liar;
     uint64_t entry;    /* that asked */
     uint64_t leaf;     /* at which the nodes digested: this one, or one behind it that asked, too */
     uint32_t awaited;  /* bit i = member i: the asked node has a link to it */
@@ -37,19 +42,17 @@ static enum err raise(struct digests *d)
 }
 
 /* Who can answer at all, as one node sees it; only for how long to wait. */
-static enum err ask_reachable(struct digests *d)
+static enum err ask_reachable(struct digests *d, struct cluster *c, struct failure *why)
 {
-    struct tool *t = d->t;
     struct frame answer;
     struct buffer question = {0};
     struct message_status_ok *m = xcalloc(1, sizeof *m);
     message_empty_encode(&question);
-    cluster_renew(&t->cluster);
-    enum err e = cluster_ask(&t->cluster, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK,
-                             &t->failure);
+    cluster_renew(c);
+    enum err e = cluster_ask(c, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, why);
     if (e == OK) {
         e = message_status_ok_decode(m, answer.body);
-        if (e != OK) fail(&t->failure, e, "the node's status can't be read: %s", err_text(e));
+        if (e != OK) fail(why, e, "the status of %s can't be read: %s", cluster_member_name(c, c->member), err_text(e));
     }
     for (uint32_t i = 0; e == OK && i < m->member_count; i++)
         if (m->members[i].reachable && m->members[i].member >= 1 && m->members[i].member <= LIMIT_NODES)
@@ -59,15 +62,14 @@ static enum err ask_reachable(struct digests *d)
     return e;
 }
 
-static enum err take(struct digests *d, struct bytes encoded, uint64_t leaf)
+static enum err take(struct digests *d, struct cluster *c, struct bytes encoded, uint64_t leaf, struct failure *why)
 {
     struct state_statement s;
-    struct cluster *c = &d->t->cluster;
     enum err e = state_statement_decode(&s, encoded);
     if (e == OK && s.leaf != leaf) e = ERR_MALFORMED;
     if (e == OK) e = state_statement_verify(&s, &c->genesis);
     if (e != OK)
-        return fail(&d->t->failure, ERR_BAD_SIGNATURE, "%s passed on a statement about a state that %s did not sign "
+        return fail(why, ERR_BAD_SIGNATURE, "%s passed on a statement about a state that %s did not sign "
                     "(%s)", cluster_member_name(c, c->member),
                     s.member <= members(d) ? cluster_member_name(c, s.member) : "?", err_text(e));
     if (!d->by[s.member]) d->by[s.member] = xmalloc(sizeof s);
@@ -83,29 +85,53 @@ static void forget(struct digests *d)
     }
 }
 
-static enum err ask_digests(struct digests *d)
+/* Of the oldest leaf that any of them names: one that came later to know of it names a later one. */
+static enum err ask_digests(struct digests *d, struct cluster *c, struct failure *why)
 {
-    struct tool *t = d->t;
     struct frame answer;
     struct message_digests_ok m;
     struct buffer question = {0};
     message_digests_encode(&question, &(struct message_digests){d->entry});
-    cluster_renew(&t->cluster);
-    enum err e = cluster_ask(&t->cluster, &answer, MESSAGE_DIGESTS, buffer_bytes(&question), MESSAGE_DIGESTS_OK,
-                             &t->failure);
+    cluster_renew(c);
+    enum err e = cluster_ask(c, &answer, MESSAGE_DIGESTS, buffer_bytes(&question), MESSAGE_DIGESTS_OK, why);
     if (e == OK) {
         e = message_digests_ok_decode(&m, answer.body);
         if (e == OK && m.leaf && m.leaf < d->entry) e = ERR_MALFORMED;
         if (e != OK)
-            e = fail(&t->failure, ERR_MALFORMED, "what %s answers about the states can't be read: %s",
-                     cluster_member_name(&t->cluster, t->cluster.member), err_text(e));
+            e = fail(why, ERR_MALFORMED, "what %s answers about the states can't be read: %s",
+                     cluster_member_name(c, c->member), err_text(e));
     }
     buffer_free(&question);
-    if (e != OK || m.leaf == 0) return e;
+    if (e != OK || m.leaf == 0 || (d->source_count > 1 && d->leaf && m.leaf > d->leaf)) return e;
     if (m.leaf != d->leaf) forget(d);
     d->leaf = m.leaf;
-    for (uint32_t i = 0; e == OK && i < m.count; i++) e = take(d, m.statements[i], m.leaf);
+    for (uint32_t i = 0; e == OK && i < m.count; i++) e = take(d, c, m.statements[i], m.leaf, why);
     return e;
+}
+
+static bool is_lie(enum err e) { return e == ERR_BAD_SIGNATURE || e == ERR_MALFORMED || e == ERR_UNEXPECTED; }
+
+/* Each source, but those that failed before. An error when none is left. */
+static enum err ask_sources(struct digests *d, enum err (*ask)(struct digests *, struct cluster *, struct failure *))
+{
+    bool any = false;
+    for (uint32_t i = 0; i < d->source_count; i++) {
+        struct failure why = {0};
+        if (is_in(d->gone, i)) continue;
+        enum err e = ask(d, d->sources[i], &why);
+        if (e == OK || (e == ERR_BUSY && d->source_count > 1)) {
+            any = true;
+            continue;
+        }
+        d->gone |= UINT32_C(1) << i;
+        d->t->failure = why;
+        if (!is_lie(e) || d->lied.code != OK) continue;
+        d->lied = why;
+        d->liar = d->sources[i]->member;
+    }
+    if (any) return OK;
+    if (d->lied.code != OK) d->t->failure = d->lied;
+    return d->t->failure.code;
 }
 
 static bool is_complete(const struct digests *d)
@@ -124,9 +150,9 @@ static void pause_ms(unsigned ms)
 static enum err collect(struct digests *d, uint64_t wait_s)
 {
     uint64_t end = clock_monotonic_ns() + wait_s * 1000000000;
-    enum err e = ask_reachable(d);
+    enum err e = ask_sources(d, ask_reachable);
     while (e == OK) {
-        e = ask_digests(d);
+        e = ask_sources(d, ask_digests);
         if (e != OK || is_complete(d) || clock_monotonic_ns() >= end) break;
         output_progress(&d->t->output, "waiting for the nodes to digest their states");
         pause_ms(POLL_MS);
@@ -211,23 +237,9 @@ json_t *states_names(const struct genesis *genesis, uint32_t mask)
     return names;
 }
 
-/* Whether b + 1 nodes state another value than most do. */
-static bool others_agree(const struct judging *j)
-{
-    for (unsigned i = 1; i <= j->genesis->member_count; i++) {
-        unsigned equal = 0;
-        if (!is_in(j->result.other, i)) continue;
-        for (unsigned k = 1; k <= j->genesis->member_count; k++)
-            equal += is_in(j->result.other, k) && state_statement_same(j->by[i], j->by[k]);
-        if (equal > j->genesis->faulty) return true;
-    }
-    return false;
-}
-
 static bool is_decided(const struct judging *j)
 {
-    if (j->genesis->faulty == 0) return j->result.agreed;
-    return j->result.equal > j->genesis->faulty && !others_agree(j);
+    return state_decided(&j->result, j->genesis->quorum, j->genesis->faulty);
 }
 
 static enum states_verdict judge(const struct judging *j)
@@ -347,15 +359,20 @@ void states_report_free(struct states_report *r)
     json_decref(r->nodes);
 }
 
-enum err states_compare(struct states_report *out, struct tool *t, uint64_t wait_s)
+enum err states_compare(struct states_report *out, struct tool *t, struct cluster *const *sources, uint32_t count,
+                        uint64_t wait_s)
 {
-    struct digests d = {.t = t};
+    struct cluster *whichever = &t->cluster;
+    struct digests d = {.t = t, .sources = count ? sources : &whichever, .source_count = count ? count : 1};
+    CHECK(count <= LIMIT_NODES);
     enum err e = raise(&d);
     if (e == OK) e = collect(&d, wait_s);
     if (e == OK) {
         states_judge(out, (const struct state_statement *const *)d.by, &t->cluster.genesis);
         out->entry = d.entry;
         out->leaf = d.leaf;
+        out->liar = d.liar;
+        out->lie = d.lied;
     }
     forget(&d);
     return e;

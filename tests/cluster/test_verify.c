@@ -44,14 +44,21 @@ static void expect_verify(int code, const char *options, const char *words)
 }
 
 /* What an administrator does to a node that is down. */
-static void tamper(const char *how, unsigned index)
+static void tamper_of(unsigned node, const char *words)
 {
     char command[600];
-    testbed_signal(&bed, 4, SIGTERM);
-    snprintf(command, sizeof command, "%s/tamper --dir %s/node-4 %s %u", build(), bed.dir, how, index);
+    testbed_signal(&bed, node, SIGTERM);
+    snprintf(command, sizeof command, "%s/tamper --dir %s/node-%u %s", build(), bed.dir, node, words);
     if (system(command) != 0) testbed_fail(&bed, "%s failed", command);
-    testbed_start(&bed, 4);
+    testbed_start(&bed, node);
     testbed_wait_ready(&bed, 30);
+}
+
+static void tamper(const char *how, unsigned index)
+{
+    char words[100];
+    snprintf(words, sizeof words, "%s %u", how, index);
+    tamper_of(4, words);
 }
 
 static void tamper_row(const char *how, const char *table, unsigned index)
@@ -70,26 +77,58 @@ static unsigned event_entry(void)
     return (unsigned)atoi(index);
 }
 
-static void expect_named(unsigned index)
+/* These nodes throw their states away, and derive them anew. The others take back what they said of them when all
+ * digest their states again. */
+static void derive_anew(unsigned first, unsigned last)
 {
-    char words[100], number[20];
+    for (unsigned node = first; node <= last; node++) {
+        testbed_signal(&bed, node, SIGTERM);
+        shell("rm -rf node-%u/state", node);
+        testbed_start(&bed, node);
+    }
+    testbed_wait_ready(&bed, 60);
+}
+
+static void expect_fine_again(void)
+{
+    for (int i = 0; i < 100 && verify("verify --all") != 0; i++) usleep(200000);
+    expect_verify(0, "verify --all", "4 of 4");
+}
+
+static void expect_wrong_json(unsigned index)
+{
+    char number[20];
     snprintf(number, sizeof number, "%u", index);
-    snprintf(words, sizeof words, "wrong from entry %u on", index);
-    expect_verify(6, "verify --all", words);
-    assert_non_null(strstr(text(), "node-4: checked"));
-    assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is wrong"));
-    assert_non_null(strstr(text(), "3 of 4 hold"));
-    assert_non_null(strstr(text(), "states: not compared. node-4's ledger is wrong"));
     expect_verify(6, "--json verify --all", NULL);
     json_is("verdict", "failed");
-    json_is("states.verdict", "not compared");
-    json_is("states.not_compared.3", "node-4");
     json_is("nodes.0.verdict", "fine");
     json_is("nodes.3.name", "node-4");
     json_is("nodes.3.verdict", "wrong");
     json_is("nodes.3.first_wrong", number);
-    expect_verify(6, "--via node-4 verify", words); /* also by itself */
+    json_is("states.verdict", "compromised");
+    json_is("states.nodes.0.state", "equal");
+    json_is("states.nodes.3.state", "DIFFERS");
+}
+
+/* By itself first: asked to digest its state, it finds itself that it is wrong. */
+static void expect_named(unsigned index, bool json)
+{
+    char words[100];
+    snprintf(words, sizeof words, "wrong from entry %u on", index);
+    expect_verify(6, "--via node-4 verify", words);
     expect_verify(0, "--via node-1 verify", "verdict: fine");
+    if (json) {
+        expect_wrong_json(index);
+    } else {
+        expect_verify(6, "verify --all", words);
+        assert_non_null(strstr(text(), "node-4: checked"));
+        assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is wrong"));
+        assert_non_null(strstr(text(), "3 of 4 hold"));
+        assert_non_null(strstr(text(), "COMPROMISED: node-4 (in: "));
+        assert_non_null(strstr(text(), "has not the state of the 3 nodes that agree"));
+    }
+    derive_anew(4, 4);
+    expect_fine_again();
 }
 
 static void a_whole_ledger_is_fine(void **state)
@@ -127,31 +166,35 @@ static void expect_unproved(unsigned index)
     json_is("0.proved", "true");
 }
 
-/* Node 4 throws its state away, and derives it anew. */
-static void derive_anew(void)
-{
-    char command[400];
-    testbed_signal(&bed, 4, SIGTERM);
-    snprintf(command, sizeof command, "rm -rf '%s/node-4/state'", bed.dir);
-    assert_int_equal(system(command), 0);
-    testbed_start(&bed, 4);
-    testbed_wait_ready(&bed, 60);
-    expect_verify(0, "verify --all", "4 of 4");
-}
-
 static void altered_entries_are_named(void **state)
 {
     (void)state;
     unsigned index = event_entry();
     tamper("leaf", index);
-    expect_named(index);
     expect_unproved(index);
-    tamper("leaf", index); /* back again */
-    expect_verify(0, "verify --all", "4 of 4");
+    expect_named(index, false);
     tamper("swap", index - 1);
-    expect_named(index - 1);
-    tamper("swap", index - 1);
-    expect_verify(0, "verify --all", "4 of 4");
+    expect_named(index - 1, true);
+}
+
+/* Node 4's ledger and node 3's state are altered: what is right is what two of four say. */
+static void a_wrong_ledger_hides_no_state(void **state)
+{
+    (void)state;
+    char words[100], role[100];
+    unsigned index = event_entry();
+    snprintf(role, sizeof role, "role %s:nurse", patient);
+    tamper_of(3, role);
+    tamper("leaf", index);
+    snprintf(words, sizeof words, "wrong from entry %u on", index);
+    expect_verify(6, "verify --all", words);
+    assert_non_null(strstr(text(), "COMPROMISED: node-3 (in: user); node-4 (in: "));
+    assert_non_null(strstr(text(), "has not the state of the 2 nodes that agree"));
+    assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is wrong"));
+    assert_non_null(strstr(text(), "but node-3 is wrong in its state"));
+    for (unsigned node = 3; node <= 4; node++) testbed_await_log(&bed, node, "QUARANTINED");
+    derive_anew(3, 4);
+    expect_fine_again();
 }
 
 /* The leaf is right; the record that belongs to it was altered on one node. */
@@ -202,8 +245,7 @@ static void a_removed_entry_is_named(void **state)
     assert_memory_equal(before.data, after.data, after.size);
     buffer_free(&before);
     buffer_free(&after);
-    expect_named(index + 2);
-    derive_anew();
+    expect_named(index + 2, false);
 }
 
 /* The file is sound, but a byte of an entry is another; and entries from one on are gone. */
@@ -213,15 +255,12 @@ static void other_bytes_and_a_cut_are_named(void **state)
     char size[20];
     unsigned index = event_entry();
     tamper_row("alter", "leaf", index);
-    expect_named(index);
-    tamper_row("alter", "leaf", index); /* back again */
-    expect_verify(0, "verify --all", "4 of 4");
+    expect_named(index, false);
     testbed_expect(&bed, 0, &out, "--via node-4 --json status");
     testbed_json(&out, "members.3.size", size, sizeof size);
     index = (unsigned)atoi(size) - 1;
     tamper_row("drop", "leaf", index);
-    expect_named(index);
-    derive_anew();
+    expect_named(index, true);
 }
 
 /* --- checkpoints that are none --- */
@@ -359,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_hundred_times_nothing),
         cmocka_unit_test(only_auditors_may),
         cmocka_unit_test(altered_entries_are_named),
+        cmocka_unit_test(a_wrong_ledger_hides_no_state),
         cmocka_unit_test(an_altered_record_is_named),
         cmocka_unit_test(a_removed_entry_is_named),
         cmocka_unit_test(other_bytes_and_a_cut_are_named),
