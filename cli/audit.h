@@ -27,7 +27,7 @@
     X(AUDIT_ALARMED, "under alarm")   /* nothing wrong was found, but an open alarm counts against it */ \
     X(AUDIT_SHORT, "too short")       /* it ends before what k nodes co-signed */                  \
     X(AUDIT_QUARANTINED, "in quarantine") /* it says itself that it can't be trusted, and shows nothing */ \
-    X(AUDIT_SET_BACK, "rolled back") /* its entries are right, but an open alarm says that its disk is an old copy */ \
+    X(AUDIT_SET_BACK, "rolled back") /* its entries are right, but an alarm that is proved says: an old disk */ \
     X(AUDIT_UNPROVEN, "not co-signed") /* no checkpoint that k nodes co-signed */                  \
     X(AUDIT_FORKED, "forked")         /* k cosignatures on two histories: more than b nodes lied */
 

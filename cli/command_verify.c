@@ -10,13 +10,12 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "cli/alarms.h"
 #include "cli/audit_content.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/ledger_node.h"
 #include "cli/state_compare.h"
-#include "ledger/alarm.h"
+#include "cli/verify_alarms.h"
 
 #define BAR_WIDTH 24
 
@@ -32,6 +31,7 @@ struct verifying {
     struct ledger_node *nodes;
     struct audit *audits;
     bool *asked;
+    struct alarmed_node *alarmed;
     uint64_t compared;          /* attachments, of all nodes, that are what the ledger says */
     bool states_known;           /* --all */
     struct states_report states;
@@ -87,6 +87,7 @@ static enum err open_nodes(struct verifying *vf)
     vf->nodes = xcalloc(n, sizeof *vf->nodes);
     vf->audits = xcalloc(n, sizeof *vf->audits);
     vf->asked = xcalloc(n, sizeof *vf->asked);
+    vf->alarmed = xcalloc(n, sizeof *vf->alarmed);
     for (uint32_t i = 0; e == OK && i < n; i++) {
         e = ledger_node_open(&vf->nodes[i], &vf->pass, c->via ? c->via : i + 1, &vf->t->failure);
         vf->count++; /* closed also when it failed */
@@ -265,100 +266,36 @@ static void print_states(const struct verifying *vf)
         printf("states: not compared. %s\n", vf->states_why.text);
 }
 
-/* --- old copies of disks --- */
+/* --- what else is proved against a node, or said of it --- */
 
-static const struct message_alarm *set_back_alarm(const struct cluster *c, uint32_t member)
+/* That a node co-signed what it doesn't show any more is its own signature's word. */
+static void mark_short(struct verifying *vf)
 {
-    if (!alarms_name(c, member)) return NULL; /* as far as accusers can be believed */
-    for (uint32_t i = 0; i < c->notice.count; i++) {
-        const struct message_alarm *a = &c->notice.alarms[i];
-        if (a->kind == ALARM_ROLLED_BACK && a->named == member && alarm_is_good(c, a)) return a;
-    }
-    return NULL;
-}
-
-/* What such a node holds may be right again, taken from its peers; but what it signed meanwhile it does not know. */
-static void mark_set_back(struct verifying *vf)
-{
+    struct cosigner cosigners[LIMIT_NODES];
+    struct note note;
+    const struct genesis *g = &vf->t->cluster.genesis;
+    uint32_t valid = 0, members = cosigners_of_genesis(cosigners, g);
+    if (!vf->reference || note_parse(&note, buffer_bytes(&vf->note)) != OK) return;
+    if (note_verify(&valid, &note, g->checkpoint_origin, cosigners, members, g->quorum) != OK) return;
     for (uint32_t i = 0; i < vf->count; i++) {
-        struct audit *a = &vf->audits[i];
-        const struct message_alarm *alarm = NULL;
-        for (uint32_t j = 0; j < vf->count && !alarm; j++)
-            if (vf->asked[j]) alarm = set_back_alarm(&vf->nodes[j].cluster, vf->nodes[i].member);
-        if (!alarm || !vf->asked[i] || a->verdict != AUDIT_FINE) continue;
-        a->verdict = AUDIT_SET_BACK;
-        finding_set(&a->finding, ERR_ROOT, alarm->first, "its disk is older than what it has signed: Raft index %"
-                    PRIu64 " to %" PRIu64 " of the cluster's log were not on it", alarm->first, alarm->last);
-        a->finding.located = false; /* the log's numbers are not those of entries */
+        struct finding *f = &vf->audits[i].finding;
+        size_t at = strlen(f->text);
+        bool signed_more = valid >> (vf->nodes[i].member - 1) & 1 && f->index < note.checkpoint.size;
+        if (!vf->asked[i] || vf->audits[i].verdict != AUDIT_SHORT || !signed_more) continue;
+        snprintf(f->text + at, sizeof f->text - at, "; it co-signed %" PRIu64 " itself, so its disk is older than that",
+                 note.checkpoint.size);
     }
 }
 
-/* --- open alarms --- */
-
-static const struct message_alarm *alarm_against(const struct cluster *c, uint32_t member)
-{
-    if (!alarms_name(c, member)) return NULL; /* as far as accusers can be believed */
-    for (uint32_t i = 0; i < c->notice.count; i++) {
-        const struct message_alarm *a = &c->notice.alarms[i];
-        bool said = a->index || a->raiser == member; /* what is not in the ledger yet is one node's word */
-        if (a->status == ALARM_OPEN && a->named == member && said && alarm_is_good(c, a)) return a;
-    }
-    return NULL;
-}
-
-/* Who tells of alarms may lie: b + 1 nodes tell of it, or all that answer, or the named one itself. */
-static const struct message_alarm *alarm_told(const struct verifying *vf, uint32_t named)
-{
-    const struct message_alarm *alarm = NULL;
-    uint32_t telling = 0, answering = 0, b = vf->t->cluster.genesis.faulty;
-    for (uint32_t j = 0; j < vf->count; j++) {
-        if (!vf->asked[j] || !vf->nodes[j].reached) continue;
-        const struct message_alarm *a = alarm_against(&vf->nodes[j].cluster, vf->nodes[named].member);
-        answering++;
-        if (!a) continue;
-        telling++;
-        if (j == named) return a;
-        if (!alarm) alarm = a;
-    }
-    return telling > b || telling == answering ? alarm : NULL;
-}
-
-/* "node-1, node-3 raised an alarm that is open (entry 264): modified, index 12, stored data ..." */
-static void add_alarm(struct buffer *out, const struct genesis *g, const struct message_alarm *a)
-{
-    const char *before = "";
-    for (uint32_t member = 1; member <= g->member_count; member++) {
-        if (!((a->saying | 1u << a->raiser) >> member & 1)) continue;
-        buffer_printf(out, "%s%s", before, member == a->named ? "it" : genesis_member(g, member)->name);
-        before = ", ";
-    }
-    buffer_append_text(out, " raised an alarm that is open (");
-    if (a->index)
-        buffer_printf(out, "entry %" PRIu64, a->index);
-    else
-        buffer_append_text(out, "not in the ledger yet");
-    buffer_printf(out, "): %s, %s %" PRIu64, alarm_kind_text((enum alarm_kind)a->kind),
-                  alarm_kind_place((enum alarm_kind)a->kind), a->first);
-    if (a->last != a->first) buffer_printf(out, " to %" PRIu64, a->last);
-    buffer_printf(out, ", %s", alarm_kind_meaning((enum alarm_kind)a->kind));
-}
-
-/* A ledger that verifies now says nothing about what its node did or lost before; that is what alarms are for. */
 static void mark_alarms(struct verifying *vf)
 {
-    for (uint32_t i = 0; i < vf->count; i++) {
-        struct audit *a = &vf->audits[i];
-        const struct message_alarm *alarm = alarm_told(vf, i);
-        struct buffer text = {0};
-        if (!alarm || !vf->asked[i] || audit_failed(a->verdict)) continue;
-        buffer_append_text(&text, a->verdict == AUDIT_FINE ? "its ledger verifies, but " : "it does not answer, and ");
-        add_alarm(&text, &vf->t->cluster.genesis, alarm);
-        CHECK(!text.failed);
-        finding_set(&a->finding, ERR_ROOT, alarm->index, "%.*s", (int)text.size, (const char *)text.data);
-        a->finding.located = false;
-        a->verdict = AUDIT_ALARMED;
-        buffer_free(&text);
-    }
+    const struct alarm *rows = NULL;
+    size_t count = vf->reference ? verifier_alarms(&rows, vf->reference) : 0;
+    for (uint32_t i = 0; i < vf->count; i++)
+        vf->alarmed[i] = (struct alarmed_node){.cluster = &vf->nodes[i].cluster, .audit = &vf->audits[i],
+                                               .member = vf->nodes[i].member, .asked = vf->asked[i],
+                                               .reached = vf->nodes[i].reached};
+    verify_alarms(vf->alarmed, vf->count, &vf->t->cluster.genesis, rows, count);
 }
 
 /* --- the report --- */
@@ -410,10 +347,11 @@ static json_t *node_json(const struct verifying *vf, uint32_t i)
     static const struct digest none;
     json_t *index = first_wrong(a) ? json_integer((json_int_t)a->finding.index) : json_null();
     json_t *root = memcmp(&a->root, &none, sizeof none) == 0 ? json_null() : json_digest(&a->root);
-    json_t *o = json_pack("{s:s, s:s, s:I, s:o, s:I, s:o, s:o, s:o, s:o}", "name", vf->nodes[i].source.name, "verdict",
-                          audit_word(a->verdict), "size", (json_int_t)a->size, "root", root, "checked",
+    json_t *o = json_pack("{s:s, s:s, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "name", vf->nodes[i].source.name,
+                          "verdict", audit_word(a->verdict), "size", (json_int_t)a->size, "root", root, "checked",
                           (json_int_t)a->checked, "first_wrong", index, "expected", text_or_null(a->finding.expected),
-                          "found", text_or_null(a->finding.found), "text", text_or_null(a->finding.text));
+                          "found", text_or_null(a->finding.found), "text", text_or_null(a->finding.text), "unproved",
+                          text_or_null(vf->alarmed[i].unproved));
     CHECK(o != NULL);
     return o;
 }
@@ -454,12 +392,14 @@ static void print_node(const struct verifying *vf, uint32_t i)
     if (a->verdict == AUDIT_UNREACHABLE) {
         printf("unreachable\n");
         print_indented("", a->finding.text);
+        print_indented("", vf->alarmed[i].unproved);
         return;
     }
     printf("checked %" PRIu64 " of %" PRIu64, a->checked, a->size);
     hex_format(root, a->root.bytes, 8);
     if (a->verdict == AUDIT_FINE) {
         printf(", root %s...: fine\n", root);
+        print_indented("", vf->alarmed[i].unproved);
         return;
     }
     printf(": %s", audit_word(a->verdict));
@@ -468,6 +408,7 @@ static void print_node(const struct verifying *vf, uint32_t i)
     print_indented("", a->finding.text);
     print_indented("expected: ", a->finding.expected);
     print_indented("found:    ", a->finding.found);
+    print_indented("", vf->alarmed[i].unproved);
 }
 
 /* Who has the right ledger, and fails all the same. */
@@ -595,7 +536,7 @@ int command_verify(struct tool *t)
     if (e == OK) {
         compare_states(&vf);
         mark_states(&vf);
-        mark_set_back(&vf);
+        mark_short(&vf);
         mark_alarms(&vf);
         struct tally tally = count_verdicts(&vf);
         print_report(&vf, &tally);
@@ -612,5 +553,6 @@ int command_verify(struct tool *t)
     free(vf.nodes);
     free(vf.audits);
     free(vf.asked);
+    free(vf.alarmed);
     return code;
 }

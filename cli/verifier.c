@@ -58,6 +58,9 @@ struct verifier {
     struct replay_aside aside;
     uint64_t changed;      /* bytes of the transaction, when leaves were counted last */
     uint32_t uncommitted;  /* leaves that changed something */
+    bool alarms_changed;   /* since they were read */
+    struct alarm *alarms;  /* open ones; NULL before the first */
+    size_t alarm_count;
     struct finding finding;
     struct failure failure; /* code OK: none */
 };
@@ -207,6 +210,21 @@ static enum err replay_next(struct verifier *v, struct replay_leaf *read, struct
     return e;
 }
 
+static bool changes_alarms(const struct replay_leaf *read)
+{
+    if (read->decoded != OK) return false;
+    enum action action = read->leaf.operation.action;
+    return action == ACTION_NODE_ALARM || action == ACTION_ALARM_CLEAR;
+}
+
+static enum err read_alarms(struct verifier *v)
+{
+    if (!v->alarms_changed) return OK;
+    if (!v->alarms) v->alarms = xcalloc(ALARMS_OPEN_MOST, sizeof *v->alarms);
+    v->alarms_changed = false;
+    return state_alarms_open(v->alarms, &v->alarm_count, v->txn, ALARMS_OPEN_MOST);
+}
+
 /* Errors that are this machine's, not the ledger's. */
 static bool is_ours(const struct verifier *v, enum err e)
 {
@@ -221,6 +239,7 @@ static bool replay_one(struct verifier *v, struct replay_leaf *read)
     bool replayed = e == OK;
     if (replayed) {
         atomic_store(&v->size, index + 1);
+        v->alarms_changed = v->alarms_changed || changes_alarms(read);
         e = commit_some(v);
     }
     if (e == OK) return true;
@@ -249,7 +268,9 @@ static bool finish_batch(void *data, uint32_t slot)
         if (ahead && ahead->decoded == OK) seen_marks_expect(v->marks, ahead->mark);
         if (!replay_one(v, &b->leaves[i])) return false;
     }
-    return true;
+    enum err e = read_alarms(v);
+    if (e != OK) scratch_trouble(&v->failure, e);
+    return e == OK;
 }
 
 /* --- opening --- */
@@ -279,6 +300,7 @@ void verifier_close(struct verifier *v)
     pipeline_close(v->pipeline);
     ledger_free(v->ledger);
     store_close(v->store);
+    free(v->alarms);
     seen_marks_close(v->marks);
     leaf_rows_close(v->rows);
     signatures_free(v->signatures);
@@ -381,4 +403,11 @@ enum err verifier_attachment(struct digest *out, struct verifier *v, uint64_t in
     enum err e = row_of(&row, v, index, failure);
     if (e == OK) *out = row.attachment;
     return e;
+}
+
+size_t verifier_alarms(const struct alarm **out, const struct verifier *v)
+{
+    CHECK(v->settled);
+    *out = v->alarms;
+    return v->alarm_count;
 }

@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "ledger/alarm.h"
 #include "ledger/genesis.h"
 
 /* What is wrong with a ledger, and where first. */
@@ -58,5 +59,7 @@ enum err verifier_root(struct digest *out, struct verifier *v, uint64_t size, st
 enum err verifier_is(bool *out, struct verifier *v, uint64_t index, struct bytes leaf, struct failure *failure);
 /* The hash of the attachment that nodes keep for it; all zero: none. index < verifier_size. */
 enum err verifier_attachment(struct digest *out, struct verifier *v, uint64_t index, struct failure *failure);
+/* The alarms that are open after these leaves, a view until more are taken; how many. */
+size_t verifier_alarms(const struct alarm **out, const struct verifier *v);
 
 #endif
