@@ -1,5 +1,6 @@
 /* verify --since: today's ledger begins with the one that an older checkpoint signs.
- * Nothing is exported, so it needs no identity and leaves no entry. */
+ * Checkpoints and proofs are public, so anybody may do that. An auditor's leaves an entry first, as all that auditors
+ * do: the operation is that of an export, of the entries that the older checkpoint covers, though none is pulled. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@ struct since {
     struct tool *t;
     const char *file;
     struct checkpoint old;
-    struct export_pass pass; /* never made */
+    struct export_pass pass;
+    bool recorded; /* under an identity that may audit */
     uint32_t asked, proved, failed;
     struct checkpoint now; /* the largest one that is proved */
     json_t *nodes;
@@ -56,11 +58,12 @@ static void add_node(struct since *s, const char *name, const struct extension *
 
 static void print_verdict(const struct since *s)
 {
+    bool one = s->asked == 1 && s->t->cluster.genesis.member_count > 1 && !s->t->cluster.via;
     if (s->proved > 0)
         printf("verdict: %s. The ledger of %" PRIu64 " entries that %u nodes co-signed begins with the %" PRIu64 " of "
                "%s%s\n",
                s->failed ? "FAILED" : "extends", s->now.size, s->t->cluster.genesis.quorum, s->old.size, s->file,
-               s->failed ? ", but not every node shows that." : ".");
+               s->failed ? ", but not every node shows that." : one ? "; one node's proof is enough." : ".");
     else if (s->failed > 0)
         printf("verdict: FAILED. No node proves that today's ledger extends the %" PRIu64 " entries of %s.\n",
                s->old.size,
@@ -77,11 +80,39 @@ static int report(struct since *s)
     const char *word = s->failed ? "failed" : s->proved ? "extends" : "unknown";
     output_progress_end(&s->t->output);
     if (s->t->output.json)
-        output_json(&s->t->output, json_pack("{s:s, s:o, s:o, s:O}", "verdict", word, "since", checkpoint_json(&s->old),
-                                             "now", checkpoint_json(&s->now), "nodes", s->nodes));
+        output_json(&s->t->output,
+                    json_pack("{s:s, s:o, s:o, s:o, s:O}", "verdict", word, "entry",
+                              s->recorded ? json_integer((json_int_t)s->pass.index) : json_null(), "since",
+                              checkpoint_json(&s->old), "now", checkpoint_json(&s->now), "nodes", s->nodes));
     else
         print_verdict(s);
     return s->failed ? EXIT_VERIFICATION : s->proved ? EXIT_DONE : EXIT_NO_QUORUM;
+}
+
+/* --- the entry --- */
+
+static bool may_do_without(enum err e) { return e == ERR_DENIED || e == ERR_UNKNOWN_ACTOR; }
+
+/* Who has no identity can't be recorded, and who has no right to export needs none here. */
+static enum err record(struct since *s)
+{
+    struct tool *t = s->t;
+    struct output *o = &t->output;
+    if (!t->settings.values[SETTING_IDENTITY]) {
+        output_message(o, "no identity is given, so this leaves no entry; it needs none");
+        return OK;
+    }
+    s->pass.from = 0;
+    s->pass.to = s->old.size;
+    enum err e = tool_purpose(t, &s->pass.purpose, PURPOSE_AUDIT);
+    if (e == OK) e = tool_signer(t);
+    if (e != OK) return e;
+    e = export_pass_make(&s->pass, &t->failure);
+    s->recorded = e == OK;
+    if (!may_do_without(e)) return e;
+    output_message(o, "%s: this leaves no auditor's entry; it needs none", t->failure.text);
+    t->failure = (struct failure){0};
+    return OK;
 }
 
 /* --- asking --- */
@@ -138,8 +169,10 @@ int command_verify_since(struct tool *t)
         e = fail(&t->failure, ERR_USAGE, "--all asks every node, --via only one; give one of them");
     if (e == OK) e = tool_cluster(t);
     if (e == OK) e = read_old(&s);
+    if (e == OK) e = record(&s);
     if (e == OK) e = ask_nodes(&s);
     int code = e == OK ? report(&s) : tool_failed(t);
     json_decref(s.nodes);
+    export_pass_free(&s.pass);
     return code;
 }

@@ -296,7 +296,9 @@ const struct command COMMANDS[] = {
                 "\n"
                 "--since pulls nothing: it proves that the ledger which is co-signed now begins with\n"
                 "the one that an older checkpoint signs (kept with 'checkpoint > FILE', or a receipt).\n"
-                "Anybody may do that; it needs no identity and makes no entry.",
+                "One node's proof is enough, since it is one; --all asks each for its own. Anybody may do\n"
+                "that: it needs no identity. With the identity of one who may export, it makes an entry\n"
+                "first; of one who may not, the entry says denied, and the proof is asked for all the same.",
      .example = "verify\nverify --all --json\nverify --since last-year.checkpoint",
      .options = {{.name = "all", .help = "ask every node, not one"},
                  {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"},

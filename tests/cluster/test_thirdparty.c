@@ -397,6 +397,36 @@ static void todays_ledger_extends_an_older_one(void **state)
     expect_since(0, "--all", "verdict: extends");
 }
 
+static void since_as(const char *who, char *entry, size_t size)
+{
+    char verdict[30];
+    testbed_expect(&bed, 0, &out, "-i %s/%s.key --json verify --since %s", bed.dir, who, in_bed("old"));
+    testbed_json(&out, "verdict", verdict, sizeof verdict);
+    assert_string_equal(verdict, "extends");
+    testbed_json(&out, "entry", entry, size);
+}
+
+/* Auditors are audited; who needs no right to ask for a proof gets it. */
+static void who_may_audit_leaves_an_entry(void **state)
+{
+    (void)state;
+    char id[ID_TEXT_SIZE], entry[30], logged[30];
+    testbed_user(&bed, "auditor", "Hospital 1", "auditor", id);
+    take_checkpoint();
+    write_file("old", buffer_bytes(&note));
+    since_as("auditor", entry, sizeof entry);
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json log --all --action ledger.export --limit 1", bed.dir);
+    testbed_json(&out, "0.index", logged, sizeof logged);
+    assert_string_equal(entry, logged);
+    since_as("nurse", entry, sizeof entry);
+    assert_string_equal(entry, "null");
+    expect_since(0, "", "verdict: extends");
+    assert_non_null(strstr(said(), "no identity is given, so this leaves no entry"));
+    assert_non_null(strstr(text(), "one node's proof is enough"));
+    expect_since(0, "--all", "verdict: extends");
+    assert_null(strstr(text(), "one node's proof is enough"));
+}
+
 static void an_older_checkpoint_must_be_good_itself(void **state)
 {
     (void)state;
@@ -479,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_receipt_is_of_one_cluster_and_one_key),
         cmocka_unit_test(a_receipt_is_never_written_over),
         cmocka_unit_test(todays_ledger_extends_an_older_one),
+        cmocka_unit_test(who_may_audit_leaves_an_entry),
         cmocka_unit_test(an_older_checkpoint_must_be_good_itself),
         cmocka_unit_test(a_history_that_all_rewrote_is_noticed),
         cmocka_unit_test(a_receipt_needs_no_node),
