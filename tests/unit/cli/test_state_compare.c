@@ -167,7 +167,7 @@ static void a_notice_is_said_at_once(void **state)
     t->cluster_opened = t->signer_opened = true;
     fake_cluster_fault(&fake, 0, FAKE_NO_DIGEST);
     live_notice_begin(&fake, &fake.nodes[1].digests);
-    enum err e = states_compare(&report, t, 120);
+    enum err e = states_compare(&report, t, NULL, 0, 120);
     assert_true(live_notice_end());
     assert_int_equal(e, OK);
     assert_int_equal(report.leaf, report.entry);
