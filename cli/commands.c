@@ -292,6 +292,7 @@ const struct command COMMANDS[] = {
                 "node whose ledger is wrong quarantines itself on that.\n"
                 "A node against which an alarm is open fails, too, where that is proved by the entries or\n"
                 "said by more nodes than may lie, or by itself; else it is shown as others' word.\n"
+                "A node that is two minutes late, against 100 entries a second, counts as unreachable.\n"
                 "For auditors; export and states are entries of their own. Exit code 6: something is wrong.\n"
                 "\n"
                 "--since pulls nothing: it proves that the ledger which is co-signed now begins with\n"

@@ -154,11 +154,17 @@ static enum err ask_page(struct ledger_node *n, struct frame *out, const struct 
                          enum message_type expected, struct failure *failure)
 {
     struct buffer body = {0};
-    if (receive_ahead(n, out, q, expected)) return OK;
-    encode_page(&body, q);
-    enum err e = ask(n, out, true, q->type, buffer_bytes(&body), expected, failure);
-    buffer_free(&body);
-    return e;
+    enum err e = OK;
+    uint64_t begun_ms = clock_monotonic_ns() / 1000000;
+    if (!patience_over(&n->patience) && !receive_ahead(n, out, q, expected)) {
+        encode_page(&body, q);
+        e = ask(n, out, true, q->type, buffer_bytes(&body), expected, failure);
+        buffer_free(&body);
+    }
+    patience_spend(&n->patience, clock_monotonic_ns() / 1000000 - begun_ms, 0);
+    if (!patience_over(&n->patience)) return e;
+    return fail(failure, ERR_TIMEOUT, "%s gives its ledger too slowly, less than %u entries a second: use another node, "
+                "or look for what holds this one up", n->source.name, PATIENCE_LEAST);
 }
 
 /* --- leaves --- */
@@ -185,6 +191,7 @@ static enum err take_answer(struct ledger_node *n, const struct frame *answer, u
     n->at = from;
     n->ledger_size = m.ledger_size;
     n->left = m.count;
+    patience_spend(&n->patience, 0, m.count);
     return OK;
 }
 
@@ -266,6 +273,7 @@ static enum err node_stored(void *data, struct stored_page *out, uint64_t from, 
     if (e != OK) return fail(failure, e, "%s sent hashes that can't be read: %s", n->source.name, err_text(e));
     *out = (struct stored_page){m.next, m.count, m.sum, listed ? m.items : NULL};
     if (m.next <= from || m.next > to) return OK;
+    patience_spend(&n->patience, 0, m.next - from);
     q.from = m.next;
     if (m.next == to) q.to = to + LIMIT_STORED;
     ask_ahead(n, &q);
@@ -315,7 +323,7 @@ enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint3
 {
     struct tool *t = pass->tool;
     const char *name = cluster_member_name(&t->cluster, member);
-    *n = (struct ledger_node){.pass = pass, .member = member};
+    *n = (struct ledger_node){.pass = pass, .member = member, .patience = patience_begin()};
     n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_stored,
                                        node_wait};
     n->page.limit = LIMIT_ANSWER + LIMIT_LEAF_0; /* with the leaf before */

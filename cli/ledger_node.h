@@ -7,6 +7,7 @@
 #define CLI_LEDGER_NODE_H
 
 #include "cli/ledger_source.h"
+#include "cli/patience.h"
 #include "cli/tool.h"
 #include "ledger/tile.h"
 #include "net/leaf_pack.h"
@@ -33,6 +34,7 @@ struct ledger_node {
     uint32_t member;
     bool reached;  /* it has answered before: worth connecting again */
     bool admitted; /* this connection has shown the pass */
+    struct patience patience; /* with its pages; over: it counts as silent */
     /* The last page of leaves, unpacked some at a time. */
     struct buffer packed;
     struct leaf_unpacker unpacker;
