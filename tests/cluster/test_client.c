@@ -395,7 +395,7 @@ static void the_report_keeps_its_names(void **state)
     (void)state;
     static const char *const report[] = {"verdict", "entry", "verified_before", "contents", "nodes", "states"};
     static const char *const node[] = {"name", "verdict", "size", "root", "checked", "first_wrong", "expected",
-                                       "found", "text"};
+                                       "found", "text", "unproved"};
     size_t at;
     json_t *row;
     testbed_expect(&bed, 0, &out, "-i %s/auditor.key --json verify --all", bed.dir);
