@@ -197,8 +197,9 @@ void driver_past_judge(struct driver *d)
     bool has_index = log.last >= p->index || p->index <= d->rebuilt.index;
     if (log.term >= p->term && has_index && log.cosigned.size >= p->size) return;
     d->set_back = true;
-    log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, cosigned "
-              "size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does not vote. "
+    log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, "
+              "cosigned size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does "
+              "not vote. "
               JOIN_ANEW,
               (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
     driver_apply_settings(d);

@@ -147,8 +147,8 @@ static void start(struct workers *w)
         if (failed == 0) w->thread_count++;
     }
     if (failed && log_seldom(&w->warned_ns))
-        log_warning("workers", "%u of %u threads could be begun: %s. Raise the limits of tasks and memory, or work stays "
-                    "slow", w->thread_count, count, strerror(failed));
+        log_warning("workers", "%u of %u threads could be begun: %s. Raise the limits of tasks and memory, or work "
+                    "stays slow", w->thread_count, count, strerror(failed));
 }
 
 void workers_queue(struct workers *w, struct worker_task *task)

@@ -31,8 +31,8 @@ struct workers_options {
     int niceness;     /* above the process' own, as of setpriority(2) */
 };
 
-/* The threads begin with the first task; where none can be begun, the loop runs the tasks itself. While tasks are under way, they keep the loop alive. NULL: no descriptor is
- * left. */
+/* The threads begin with the first task; where none can be begun, the loop runs the tasks itself. While tasks are
+ * under way, they keep the loop alive. NULL: no descriptor is left. */
 struct workers *workers_new(uv_loop_t *loop, const struct workers_options *options);
 /* In order. How many may wait is for the callers to bound. */
 void workers_queue(struct workers *w, struct worker_task *task);

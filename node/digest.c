@@ -25,7 +25,7 @@
 struct said {
     struct state_statement *statements[DIGEST_ROUNDS]; /* by `next` modulo the size */
     uint64_t next;
-    bool differs;          /* from those who are right, when last compared; of this node itself: or a row couldn't be read */
+    bool differs;          /* from those who are right, when last compared; of itself: or a row couldn't be read */
     uint64_t first, last;  /* leaves: the finding's, and the newest at which it differed */
     uint64_t found_ns;     /* when `first` was; 0: never */
     uint64_t again_leaf;   /* the last leaf of which it took its word back ... */
@@ -209,7 +209,8 @@ static void found_other(struct digest_desk *desk, const struct state_statement *
     integrity_found(desk->node, &f, (struct bytes){0});
     if (!self) return;
     integrity_quarantine(desk->node, "its state digest contradicts that of more other nodes than may be wrong: somebody "
-                                     "or something altered this node's data. 'consiliumd rebuild' derives it anew from the ledger");
+                                     "or something altered this node's data. 'consiliumd rebuild' derives it anew "
+                                     "from the ledger");
 }
 
 static void found_same(struct digest_desk *desk, const struct state_statement *s, bool tell)

@@ -1,5 +1,6 @@
-/* The one file that knows LMDB, but for its books of pages (store_pages.c). Every value is sealed on its way in and opened on
- * its way out; every error code of LMDB is translated here.
+/* The one file that knows LMDB, but for its books of pages (store_pages.c). Every value
+ * is sealed on its way in and opened on its way out; every error code of LMDB is
+ * translated here.
  *
  * Data base "meta" is the store's own: "format" (plain, 4 bytes) and "key", a
  * constant sealed like any value, by which another storage key is told from
