@@ -78,7 +78,7 @@
  * node.alarm     [kind, named member index, first, last, status (1 open, 2 repaired), evidence (bin, or empty)]
  *                first to last: leaf indexes, sizes, or Raft indexes. Evidence (ledger/evidence.h): of "forked" only,
  *                which is denied without. ledger/alarm.h
- * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told), ways (bits 1 mail, 2 webhook; of a claim 0)]
+ * alarm.tell     [leaf index of the alarm, step (1 claim, 2 told), ways (bits 1 mail, 2 webhook; of a claim of all: 0)]
  *                who tells people outside of it, and that it did
  * node.digest    []                         as state.digest, when nobody asked for a while
  */

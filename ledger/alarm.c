@@ -75,6 +75,12 @@ bool alarm_was_told(const struct alarm *a, unsigned member, uint64_t time_ms)
     return a->told && !for_itself && time_ms < a->told_ms + ALARM_AGAIN_MS;
 }
 
+/* No other claim is approved within that time, and one of the rest only in it: the row need not say which it is. */
+bool alarm_claims_rest(const struct alarm *a)
+{
+    return a->claimed_by && a->claimed_ms > a->told_ms && alarm_was_told(a, a->claimed_by, a->claimed_ms);
+}
+
 /* What no member can choose, once the facts are there. */
 static void lot_draw(struct digest *out, const struct alarm *a, unsigned member, const struct digest *cluster)
 {
@@ -113,15 +119,28 @@ static unsigned place_of(const struct alarm *a, unsigned member, unsigned after,
 uint64_t alarm_turn_ms(const struct alarm *a, unsigned member, unsigned members, const struct digest *cluster)
 {
     uint64_t begin = a->since_ms, due = 0;
-    bool told = a->told && a->told_by != a->named;
-    unsigned after = a->claimed_by && a->claimed_by != a->named ? a->claimed_by : told ? a->told_by : 0;
+    bool told = a->told && a->told_by != a->named, claimed = a->claimed_by && !alarm_claims_rest(a);
+    unsigned after = claimed && a->claimed_by != a->named ? a->claimed_by : told ? a->told_by : 0;
     CHECK(member >= 1 && member <= members);
-    if (a->claimed_by)
+    if (claimed)
         due = a->claimed_ms + ALARM_CLAIM_MS;
     else if (told)
         due = a->told_ms + ALARM_AGAIN_MS;
     if (due > begin) begin = due;
     if (member == a->named) return a->kind == ALARM_FORKED ? UINT64_MAX : begin + ALARM_SELF_MS;
+    return begin + (uint64_t)place_of(a, member, after, members, cluster) * ALARM_TURN_MS;
+}
+
+uint64_t alarm_rest_turn_ms(const struct alarm *a, unsigned member, unsigned members, const struct digest *cluster)
+{
+    CHECK(member >= 1 && member <= members);
+    bool claimed = alarm_claims_rest(a);
+    if (!a->told || (a->told_by == a->named && member != a->named)) return UINT64_MAX;
+    if (a->kind == ALARM_FORKED && member == a->named) return UINT64_MAX;
+    if (!claimed && member == a->told_by) return a->told_ms + ALARM_TURN_MS;
+    uint64_t begin = (claimed ? a->claimed_ms : a->told_ms) + ALARM_CLAIM_MS;
+    if (member == a->named) return begin + (a->told_by == member ? 0 : ALARM_SELF_MS);
+    unsigned after = claimed && a->claimed_by != a->named ? a->claimed_by : a->told_by;
     return begin + (uint64_t)place_of(a, member, after, members, cluster) * ALARM_TURN_MS;
 }
 

@@ -31,6 +31,10 @@
  *     stands in the ledger with who says to have told whom, and every client shows it.
  *   - The named node tells of itself only ALARM_SELF_MS later, when no other did (it may be the only one with
  *     settings), and that it told keeps nobody else from telling. Of what is proved, it never does.
+ *   - A telling names the ways that worked. What it lacks is claimed by itself (a claim with ways: of the rest) by who
+ *     can send by them: first by who told, whose turn it is alone for ALARM_CLAIM_MS, then by the others in their
+ *     order. What it tells is added to that telling, which stays when and whose it was. So a sender that sent by one
+ *     way and died leaves the other one to the next.
  *
  * All of it is replicated state and follows from the leaves alone. Same kind, node
  * and first index within ALARM_AGAIN_MS of the last telling: not told again.
@@ -88,7 +92,7 @@ struct alarm {
     uint64_t told;           /* leaf of the last alarm.tell step 2; 0: not told */
     uint64_t told_ms;
     unsigned told_by;        /* 0: not told */
-    unsigned told_ways;      /* enum alarm_way */
+    unsigned told_ways;      /* enum alarm_way; those of the rest may be another's */
 };
 
 /* Whether that many words are more than what liars could say. `saying` may be of several rows about that node. */
@@ -104,6 +108,10 @@ bool alarm_was_told(const struct alarm *a, unsigned member, uint64_t time_ms);
 /* The ledger time from which `member` of `members` may claim it, once no claim holds; UINT64_MAX: never.
  * `cluster`: the genesis' SHA-256. */
 uint64_t alarm_turn_ms(const struct alarm *a, unsigned member, unsigned members, const struct digest *cluster);
+/* The same, of a claim of what the last telling lacks; UINT64_MAX also where that is none that counts for `member`. */
+uint64_t alarm_rest_turn_ms(const struct alarm *a, unsigned member, unsigned members, const struct digest *cluster);
+/* The last claim, which may have run out, is one of what the telling before it lacks. */
+bool alarm_claims_rest(const struct alarm *a);
 
 /* Open rows, oldest first, at most `most` (ALARMS_OPEN_MOST: all); *count of them. */
 #define ALARMS_OPEN_MOST (ALARM_OPEN_MOST * LIMIT_NODES)

@@ -189,7 +189,7 @@ struct args_node_alarm {
 struct args_alarm_tell {
     uint64_t index; /* of the alarm's leaf */
     enum alarm_step step;
-    unsigned ways; /* by which people were told: enum alarm_way; of a claim 0 */
+    unsigned ways; /* enum alarm_way: by which people were told; of a claim those that the last telling lacks, or 0 */
 };
 
 /* args_NAME_encode(out, args) and args_NAME_decode(args, in) of each struct above. */

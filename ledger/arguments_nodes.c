@@ -197,7 +197,7 @@ enum err args_alarm_tell_decode(struct args_alarm_tell *a, struct bytes in)
     unpack_array_of(&u, 3);
     a->index = unpack_uint(&u);
     a->step = (enum alarm_step)unpack_range(&u, ALARM_CLAIM, ALARM_TOLD);
-    a->ways = (unsigned)unpack_range(&u, a->step == ALARM_TOLD, a->step == ALARM_TOLD ? ALARM_WAYS : 0);
+    a->ways = (unsigned)unpack_range(&u, a->step == ALARM_TOLD, ALARM_WAYS);
     return unpack_done(&u);
 }
 

@@ -82,10 +82,24 @@ static enum reason repaired_alarm(struct step *step)
     return latest.index == a->index ? REASON_NONE : REASON_ALARM_CLOSED;
 }
 
+/* Of all of it, or of the ways that the last telling lacks. */
+static enum reason decide_claim(const struct step *step)
+{
+    const struct genesis *g = &step->ledger->genesis;
+    const struct alarm *a = &step->alarm;
+    unsigned ways = step->args.alarm_tell.ways;
+    bool told = alarm_was_told(a, step->member, step->time_ms);
+    if (ways ? told && (ways & a->told_ways) : told) return REASON_ALREADY_TOLD;
+    if (alarm_is_claimed(a, step->time_ms)) return REASON_CLAIMED;
+    if (ways && !told) return REASON_NOT_ITS_TURN; /* it is told as a whole by now, if at all */
+    uint64_t turn = ways ? alarm_rest_turn_ms(a, step->member, g->member_count, &g->cluster)
+                         : alarm_turn_ms(a, step->member, g->member_count, &g->cluster);
+    return step->time_ms >= turn ? REASON_NONE : REASON_NOT_ITS_TURN;
+}
+
 static enum reason decide_tell(struct step *step)
 {
     const struct args_alarm_tell *args = &step->args.alarm_tell;
-    const struct genesis *g = &step->ledger->genesis;
     enum reason found = open_alarm(step, state_alarm_get(&step->alarm, step->txn, args->index));
     const struct alarm *a = &step->alarm;
     if (found == REASON_UNKNOWN_ALARM || step->err != OK) return found;
@@ -94,11 +108,7 @@ static enum reason decide_tell(struct step *step)
     /* Mail may be on its way when an alarm is closed: that it was sent is true all the same. */
     if (args->step == ALARM_TOLD) return a->claimed_by == step->member ? REASON_NONE : REASON_NOT_CLAIMED;
     if (found == REASON_ALARM_CLOSED) found = repaired_alarm(step);
-    if (found != REASON_NONE) return found;
-    if (alarm_was_told(a, step->member, step->time_ms)) return REASON_ALREADY_TOLD;
-    if (alarm_is_claimed(a, step->time_ms)) return REASON_CLAIMED;
-    bool turn = step->time_ms >= alarm_turn_ms(a, step->member, g->member_count, &g->cluster);
-    return turn ? REASON_NONE : REASON_NOT_ITS_TURN;
+    return found == REASON_NONE ? decide_claim(step) : found;
 }
 
 static enum reason decide_clear(struct step *step)
@@ -180,12 +190,16 @@ static enum err change_raise(struct step *step)
     return state_alarm_put_last(step->txn, a);
 }
 
-static void set_told(struct alarm *a, const struct step *step)
+/* `rest`: what that telling lacked. */
+static void set_told(struct alarm *a, const struct step *step, bool rest)
 {
-    a->told = step->index;
-    a->told_ms = step->time_ms;
-    a->told_by = step->member;
-    a->told_ways = step->args.alarm_tell.ways;
+    unsigned ways = step->args.alarm_tell.ways;
+    a->told_ways = rest ? a->told_ways | ways : ways;
+    if (!rest) {
+        a->told = step->index;
+        a->told_ms = step->time_ms;
+        a->told_by = step->member;
+    }
     if (a->claimed_by != step->member) return;
     a->claimed_by = 0;
     a->claimed_ms = 0;
@@ -200,10 +214,12 @@ static enum err change_tell(struct step *step)
         a->claimed_ms = step->time_ms;
         return OK;
     }
-    set_told(a, step);
+    bool rest = alarm_claims_rest(a);
+    uint64_t told = a->told;
+    set_told(a, step, rest);
     enum err err = state_alarm_last(&latest, step->txn, a->kind, a->named, a->first);
-    if (err != OK || latest.index == a->index) return err;
-    set_told(&latest, step);
+    if (err != OK || latest.index == a->index || (rest && latest.told != told)) return err;
+    set_told(&latest, step, rest);
     return state_alarm_put(step->txn, &latest);
 }
 

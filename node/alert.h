@@ -3,10 +3,10 @@
  * Happy path: an open alarm that nobody was told of appears -> once it is this node's
  * turn (ledger/alarm.h: who may tell, and when) it claims it in the ledger (alarm.tell 1) ->
  * approved: it alone sends, on a thread of its own, with pauses between attempts ->
- * says so in the ledger (alarm.tell 2), as soon as one way took it, with the ways that did. The other one it tries
- * again by itself, some times, and anew after each restart within a day: the row says what it told by which ways,
- * node/alert_kept.h what has come since. Claims are for alarms that nobody was told of, and a second mail because of
- * a webhook that is down would not be "once".
+ * says so in the ledger (alarm.tell 2), as soon as one way took it, with the ways that did. What that telling lacks,
+ * as far as this node's settings have it, is claimed by itself (alarm.tell 1 with these ways): first by who told, then
+ * by the others, so that a second mail doesn't come because of a webhook that is down, nor a webhook stays out because
+ * who sent the mail has died. This node tries that RESENDS times, and anew after a restart.
  * Failures: a sender that dies, or can't reach its servers, leaves a claim that runs
  * out after ALARM_CLAIM_MS; then another node claims (or this one, later and later). A sender
  * that dies between sending and saying so makes one repetition, with the same key.

@@ -85,7 +85,8 @@ static void tell_clients(struct integrity *i)
 static bool looks_same(const struct alarm *a, const struct alarm *b)
 {
     return a->index == b->index && a->kind == b->kind && a->named == b->named && a->raiser == b->raiser &&
-           a->first == b->first && a->last == b->last && a->told == b->told && a->saying == b->saying;
+           a->first == b->first && a->last == b->last && a->told == b->told && a->told_ways == b->told_ways &&
+           a->saying == b->saying;
 }
 
 static void changed(struct integrity *i)

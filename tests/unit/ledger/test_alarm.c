@@ -64,12 +64,17 @@ static enum reason raise_alarm(unsigned raiser, struct key k, uint64_t *index)
 
 static enum reason repaired(unsigned raiser, struct key k) { return say(raiser, k, k.first, ALARM_REPAIRED, NULL); }
 
-static enum reason tell(unsigned node, uint64_t index, enum alarm_step step)
+static enum reason tell_by(unsigned node, uint64_t index, enum alarm_step step, unsigned ways)
 {
     struct kit_actor actor = kit_node(&kit, node);
     struct arguments a = {.action = ACTION_ALARM_TELL};
-    a.alarm_tell = (struct args_alarm_tell){index, step, step == ALARM_TOLD ? ALARM_BY_HOOK : 0};
+    a.alarm_tell = (struct args_alarm_tell){index, step, ways};
     return act(&actor, &a, NONE, NULL);
+}
+
+static enum reason tell(unsigned node, uint64_t index, enum alarm_step step)
+{
+    return tell_by(node, index, step, step == ALARM_TOLD ? ALARM_BY_HOOK : 0);
 }
 
 static void pass(uint64_t ms) { kit.now += ms; }
@@ -513,6 +518,128 @@ static void test_turns_are_shared(void **state)
     assert_int_equal(seconds, 300);
 }
 
+static enum reason claim_rest(unsigned node, uint64_t index, unsigned ways)
+{
+    return tell_by(node, index, ALARM_CLAIM, ways);
+}
+
+static uint64_t rest_turn_of(unsigned node, uint64_t index)
+{
+    struct alarm a = row(index);
+    return alarm_rest_turn_ms(&a, node, 4, &kit.genesis.cluster);
+}
+
+static void until(uint64_t ms)
+{
+    if (ms > kit.now) pass(ms - kit.now);
+}
+
+/* A sender that told by one way and died leaves the other one to the next, and nothing else. */
+static void test_the_rest(void **state)
+{
+    (void)state;
+    uint64_t index;
+    unsigned order[4];
+    assert_int_equal(raise_alarm(1, (struct key){ALARM_DELETED, 3, 80}, &index), REASON_NONE);
+    order_of(order, index);
+    assert_int_equal(claim_rest(order[0], index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN); /* of what? */
+    assert_int_equal(claim(order[0], index), REASON_NONE);
+    assert_false(alarm_claims_rest(&(struct alarm){0}));
+    assert_int_equal(claim_rest(order[1], index, ALARM_BY_MAIL), REASON_CLAIMED);
+    assert_int_equal(tell(order[0], index, ALARM_TOLD), REASON_NONE);
+    struct alarm told = row(index);
+    /* only what it lacks, and first who told */
+    pass(ALARM_TURN_MS);
+    assert_int_equal(claim_rest(order[0], index, ALARM_BY_HOOK), REASON_ALREADY_TOLD);
+    assert_int_equal(claim_rest(order[0], index, ALARM_WAYS), REASON_ALREADY_TOLD);
+    assert_int_equal(claim_rest(order[1], index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN);
+    assert_int_equal(rest_turn_of(order[1], index), told.told_ms + ALARM_CLAIM_MS);
+    assert_int_equal(rest_turn_of(order[2], index), told.told_ms + ALARM_CLAIM_MS + ALARM_TURN_MS);
+    assert_int_equal(rest_turn_of(3, index), told.told_ms + ALARM_CLAIM_MS + ALARM_SELF_MS);
+    assert_int_equal(claim_rest(order[0], index, ALARM_BY_MAIL), REASON_NONE);
+    struct alarm a = row(index);
+    assert_true(alarm_claims_rest(&a) && a.claimed_by == order[0]);
+    /* it dies: the next one's turn comes when that claim has run out */
+    until(a.claimed_ms + ALARM_CLAIM_MS - 1);
+    assert_int_equal(claim_rest(order[1], index, ALARM_BY_MAIL), REASON_CLAIMED);
+    assert_int_equal(claim_rest(order[2], index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN);
+    assert_int_equal(rest_turn_of(order[0], index), a.claimed_ms + ALARM_CLAIM_MS + 2 * ALARM_TURN_MS);
+    assert_int_equal(claim_rest(order[1], index, ALARM_BY_MAIL), REASON_NONE);
+    assert_int_equal(tell_by(order[0], index, ALARM_TOLD, ALARM_BY_MAIL), REASON_NOT_CLAIMED);
+    assert_int_equal(tell_by(order[1], index, ALARM_TOLD, ALARM_BY_MAIL), REASON_NONE);
+    a = row(index);
+    assert_true(a.told == told.told && a.told_ms == told.told_ms && a.told_by == order[0] && !a.claimed_by);
+    assert_int_equal(a.told_ways, ALARM_WAYS);
+    pass(ALARM_CLAIM_MS);
+    assert_int_equal(claim_rest(order[2], index, ALARM_BY_MAIL), REASON_ALREADY_TOLD);
+    clear_all();
+}
+
+/* Whatever becomes of the rest, the whole is told again a day after the telling, in the order behind who told. */
+static void test_the_rest_moves_nothing(void **state)
+{
+    (void)state;
+    uint64_t index;
+    unsigned order[4], again[4];
+    assert_int_equal(raise_alarm(1, (struct key){ALARM_DELETED, 3, 81}, &index), REASON_NONE);
+    order_of(order, index);
+    assert_int_equal(claim(order[0], index), REASON_NONE);
+    assert_int_equal(tell(order[0], index, ALARM_TOLD), REASON_NONE);
+    uint64_t told_ms = row(index).told_ms;
+    until(told_ms + ALARM_AGAIN_MS - 2);
+    assert_int_equal(claim_rest(order[2], index, ALARM_BY_MAIL), REASON_NONE); /* and sends nothing */
+    order_of(again, index);
+    assert_true(again[0] == order[1] && again[1] == order[2] && again[2] == order[0] && again[3] == 3);
+    assert_int_equal(turn_of(order[1], index), told_ms + ALARM_AGAIN_MS);
+    pass(ALARM_CLAIM_MS);
+    assert_int_equal(claim_rest(order[1], index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN); /* of yesterday's telling */
+    assert_int_equal(claim(order[1], index), REASON_NONE);
+    struct alarm a = row(index);
+    assert_false(alarm_claims_rest(&a));
+    assert_int_equal(tell(order[1], index, ALARM_TOLD), REASON_NONE);
+    a = row(index);
+    assert_true(a.told_by == order[1] && a.told_ms > told_ms && a.told_ways == ALARM_BY_HOOK);
+    clear_all();
+}
+
+/* Closed and raised anew while the rest is sent; told by the one that is named; of what is proved. */
+static void test_the_rest_of_others(void **state)
+{
+    (void)state;
+    struct key k = {ALARM_MODIFIED, 1, 82};
+    uint64_t index, again;
+    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
+    assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
+    pass(ALARM_TURN_MS);
+    assert_int_equal(claim_rest(2, index, ALARM_BY_MAIL), REASON_NONE);
+    assert_int_equal(repaired(1, k), REASON_NONE);
+    assert_int_equal(raise_alarm(1, k, &again), REASON_NONE);
+    assert_int_equal(tell_by(2, index, ALARM_TOLD, ALARM_BY_MAIL), REASON_NONE);
+    struct alarm old = row(index), new = row(again);
+    assert_true(old.told_ways == ALARM_WAYS && new.told_ways == ALARM_WAYS && new.told == old.told && !new.claimed_by);
+    assert_int_equal(claim_rest(3, index, ALARM_BY_MAIL), REASON_ALARM_CLOSED);
+    assert_int_equal(clear(&kit.root, again, ""), REASON_NONE);
+    k.first++;
+    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
+    assert_int_equal(claim(1, index), REASON_NONE);
+    assert_int_equal(tell(1, index, ALARM_TOLD), REASON_NONE);
+    pass(ALARM_CLAIM_MS + ALARM_SELF_MS);
+    assert_int_equal(claim_rest(2, index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN); /* for them nothing was told */
+    assert_int_equal(claim_rest(1, index, ALARM_BY_MAIL), REASON_NONE);
+    assert_int_equal(clear(&kit.root, index, ""), REASON_NONE);
+    assert_int_equal(claim_rest(1, index, ALARM_BY_MAIL), REASON_ALARM_CLOSED);
+    k = (struct key){ALARM_FORKED, 3, 84};
+    assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
+    assert_int_equal(claim(2, index), REASON_NONE);
+    assert_int_equal(tell(2, index, ALARM_TOLD), REASON_NONE);
+    pass(2 * ALARM_CLAIM_MS + 2 * ALARM_SELF_MS);
+    assert_int_equal(claim_rest(3, index, ALARM_BY_MAIL), REASON_PROVEN);
+    assert_int_equal(rest_turn_of(3, index), UINT64_MAX);
+    assert_int_equal(claim_rest(4, index, ALARM_BY_MAIL), REASON_NONE);
+    clear_all();
+}
+
 /* Closed and raised anew while somebody sends: that telling counts for the new one. */
 static void test_told_meanwhile(void **state)
 {
@@ -660,6 +787,8 @@ int main(void)
         cmocka_unit_test(test_bound),      cmocka_unit_test(test_repaired),   cmocka_unit_test(test_proven),
         cmocka_unit_test(test_claims),     cmocka_unit_test(test_told_late),  cmocka_unit_test(test_told_again),
         cmocka_unit_test(test_told_meanwhile), cmocka_unit_test(test_repaired_is_told),
+        cmocka_unit_test(test_the_rest), cmocka_unit_test(test_the_rest_moves_nothing),
+        cmocka_unit_test(test_the_rest_of_others),
         cmocka_unit_test(test_a_claim_and_nothing_sent),
         cmocka_unit_test(test_told_and_nothing_sent), cmocka_unit_test(test_told_of_itself),
         cmocka_unit_test(test_turns_are_shared),

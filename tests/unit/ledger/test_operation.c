@@ -314,7 +314,7 @@ static void test_bad_queries_and_nodes(void **state)
     REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.step = (enum alarm_step)3);
     REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.ways = 0);
     REFUSED(ACTION_ALARM_TELL, true, a.alarm_tell.ways = ALARM_WAYS + 1);
-    REFUSED(ACTION_ALARM_TELL, false, a.alarm_tell.ways = ALARM_BY_MAIL);
+    REFUSED(ACTION_ALARM_TELL, false, a.alarm_tell.ways = ALARM_WAYS + 1);
     static const uint8_t much[EVIDENCE_SIZE + 1];
     REFUSED(ACTION_NODE_ALARM, true, a.node_alarm.evidence = BYTES(much));
 }

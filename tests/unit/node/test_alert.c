@@ -3,15 +3,11 @@
  * under way goes on. */
 #include "node/alert.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "base/check.h"
 #include "consensus/node_request.h"
 #include "ledger/arguments.h"
 #include "node/alert_send.h"
 #include "node/integrity.h"
-#include "tests/lib/ledger_kit.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -21,15 +17,13 @@
 #define LEAF 77
 #define MEMBERS 4
 
-static struct kit kit; /* for the node's store */
 static struct node node;
 static struct config config;
 static struct alarm row; /* the only open one */
-static unsigned calls, mails, claims, tells, told_ways, sends, sent_ways;
+static unsigned calls, mails, claims, rest_claims, tells, told_ways, rests, sends, sent_ways;
 static unsigned fails;       /* ways that take nothing */
 static enum reason denies;   /* claims */
-static struct state_write *writes; /* of the node's own tables */
-static bool busy;            /* none is taken */
+static bool lost;            /* what says that people were told comes to nothing */
 static struct waiting {
     bool waits;
     struct args_alarm_tell args;
@@ -81,24 +75,6 @@ int uv_thread_join(uv_thread_t *thread)
     return 0;
 }
 
-enum err driver_write(struct driver *d, struct state_write *w)
-{
-    (void)d;
-    if (busy) return ERR_BUSY;
-    CHECK(w->durable && !writes);
-    writes = w;
-    return OK;
-}
-
-static void write_all(void)
-{
-    struct state_write *w = writes;
-    writes = NULL;
-    if (!w) return;
-    CHECK(w->run(w, kit.txn, kit.ledger) == OK);
-    w->done(w, OK);
-}
-
 enum err node_request_submit(const struct node_signer *signer, enum action action, struct bytes args,
                              struct bytes attachment, void *data, node_request_done done)
 {
@@ -108,26 +84,42 @@ enum err node_request_submit(const struct node_signer *signer, enum action actio
     return OK;
 }
 
+static void decide_claim(const struct args_alarm_tell *args)
+{
+    unsigned self = node.self;
+    bool early = args->ways && clock_wall_ms() < alarm_rest_turn_ms(&row, self, MEMBERS, &node.genesis.cluster);
+    CHECK(!early && !(args->ways & row.told_ways & (row.told ? ALARM_WAYS : 0)));
+    row.claimed_by = self;
+    row.claimed_ms = clock_wall_ms();
+    CHECK(alarm_claims_rest(&row) == (args->ways != 0));
+    *(args->ways ? &rest_claims : &claims) += 1;
+}
+
+static void decide_told(const struct args_alarm_tell *args)
+{
+    bool rest = alarm_claims_rest(&row);
+    CHECK(row.claimed_by == node.self);
+    row.claimed_by = 0;
+    row.told_ways = told_ways = rest ? row.told_ways | args->ways : args->ways;
+    *(rest ? &rests : &tells) += 1;
+    if (rest) return;
+    row.told = LEAF + tells;
+    row.told_ms = clock_wall_ms();
+    row.told_by = node.self;
+}
+
 /* The row as the rules would have it. */
 static void decide(void)
 {
-    if (!waiting.waits) return;
+    if (!waiting.waits || (lost && waiting.args.step == ALARM_TOLD)) return;
     struct waiting w = waiting;
     waiting.waits = false;
-    bool denied = w.args.step == ALARM_CLAIM && denies != REASON_NONE;
-    if (w.args.step == ALARM_CLAIM && !denied) {
-        row.claimed_by = node.self;
-        row.claimed_ms = clock_wall_ms();
-        claims++;
-    } else if (w.args.step == ALARM_TOLD) {
-        row.claimed_by = 0;
-        row.told = LEAF + 1 + tells;
-        row.told_ms = clock_wall_ms();
-        row.told_by = node.self;
-        row.told_ways = told_ways = w.args.ways;
-        tells++;
-    }
-    w.done(w.data, OK, w.args.step == ALARM_TOLD ? row.told : 0, denied ? DECISION_DENIED : DECISION_APPROVED,
+    bool told = w.args.step == ALARM_TOLD, denied = !told && denies != REASON_NONE;
+    if (told)
+        decide_told(&w.args);
+    else if (!denied)
+        decide_claim(&w.args);
+    w.done(w.data, OK, told ? LEAF + tells : 0, denied ? DECISION_DENIED : DECISION_APPROVED,
            denied ? denies : REASON_NONE);
 }
 
@@ -147,7 +139,6 @@ static void settle(void)
 {
     for (int i = 0; i < 24; i++) {
         paced_clock_turn();
-        write_all();
         decide();
         uv_run(&node.loop, UV_RUN_ONCE);
     }
@@ -173,8 +164,6 @@ static void begin(enum alarm_kind kind, unsigned place)
 
 static void start(void)
 {
-    kit_reopen(&kit); /* commits */
-    node.store = kit.store;
     node.stopping = false;
     CHECK(uv_loop_init(&node.loop) == 0);
     CHECK(alert_new(&node.alert, &node) == OK);
@@ -186,15 +175,13 @@ static void stop(void)
     node.stopping = true;
     alert_stop(&node);
     uv_run(&node.loop, UV_RUN_DEFAULT);
-    write_all();
     alert_free(node.alert);
     CHECK(uv_loop_close(&node.loop) == 0);
 }
 
-/* As kill -9: what was not written is gone, and so is what it asked for. */
+/* As kill -9: what it asked for is gone. */
 static void restart(void)
 {
-    writes = NULL;
     waiting.waits = false;
     stop();
     start();
@@ -203,13 +190,11 @@ static void restart(void)
 static int open_node(void **state)
 {
     (void)state;
-    kit_open(&kit, MEMBERS, 1, (struct bytes){0});
     node = (struct node){.ready = true, .config = &config};
     sample_genesis(&node.genesis, MEMBERS, 1);
-    calls = mails = claims = tells = told_ways = sends = sent_ways = fails = 0;
+    calls = mails = claims = rest_claims = tells = told_ways = rests = sends = sent_ways = fails = 0;
     denies = REASON_NONE;
-    waiting.waits = busy = false;
-    writes = NULL;
+    waiting.waits = lost = false;
     paced_clock_turn();
     start();
     return 0;
@@ -219,7 +204,6 @@ static int close_node(void **state)
 {
     (void)state;
     stop();
-    kit_close(&kit);
     return 0;
 }
 
@@ -320,30 +304,46 @@ static void what_fails_is_not_told(void **state)
     assert_int_equal(told_ways, ALARM_WAYS);
 }
 
-/* One way is enough for the ledger to say it, so that no other node tells them again; this one goes on with the other
- * way alone. */
+static void until_rest(unsigned times)
+{
+    for (unsigned i = 0; i < 120 && rests < times; i++) settle();
+    assert_int_equal(rests, times);
+}
+
+/* One way is enough for the ledger to say it, so that no other node tells them again; the other way is claimed and
+ * sent by itself. */
 static void one_way_fails(void **state)
 {
     (void)state;
     begin(ALARM_MODIFIED, 0);
     fails = ALERT_HOOK;
     until_told(1);
-    assert_true(claims == 1 && mails == 1);
+    assert_true(claims == 1 && mails == 1 && rest_claims == 0);
     assert_int_equal(told_ways, ALARM_BY_MAIL);
+    uint64_t told_ms = row.told_ms;
     sent_ways = fails = 0;
-    until_called(2); /* after a pause */
+    until_rest(1); /* after a pause */
     settle();
-    assert_true(claims == 1 && tells == 1 && mails == 1 && calls == 2);
+    assert_true(claims == 1 && rest_claims == 1 && tells == 1 && mails == 1 && calls == 2 && row.told_ms == told_ms);
     assert_int_equal(sent_ways, ALERT_HOOK);
+    assert_int_equal(told_ways, ALARM_WAYS);
     /* a day later: by all ways again */
     row.since_ms -= 2 * ALARM_AGAIN_MS;
     row.told_ms = clock_wall_ms() - ALARM_AGAIN_MS - 3 * ALARM_TURN_MS;
     until_told(2);
-    assert_true(claims == 2 && mails == 2);
+    assert_true(claims == 2 && mails == 2 && rests == 1);
     assert_int_equal(told_ways, ALARM_WAYS);
 }
 
-/* The way that failed is the sender's to try again, also after it was killed; once it has worked, no more. */
+/* As if so much time had passed. */
+static void pass(uint64_t ms)
+{
+    row.since_ms -= ms;
+    row.told_ms -= ms;
+    if (row.claimed_by) row.claimed_ms -= ms;
+}
+
+/* The way that failed is tried again also by a sender that was killed; once it has worked, no more. */
 static void a_restart_forgets_no_way(void **state)
 {
     (void)state;
@@ -352,18 +352,19 @@ static void a_restart_forgets_no_way(void **state)
     until_told(1);
     restart();
     until_called(2);
-    assert_true(claims == 1 && tells == 1 && mails == 1);
+    assert_true(rest_claims == 1 && rests == 0);
+    pass(ALARM_CLAIM_MS + 3 * ALARM_TURN_MS); /* none of the others has that way either */
     sent_ways = fails = 0;
     restart();
-    unsigned before = calls;
-    until_called(before + 1);
-    settle();
-    assert_true(claims == 1 && tells == 1 && mails == 1 && calls == before + 1);
+    until_rest(1);
+    assert_true(claims == 1 && rest_claims == 2 && tells == 1 && mails == 1);
     assert_int_equal(sent_ways, ALERT_HOOK);
+    unsigned before = calls;
     for (int i = 0; i < 3; i++) {
         restart();
+        pass(ALARM_CLAIM_MS);
         settle();
-        assert_int_equal(calls, before + 1);
+        assert_int_equal(calls, before);
     }
     /* a day later: by all ways again, and what failed then is another telling's */
     row.since_ms -= 2 * ALARM_AGAIN_MS;
@@ -373,41 +374,79 @@ static void a_restart_forgets_no_way(void **state)
     assert_int_equal(told_ways, ALARM_BY_HOOK);
     fails = 0;
     restart();
-    before = mails;
-    for (unsigned i = 0; i < 60 && mails == before; i++) settle();
-    assert_int_equal(mails, before + 1);
+    until_rest(2);
+    assert_int_equal(mails, 2);
 }
 
-/* Killed before it was kept that it came, or with a store that takes nothing: once more, never less. */
-static void what_is_not_kept_is_sent_again(void **state)
+/* Killed before the ledger had it: once more by its own claim, never less. */
+static void what_is_not_said_is_sent_again(void **state)
 {
     (void)state;
     begin(ALARM_MODIFIED, 0);
     fails = ALERT_HOOK;
     until_told(1);
     fails = 0;
-    busy = true;
+    lost = true;
     until_called(2);
-    restart();
-    until_called(3);
-    busy = false; /* from now on it is taken, without a further message */
     settle();
+    assert_int_equal(rests, 0);
     restart();
+    lost = false;
+    until_rest(1);
     settle();
-    assert_true(calls == 3 && mails == 1 && tells == 1);
+    assert_true(calls == 3 && mails == 1 && tells == 1 && claims == 1 && rest_claims == 1);
+}
+
+/* Somebody else told people, by mail. */
+static void told_by_another(unsigned place)
+{
+    begin(ALARM_MODIFIED, place);
+    row.told = LEAF + 1;
+    row.told_by = node.self % MEMBERS + 1 == row.named ? (node.self + 1) % MEMBERS + 1 : node.self % MEMBERS + 1;
+    row.told_ways = ALARM_BY_MAIL;
+    row.told_ms = clock_wall_ms();
+}
+
+/* Its sender has died: the way that failed is the next one's, and only that. */
+static void another_one_takes_the_rest(void **state)
+{
+    (void)state;
+    told_by_another(0);
+    unsigned sender = row.told_by;
+    settle();
+    assert_int_equal(calls, 0); /* first it is the sender's own */
+    pass(ALARM_CLAIM_MS + 3 * ALARM_TURN_MS);
+    until_rest(1);
+    settle();
+    assert_true(claims == 0 && rest_claims == 1 && tells == 0 && mails == 0 && calls == 1 && sent_ways == ALERT_HOOK);
+    assert_true(row.told_by == sender && row.told_ways == ALARM_WAYS);
+}
+
+/* Nor is it before a claim of the sender's has run out. */
+static void the_senders_claim_holds(void **state)
+{
+    (void)state;
+    told_by_another(1);
+    pass(ALARM_CLAIM_MS + 3 * ALARM_TURN_MS);
+    row.claimed_by = row.told_by;
+    row.claimed_ms = clock_wall_ms();
+    settle();
+    assert_int_equal(calls, 0);
+    pass(ALARM_CLAIM_MS + 3 * ALARM_TURN_MS);
+    until_rest(1);
+    assert_true(calls == 1 && rest_claims == 1);
 }
 
 static void others_tellings_are_not_ours(void **state)
 {
     (void)state;
-    begin(ALARM_MODIFIED, 0);
-    row.told = LEAF + 1;
-    row.told_by = node.self % MEMBERS + 1 == row.named ? (node.self + 1) % MEMBERS + 1 : node.self % MEMBERS + 1;
-    row.told_ways = ALARM_BY_MAIL;
-    row.told_ms = clock_wall_ms();
+    told_by_another(0);
+    row.told_ways = ALARM_WAYS;
+    pass(ALARM_CLAIM_MS + 3 * ALARM_TURN_MS);
     settle();
     assert_int_equal(calls, 0);
     row.told_by = node.self;
+    row.told_ways = ALARM_BY_MAIL;
     row.told_ms -= ALARM_AGAIN_MS; /* as good as not told: that is a claim's */
     row.claimed_by = node.self % MEMBERS + 1;
     row.claimed_ms = clock_wall_ms();
@@ -446,7 +485,8 @@ int main(void)
         TEST(the_first_one_tells), TEST(the_others_wait),        TEST(who_is_named),
         TEST(told_of_itself),      TEST(a_claim_of_its_own),     TEST(what_fails_is_not_told),
         TEST(one_way_fails),       TEST(an_old_row_sends_nothing), TEST(a_denied_claim_sends_nothing),
-        TEST(a_restart_forgets_no_way), TEST(what_is_not_kept_is_sent_again), TEST(others_tellings_are_not_ours),
+        TEST(a_restart_forgets_no_way), TEST(what_is_not_said_is_sent_again), TEST(others_tellings_are_not_ours),
+        TEST(another_one_takes_the_rest), TEST(the_senders_claim_holds),
     };
     return cmocka_run_group_tests_name("node/alert", tests, NULL, NULL);
 }
