@@ -97,6 +97,8 @@ static void note_new_keys(struct signatures *s, const struct operation *op)
 
 /* --- checking --- */
 
+static bool is_read(const struct replay_leaf *read) { return read->decoded == OK && read->rooted; }
+
 static bool same_request(const struct replay_leaf *a, const struct replay_leaf *b)
 {
     return a->leaf.count == b->leaf.count && digest_equal(&a->root, &b->root) &&
@@ -112,14 +114,24 @@ static void check(struct signatures *s, struct replay_leaf *read)
     read->verified = sign_verify(&read->leaf.signature, &read->key, BYTES(bytes)) == OK;
 }
 
+/* How many leaves at the beginning go on with a request that began before them. */
+static uint32_t count_carried(const struct replay_leaf *leaves, uint32_t count)
+{
+    uint32_t n = 0;
+    if (count == 0 || !is_read(&leaves[0]) || leaves[0].leaf.position == 0) return 0;
+    do n++;
+    while (n < count && is_read(&leaves[n]) && same_request(&leaves[0], &leaves[n]));
+    return n;
+}
+
 void signatures_check(struct signatures *s, struct replay_leaf *leaves, uint32_t count)
 {
     const struct replay_leaf *last = NULL; /* whose signature was looked at */
     for (uint32_t i = 0; i < count; i++)
-        if (leaves[i].decoded == OK && leaves[i].rooted) note_new_keys(s, &leaves[i].leaf.operation);
-    for (uint32_t i = 0; i < count; i++) {
+        if (is_read(&leaves[i])) note_new_keys(s, &leaves[i].leaf.operation);
+    for (uint32_t i = count_carried(leaves, count); i < count; i++) {
         struct replay_leaf *read = &leaves[i];
-        if (read->decoded != OK || !read->rooted) continue;
+        if (!is_read(read)) continue;
         if (last && same_request(last, read)) {
             read->verified = last->verified;
             read->key = last->key;
@@ -128,4 +140,26 @@ void signatures_check(struct signatures *s, struct replay_leaf *leaves, uint32_t
         }
         last = read;
     }
+}
+
+static bool goes_on(const struct signed_request *last, const struct replay_leaf *read)
+{
+    return last->actor.kind != ACTOR_NONE && is_read(read) && last->count == read->leaf.count &&
+           digest_equal(&last->root, &read->root) &&
+           memcmp(&last->signature, &read->leaf.signature, sizeof last->signature) == 0 &&
+           actor_equal(&last->actor, &read->leaf.operation.actor);
+}
+
+void signatures_carry(struct signed_request *last, struct replay_leaf *leaves, uint32_t count)
+{
+    if (count == 0) return;
+    for (uint32_t i = 0; i < count && goes_on(last, &leaves[i]); i++) {
+        leaves[i].verified = true;
+        leaves[i].key = last->key;
+    }
+    const struct replay_leaf *end = &leaves[count - 1];
+    *last = (struct signed_request){.actor.kind = ACTOR_NONE};
+    if (!is_read(end) || !end->verified) return;
+    *last = (struct signed_request){end->leaf.operation.actor, end->leaf.count, end->root, end->leaf.signature,
+                                    end->key};
 }

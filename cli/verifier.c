@@ -56,6 +56,7 @@ struct verifier {
     struct table_txn *txn; /* open for writing; NULL after a failure of the store */
     struct ledger *ledger; /* NULL before leaf 0 */
     struct replay_aside aside;
+    struct signed_request signed_last; /* by which the batch before ended */
     uint64_t changed;      /* bytes of the transaction, when leaves were counted last */
     uint32_t uncommitted;  /* leaves that changed something */
     bool alarms_changed;   /* since they were read */
@@ -263,6 +264,7 @@ static bool finish_batch(void *data, uint32_t slot)
     }
     if (v->ledger) ledger_tree(&tree, v->ledger);
     leaf_rows_add(v->rows, b->count, &tree);
+    signatures_carry(&v->signed_last, b->leaves, b->count);
     for (uint32_t i = 0; i < b->count; i++) {
         const struct replay_leaf *ahead = i + EXPECTED < b->count ? &b->leaves[i + EXPECTED] : NULL;
         if (ahead && ahead->decoded == OK) seen_marks_expect(v->marks, ahead->mark);
