@@ -1,9 +1,13 @@
 #!/bin/sh
 # Runs test programs (cmocka, or any that exits with 0 for passed), JOBS at once
 # (one per processor), and ends with the line "N passed, N failed". A program's
-# output is shown only when it fails, or with V=1. TEST_TIMEOUT: seconds for each.
+# output is shown only when it fails, without the lines of tests that passed, or
+# whole with V=1. TEST_TIMEOUT: seconds for each.
 #   tests/run.sh PROGRAM...      a program with arguments: one quoted word
 set -u
+
+# The test that a program came to.
+last_begun() { sed -n 's/^\[ RUN      \] //p' "$1" | tail -n 1; }
 
 # One program: a line on standard output, "passed failed command" into the folder RESULTS.
 if [ "${1:-}" = --one ]; then
@@ -23,8 +27,10 @@ if [ "${1:-}" = --one ]; then
     {
         flock 9 # one program's words at a time
         if [ "$status" -ne 0 ]; then
-            echo "FAIL  $command: exit $status after $seconds s"
-            cat "$out"
+            at=
+            [ "$status" -ge 124 ] && at=", in $(last_begun "$out")" # ended by a signal, or too late
+            echo "FAIL  $command: exit $status after $seconds s$at"
+            if [ -n "${V:-}" ]; then cat "$out"; else grep -avE '^\[ (RUN     |      OK) \]' "$out"; fi
         else
             note=
             [ "$skip" -gt 0 ] && note=", $skip skipped"
