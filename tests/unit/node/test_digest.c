@@ -43,6 +43,14 @@ static node_request_done asked_done;
 static void *asked_data;
 static struct buffer answer;
 static enum err failed;
+static struct alarm alarms[2]; /* open ones */
+static size_t row_count;
+
+void integrity_view(const struct node *n, struct integrity_view *out)
+{
+    (void)n;
+    *out = (struct integrity_view){.count = row_count, .alarms = alarms, .quarantined = status.quarantined};
+}
 
 void integrity_found(struct node *n, const struct finding *f, struct bytes evidence)
 {
@@ -166,7 +174,7 @@ static int setup(void **state)
     static struct seal_key key = {{7}};
     struct failure failure = {0};
     memset(&node, 0, sizeof node);
-    found_count = repaired_count = quarantines = ended = asked = 0;
+    found_count = repaired_count = quarantines = ended = asked = row_count = 0;
     memset(sent, 0, sizeof sent);
     sample_genesis_parsed(&node.genesis, &genesis_text, N, 1);
     for (uint32_t i = 1; i <= N; i++) sample_node_secrets(&secrets[i], i);
@@ -704,6 +712,71 @@ static void nodes_ask_when_nobody_did(void **state)
     asked_done(asked_data, ERR_NO_QUORUM, 0, DECISION_DENIED, REASON_NONE);
 }
 
+/* The desk's timer comes at once. */
+static void hasten(uv_handle_t *handle, void *data)
+{
+    (void)data;
+    if (handle->type != UV_TIMER) return;
+    uv_timer_set_repeat((uv_timer_t *)handle, 1);
+    uv_timer_again((uv_timer_t *)handle);
+}
+
+static void hasty_restart(void)
+{
+    restart();
+    uv_walk(&node.loop, hasten, NULL);
+}
+
+static void pass(unsigned seconds)
+{
+    uint64_t end = clock_monotonic_ns() + seconds * UINT64_C(1000000000);
+    while (clock_monotonic_ns() < end) {
+        paced_clock_turn();
+        uv_sleep(5);
+    }
+}
+
+static void await_asked(size_t times)
+{
+    for (unsigned i = 0; i < 6000 && asked < times; i++) turn(10);
+    turn(100);
+    assert_int_equal(asked, times);
+}
+
+/* Rebuilt, it is what the others are again: they know by a digest. */
+static void who_is_said_to_differ_asks(void **state)
+{
+    (void)state;
+    config.digest_seconds.number = 3600;
+    status.size = 200;
+    status.leads = false;
+    put_asked(120, clock_wall_ms() - 60 * 1000);
+    alarms[0] = (struct alarm){.index = 90, .kind = ALARM_MODIFIED, .named = 2, .saying = 1u << 3,
+                               .status = ALARM_OPEN};
+    alarms[1] = (struct alarm){.index = 110, .kind = ALARM_MODIFIED, .named = SELF, .saying = 1u << 2 | 1u << SELF,
+                               .status = ALARM_OPEN};
+    row_count = 1;
+    hasty_restart();
+    await_asked(0); /* of another one */
+    row_count = 2;
+    await_asked(0); /* so it says itself */
+    alarms[1].saying = 1u << 2 | 1u << 3;
+    put_asked(121, clock_wall_ms() - 2000);
+    hasty_restart();
+    await_asked(0); /* the rules allow none so soon */
+    pass(15);
+    await_asked(1);
+    asked_done(asked_data, OK, 130, DECISION_APPROVED, REASON_NONE);
+    pass(60);
+    await_asked(1); /* a liar may say so for ever */
+    pass(600);
+    await_asked(2);
+    asked_done(asked_data, ERR_NO_QUORUM, 0, DECISION_DENIED, REASON_NONE);
+    row_count = 1;
+    pass(60);
+    await_asked(2);
+}
+
 int main(void)
 {
     crypto_init();
@@ -727,6 +800,7 @@ int main(void)
         TEST(a_link_that_comes_up_hears_the_newest),
         TEST(a_stop_ends_a_scan),
         TEST(nodes_ask_when_nobody_did),
+        TEST(who_is_said_to_differ_asks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
