@@ -503,8 +503,8 @@ static void asked_done(void *data, enum err code, uint64_t leaf_index, enum deci
     if (code == OK && reason != REASON_NONE) log_debug("digest", "no digest now: %s", reason_text(reason));
 }
 
-/* Others say that this node's data were modified, and it doesn't (any more): it was rebuilt. What they found by a digest
- * ends by one at which it is the same, and not before: without this one, in an hour or a day. */
+/* Others say that this node's data were modified, and it doesn't (any more): it was rebuilt. What they found by a
+ * digest ends by one at which it is the same, and not before: without this one, in an hour or a day. */
 static bool is_to_be_cleared(const struct digest_desk *desk)
 {
     struct integrity_view view;

@@ -14,6 +14,7 @@
 #include "ledger/checkpoint.h"
 #include "ledger/record.h"
 #include "ledger/request.h"
+#include "ledger/state_digest.h"
 #include "net/protocol.h"
 #include "tests/lib/identities.h"
 #include "tests/lib/samples.h"
@@ -490,14 +491,34 @@ static void answer_status(struct connection *connection, uint64_t id)
     free(m);
 }
 
+/* What that member stated, as this node has it. */
+static void state(struct buffer *out, const struct fake_node *n, uint32_t member, uint64_t leaf)
+{
+    struct fake_cluster *c = n->cluster;
+    bool next = member == n->member % FAKE_NODES + 1, made_up = next && n->fault == FAKE_MADE_UP_STATE;
+    struct state_statement s = {.member = member, .leaf = leaf, .size = leaf + 1, .digest.count = 1};
+    s.digest.tables[0] = (struct table_digest){.table = 1, .rows = 1, .digest = sample_digest(made_up)};
+    if (next && n->fault == FAKE_STATE_ELSEWHERE) s.leaf++, s.size++;
+    state_statement_sign(&s, &c->genesis, &c->secrets[made_up ? n->member : member].message);
+    state_statement_encode(out, &s);
+}
+
 static void answer_digests(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
 {
     struct message_digests m;
-    struct buffer out = {0};
+    struct message_digests_ok ok = {0};
+    struct buffer out = {0}, statements[FAKE_NODES] = {{0}};
     n->digests++;
     CHECK(message_digests_decode(&m, body) == OK);
-    message_digests_ok_encode(&out, &(struct message_digests_ok){.leaf = n->fault == FAKE_NO_DIGEST ? 0 : m.leaf});
+    ok.leaf = n->fault == FAKE_NO_DIGEST ? 0 : n->fault == FAKE_STATES_BEFORE ? m.leaf - 1 : m.leaf;
+    ok.count = n->fault >= FAKE_STATES ? FAKE_NODES : 0;
+    for (uint32_t i = 0; i < ok.count; i++) {
+        state(&statements[i], n, i + 1, ok.leaf);
+        ok.statements[i] = buffer_bytes(&statements[i]);
+    }
+    message_digests_ok_encode(&out, &ok);
     reply(connection, id, MESSAGE_DIGESTS_OK, &out);
+    for (uint32_t i = 0; i < ok.count; i++) buffer_free(&statements[i]);
 }
 
 static void take_frame(struct fake_node *n, struct connection *connection, const struct frame *frame, bool known)

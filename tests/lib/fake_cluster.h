@@ -55,6 +55,11 @@ enum fake_fault {
     FAKE_FOREIGN_BOX,       /* sealed to another reader, signed */
     FAKE_NO_SHARE,          /* gives none */
     FAKE_NO_DIGEST,         /* no node has digested its state yet */
+    /* of who hands out what all nodes stated of their states, the same */
+    FAKE_STATES,            /* as they did */
+    FAKE_MADE_UP_STATE,     /* in the name of the next member, signed by itself */
+    FAKE_STATE_ELSEWHERE,   /* one that was stated at another entry */
+    FAKE_STATES_BEFORE,     /* all at an entry before the one that asked */
 };
 
 struct fake_leaf {

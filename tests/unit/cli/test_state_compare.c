@@ -64,6 +64,7 @@ static int teardown(void **state)
 {
     (void)state;
     states_report_free(&r);
+    r = (struct states_report){0};
     kit_close(&kit);
     return 0;
 }
@@ -149,33 +150,107 @@ static void without_liars_the_quorum_decides(void **state)
     judge(STATES_UNDECIDED, true, 0, "no state is that of 2 nodes");
 }
 
-/* status --state-digest, while no node has digested its state yet. */
-static void a_notice_is_said_at_once(void **state)
+/* --- asking --- */
+
+static struct fake_cluster fake;
+static struct tool *t;
+static struct cluster nodes[FAKE_NODES + 1]; /* each connects to one */
+
+static int start_asking(void **state)
 {
-    struct fake_cluster fake;
-    struct tool *t = calloc(1, sizeof *t);
-    struct states_report report = {0};
     (void)state;
-    assert_non_null(t);
     fake_cluster_start(&fake, 1);
     setenv("XDG_CACHE_HOME", fake.folder, 1);
+    t = calloc(1, sizeof *t);
+    assert_non_null(t);
     t->signer = (struct signer){.user = sample_id(5), .secrets = secret_alloc(sizeof *t->signer.secrets)};
     sample_key(&t->signer.secrets->sign, &t->signer.public_key, 5);
     t->signer.key_id = key_id_of(&t->signer.public_key);
     assert_int_equal(cluster_open(&t->cluster, fake.genesis_file, NULL, 60000, &t->output, &t->failure), OK);
     t->cluster.started = 1;
     t->cluster_opened = t->signer_opened = true;
-    fake_cluster_fault(&fake, 0, FAKE_NO_DIGEST);
-    live_notice_begin(&fake, &fake.nodes[1].digests);
-    enum err e = states_compare(&report, t, NULL, 0, 120);
-    assert_true(live_notice_end());
-    assert_int_equal(e, OK);
-    assert_int_equal(report.leaf, report.entry);
-    assert_int_equal(report.verdict, STATES_TOO_FEW);
-    states_report_free(&report);
+    for (unsigned i = 1; i <= FAKE_NODES; i++)
+        assert_int_equal(cluster_open(&nodes[i], fake.genesis_file, cluster_member_name(&t->cluster, i), 60000,
+                                      &t->output, &t->failure), OK);
+    return 0;
+}
+
+static int end_asking(void **state)
+{
+    (void)state;
+    states_report_free(&r);
+    r = (struct states_report){0};
+    for (unsigned i = 1; i <= FAKE_NODES; i++) cluster_close(&nodes[i]);
     tool_close(t);
     free(t);
     fake_cluster_end(&fake);
+    return 0;
+}
+
+/* status --state-digest, while no node has digested its state yet. */
+static void a_notice_is_said_at_once(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_NO_DIGEST);
+    live_notice_begin(&fake, &fake.nodes[1].digests);
+    enum err e = states_compare(&r, t, NULL, 0, 120);
+    assert_true(live_notice_end());
+    assert_int_equal(e, OK);
+    assert_int_equal(r.leaf, r.entry);
+    assert_int_equal(r.verdict, STATES_TOO_FEW);
+}
+
+/* As verify --all: from these members. */
+static enum err compare_from(unsigned first, unsigned second, unsigned third)
+{
+    struct cluster *sources[] = {&nodes[first], &nodes[second], &nodes[third]};
+    t->failure = (struct failure){0};
+    return states_compare(&r, t, sources, 1 + (second != 0) + (third != 0), 60);
+}
+
+static void all_statements_are_handed_out(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 0, FAKE_STATES);
+    assert_int_equal(compare_from(3, 1, 2), OK);
+    assert_int_equal(r.verdict, STATES_SAME);
+    assert_true(r.liar == 0 && r.lie.code == OK && r.compared == 0x1e && r.leaf == r.entry && r.leaf > 0);
+}
+
+/* Wherever it stands among those that are asked: what it says is left out, it is named, and the others decide. */
+static void who_makes_statements_up_is_named(void **state)
+{
+    static const struct {
+        enum fake_fault fault;
+        enum err code;
+        const char *words;
+    } lies[] = {
+        {FAKE_MADE_UP_STATE, ERR_BAD_SIGNATURE, "passed on a statement about a state that"},
+        {FAKE_STATE_ELSEWHERE, ERR_BAD_SIGNATURE, "did not sign"},
+        {FAKE_STATES_BEFORE, ERR_MALFORMED, "answers about the states can't be read"},
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof lies / sizeof *lies; i++) {
+        for (unsigned liar = 1; liar <= 3; liar++) {
+            fake_cluster_fault(&fake, 0, FAKE_STATES);
+            fake_cluster_fault(&fake, liar, lies[i].fault);
+            assert_int_equal(compare_from(1, 2, 3), OK);
+            if (r.verdict != STATES_SAME || r.compared != 0x1e || r.wrong != 0 || r.liar != liar)
+                fail_msg("lie %u of node %u: %s, liar %u, compared %x, wrong %x", i, liar, states_word(&r), r.liar,
+                         r.compared, r.wrong);
+            assert_int_equal(r.lie.code, lies[i].code);
+            assert_non_null(strstr(r.lie.text, lies[i].words));
+            assert_non_null(strstr(r.lie.text, cluster_member_name(&t->cluster, liar)));
+            states_report_free(&r);
+            r = (struct states_report){0};
+        }
+        /* it alone is asked, or all lie: nothing is known, and why */
+        fake_cluster_fault(&fake, 0, lies[i].fault);
+        assert_int_equal(compare_from(2, 0, 0), lies[i].code);
+        assert_non_null(strstr(t->failure.text, cluster_member_name(&t->cluster, 2)));
+        assert_int_equal(compare_from(3, 1, 2), lies[i].code);
+        assert_non_null(strstr(t->failure.text, cluster_member_name(&t->cluster, 3)));
+    }
 }
 
 int main(void)
@@ -186,7 +261,12 @@ int main(void)
         cmocka_unit_test(an_unreadable_state_is_a_failure),
         cmocka_unit_test(more_than_may_lie_decide),
         cmocka_unit_test(without_liars_the_quorum_decides),
-        cmocka_unit_test(a_notice_is_said_at_once),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const struct CMUnitTest asking[] = {
+        cmocka_unit_test_setup_teardown(a_notice_is_said_at_once, start_asking, end_asking),
+        cmocka_unit_test_setup_teardown(all_statements_are_handed_out, start_asking, end_asking),
+        cmocka_unit_test_setup_teardown(who_makes_statements_up_is_named, start_asking, end_asking),
+    };
+    int failed = cmocka_run_group_tests(tests, setup, teardown);
+    return failed + cmocka_run_group_tests(asking, NULL, NULL);
 }
