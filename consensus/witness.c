@@ -188,11 +188,31 @@ static void keep_witnessed(struct witness *w, struct witnessed *fresh)
     w->moved_ns = clock_monotonic_ns();
 }
 
+static void push_note(struct witness *w, unsigned to)
+{
+    struct buffer push = {0};
+    if (!w->kept_next) return;
+    pack_array(&push, 1);
+    pack_bytes(&push, buffer_bytes(&w->kept[(w->kept_next - 1) % WITNESS_KEPT].note));
+    peers_send(w->o.peers, to, PEER_NOTE_PUSH, 0, buffer_bytes(&push));
+    buffer_free(&push);
+}
+
+/* Members that don't reach each other don't get each other's cosignatures, either: the note has them. */
+static void push_when_alone(struct witness *w)
+{
+    if (!w->alone_size || w->alone_size > w->size) return;
+    w->alone_size = 0;
+    for (unsigned i = 1; i <= w->n; i++)
+        if (i != w->o.self) push_note(w, i);
+}
+
 void witness_take_witnessed(struct witness *w, struct witnessed *fresh)
 {
     keep_witnessed(w, fresh);
     const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
     witness_row_keep(w->o.driver, kept);
+    push_when_alone(w);
     if (w->pace.size <= w->size) w->pace.raft_index = 0;
     run_waits(w, w->moved_ns, false);
     w->o.on_witnessed(w->o.data, w->size);
@@ -374,7 +394,10 @@ static void watch_split(struct witness *w, uint64_t now_ns)
 static void show_when_alone(struct witness *w, uint64_t now_ns)
 {
     if (w->cosigned_end.size <= w->size || w->quarantined) return;
-    if (now_ns - w->cosigned_ns >= UINT64_C(1000000) * ALONE_MS) witness_show(w, &w->cosigned_end);
+    if (now_ns - w->cosigned_ns < UINT64_C(1000000) * ALONE_MS) return;
+    if (w->alone_size != w->cosigned_end.size) w->shown_ns = 0; /* of each round once, at once */
+    w->alone_size = w->cosigned_end.size;
+    witness_show(w, &w->cosigned_end);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -430,16 +453,6 @@ void witness_warn(struct witness *w, unsigned from, const char *what)
     if (w->warned_ns[from] && now - w->warned_ns[from] < UINT64_C(1000) * 1000000) return;
     w->warned_ns[from] = now;
     log_warning("witness", "node %u (%s) %s", from, genesis_member(w->o.genesis, from)->name, what);
-}
-
-static void push_note(struct witness *w, unsigned to)
-{
-    struct buffer push = {0};
-    if (!w->kept_next) return;
-    pack_array(&push, 1);
-    pack_bytes(&push, buffer_bytes(&w->kept[(w->kept_next - 1) % WITNESS_KEPT].note));
-    peers_send(w->o.peers, to, PEER_NOTE_PUSH, 0, buffer_bytes(&push));
-    buffer_free(&push);
 }
 
 /* It says what this node says, of what it cosigned or is about to: of no use any more, so not verified. */

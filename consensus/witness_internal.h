@@ -61,6 +61,7 @@ struct witness {
     struct end mark_end;
     struct end cosigned_end; /* of this node's last cosignature since its start; raft_index 0: none */
     uint64_t cosigned_ns;
+    uint64_t alone_size;    /* for which k words came here and, for long, no k cosignatures; 0: none */
 
     struct witnessed kept[WITNESS_KEPT]; /* by kept_next modulo the size, newest at kept_next - 1 */
     uint64_t kept_next;

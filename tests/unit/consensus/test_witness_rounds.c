@@ -209,6 +209,25 @@ static void members_apart_learn_what_others_told(void **state)
     assert_true(sent[PEER_TOLD] > 0);
 }
 
+/* They don't get each other's cosignatures, and what they ask of the leader is lost: it tells them unasked. */
+static void members_apart_get_the_note(void **state)
+{
+    (void)state;
+    uint64_t until = clock_monotonic_ns() + UINT64_C(60000000000);
+    lead(1, 1);
+    apart[2][3] = apart[3][2] = nodes[4].cut = true;
+    drop_type = PEER_PACE;
+    drop_to = 1;
+    for (unsigned i = 1; i < N; i++)
+        apply(i, 3);
+    while (witness_size(nodes[2].witness) + witness_size(nodes[3].witness) < 6 && clock_monotonic_ns() < until) {
+        turn();
+        uv_sleep(1);
+    }
+    for (unsigned i = 1; i < N; i++)
+        assert_note(i, 3);
+}
+
 static void who_missed_cosignatures_gets_the_note(void **state)
 {
     (void)state;
@@ -331,6 +350,7 @@ int main(void)
         BED_TEST(fewer_than_k_make_nothing),
         BED_TEST(lost_messages_are_made_good_by_pacing),
         BED_TEST(members_apart_learn_what_others_told),
+        BED_TEST(members_apart_get_the_note),
         BED_TEST(who_missed_cosignatures_gets_the_note),
         BED_TEST(an_older_pace_gets_no_older_root),
         BED_TEST(an_older_cosignature_displaces_none),
