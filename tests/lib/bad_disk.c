@@ -9,7 +9,8 @@
  * "fdatasync 3 /log/ EIO": from the third such call on, on files with WHERE in their
  * path, each fails. CALL is write (all of that family) or fdatasync (fsync too). Instead
  * of an error, the node dies as by kill -9 before the call (KILL), after it (KILL_AFTER),
- * or with only the first half of a write done (KILL_HALF); or each call takes half a
+ * or with only the first half of a write done (KILL_HALF), which ends between two sectors, as
+ * a torn write does: nothing of it is done where it lies in one; or each call takes half a
  * second longer (SLOW), or does not return before FILE is gone (HANG).
  * The other arguments are consiliumd's.
  */
@@ -19,11 +20,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#define SECTOR 512u
 
 static const char *orders_file;
 static atomic_long calls;
@@ -98,11 +102,19 @@ static enum fault fault_at(const char *call, int file)
     return now ? o.fault : NONE;
 }
 
+/* How much of a write at this offset is done by half: whole sectors of the file. */
+static size_t half_of(size_t size, off_t at)
+{
+    uint64_t end = ((uint64_t)at + size / 2) / SECTOR * SECTOR;
+    if (end <= (uint64_t)at) end = ((uint64_t)at / SECTOR + 1) * SECTOR;
+    return end < (uint64_t)at + size ? (size_t)(end - (uint64_t)at) : 0;
+}
+
 static ssize_t write_at(int file, const void *data, size_t size, off_t at)
 {
     enum fault fault = fault_at("write", file);
     if (fault == FAILS) return -1;
-    ssize_t n = syscall(SYS_pwrite64, file, data, fault == KILL_HALF ? size / 2 : size, at);
+    ssize_t n = syscall(SYS_pwrite64, file, data, fault == KILL_HALF ? half_of(size, at) : size, at);
     if (fault != NONE) die();
     return n;
 }
@@ -112,7 +124,8 @@ static ssize_t write_parts(int file, const struct iovec *parts, int count, off_t
 {
     enum fault fault = fault_at("write", file);
     if (fault == FAILS) return -1;
-    struct iovec half = {.iov_base = parts[0].iov_base, .iov_len = parts[0].iov_len / 2};
+    size_t first = parts[0].iov_len;
+    struct iovec half = {.iov_base = parts[0].iov_base, .iov_len = has_at ? half_of(first, at) : first / 2};
     if (fault == KILL_HALF && count == 1) parts = &half;
     if (fault == KILL_HALF && count > 1) count--;
     ssize_t n = has_at ? syscall(SYS_pwritev, file, parts, count, at, 0) : syscall(SYS_writev, file, parts, count);
