@@ -274,9 +274,10 @@ static const struct told *told_since(const struct chaos *c, unsigned client, uin
     return count && own->told[count - 1].begun_ms >= since_ms ? &own->told[count - 1] : NULL;
 }
 
-static bool gone_on(const struct chaos *c, unsigned nodes, uint64_t since_ms)
+bool chaos_gone_on(struct chaos *c, unsigned nodes, uint64_t since_ms)
 {
     bool all = true, any = false;
+    look_for_failure(c);
     for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
         bool told = told_since(c, i, since_ms) != NULL;
         any = any || told;
@@ -288,8 +289,7 @@ static bool gone_on(const struct chaos *c, unsigned nodes, uint64_t since_ms)
 uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what)
 {
     uint64_t start = chaos_now_ms(), ms = 0;
-    while (!gone_on(c, nodes, start)) {
-        look_for_failure(c);
+    while (!chaos_gone_on(c, nodes, start)) {
         ms = chaos_now_ms() - start;
         if (ms > TESTBED_PATIENCE_S * 1000)
             testbed_fail(&c->bed, "seed %llu: %s: work does not go on", (unsigned long long)c->seed, what);

@@ -56,6 +56,8 @@ uint64_t chaos_now_ms(void); /* monotonic */
 /* Waits until one who goes through each of these nodes was told that an operation is done which began after now, and
  * prints how long that took; 0: any client. Fails when it doesn't come. Returns ms. */
 uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what);
+/* Whether that is so for what began at `since_ms` or later; fails on what a client found wrong. */
+bool chaos_gone_on(struct chaos *c, unsigned nodes, uint64_t since_ms);
 /* Nobody who goes through these nodes was told anything, or shown a record, that began after `since_ms`; nor is
  * this process, which tries both at one of them and gives each a second. */
 void chaos_was_silent(struct chaos *c, unsigned nodes, uint64_t since_ms, const char *what);
