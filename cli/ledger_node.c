@@ -163,8 +163,8 @@ static enum err ask_page(struct ledger_node *n, struct frame *out, const struct 
     }
     patience_spend(&n->patience, clock_monotonic_ns() / 1000000 - begun_ms, 0);
     if (!patience_over(&n->patience)) return e;
-    return fail(failure, ERR_TIMEOUT, "%s gives its ledger too slowly, less than %u entries a second: use another node, or "
-                "look for what holds this one up", n->source.name, PATIENCE_LEAST);
+    return fail(failure, ERR_TIMEOUT, "%s gives its ledger too slowly, less than %u entries a second: use another node, "
+                "or look for what holds this one up", n->source.name, PATIENCE_LEAST);
 }
 
 /* --- leaves --- */

@@ -28,8 +28,8 @@
 #include "storage/log.h"
 
 static const char tag[] = "consilium/past/v1\n";
-#define JOIN_ANEW "This disk can only come back as a new member: it has to join anew, as a new node with keys of its own " \
-                  "('consiliumd init' in an empty folder)"
+#define JOIN_ANEW "This disk can only come back as a new member: it has to join anew, as a new node with keys of its " \
+                  "own ('consiliumd init' in an empty folder)"
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
 
 static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)
@@ -165,8 +165,8 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
     if (peer == d->o.self && unpack_done(&u) == OK && !is_none(&p)) {
         d->past = d->pasts[peer] = p;
         d->set_back = true;
-        log_error("driver", "this node's disk was set back before this start: it follows and serves, but does not vote. "
-                  JOIN_ANEW);
+        log_error("driver", "this node's disk was set back before this start: it follows and serves, but does not "
+                  "vote. " JOIN_ANEW);
         return;
     }
     if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;

@@ -137,7 +137,8 @@ void state_compare(struct state_comparison *out, const struct state_statement *c
 /* Which state is right. At most b nodes lie or are damaged, so of b + 1 that state one value one is honest and well,
  * and its value is the right one: enough to name who states another, and to know so of oneself. Where b is 0, k
  * decide, of whom there are no two groups. Two groups of b + 1 each: more than b are at fault, and nobody can say
- * which; then nothing is decided, so that liars who copy what one damaged node states can't have the others quarantined. */
+ * which; then nothing is decided, so that liars who copy what one damaged node states can't have the others
+ * quarantined. */
 bool state_decided(const struct state_comparison *c, unsigned k, unsigned b);
 /* Whether what the silent could still say changes nothing of that. */
 bool state_settled(const struct state_comparison *c, unsigned k, unsigned b);

@@ -210,9 +210,9 @@ static void found_other(struct digest_desk *desk, const struct state_statement *
     f.last = before ? said->first : s->leaf;
     integrity_found(desk->node, &f, (struct bytes){0});
     if (!self) return;
-    integrity_quarantine(desk->node, "its state digest contradicts that of more other nodes than may be wrong: somebody "
-                                     "or something altered this node's data. 'consiliumd rebuild' derives it anew "
-                                     "from the ledger");
+    integrity_quarantine(desk->node, "its state digest contradicts that of more other nodes than may be wrong: "
+                                     "somebody or something altered this node's data. 'consiliumd rebuild' derives it "
+                                     "anew from the ledger");
 }
 
 static void found_same(struct digest_desk *desk, const struct state_statement *s, bool tell)
