@@ -15,6 +15,7 @@
 #include "ledger/record.h"
 #include "ledger/request.h"
 #include "ledger/state_digest.h"
+#include "net/leaf_pack.h"
 #include "net/protocol.h"
 #include "tests/lib/identities.h"
 #include "tests/lib/samples.h"
@@ -521,6 +522,19 @@ static void answer_digests(struct fake_node *n, struct connection *connection, u
     for (uint32_t i = 0; i < ok.count; i++) buffer_free(&statements[i]);
 }
 
+static void answer_leaves(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
+{
+    struct message_leaves m;
+    struct buffer packed = {0}, out = {0};
+    n->pages++;
+    CHECK(message_leaves_decode(&m, body) == OK);
+    bool any = m.from < FAKE_PAGES;
+    if (any) leaf_pack(&packed, (struct bytes){0}, buffer_bytes(&n->cluster->leaves[0].bytes));
+    message_leaves_ok_encode(&out, &(struct message_leaves_ok){m.from, any, buffer_bytes(&packed), FAKE_PAGES});
+    reply(connection, id, MESSAGE_LEAVES_OK, &out);
+    buffer_free(&packed);
+}
+
 static void take_frame(struct fake_node *n, struct connection *connection, const struct frame *frame, bool known)
 {
     n->connection = connection;
@@ -542,6 +556,12 @@ static void take_frame(struct fake_node *n, struct connection *connection, const
             refuse(connection, frame->id, ERR_UNAUTHORIZED);
         else
             answer_shares(n, connection, frame->id, frame->body);
+        return;
+    case MESSAGE_LEAVES:
+        if (!known)
+            refuse(connection, frame->id, ERR_UNAUTHORIZED);
+        else
+            answer_leaves(n, connection, frame->id, frame->body);
         return;
     case MESSAGE_STATUS: answer_status(connection, frame->id); return;
     case MESSAGE_DIGESTS: answer_digests(n, connection, frame->id, frame->body); return;

@@ -17,6 +17,7 @@
 
 #define FAKE_NODES 4
 #define FAKE_LEAVES 64
+#define FAKE_PAGES 50 /* pages of one entry, of a ledger that is none: LEAVES gives them to whoever has submitted */
 
 enum fake_fault {
     FAKE_FINE,
@@ -75,7 +76,7 @@ struct fake_node {
     struct network *network;
     struct listener *listener;
     enum fake_fault fault;
-    unsigned submits, lookups, proves, shares, digests; /* questions that came */
+    unsigned submits, lookups, proves, shares, digests, pages; /* questions that came */
     struct connection *connection; /* the last one that asked; NULL: it is closed */
     uint64_t owed_id;              /* a SUBMIT of one operation that got no COSIGNED; 0: none */
     uint32_t owed_index;
