@@ -173,14 +173,8 @@ struct bytes unpack_bin(struct unpack *u, size_t max)
     return take_view(u, n, max);
 }
 
-void unpack_bin_exact(struct unpack *u, void *out, size_t size)
+void unpack_bin_checked(struct unpack *u, void *out, size_t size)
 {
-    /* Nearly always: ids, hashes, signatures, which most of a leaf consists of. */
-    if (u->error == OK && size <= UINT8_MAX && left(u) >= 2 + size && u->at[0] == 0xc4 && u->at[1] == size) {
-        memcpy(out, u->at + 2, size);
-        u->at += 2 + size;
-        return;
-    }
     struct bytes v = unpack_bin(u, SIZE_MAX);
     if (u->error == OK && v.size != size) unpack_fail(u, ERR_MALFORMED);
     if (u->error == OK && size)
@@ -245,20 +239,6 @@ struct bytes unpack_str(struct unpack *u, size_t max)
     struct bytes v = take_view(u, n, max);
     if (u->error == OK && !text_valid(v)) unpack_fail(u, ERR_MALFORMED);
     return u->error == OK ? v : (struct bytes){0};
-}
-
-struct id unpack_id(struct unpack *u)
-{
-    struct id id = {{0}};
-    unpack_bin_exact(u, id.bytes, sizeof id.bytes);
-    return id;
-}
-
-struct digest unpack_digest(struct unpack *u)
-{
-    struct digest d = {{0}};
-    unpack_bin_exact(u, d.bytes, sizeof d.bytes);
-    return d;
 }
 
 uint32_t unpack_digests(struct unpack *u, struct digest *digests, uint32_t max)

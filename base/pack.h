@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/bytes.h"
 
@@ -44,16 +45,52 @@ uint64_t unpack_uint(struct unpack *u);
 uint64_t unpack_uint_max(struct unpack *u, uint64_t max); /* ERR_MALFORMED above max */
 bool unpack_bool(struct unpack *u);
 struct bytes unpack_bin(struct unpack *u, size_t max); /* a view; ERR_TOO_LARGE above max */
-void unpack_bin_exact(struct unpack *u, void *out, size_t size);
+/* The next value, a bin of so many bytes; zeros after an error. */
+static inline void unpack_bin_exact(struct unpack *u, void *out, size_t size);
 struct bytes unpack_str(struct unpack *u, size_t max); /* a view; valid UTF-8, of control characters only \t, \n */
 bool text_valid(struct bytes text); /* what unpack_str takes */
-struct id unpack_id(struct unpack *u);
-struct digest unpack_digest(struct unpack *u);
+static inline struct id unpack_id(struct unpack *u);
+static inline struct digest unpack_digest(struct unpack *u);
 uint32_t unpack_digests(struct unpack *u, struct digest *digests, uint32_t max); /* an array; how many there are */
 /* The bytes of the next value, whatever it is (nesting limit LIMIT_PACK_DEPTH). */
 struct bytes unpack_raw(struct unpack *u);
 void unpack_fail(struct unpack *u, enum err code); /* sets the sticky error if none is set */
 /* OK only when all was read without an error and nothing is left (ERR_TRAILING). */
 enum err unpack_done(const struct unpack *u);
+
+/* --- ids, hashes, signatures: most of a leaf. Inline, so that they are moved by a constant size --- */
+
+/* Any other case, and every error. */
+void unpack_bin_checked(struct unpack *u, void *out, size_t size);
+/* Whether a bin of exactly so many bytes is next, at most 255; nothing is read. */
+static inline bool unpack_bin_next(const struct unpack *u, size_t size)
+{
+    return u->error == OK && size <= UINT8_MAX && (size_t)(u->end - u->at) >= 2 + size && u->at[0] == 0xc4 &&
+           u->at[1] == size;
+}
+
+static inline void unpack_bin_exact(struct unpack *u, void *out, size_t size)
+{
+    if (!unpack_bin_next(u, size)) {
+        unpack_bin_checked(u, out, size);
+        return;
+    }
+    memcpy(out, u->at + 2, size);
+    u->at += 2 + size;
+}
+
+static inline struct id unpack_id(struct unpack *u)
+{
+    struct id id = {{0}};
+    unpack_bin_exact(u, id.bytes, sizeof id.bytes);
+    return id;
+}
+
+static inline struct digest unpack_digest(struct unpack *u)
+{
+    struct digest digest = {{0}};
+    unpack_bin_exact(u, digest.bytes, sizeof digest.bytes);
+    return digest;
+}
 
 #endif

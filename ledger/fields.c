@@ -18,19 +18,28 @@ struct id unpack_id_required(struct unpack *u)
     return id;
 }
 
-/* Empty, or `size` bytes that are not all zero. */
-static void unpack_optional(struct unpack *u, void *out, size_t size)
+/* Of ids and digests, whose sizes are multiples of 8. */
+static inline bool any_bit(const uint8_t *at, size_t size)
 {
+    uint64_t any = 0, eight;
+    for (size_t i = 0; i < size; i += sizeof eight) {
+        memcpy(&eight, at + i, sizeof eight);
+        any |= eight;
+    }
+    return any != 0;
+}
+
+/* Empty, or `size` bytes that are not all zero. Inline: the size is a constant then. */
+static inline void unpack_optional(struct unpack *u, uint8_t *out, size_t size)
+{
+    if (unpack_bin_next(u, size)) {
+        unpack_bin_exact(u, out, size);
+        if (!any_bit(out, size)) unpack_fail(u, ERR_MALFORMED);
+        return;
+    }
     struct bytes v = unpack_bin(u, size);
+    if (v.size != 0) unpack_fail(u, ERR_MALFORMED);
     memset(out, 0, size);
-    if (u->error != OK || v.size == 0) return;
-    uint8_t any = 0;
-    for (size_t i = 0; i < v.size; i++)
-        any |= v.data[i];
-    if (v.size != size || any == 0)
-        unpack_fail(u, ERR_MALFORMED);
-    else
-        memcpy(out, v.data, size);
 }
 
 void pack_id_optional(struct buffer *out, const struct id *id)

@@ -271,6 +271,87 @@ static void test_sticky(void **state)
     assert_int_equal(unpack_done(&u), ERR_TRUNCATED);
 }
 
+/* Ids, hashes, signatures are read by a shorter way where they are as they should be, and refused by the longer one. */
+static void test_exact(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex;
+        size_t size;
+        enum err error;
+    } cases[] = {
+        {"c403010203", 3, OK},
+        {"c40301020304", 3, OK}, /* what follows is left */
+        {"c400", 0, OK},
+        {"c4020102", 3, ERR_MALFORMED},
+        {"c40401020304", 3, ERR_MALFORMED},
+        {"c400", 3, ERR_MALFORMED},
+        {"c4030102", 3, ERR_TRUNCATED},
+        {"c403", 3, ERR_TRUNCATED},
+        {"c4", 3, ERR_TRUNCATED},
+        {"", 3, ERR_TRUNCATED},
+        {"c50003010203", 3, ERR_NOT_CANONICAL},
+        {"c600000003010203", 3, ERR_NOT_CANONICAL},
+        {"a3010203", 3, ERR_MALFORMED},
+        {"03010203", 3, ERR_MALFORMED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct bytes in = unhex(cases[i].hex);
+        struct unpack u = unpack_start(in);
+        uint8_t out[3] = {9, 9, 9};
+        unpack_bin_exact(&u, out, cases[i].size);
+        assert_int_equal(u.error, cases[i].error);
+        for (unsigned k = 0; k < cases[i].size; k++) assert_int_equal(out[k], u.error == OK ? k + 1 : 0);
+        if (u.error == OK) assert_ptr_equal(u.at, in.data + 2 + cases[i].size);
+        unhex_free(in);
+    }
+}
+
+/* Longer than a short head can say. */
+static void test_exact_long(void **state)
+{
+    (void)state;
+    uint8_t content[300], out[300];
+    for (size_t i = 0; i < sizeof content; i++) content[i] = (uint8_t)(i + 1);
+    for (size_t size = 250; size <= sizeof content; size++) {
+        struct buffer b = {0};
+        pack_bin(&b, content, size);
+        struct unpack u = unpack_start(buffer_bytes(&b));
+        unpack_bin_exact(&u, out, size);
+        assert_int_equal(unpack_done(&u), OK);
+        assert_memory_equal(out, content, size);
+        u = unpack_start(buffer_bytes(&b));
+        unpack_bin_exact(&u, out, size - 1);
+        assert_int_equal(unpack_done(&u), ERR_MALFORMED);
+        buffer_free(&b);
+    }
+}
+
+/* After an error ids and digests are zeros, wherever they are read. */
+static void test_exact_after_an_error(void **state)
+{
+    (void)state;
+    struct buffer b = {0};
+    struct id id = {{1, 2, 3}}, zero_id = {{0}};
+    struct digest digest = {{4, 5, 6}}, zero_digest = {{0}};
+    pack_id(&b, &id);
+    pack_digest(&b, &digest);
+    struct unpack u = unpack_start(buffer_bytes(&b));
+    struct id read_id = unpack_id(&u);
+    struct digest read_digest = unpack_digest(&u);
+    assert_int_equal(unpack_done(&u), OK);
+    assert_memory_equal(&read_id, &id, sizeof id);
+    assert_memory_equal(&read_digest, &digest, sizeof digest);
+    u = unpack_start(buffer_bytes(&b));
+    unpack_fail(&u, ERR_STALE);
+    read_id = unpack_id(&u);
+    read_digest = unpack_digest(&u);
+    assert_int_equal(unpack_done(&u), ERR_STALE);
+    assert_memory_equal(&read_id, &zero_id, sizeof id);
+    assert_memory_equal(&read_digest, &zero_digest, sizeof digest);
+    buffer_free(&b);
+}
+
 static void test_array_of(void **state)
 {
     struct bytes in = unhex("920102");
@@ -309,7 +390,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uint),   cmocka_unit_test(test_refusals), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_forms),  cmocka_unit_test(test_utf8),     cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_sticky), cmocka_unit_test(test_array_of), cmocka_unit_test(test_buffer_limit),
+        cmocka_unit_test(test_sticky), cmocka_unit_test(test_exact), cmocka_unit_test(test_exact_long),
+        cmocka_unit_test(test_exact_after_an_error), cmocka_unit_test(test_array_of),
+        cmocka_unit_test(test_buffer_limit),
         cmocka_unit_test(test_text_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
