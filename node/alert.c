@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "consensus/node_request.h"
 #include "ledger/arguments.h"
+#include "node/alert_alone.h"
 #include "node/alert_send.h"
 #include "node/integrity.h"
 
@@ -43,6 +44,8 @@ struct alert {
     enum alert_state state;
     struct attempt attempts[ATTEMPTS];
     struct attempt *current;
+    struct alert_alone alone;
+    struct attempt lone; /* of what this node can't say in the ledger */
     bool rest;           /* it is for what the last telling lacks */
     struct alert_message message;
     unsigned wanted;     /* by which ways people are to be told by this claim */
@@ -208,6 +211,25 @@ static void say_refused(const struct alert *t)
                   (unsigned long long)t->current->index, t->refused.list[i].answer, ALERT_REFUSED_HINT);
 }
 
+/* No other node knows of it: nothing is said in the ledger, and by a way that works it is told. */
+static void end_lone(struct alert *t)
+{
+    struct attempt *a = &t->lone;
+    a->sent |= t->sent;
+    bool all = (t->wanted & ~a->sent) == 0, enough = all || (a->sent && ++a->resends > RESENDS);
+    if (t->sent)
+        log_notice("alert", "people were told by %s of what is wrong with this node, though no ledger has it",
+                   ways_text(t->sent));
+    if (!all)
+        log_error("alert", "what is wrong with this node, and in no ledger, could not be sent by %s: %s: %s",
+                  ways_text(t->wanted & ~a->sent), alert_error_text(t->code), t->failure.text);
+    if (enough) {
+        t->alone.told_ms = now_ms();
+        *a = (struct attempt){0};
+    }
+    finish(t, !enough);
+}
+
 static void on_done(uv_async_t *handle)
 {
     struct alert *t = handle->data;
@@ -216,6 +238,10 @@ static void on_done(uv_async_t *handle)
     t->running = false;
     if (t->node->stopping) return;
     say_refused(t);
+    if (t->current == &t->lone) {
+        end_lone(t);
+        return;
+    }
     t->current->sent |= t->sent;
     unsigned came = t->current->sent & t->wanted;
     if (came == 0) {
@@ -291,13 +317,26 @@ static bool begin(struct alert *t, const struct alarm *a)
     return begin_claim(t, know(t, a), a, own_claim, wall);
 }
 
+static bool begin_lone(struct alert *t, const struct integrity_view *view)
+{
+    const struct alarm *a = alert_alone_due(&t->alone, t->node, view, now_ms());
+    if (t->alone.since_ms == 0) t->lone = (struct attempt){0};
+    if (!a || now_ms() < t->lone.next_ms) return false;
+    t->current = &t->lone;
+    t->wanted = alert_ways(t->node->config);
+    t->message = (struct alert_message){.genesis = &t->node->genesis, .sender = t->node->self, .alarm = *a};
+    if (start_thread(t)) return true;
+    finish(t, true);
+    return false;
+}
+
 static void look(struct alert *t)
 {
     struct node *node = t->node;
     struct integrity_view view;
-    if (t->state != ALERT_IDLE || node->stopping || !node->ready || alert_ways(node->config) == 0) return;
+    if (t->state != ALERT_IDLE || node->stopping || alert_ways(node->config) == 0) return;
     integrity_view(node, &view);
-    if (view.quarantined) return;
+    if (begin_lone(t, &view) || view.quarantined || !node->ready) return;
     forget_closed(t, &view);
     for (size_t i = 0; i < view.count; i++)
         if (begin(t, &view.alarms[i])) return;

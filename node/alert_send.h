@@ -31,7 +31,7 @@ enum alert_way { ALERT_MAIL = 1, ALERT_HOOK = 2 }; /* bits */
 struct alert_message {
     const struct genesis *genesis;
     unsigned sender;    /* member index of this node */
-    struct alarm alarm; /* index 0: a test */
+    struct alarm alarm; /* kind 0: a test; index 0: the ledger does not have it, for want of a majority */
 };
 
 /* Which ways are set up: bits of enum alert_way; 0: none. */
@@ -63,7 +63,8 @@ const char *alert_error_hint(enum err code);
 void alert_mail_text(struct buffer *out, const struct config *config, const struct alert_message *message,
                      uint64_t now_ms);
 void alert_json(struct buffer *out, const struct alert_message *message);
-/* "<cluster, 16 digits>-<kind>-<node>-<first>-<leaf>": what repetitions have in common. */
+/* "<cluster, 16 digits>-<kind>-<node>-<first>-<leaf>", or "...-since<time>" without a leaf: what repetitions have in
+ * common. */
 void alert_key(char out[static 96], const struct alert_message *message);
 
 #endif

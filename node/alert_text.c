@@ -7,16 +7,20 @@
 
 #include "node/alert_send.h"
 
+static bool is_test(const struct alert_message *m) { return m->alarm.kind == 0; }
+static bool is_recorded(const struct alert_message *m) { return m->alarm.index != 0; }
+
 void alert_key(char out[static 96], const struct alert_message *m)
 {
     char cluster[17];
     hex_format(cluster, m->genesis->cluster.bytes, 8);
-    if (m->alarm.index == 0) {
+    if (is_test(m)) {
         snprintf(out, 96, "%s-test-%u-%llu", cluster, m->sender, (unsigned long long)m->alarm.since_ms);
         return;
     }
-    snprintf(out, 96, "%s-%u-%u-%llu-%llu", cluster, (unsigned)m->alarm.kind, m->alarm.named,
-             (unsigned long long)m->alarm.first, (unsigned long long)m->alarm.index);
+    snprintf(out, 96, "%s-%u-%u-%llu-%s%llu", cluster, (unsigned)m->alarm.kind, m->alarm.named,
+             (unsigned long long)m->alarm.first, is_recorded(m) ? "" : "since",
+             (unsigned long long)(is_recorded(m) ? m->alarm.index : m->alarm.since_ms));
 }
 
 static const char *name_of(const struct alert_message *m, unsigned member)
@@ -72,7 +76,10 @@ static void append_words(struct buffer *out, const struct alert_message *m)
         buffer_printf(out, "%s%s", comma, member == m->alarm.named ? "itself" : name_of(m, member));
         comma = ", ";
     }
-    buffer_printf(out, " (leaf %llu of the ledger)\r\n\r\n", (unsigned long long)m->alarm.index);
+    if (is_recorded(m))
+        buffer_printf(out, " (leaf %llu of the ledger)\r\n\r\n", (unsigned long long)m->alarm.index);
+    else
+        buffer_append_text(out, " (NOT RECORDED in the ledger)\r\n\r\n");
 }
 
 static void append_alarm(struct buffer *out, const struct alert_message *m)
@@ -92,26 +99,32 @@ static void append_alarm(struct buffer *out, const struct alert_message *m)
                                 "it.\r\n");
         return;
     }
+    if (!is_recorded(m))
+        buffer_append_text(out, "This node found that in itself and reaches no majority of the nodes, so that nothing "
+                                "can be recorded and the other nodes may not know of it. You are told again once it "
+                                "is in the ledger.\r\n");
     if (counts(m))
         buffer_append_text(out, "Do not rely on what this node serves until it is repaired.\r\n");
     else
         buffer_printf(out, "So far nothing proves it: one of the two is wrong, the node or who says so. It counts "
                            "once %u nodes say so.\r\n", m->genesis->faulty + 1);
     buffer_append_text(out, "What to do next: \"consilium status\" and \"consilium verify --all\" from another node; "
-                            "the node's own log says what it found.\r\n"
-                            "Once it is repaired or replaced: \"consilium alarm clear\" with the leaf above.\r\n");
+                            "the node's own log says what it found.\r\n");
+    if (is_recorded(m))
+        buffer_append_text(out, "Once it is repaired or replaced: \"consilium alarm clear\" with the leaf above.\r\n");
 }
 
 /* Names of nodes are ASCII without spaces (ledger/descriptor.h): nothing to encode, no line can begin in them. */
 static void append_subject(struct buffer *out, const struct alert_message *m)
 {
     const struct alarm *a = &m->alarm;
-    if (a->index == 0) {
+    if (is_test(m)) {
         buffer_printf(out, "Consilium: test message of node %s", name_of(m, m->sender));
         return;
     }
     buffer_printf(out, "Consilium ALARM: node %s: %s, ", name_of(m, a->named), alarm_kind_text(a->kind));
     append_range(out, a);
+    if (!is_recorded(m)) buffer_append_text(out, " (not recorded)");
 }
 
 void alert_mail_text(struct buffer *out, const struct config *config, const struct alert_message *m, uint64_t now_ms)
@@ -130,7 +143,7 @@ void alert_mail_text(struct buffer *out, const struct config *config, const stru
     buffer_append_text(out, "\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
                             "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
     buffer_printf(out, "Cluster:   %s\r\n", m->genesis->checkpoint_origin);
-    if (m->alarm.index != 0)
+    if (!is_test(m))
         append_alarm(out, m);
     else
         buffer_printf(out, "\r\nThis is a test: node %s of %s can send its alarms here.\r\n", name_of(m, m->sender),
@@ -158,18 +171,20 @@ void alert_json(struct buffer *out, const struct alert_message *m)
     hex_format(cluster, m->genesis->cluster.bytes, 32);
     alert_key(key, m);
     format_time(since, a->since_ms);
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "event", a->index ? "alarm" : "test", "key", key, "cluster",
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "event", is_test(m) ? "test" : "alarm", "key", key, "cluster",
                              cluster, "origin", m->genesis->checkpoint_origin, "sender", node_json(m, m->sender));
-    if (json && a->index) {
+    if (json && !is_test(m)) {
+        json_object_set_new(json, "recorded", json_boolean(is_recorded(m)));
         json_object_set_new(json, "counts", json_boolean(counts(m)));
         json_object_set_new(json, "said_by", words_json(m));
         json_object_set_new(json, "repaired", json_boolean(a->status == ALARM_REPAIRED));
-        json_object_update_new(json, json_pack("{s:I, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:s}", "leaf",
-                                               (json_int_t)a->index, "kind", alarm_kind_text(a->kind), "meaning",
+        json_t *leaf = is_recorded(m) ? json_integer((json_int_t)a->index) : json_null();
+        json_object_update_new(json, json_pack("{s:o, s:s, s:s, s:o, s:o, s:s, s:I, s:I, s:s}", "leaf", leaf, "kind",
+                                               alarm_kind_text(a->kind), "meaning",
                                                alarm_kind_meaning(a->kind), "node", node_json(m, a->named),
                                                "raised_by", node_json(m, a->raiser), "place",
                                                alarm_kind_place(a->kind), "first", (json_int_t)a->first, "last",
-                                               (json_int_t)a->last, "since", since));;
+                                               (json_int_t)a->last, "since", since));
     }
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (text)

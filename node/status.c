@@ -104,6 +104,19 @@ static bool heard_lately(const struct entry *e, uint64_t now_ns)
     return e->heard_ns && now_ns - e->heard_ns < (uint64_t)SILENT_MS * 1000000;
 }
 
+static bool is_reached(const struct node *node, unsigned index, uint64_t now_ns)
+{
+    return index == node->self || (heard_lately(&node->board->entries[index], now_ns) && peers_up(node->peers, index));
+}
+
+unsigned board_reached(const struct node *node)
+{
+    unsigned count = 0;
+    uint64_t now = clock_monotonic_ns();
+    for (unsigned i = 1; i <= node->genesis.member_count; i++) count += is_reached(node, i, now);
+    return count;
+}
+
 /* Off the lower median of the clocks known, the own one (offset 0) included. With
  * fewer than a majority known there is no opinion, and the last one stands. */
 static void judge_clock(struct board *b)
@@ -173,7 +186,7 @@ static void member_row(struct message_member *m, const struct node *node, unsign
 {
     const struct entry *e = &node->board->entries[index];
     const struct descriptor *d = genesis_member(&node->genesis, index);
-    bool reachable = index == node->self || (heard_lately(e, now) && peers_up(node->peers, index));
+    bool reachable = is_reached(node, index, now);
     *m = (struct message_member){
         .member = index, .name = bytes_text(d->name), .hospital = bytes_text(d->hospital), .reachable = reachable,
         .state = bytes_text(e->state), .term = e->term, .last = e->last, .applied = e->applied,

@@ -11,6 +11,8 @@ void board_stop(struct board *board); /* before the loop ends */
 void board_free(struct board *board);
 void board_message(struct node *node, unsigned from, struct bytes body); /* STATE */
 void board_status(struct session *s, uint64_t id, struct bytes body);    /* STATUS */
+/* How many members can be reached, this node included. */
+unsigned board_reached(const struct node *node);
 /* Appends this node's counters; no personal data. */
 void board_counters(struct message_status_ok *m, const struct node *node);
 

@@ -8,6 +8,7 @@
 #include "ledger/arguments.h"
 #include "node/alert_send.h"
 #include "node/integrity.h"
+#include "node/status.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -20,6 +21,8 @@
 static struct node node;
 static struct config config;
 static struct alarm row; /* the only open one */
+static unsigned leader, reached;
+static bool quarantined;
 static unsigned calls, mails, claims, rest_claims, tells, told_ways, rests, sends, sent_ways;
 static unsigned fails;       /* ways that take nothing */
 static enum reason denies;   /* claims */
@@ -44,7 +47,7 @@ enum err alert_send(unsigned *sent, unsigned ways, const struct config *c, const
 {
     (void)c, (void)stop, (void)failure;
     refused->count = 0;
-    CHECK(message->alarm.index == LEAF && message->sender == node.self);
+    CHECK(message->alarm.index == row.index && message->sender == node.self);
     *sent = ways & ~fails;
     sends += *sent != 0;
     mails += (*sent & ALERT_MAIL) != 0;
@@ -58,7 +61,19 @@ const char *alert_error_text(enum err code) { return err_text(code); }
 void integrity_view(const struct node *n, struct integrity_view *out)
 {
     (void)n;
-    *out = (struct integrity_view){.count = 1, .alarms = &row};
+    *out = (struct integrity_view){.count = 1, .alarms = &row, .quarantined = quarantined};
+}
+
+void driver_status(const struct driver *d, struct driver_status *out)
+{
+    (void)d;
+    *out = (struct driver_status){.leader = leader};
+}
+
+unsigned board_reached(const struct node *n)
+{
+    CHECK(n == &node);
+    return reached;
 }
 
 /* As the thread that alert_send is for; it has ended when it began. */
@@ -194,7 +209,9 @@ static int open_node(void **state)
     sample_genesis(&node.genesis, MEMBERS, 1);
     calls = mails = claims = rest_claims = tells = told_ways = rests = sends = sent_ways = fails = 0;
     denies = REASON_NONE;
-    waiting.waits = lost = false;
+    waiting.waits = lost = quarantined = false;
+    leader = 1;
+    reached = MEMBERS;
     paced_clock_turn();
     start();
     return 0;
@@ -477,6 +494,86 @@ static void a_denied_claim_sends_nothing(void **state)
     assert_true(claims == 0 && sends == 0 && tells == 0);
 }
 
+/* --- without a majority --- */
+
+static void leap(unsigned seconds) { paced_ns += seconds * UINT64_C(1000000000); }
+
+/* What this node found in itself, and no ledger has. */
+static void found_in_itself(void)
+{
+    node.self = 2;
+    row = (struct alarm){.kind = ALARM_MODIFIED, .named = 2, .raiser = 2, .saying = 1u << 2, .first = 5, .last = 5,
+                         .since_ms = clock_wall_ms(), .status = ALARM_OPEN};
+}
+
+static void a_node_alone_tells_of_itself(void **state)
+{
+    (void)state;
+    found_in_itself();
+    quarantined = true; /* then it keeps its leader */
+    settle();
+    leap(3600);
+    settle();
+    assert_int_equal(calls, 0); /* the others know, and tell */
+    reached = 2;
+    settle();
+    leap(14 * 60);
+    settle();
+    reached = 3; /* they heard it */
+    settle();
+    reached = 2;
+    settle();
+    leap(14 * 60);
+    settle();
+    assert_int_equal(calls, 0);
+    leap(60);
+    until_called(1);
+    settle();
+    assert_true(calls == 1 && mails == 1 && sent_ways == (ALERT_MAIL | ALERT_HOOK) && claims == 0 && tells == 0);
+    leap(23 * 3600);
+    settle();
+    assert_int_equal(calls, 1);
+    row.first = row.last = 6; /* whatever it finds */
+    settle();
+    assert_int_equal(calls, 1);
+    leap(3600);
+    until_called(2);
+    settle();
+    assert_int_equal(calls, 2);
+}
+
+static void without_a_leader_it_is_alone_too(void **state)
+{
+    (void)state;
+    found_in_itself();
+    leader = 0;
+    settle();
+    leap(15 * 60);
+    fails = ALERT_HOOK;
+    until_called(1);
+    fails = 0;
+    until_called(2); /* what failed alone, after a pause */
+    settle();
+    assert_true(calls == 2 && mails == 1 && sends == 2 && tells == 0);
+}
+
+static void alone_it_tells_of_nobody_else(void **state)
+{
+    (void)state;
+    found_in_itself();
+    row.named = 3;
+    leader = 0;
+    settle();
+    leap(16 * 60);
+    settle();
+    row.named = 2;
+    row.index = LEAF; /* the others have it */
+    row.claimed_by = 1;
+    row.claimed_ms = clock_wall_ms();
+    settle();
+    assert_int_equal(calls, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_node, close_node)
 
 int main(void)
@@ -486,6 +583,8 @@ int main(void)
         TEST(told_of_itself),      TEST(a_claim_of_its_own),     TEST(what_fails_is_not_told),
         TEST(one_way_fails),       TEST(an_old_row_sends_nothing), TEST(a_denied_claim_sends_nothing),
         TEST(a_restart_forgets_no_way), TEST(what_is_not_said_is_sent_again), TEST(others_tellings_are_not_ours),
+        TEST(a_node_alone_tells_of_itself), TEST(without_a_leader_it_is_alone_too),
+        TEST(alone_it_tells_of_nobody_else),
         TEST(another_one_takes_the_rest), TEST(the_senders_claim_holds),
     };
     return cmocka_run_group_tests_name("node/alert", tests, NULL, NULL);

@@ -233,7 +233,7 @@ static void test_webhook(void **state)
     assert_int_equal(json_integer_value(json_object_get(json, "last")), 41);
     assert_int_equal(json_integer_value(json_object_get(json, "leaf")), 77);
     assert_int_equal(json_array_size(json_object_get(json, "said_by")), 1);
-    assert_true(json_is_false(json_object_get(json, "counts")));
+    assert_true(json_is_false(json_object_get(json, "counts")) && json_is_true(json_object_get(json, "recorded")));
     json_decref(json);
     message.alarm.saying |= 1u << 3;
     assert_int_equal(send_it(), OK);
@@ -372,10 +372,39 @@ static void test_key(void **state)
     assert_string_not_equal(a, b);
 }
 
+/* Of itself, without a majority: a message that says so, with a key that lasts as long as the finding. */
+static void test_not_recorded(void **state)
+{
+    (void)state;
+    char a[96], b[96];
+    alert_key(a, &message);
+    message.alarm.index = 0;
+    message.alarm.named = message.alarm.raiser = message.sender = 2;
+    alert_key(b, &message);
+    assert_non_null(strstr(b, "-2-2-40-since1700000000000"));
+    alert_mail_text(&got, &config, &message, 0);
+    buffer_append(&got, "", 1);
+    expect_text("\r\nSubject: Consilium ALARM: node node-2: deleted, index 40 to 41 (not recorded)\r\n");
+    expect_text("Said by:   itself (NOT RECORDED in the ledger)\r\n");
+    expect_text("reaches no majority");
+    expect_text("Do not rely on what this node serves");
+    assert_null(strstr((const char *)got.data, "leaf"));
+    assert_null(strstr((const char *)got.data, "test message"));
+    buffer_clear(&got);
+    alert_json(&got, &message);
+    json_t *json = json_loadb((const char *)got.data, got.size, 0, NULL);
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json, "event")), "alarm");
+    assert_string_equal(json_string_value(json_object_get(json, "key")), b);
+    assert_true(json_is_false(json_object_get(json, "recorded")) && json_is_null(json_object_get(json, "leaf")));
+    json_decref(json);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(test_not_recorded),
         TEST(test_mail),            TEST(test_starttls), TEST(test_never_in_the_clear), TEST(test_login),
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
         TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
