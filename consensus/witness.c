@@ -640,5 +640,6 @@ void witness_free(struct witness *w)
     for (unsigned i = 0; i < WITNESS_KEPT; i++)
         buffer_free(&w->kept[i].note);
     buffer_free(&w->later);
+    buffer_free(&w->latest);
     free(w);
 }

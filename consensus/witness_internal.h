@@ -68,6 +68,8 @@ struct witness {
     uint64_t size; /* witnessed */
     struct buffer later; /* a note beyond what is applied here */
     struct checkpoint later_checkpoint;
+    struct buffer latest; /* the largest that came while `later` waits, or empty */
+    struct checkpoint latest_checkpoint;
     bool checking;       /* the own root at its size is being read */
     struct witness_wait *waits, *due; /* due: about to be called back */
     uint64_t warned_ns[LIMIT_NODES + 1];

@@ -15,13 +15,30 @@ struct root_check {
     struct digest root;
 };
 
+static void keep_note(struct buffer *note, struct checkpoint *checkpoint, struct bytes text,
+                      const struct checkpoint *its)
+{
+    buffer_clear(note);
+    buffer_append_bytes(note, text);
+    *checkpoint = *its;
+}
+
+/* The next one to wait for. */
+static void take_latest(struct witness *w)
+{
+    buffer_free(&w->later);
+    w->later = w->latest;
+    w->later_checkpoint = w->latest_checkpoint;
+    w->latest = (struct buffer){0};
+}
+
 static void accept_later(struct witness *w)
 {
     const struct end *end = witness_end_of_size(w, w->later_checkpoint.size);
     struct witnessed fresh = {.size = w->later_checkpoint.size, .root = w->later_checkpoint.root, .note = w->later};
     if (end) fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
     w->later = (struct buffer){0};
-    w->later_checkpoint.size = 0;
+    take_latest(w);
     witness_take_witnessed(w, &fresh);
 }
 
@@ -57,7 +74,7 @@ void witness_check_later(struct witness *w)
     struct driver_status d;
     if (!w->later.size || w->stopped || w->quarantined || w->checking) return;
     if (w->later_checkpoint.size <= w->size) {
-        buffer_free(&w->later);
+        take_latest(w);
         return;
     }
     const struct end *end = witness_end_of_size(w, w->later_checkpoint.size);
@@ -99,9 +116,11 @@ static bool take_note(struct witness *w, struct bytes text)
     if (checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return false;
     look_for_two(w, &checkpoint, text);
     if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return true;
-    buffer_clear(&w->later);
-    buffer_append_bytes(&w->later, text);
-    w->later_checkpoint = checkpoint;
+    /* One that waits is not displaced: a node that stays some blocks behind would never reach the newest. */
+    if (!w->later.size)
+        keep_note(&w->later, &w->later_checkpoint, text, &checkpoint);
+    else if (!w->latest.size || w->latest_checkpoint.size < checkpoint.size)
+        keep_note(&w->latest, &w->latest_checkpoint, text, &checkpoint);
     witness_check_later(w);
     return true;
 }

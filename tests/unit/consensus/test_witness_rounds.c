@@ -243,6 +243,27 @@ static void who_missed_cosignatures_gets_the_note(void **state)
     assert_true(sent[PEER_NOTE_PUSH] >= 1);
 }
 
+/* It would wait for the newest one for ever, under a load that goes on. */
+static void who_lags_takes_the_notes_in_turn(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    for (unsigned size = 2; size <= 8; size += 2) {
+        for (unsigned i = 1; i < N; i++)
+            apply(i, 2);
+        settle();
+        assert_int_equal(witness_size(nodes[1].witness), size);
+    }
+    apply(4, 2);
+    settle();
+    assert_note(4, 2);
+    apply(4, 2);
+    apply(4, 2);
+    apply(4, 2);
+    settle();
+    assert_note(4, 8);
+}
+
 static void an_older_pace_gets_no_older_root(void **state)
 {
     (void)state;
@@ -352,6 +373,7 @@ int main(void)
         BED_TEST(members_apart_learn_what_others_told),
         BED_TEST(members_apart_get_the_note),
         BED_TEST(who_missed_cosignatures_gets_the_note),
+        BED_TEST(who_lags_takes_the_notes_in_turn),
         BED_TEST(an_older_pace_gets_no_older_root),
         BED_TEST(an_older_cosignature_displaces_none),
         BED_TEST(without_a_leader_any_node_paces),
