@@ -14,6 +14,8 @@ void raft_options_default(struct raft_options *options)
         .election_ticks = 20,
         .heartbeat_ticks = 2,
         .stall_ticks = 100,
+        .slow_ticks = 4,
+        .slow_writes = 4,
         .window_messages = 64,
         .window_bytes = 16 * MIB,
         .message_bytes = 1 * MIB,

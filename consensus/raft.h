@@ -232,6 +232,8 @@ struct raft_options {
     uint32_t election_ticks;  /* T: followers wait T .. 2T-1 ticks; check-quorum and stickiness use T */
     uint32_t heartbeat_ticks; /* less than a third of election_ticks */
     uint32_t stall_ticks;     /* a leader whose own write takes longer hands over; 0: never */
+    uint32_t slow_ticks;      /* a leader's own write is late when it is done so long after a majority's; and ... */
+    uint32_t slow_writes;     /* ... so many late ones in a row make it hand over, too; 0: never */
     uint32_t window_messages; /* appends in flight per peer, at most LIMIT_RAFT_WINDOW */
     size_t window_bytes;      /* of entries in flight per peer (one entry always passes) */
     size_t message_bytes;     /* of entries per append, at most LIMIT_BLOCK (one entry always passes) */

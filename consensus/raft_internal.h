@@ -173,6 +173,9 @@ struct raft {
     uint64_t write_issued, write_done;
     struct ticket tickets[LIMIT_RAFT_WRITES];
     unsigned ticket_first, ticket_count;
+    uint64_t behind_write, behind_tick; /* a leader's oldest write, which a majority has durable, since when */
+    uint64_t late_tick;                 /* when a late one was done */
+    unsigned slow_writes;               /* late ones in a row */
 
     /* follower */
     raft_index checked; /* agrees with this term's leader up to here */

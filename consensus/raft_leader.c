@@ -24,6 +24,7 @@ void raft_leader_start(struct raft *r)
 {
     r->heartbeat_elapsed = 0;
     r->transfer = 0;
+    r->slow_writes = 0;
     r->progress_count = 0;
     raft_progress_sync(r);
     raft_append_own(r, RAFT_ENTRY_NOOP, NULL);
@@ -204,6 +205,20 @@ static void tick_stall(struct raft *r)
     if (r->ticks - r->tickets[r->ticket_first].issued_tick > r->options.stall_ticks) (void)raft_transfer(r, 0);
 }
 
+/* The own disk is much slower than the others': whoever goes through this node waits for it, and who leads waits for
+ * others only. One pause is one late write; where all disks are slow nobody is ahead. */
+static void tick_slow(struct raft *r)
+{
+    const struct ticket *oldest = &r->tickets[r->ticket_first];
+    if (!r->options.slow_writes || !r->ticket_count || r->commit < oldest->last) return;
+    if (r->behind_write != oldest->number) {
+        r->behind_write = oldest->number;
+        r->behind_tick = r->ticks;
+    }
+    if (r->ticks - r->behind_tick != r->options.slow_ticks) return;
+    if (++r->slow_writes >= r->options.slow_writes && !r->transfer) (void)raft_transfer(r, 0);
+}
+
 void raft_leader_tick(struct raft *r)
 {
     for (unsigned i = 0; i < r->progress_count; i++) r->progress[i].silent_ticks++;
@@ -214,6 +229,7 @@ void raft_leader_tick(struct raft *r)
     tick_transfer(r);
     if (r->role != RAFT_LEADER) return;
     tick_stall(r);
+    tick_slow(r);
     if (++r->heartbeat_elapsed < r->options.heartbeat_ticks) return;
     r->heartbeat_elapsed = 0;
     raft_broadcast_heartbeat(r);

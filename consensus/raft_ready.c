@@ -216,11 +216,21 @@ static void take_write(struct raft *r)
         (struct ticket){.number = ready->write, .last = r->log.last, .issued_tick = r->ticks};
 }
 
+/* Those that were synced together come one after the other: the first says how long it took. */
+static void note_late(struct raft *r, uint64_t write)
+{
+    if (r->behind_write == write && r->ticks - r->behind_tick >= r->options.slow_ticks)
+        r->late_tick = r->ticks;
+    else if (r->ticks - r->late_tick > 1)
+        r->slow_writes = 0;
+}
+
 void raft_persisted(struct raft *r, uint64_t write)
 {
     if (r->halted) return;
     CHECK(write > r->write_done && write <= r->write_issued);
     while (r->ticket_count && r->tickets[r->ticket_first].number <= write) {
+        note_late(r, r->tickets[r->ticket_first].number);
         r->persisted = index_max(r->persisted, r->tickets[r->ticket_first].last);
         r->ticket_first = (r->ticket_first + 1) % LIMIT_RAFT_WRITES;
         r->ticket_count--;

@@ -15,6 +15,7 @@ static void draw_options(struct world *w)
     o->election_ticks = 10;
     o->heartbeat_ticks = 1 + (uint32_t)sim_below(w, 3);
     o->stall_ticks = sim_chance(w, 500) ? 30 : 0;
+    o->slow_writes = sim_chance(w, 500) ? 2 : 0;
     o->window_messages = sim_chance(w, 500) ? 1 + (uint32_t)sim_below(w, 4) : 64;
     o->window_bytes = sim_chance(w, 500) ? 200 + sim_below(w, 2000) : 1 << 20;
     o->message_bytes = sim_chance(w, 500) ? 100 + sim_below(w, 1000) : 1 << 16;

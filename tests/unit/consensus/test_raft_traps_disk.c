@@ -120,6 +120,68 @@ static void trap_14_stalled_leader_hands_over(void **state)
     rig_free(rig);
 }
 
+/* Each of so many writes is done here only long after the others have it, but one that is quick. */
+static void write_late(struct rig *rig, unsigned count, unsigned quick)
+{
+    for (unsigned i = 1; i <= count && rig_status(rig, 1).role == RAFT_LEADER; i++) {
+        rig_ticks(rig, 3);
+        rig_propose(rig, 1, "late");
+        rig_run(rig);
+        if (i != quick) rig_ticks(rig, 10);
+        rig_persist(rig, 1, SIZE_MAX);
+        rig_run(rig);
+    }
+}
+
+static struct rig *slow_leader(void)
+{
+    struct rig *rig = rig_new(3, 3);
+    rig->options.slow_ticks = 5;
+    rig->options.slow_writes = 4;
+    rig_crash(rig, 1);
+    rig_start_node(rig, 1);
+    rig_elect(rig, 1);
+    rig_ticks(rig, 10);
+    rig_disk(rig, 1, true);
+    return rig;
+}
+
+/* So does one whose disk is slow again and again, while the others' are not: not at a pause. */
+static void trap_14_slow_leader_hands_over(void **state)
+{
+    (void)state;
+    struct rig *rig = slow_leader();
+    write_late(rig, 3, 0);
+    assert_int_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    write_late(rig, 4, 1);
+    assert_int_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    write_late(rig, 2, 0);
+    rig_ticks(rig, 4);
+    assert_int_not_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    assert_int_not_equal(rig_status(rig, 2).leader, 0);
+    assert_int_not_equal(rig_status(rig, 2).leader, 1);
+    rig_free(rig);
+}
+
+/* Where no majority is ahead of it, nobody would be better. */
+static void trap_14_slow_as_all_leads_on(void **state)
+{
+    (void)state;
+    struct rig *rig = slow_leader();
+    rig_disk(rig, 2, true);
+    rig_disk(rig, 3, true);
+    for (unsigned i = 0; i < 12; i++) {
+        rig_propose(rig, 1, "slow");
+        rig_run(rig);
+        rig_ticks(rig, 10);
+        for (raft_id id = 1; id <= 3; id++)
+            rig_persist(rig, id, SIZE_MAX);
+        rig_run(rig);
+    }
+    assert_int_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    rig_free(rig);
+}
+
 /* 15. What is in flight to a slow follower is bounded, in messages and in bytes. */
 static void trap_15_window_is_bounded(void **state)
 {
@@ -289,6 +351,8 @@ int main(void)
         cmocka_unit_test(trap_12_held_back_messages_of_an_old_term_are_dropped),
         cmocka_unit_test(trap_14_leader_with_a_slow_disk),
         cmocka_unit_test(trap_14_stalled_leader_hands_over),
+        cmocka_unit_test(trap_14_slow_leader_hands_over),
+        cmocka_unit_test(trap_14_slow_as_all_leads_on),
         cmocka_unit_test(trap_15_window_is_bounded),
         cmocka_unit_test(trap_15_backlog_is_bounded),
         cmocka_unit_test(trap_15_follower_backlog_is_bounded),
