@@ -1,6 +1,7 @@
 #include "tests/lib/chaos.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -264,6 +265,42 @@ uint64_t chaos_longest_gap(const struct chaos *c)
         }
     }
     return longest;
+}
+
+static int compare_ms(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Adds what this client's operations since then took; how many they are. */
+static unsigned times_since(const struct client *own, uint64_t *ms, size_t *count, size_t room, uint64_t since_ms)
+{
+    unsigned found = 0;
+    for (unsigned i = atomic_load(&own->count); i-- > 0 && own->told[i].begun_ms >= since_ms; found++)
+        if (*count < room) ms[(*count)++] = own->told[i].ended_ms - own->told[i].begun_ms;
+    return found;
+}
+
+void chaos_measure(struct chaos *c, struct chaos_times *out, unsigned each, uint64_t since_ms)
+{
+    static uint64_t ms[1 << 16];
+    unsigned least;
+    size_t count;
+    do {
+        sleep_ms(20);
+        look_for_failure(c);
+        if (chaos_now_ms() - since_ms > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&c->bed, "seed %llu: not all clients get on", (unsigned long long)c->seed);
+        least = UINT_MAX;
+        count = 0;
+        for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
+            unsigned own = times_since(&c->shared->clients[i], ms, &count, sizeof ms / sizeof ms[0], since_ms);
+            if (own < least) least = own;
+        }
+    } while (least < each);
+    qsort(ms, count, sizeof ms[0], compare_ms);
+    *out = (struct chaos_times){(unsigned)count, ms[count / 2], ms[count - 1 - count / 100], ms[count - 1]};
 }
 
 /* The last thing this client was told that began at or after `since_ms`; NULL: nothing. */

@@ -62,6 +62,13 @@ bool chaos_gone_on(struct chaos *c, unsigned nodes, uint64_t since_ms);
  * this process, which tries both at one of them and gives each a second. */
 void chaos_was_silent(struct chaos *c, unsigned nodes, uint64_t since_ms, const char *what);
 unsigned chaos_acknowledged(const struct chaos *c);
+/* Waits until each client was told that so many operations are done which began at `since_ms` or later, and says how long
+ * those took of which they were told by then. Fails when nothing comes. */
+struct chaos_times {
+    unsigned count;
+    uint64_t median_ms, p99_ms, most_ms;
+};
+void chaos_measure(struct chaos *c, struct chaos_times *out, unsigned each, uint64_t since_ms);
 /* What a client was told the first time that an operation did not end with "done"; NULL: never. */
 const char *chaos_refusal(const struct chaos *c, unsigned client);
 /* The longest time in which a client that may go through any node was told nothing, in ms. */
