@@ -1,4 +1,4 @@
-/* A disk that fails or is full on one of four nodes, and no majority: the node says
+/* A disk that fails or is full on one of four nodes or on all, and no majority: the node says
  * so, acknowledges nothing that it can't keep, and stops where it must; the others go
  * on; with a good disk it catches up. What became of a request is found out by its token. */
 #include <ctype.h>
@@ -26,7 +26,7 @@ static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
 static char programs[5][400], orders[5][300]; /* by node */
 static struct buffer out, errors;
 static unsigned events;
-static bool small_disk; /* of node FULL: a file system of its own */
+static bool small_disks; /* of each node: a file system of its own */
 
 static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 
@@ -174,39 +174,54 @@ static void the_leaders_disk_fails(void **state)
 
 /* --- a file system that is full --- */
 
-static char full_dir[300], filler[340];
+static char folders[5][300], fillers[5][340]; /* by node */
 
-/* Node FULL's folder moves to a file system of 96 MiB, in a mount namespace of this test's own. */
-static bool make_small_disk(void)
+/* A node's folder moves to a file system of 96 MiB. */
+static bool make_small_disk(unsigned node)
 {
-    char command[1200];
-    snprintf(full_dir, sizeof full_dir, "%s/node-%u", bed.dir, FULL);
-    snprintf(filler, sizeof filler, "%s/filler", full_dir);
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return false;
-    snprintf(command, sizeof command, "mv %s %s.first && mkdir -m 700 %s", full_dir, full_dir, full_dir);
+    char command[1200], *folder = folders[node];
+    snprintf(folder, sizeof folders[0], "%s/node-%u", bed.dir, node);
+    snprintf(fillers[node], sizeof fillers[0], "%s/filler", folder);
+    snprintf(command, sizeof command, "mv %s %s.first && mkdir -m 700 %s", folder, folder, folder);
     if (system(command) != 0) return false;
-    bool mounted = mount("tmpfs", full_dir, "tmpfs", 0, "size=96m,mode=700") == 0;
+    bool mounted = mount("tmpfs", folder, "tmpfs", 0, "size=96m,mode=700") == 0;
     if (mounted)
-        snprintf(command, sizeof command, "cp -a %s.first/. %s", full_dir, full_dir);
+        snprintf(command, sizeof command, "cp -a %s.first/. %s", folder, folder);
     else
-        snprintf(command, sizeof command, "rmdir %s && mv %s.first %s", full_dir, full_dir, full_dir);
+        snprintf(command, sizeof command, "rmdir %s && mv %s.first %s", folder, folder, folder);
     return system(command) == 0 && mounted;
 }
 
-static uint64_t free_mib(void)
+/* In a mount namespace of this test's own. */
+static bool make_small_disks(void)
+{
+    bool made = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+    for (unsigned node = 1; made && node <= bed.n; node++)
+        made = make_small_disk(node);
+    return made;
+}
+
+static void skip_without_small_disks(void)
+{
+    if (small_disks) return;
+    printf("skipped: no file system may be mounted here\n");
+    skip();
+}
+
+static uint64_t free_mib(unsigned node)
 {
     struct statvfs v;
-    assert_int_equal(statvfs(full_dir, &v), 0);
+    assert_int_equal(statvfs(folders[node], &v), 0);
     return (uint64_t)v.f_bavail * v.f_frsize >> 20;
 }
 
 /* All but so much of the space that is free. */
-static void fill_but(uint64_t left_mib)
+static void fill_but(unsigned node, uint64_t left_mib)
 {
     static char block[1 << 20];
-    int file = open(filler, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int file = open(fillers[node], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     assert_true(file >= 0);
-    while (free_mib() > left_mib && write(file, block, sizeof block) == (ssize_t)sizeof block)
+    while (free_mib(node) > left_mib && write(file, block, sizeof block) == (ssize_t)sizeof block)
         continue;
     if (left_mib == 0)
         while (write(file, block, 4096) > 0)
@@ -218,16 +233,13 @@ static void fill_but(uint64_t left_mib)
 static void little_space(void **state)
 {
     (void)state;
-    if (!small_disk) {
-        printf("skipped: no file system may be mounted here\n");
-        skip();
-    }
-    fill_but(12);
+    skip_without_small_disks();
+    fill_but(FULL, 12);
     testbed_await_log(&bed, FULL, "little space left on the device: no new blocks are taken");
-    assert_int_not_equal(add_event_within(FULL, 20), 0);
+    assert_int_not_equal(add_event_within(FULL, 8), 0);
     if (!strstr(said(), "no space left")) testbed_fail(&bed, "no clear error: %s", said());
     others_go_on(FULL);
-    unlink(filler);
+    unlink(fillers[FULL]);
     testbed_await_log(&bed, FULL, "space on the device again");
     catches_up(FULL);
 }
@@ -237,27 +249,114 @@ static void no_space_at_all(void **state)
 {
     (void)state;
     char path[300];
-    if (!small_disk) {
-        printf("skipped: no file system may be mounted here\n");
-        skip();
-    }
+    skip_without_small_disks();
     snprintf(path, sizeof path, "%s/large", bed.dir);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     for (unsigned i = 0; i < 900000; i++)
         fputc((int)(i * 7 % 251), f);
     fclose(f);
-    fill_but(0);
+    fill_but(FULL, 0);
     for (unsigned i = 0; i < 12 && !testbed_life_has(&bed, FULL, "nothing more is acknowledged"); i++)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-1 record create --patient %s --kind note %s",
                        bed.dir, patient, path);
     if (testbed_life_has(&bed, FULL, "nothing more is acknowledged")) stops_by_itself(FULL);
     else assert_true(testbed_life_has(&bed, FULL, "little space left"));
     others_go_on(FULL);
-    unlink(filler);
+    unlink(fillers[FULL]);
     testbed_start(&bed, FULL);
     testbed_wait_ready(&bed, 30);
     catches_up(FULL);
+}
+
+/* --- full devices of the leader, and of all --- */
+
+#define TOLD_MOST 64
+
+static unsigned told[TOLD_MOST], told_count; /* events that were acknowledged meanwhile */
+
+static bool tell_event(unsigned via, unsigned seconds)
+{
+    bool done = add_event_within(via, seconds) == 0;
+    if (done && told_count < TOLD_MOST) told[told_count++] = events;
+    return done;
+}
+
+static void is_told(unsigned via)
+{
+    for (unsigned i = 0; i < 4; i++) /* a leader may be missed at first */
+        if (tell_event(via, TESTBED_PATIENCE_S / 4)) return;
+    testbed_fail(&bed, "node %u acknowledges nothing: %s", via, said());
+}
+
+/* Until it says so; or it has stopped, because a write came before it looked at its device. */
+static void says_or_stops(unsigned node, const char *text)
+{
+    for (unsigned i = 0; i < TESTBED_PATIENCE_S * 20; i++) {
+        if (bed.pids[node] == 0 || has_stopped(node) || testbed_life_has(&bed, node, text)) return;
+        usleep(50000);
+    }
+    testbed_fail(&bed, "node %u does not say: %s", node, text);
+}
+
+#define SAYS_FULL "little space left on the device: no new blocks are taken"
+#define SAYS_ROOM "space on the device again"
+
+/* With room on these devices again they go on by themselves, or are started again. */
+static void room_again(unsigned first, unsigned last)
+{
+    for (unsigned node = first; node <= last; node++)
+        unlink(fillers[node]);
+    for (unsigned node = first; node <= last; node++)
+        says_or_stops(node, SAYS_ROOM);
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 30);
+}
+
+static void everybody_has_what_was_told(void)
+{
+    char wanted[64];
+    for (unsigned node = 1; node <= bed.n; node++) {
+        catches_up(node);
+        testbed_expect(&bed, 0, &out, "-i %s/patient.key --via node-%u log -n 100", bed.dir, node);
+        for (unsigned i = 0; i < told_count; i++) {
+            snprintf(wanted, sizeof wanted, "bill e%u", told[i]);
+            if (!strstr((const char *)out.data, wanted)) testbed_fail(&bed, "node %u lost %s", node, wanted);
+        }
+    }
+}
+
+/* It hands over, and nobody else is held up. */
+static void the_leaders_device_is_full(void **state)
+{
+    (void)state;
+    skip_without_small_disks();
+    unsigned led = leader();
+    fill_but(led, 0);
+    says_or_stops(led, SAYS_FULL);
+    others_go_on(led);
+    unsigned now = leader();
+    if (now == led) testbed_fail(&bed, "node %u leads on with a full device", led);
+    is_told(now);
+    room_again(led, led);
+    everybody_has_what_was_told();
+}
+
+/* Nothing is acknowledged; and nothing that was is lost. */
+static void all_devices_are_full(void **state)
+{
+    (void)state;
+    skip_without_small_disks();
+    for (unsigned node = 1; node <= bed.n; node++)
+        is_told(node);
+    for (unsigned node = 1; node <= bed.n; node++)
+        fill_but(node, 0);
+    for (unsigned node = 1; node <= bed.n; node++)
+        says_or_stops(node, SAYS_FULL);
+    for (unsigned node = 1; node <= bed.n; node++)
+        if (tell_event(node, 1)) testbed_fail(&bed, "node %u acknowledged e%u, with all devices full", node, events);
+    room_again(1, bed.n);
+    everybody_has_what_was_told();
 }
 
 /* --- no majority --- */
@@ -319,7 +418,7 @@ static int begin(void **state)
         bed.program[node] = programs[node];
     }
     bed.extra = "--free-mib 16";
-    small_disk = make_small_disk();
+    small_disks = make_small_disks();
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_care(&bed, doctor, patient);
@@ -331,7 +430,8 @@ static int end(void **state)
     (void)state;
     for (unsigned i = 1; i <= bed.n; i++)
         testbed_signal(&bed, i, SIGKILL);
-    if (small_disk) umount2(full_dir, MNT_DETACH);
+    for (unsigned i = 1; small_disks && i <= bed.n; i++)
+        umount2(folders[i], MNT_DETACH);
     testbed_end(&bed);
     buffer_free(&out);
     buffer_free(&errors);
@@ -349,6 +449,8 @@ int main(void)
         cmocka_unit_test(the_leaders_disk_fails),
         cmocka_unit_test(little_space),
         cmocka_unit_test(no_space_at_all),
+        cmocka_unit_test(the_leaders_device_is_full),
+        cmocka_unit_test(all_devices_are_full),
         cmocka_unit_test(without_a_majority),
     };
     return cmocka_run_group_tests(tests, begin, end);
