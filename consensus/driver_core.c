@@ -308,6 +308,17 @@ static void watch_state(struct driver *d)
     driver_apply_settings(d);
 }
 
+/* The core decides it, and can't say it. */
+static void watch_disk(struct driver *d)
+{
+    struct raft_status s;
+    raft_status_get(d->raft, &s);
+    if (s.yielded != d->yielded && log_seldom(&d->warned_disk_ns))
+        log_warning("driver", "this node's log is written much later than those of a majority: it hands leadership over. "
+                    "Look for what slows its disk down");
+    d->yielded = s.yielded;
+}
+
 static void slow_tick(struct driver *d)
 {
     if (d->phase == DRIVER_OPENING) {
@@ -329,6 +340,7 @@ void driver_tick(struct driver *d)
     if (driver_alive(d)) {
         watch_state(d);
         raft_tick(d->raft);
+        watch_disk(d);
         d->dirty = true;
     }
     driver_deadlines(d);

@@ -164,6 +164,7 @@ struct driver {
 
     /* what the driver decides */
     bool quarantined, clock_ok, space_low;
+    uint64_t yielded, warned_disk_ns; /* as the core last said; see watch_disk */
     bool stuck;             /* the state takes nothing, though it should */
     raft_index moved_to;    /* where it was ... */
     uint64_t moved_tick;    /* ... since then, if it should go on */

@@ -315,6 +315,7 @@ void raft_status_get(const struct raft *r, struct raft_status *out)
         .backlog_bytes = raft_log_bytes_after(&r->log, index_min(r->commit, r->persisted)),
         .cache_bytes = (size_t)(r->log.bytes_total - r->log.bytes_evicted),
         .elections = r->elections,
+        .yielded = r->yielded,
     };
 }
 

@@ -428,6 +428,7 @@ struct raft_status {
     bool may_vote, may_lead;
     size_t backlog_bytes, cache_bytes; /* now */
     uint64_t elections;    /* started here since start */
+    uint64_t yielded;      /* times that it began to hand over, as a leader whose own disk was slow or hung */
 };
 void raft_status_get(const struct raft *raft, struct raft_status *out);
 

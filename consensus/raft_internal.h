@@ -160,7 +160,7 @@ struct raft {
     uint32_t election_elapsed, election_timeout;
     uint32_t heartbeat_elapsed;
     uint64_t climbed_tick; /* of the last jump of term */
-    uint64_t elections;
+    uint64_t elections, yielded;
 
     /* durability */
     bool hard_dirty;         /* term or vote not yet in a write */

@@ -198,11 +198,16 @@ static void tick_transfer(struct raft *r)
     }
 }
 
+static void yield(struct raft *r)
+{
+    if (!r->transfer && raft_transfer(r, 0) == OK) r->yielded++;
+}
+
 /* The own disk hangs: entries are still committed by others' disks, but soon the backlog is full. */
 static void tick_stall(struct raft *r)
 {
-    if (!r->options.stall_ticks || !r->ticket_count || r->transfer) return;
-    if (r->ticks - r->tickets[r->ticket_first].issued_tick > r->options.stall_ticks) (void)raft_transfer(r, 0);
+    if (!r->options.stall_ticks || !r->ticket_count) return;
+    if (r->ticks - r->tickets[r->ticket_first].issued_tick > r->options.stall_ticks) yield(r);
 }
 
 /* The own disk is much slower than the others': whoever goes through this node waits for it, and who leads waits for
@@ -216,7 +221,7 @@ static void tick_slow(struct raft *r)
         r->behind_tick = r->ticks;
     }
     if (r->ticks - r->behind_tick != r->options.slow_ticks) return;
-    if (++r->slow_writes >= r->options.slow_writes && !r->transfer) (void)raft_transfer(r, 0);
+    if (++r->slow_writes >= r->options.slow_writes) yield(r);
 }
 
 void raft_leader_tick(struct raft *r)

@@ -115,6 +115,7 @@ static void trap_14_stalled_leader_hands_over(void **state)
     rig_run(rig);
     rig_ticks(rig, 40);
     assert_int_not_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    assert_true(rig_status(rig, 1).yielded > 0); /* as who reads the node's log is told */
     assert_int_not_equal(rig_status(rig, 2).leader, 0);
     assert_int_not_equal(rig_status(rig, 2).leader, 1);
     rig_free(rig);
@@ -155,9 +156,11 @@ static void trap_14_slow_leader_hands_over(void **state)
     assert_int_equal(rig_status(rig, 1).role, RAFT_LEADER);
     write_late(rig, 4, 1);
     assert_int_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    assert_int_equal(rig_status(rig, 1).yielded, 0);
     write_late(rig, 2, 0);
     rig_ticks(rig, 4);
     assert_int_not_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    assert_int_equal(rig_status(rig, 1).yielded, 1);
     assert_int_not_equal(rig_status(rig, 2).leader, 0);
     assert_int_not_equal(rig_status(rig, 2).leader, 1);
     rig_free(rig);
