@@ -128,6 +128,9 @@ void disk_recover(struct disk *d, struct raft_state *out, const struct raft_conf
         cut_log(d, 0);
         d->base = s->position;
         d->base_config = s->config;
+        /* Its term may have been on no disk yet: then nothing was said in it, nor a vote given. (The driver can't
+         * tell that from a damaged log, and waits with voting.) */
+        if (d->term < s->position.term) d->term = s->position.term, d->vote = 0;
     }
     if (!d->base.index) d->base_config = *genesis;
     *out = (struct raft_state){.term = d->term,
