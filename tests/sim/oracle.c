@@ -4,7 +4,7 @@
  *   election safety        one leader a term                     check_leader
  *   leader append-only     a leader's log only grows              oracle_step, oracle_ready
  *   log matching           an (index, term) is one entry after one predecessor, for ever  oracle_entry
- *   leader completeness    a leader has all that was committed    check_leader, check_commit
+ *   leader completeness    a leader has all that was committed in earlier terms  check_leader, check_commit
  *   state machine safety   one entry committed and applied at an index  check_commit, oracle_applied
  *   durability             committed: on a majority of disks; said: durable before
  *                                                                 check_majority, oracle_message
@@ -30,6 +30,7 @@ void oracle_free(struct oracle *o)
         }
     free(o->entries);
     free(o->committed);
+    free(o->committed_in);
     free(o->chains);
     free(o->leaders);
     *o = (struct oracle){0};
@@ -42,10 +43,12 @@ static void reach(struct oracle *o, raft_index index)
     while (capacity <= index) capacity *= 2;
     o->entries = xrealloc(o->entries, capacity * sizeof *o->entries);
     o->committed = xrealloc(o->committed, capacity * sizeof *o->committed);
+    o->committed_in = xrealloc(o->committed_in, capacity * sizeof *o->committed_in);
     o->chains = xrealloc(o->chains, capacity * sizeof *o->chains);
     size_t more = capacity - o->capacity;
     memset(o->entries + o->capacity, 0, more * sizeof *o->entries);
     memset(o->committed + o->capacity, 0, more * sizeof *o->committed);
+    memset(o->committed_in + o->capacity, 0, more * sizeof *o->committed_in);
     memset(o->chains + o->capacity, 0, more * sizeof *o->chains);
     o->capacity = capacity;
 }
@@ -77,13 +80,15 @@ void oracle_entry(struct world *w, const struct raft_entry *e, raft_term previou
 
 /* ---- leaders ---- */
 
+/* Whoever wins an old term's election late need not have what a later one's leader committed meanwhile. */
 static void has_committed(struct world *w, struct node *n, raft_index from, raft_index to)
 {
+    const struct oracle *o = &w->oracle;
     struct raft_status s;
     raft_status_get(n->raft, &s);
     if (from < s.compacted.index) from = s.compacted.index;
     for (raft_index i = from ? from : 1; i <= to; i++)
-        if (raft_term_of(n->raft, i) != w->oracle.committed[i])
+        if (o->committed_in[i] < s.term && raft_term_of(n->raft, i) != o->committed[i])
             sim_fail(w, "leader completeness: leader %u of term %llu has not the committed entry %llu", n->id,
                      ULL(s.term), ULL(i));
 }
@@ -137,6 +142,7 @@ static void check_commit(struct world *w, struct node *n, const struct raft_stat
             sim_fail(w, "state machine safety: node %u commits term %llu at %llu, where term %llu was committed",
                      n->id, ULL(term), ULL(i), ULL(o->committed[i]));
         o->committed[i] = term;
+        if (!o->committed_in[i]) o->committed_in[i] = s->term;
         if (i > o->last_committed) o->last_committed = i;
     }
     /* In a later term a former leader has it from whoever leads that one, as every follower. */

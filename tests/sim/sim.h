@@ -160,7 +160,8 @@ struct term_entry { /* of one index */
 
 struct oracle {
     struct term_entry **entries; /* by index: every entry ever made there */
-    raft_term *committed;        /* by index; 0: not */
+    raft_term *committed;        /* by index: the entry's term; 0: not */
+    raft_term *committed_in;     /* by index: the term of who first knew */
     uint64_t *chains;            /* by index: state hash after applying it */
     raft_index capacity;
     raft_index last_committed, last_applied;
