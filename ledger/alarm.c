@@ -137,9 +137,9 @@ uint64_t alarm_rest_turn_ms(const struct alarm *a, unsigned member, unsigned mem
     bool claimed = alarm_claims_rest(a);
     if (!a->told || (a->told_by == a->named && member != a->named)) return UINT64_MAX;
     if (a->kind == ALARM_FORKED && member == a->named) return UINT64_MAX;
-    if (!claimed && member == a->told_by) return a->told_ms + ALARM_TURN_MS;
+    if (!claimed && member == a->told_by && member != a->named) return a->told_ms + ALARM_TURN_MS;
     uint64_t begin = (claimed ? a->claimed_ms : a->told_ms) + ALARM_CLAIM_MS;
-    if (member == a->named) return begin + (a->told_by == member ? 0 : ALARM_SELF_MS);
+    if (member == a->named) return begin + ALARM_SELF_MS; /* or it could claim without a pause, and keep others out */
     unsigned after = claimed && a->claimed_by != a->named ? a->claimed_by : a->told_by;
     return begin + (uint64_t)place_of(a, member, after, members, cluster) * ALARM_TURN_MS;
 }

@@ -30,7 +30,8 @@
  *     keep an alarm from people for b days at most, and a day only with the luck of their turn; meanwhile it
  *     stands in the ledger with who says to have told whom, and every client shows it.
  *   - The named node tells of itself only ALARM_SELF_MS later, when no other did (it may be the only one with
- *     settings), and that it told keeps nobody else from telling. Of what is proved, it never does.
+ *     settings), and that it told keeps nobody else from telling. Of what is proved, it never does. Between two claims
+ *     of its own others have at least that long.
  *   - A telling names the ways that worked. What it lacks is claimed by itself (a claim with ways: of the rest) by who
  *     can send by them: first by who told, whose turn it is alone for ALARM_CLAIM_MS, then by the others in their
  *     order. What it tells is added to that telling, which stays when and whose it was. So a sender that sent by one

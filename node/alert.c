@@ -206,9 +206,12 @@ static void say_failed(struct alert *t)
 
 static void say_refused(const struct alert *t)
 {
+    char what[64] = "what is wrong with this node"; /* and in no leaf */
+    if (t->current != &t->lone)
+        snprintf(what, sizeof what, "the alarm in leaf %llu", (unsigned long long)t->current->index);
     for (size_t i = 0; i < t->refused.count; i++)
-        log_error("alert", "the mail server refused %s for the alarm in leaf %llu: %s; %s", t->refused.list[i].receiver,
-                  (unsigned long long)t->current->index, t->refused.list[i].answer, ALERT_REFUSED_HINT);
+        log_error("alert", "the mail server refused %s for %s: %s; %s", t->refused.list[i].receiver, what,
+                  t->refused.list[i].answer, ALERT_REFUSED_HINT);
 }
 
 /* No other node knows of it: nothing is said in the ledger, and by a way that works it is told. */

@@ -624,9 +624,14 @@ static void test_the_rest_of_others(void **state)
     assert_int_equal(raise_alarm(1, k, &index), REASON_NONE);
     assert_int_equal(claim(1, index), REASON_NONE);
     assert_int_equal(tell(1, index, ALARM_TOLD), REASON_NONE);
+    pass(ALARM_TURN_MS);
+    assert_int_equal(claim_rest(1, index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN);
     pass(ALARM_CLAIM_MS + ALARM_SELF_MS);
     assert_int_equal(claim_rest(2, index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN); /* for them nothing was told */
     assert_int_equal(claim_rest(1, index, ALARM_BY_MAIL), REASON_NONE);
+    pass(ALARM_CLAIM_MS);
+    assert_int_equal(claim_rest(1, index, ALARM_BY_MAIL), REASON_NOT_ITS_TURN); /* it leaves room for who tells all */
+    assert_int_equal(claim(2, index), REASON_NONE);
     assert_int_equal(clear(&kit.root, index, ""), REASON_NONE);
     assert_int_equal(claim_rest(1, index, ALARM_BY_MAIL), REASON_ALARM_CLOSED);
     k = (struct key){ALARM_FORKED, 3, 84};
