@@ -190,6 +190,13 @@ static void say_doubtful(struct tool *t, struct page *page)
     page->doubtful = true;
 }
 
+/* A column that people read says what a program is told by `trusted`. */
+static void mark_untrusted(json_t *row)
+{
+    const char *decision = json_string_value(json_object_get(row, "decision"));
+    json_object_set_new(row, "decision", json_sprintf("%s (untrusted)", decision));
+}
+
 /* The rows as JSON. A table shows only those that are proved; a program is told which are. */
 static json_t *good_rows(struct tool *t, struct page *page, bool backwards)
 {
@@ -207,6 +214,7 @@ static json_t *good_rows(struct tool *t, struct page *page, bool backwards)
         json_t *row = log_row_json(&page->rows[at]);
         json_object_set_new(row, "proved", json_boolean(page->proved[at]));
         json_object_set_new(row, "trusted", json_boolean(page->proved[at] && !page->doubtful));
+        if (page->doubtful && !t->output.json) mark_untrusted(row);
         json_array_append_new(rows, row);
     }
     return rows;

@@ -186,9 +186,13 @@ static void a_disk_set_back(void **state)
     assert_non_null(strstr(said(), "these rows come from node-3"));
     testbed_json(&out, "0.trusted", other, sizeof other);
     assert_string_equal(other, "false");
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "--via node-3 -i %s/doctor.key log", bed.dir), 6);
+    assert_non_null(strstr(text(), "approved (untrusted)"));
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key log --json", bed.dir);
     testbed_json(&out, "0.trusted", other, sizeof other);
     assert_string_equal(other, "true");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key log", bed.dir);
+    assert_null(strstr(text(), "(untrusted)"));
 }
 
 static void an_administrator_clears_it(void **state)
