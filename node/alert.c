@@ -323,7 +323,7 @@ static bool begin(struct alert *t, const struct alarm *a)
 static bool begin_lone(struct alert *t, const struct integrity_view *view)
 {
     const struct alarm *a = alert_alone_due(&t->alone, t->node, view, now_ms());
-    if (t->alone.since_ms == 0) t->lone = (struct attempt){0};
+    if (t->alone.alone_ms == 0) t->lone = (struct attempt){0};
     if (!a || now_ms() < t->lone.next_ms) return false;
     t->current = &t->lone;
     t->wanted = alert_ways(t->node->config);

@@ -4,6 +4,8 @@
  * Only of what it finds in itself, so that nobody else sends the same; only after ALONE_MS in which it reached no
  * majority or no leader, since the others take that up and tell people otherwise; and no more than one message in
  * ALARM_AGAIN_MS, whatever it finds. It is told once more, in the usual way, once it stands in the ledger.
+ * Time in which it isn't alone is taken off that, not all of it at once: a leader that comes for a moment, again and
+ * again, is too short for anything to get into the ledger, and keeps nothing back.
  * Pure but for what it asks the node. Loop thread. */
 #ifndef NODE_ALERT_ALONE_H
 #define NODE_ALERT_ALONE_H
@@ -14,7 +16,8 @@
 
 /* Zero-initialised. */
 struct alert_alone {
-    uint64_t since_ms; /* monotonic; 0: it isn't alone */
+    uint64_t alone_ms; /* for so long, less the time that it was not; 0 to ALONE_MS */
+    uint64_t seen_ms;  /* until then, monotonic; 0: not looked so far */
     uint64_t told_ms;  /* 0: not so far */
 };
 

@@ -519,7 +519,9 @@ static void a_node_alone_tells_of_itself(void **state)
     settle();
     leap(14 * 60);
     settle();
-    reached = 3; /* they heard it */
+    reached = 3; /* they have heard it, in so much time */
+    settle();
+    leap(14 * 60);
     settle();
     reached = 2;
     settle();
@@ -539,6 +541,36 @@ static void a_node_alone_tells_of_itself(void **state)
     leap(3600);
     until_called(2);
     settle();
+    assert_int_equal(calls, 2);
+}
+
+/* Nothing gets into the ledger in such a moment. */
+static void a_leader_for_a_moment_keeps_nothing_back(void **state)
+{
+    (void)state;
+    found_in_itself();
+    for (unsigned i = 0; i < 2; i++) {
+        leader = 0;
+        settle();
+        leap(10 * 60);
+        until_called(i);
+        settle();
+        assert_int_equal(calls, i);
+        leader = 1;
+        settle();
+        leap(1);
+        settle();
+    }
+    assert_int_equal(sent_ways, ALERT_MAIL | ALERT_HOOK);
+    leap(24 * 3600); /* for a day all is well: that is forgotten */
+    settle();
+    leader = 0;
+    settle();
+    leap(14 * 60);
+    settle();
+    assert_int_equal(calls, 1);
+    leap(2 * 60);
+    until_called(2);
     assert_int_equal(calls, 2);
 }
 
@@ -584,6 +616,7 @@ int main(void)
         TEST(one_way_fails),       TEST(an_old_row_sends_nothing), TEST(a_denied_claim_sends_nothing),
         TEST(a_restart_forgets_no_way), TEST(what_is_not_said_is_sent_again), TEST(others_tellings_are_not_ours),
         TEST(a_node_alone_tells_of_itself), TEST(without_a_leader_it_is_alone_too),
+        TEST(a_leader_for_a_moment_keeps_nothing_back),
         TEST(alone_it_tells_of_nobody_else),
         TEST(another_one_takes_the_rest), TEST(the_senders_claim_holds),
     };
