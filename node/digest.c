@@ -19,7 +19,8 @@
 #define OLD_MS 60000     /* a leaf that asked longer ago isn't answered any more */
 #define AGAIN_MOST 2     /* so often a node may take back what it said of one leaf */
 #define WAIT_MS 60000    /* for who said nothing, where their word could change who is right */
-#define CLEAR_MS 600000  /* who is said to differ asks as soon as it may, and so much later again */
+#define CLEAR_MS 600000  /* who is said to differ asks as soon as it may, so much later again, then twice that, ... */
+#define CLEAR_DOUBLED 7  /* so often: once a day */
 #define GAP_MARGIN_MS 500 /* this clock may be ahead of the ledger's */
 #define IDLE_PERIODS 24  /* without new leaves a digest comes so much more rarely */
 
@@ -54,7 +55,8 @@ struct digest_desk {
     uint64_t scan_leaf, scan_size;
     uint64_t last_leaf, last_ms; /* the last that asked, wall clock; leaf 0: none so far, since last_ms */
     bool asking;                 /* a node.digest of this node is under way */
-    uint64_t again_ms, clear_ms; /* not before */
+    uint64_t again_ms, clear_ms; /* not before; monotonic */
+    unsigned cleared;            /* so often it asked in vain, as long as it is said to differ */
     bool reading; /* the state's row is being read again: leaves were replayed */
     struct state_read read;
     uint64_t read_leaf, read_ms;
@@ -492,44 +494,60 @@ void digest_serve(struct session *s, uint64_t id, struct bytes body)
 
 /* --- asking --- */
 
+static uint64_t steady_ms(void) { return clock_monotonic_ns() / 1000000; }
+
 static void asked_done(void *data, enum err code, uint64_t leaf_index, enum decision decision, enum reason reason)
 {
     struct digest_desk *desk = data;
     (void)leaf_index;
     desk->asking = false;
-    desk->again_ms = clock_wall_ms() + AGAIN_MS;
-    if (code == OK && decision == DECISION_APPROVED) desk->clear_ms = clock_wall_ms() + CLEAR_MS;
+    desk->again_ms = steady_ms() + AGAIN_MS;
+    if (code == OK && decision == DECISION_APPROVED) {
+        desk->clear_ms = steady_ms() + ((uint64_t)CLEAR_MS << desk->cleared);
+        if (desk->cleared < CLEAR_DOUBLED) desk->cleared++;
+    }
     if (code != OK && code != ERR_STOPPED) log_info("digest", "asking for a state digest: %s", err_text(code));
     if (code == OK && reason != REASON_NONE) log_debug("digest", "no digest now: %s", reason_text(reason));
 }
 
-/* Others say that this node's data were modified, and it doesn't (any more): it was rebuilt. What they found by a
- * digest ends by one at which it is the same, and not before: without this one, in an hour or a day. */
+/* More others than may lie say that this node's data were modified, and it doesn't (any more): it was rebuilt. What they
+ * found by a digest ends by one at which it is the same, and not before: without this one, in an hour, a day, or never.
+ * Fewer can't make every node digest its state: what they say does nobody harm. */
 static bool is_to_be_cleared(const struct digest_desk *desk)
 {
     struct integrity_view view;
-    bool named = false;
+    unsigned self = desk->node->self;
+    uint32_t saying = 0;
     integrity_view(desk->node, &view);
     for (size_t i = 0; i < view.count; i++) {
         const struct alarm *a = &view.alarms[i];
-        if (a->named != desk->node->self || a->kind != ALARM_MODIFIED) continue;
-        if (a->index == 0 || alarm_says(a, a->named)) return false;
-        named = true;
+        if (a->named != self || a->kind != ALARM_MODIFIED) continue;
+        if (a->index == 0 || alarm_says(a, self)) return false;
+        saying |= a->saying;
     }
-    return named && !view.quarantined;
+    return alarm_counts(ALARM_MODIFIED, self, saying, desk->node->genesis.faulty) && !view.quarantined;
 }
 
-static bool is_due(const struct digest_desk *desk, uint64_t now_ms)
+/* Whatever `digest-seconds` says: it is about this node alone, and soon over. */
+static bool is_clearing_due(struct digest_desk *desk, uint64_t now_ms)
+{
+    if (!is_to_be_cleared(desk)) {
+        desk->cleared = 0;
+        return false;
+    }
+    return steady_ms() >= desk->clear_ms && now_ms >= desk->last_ms + STATE_DIGEST_GAP_MS + GAP_MARGIN_MS;
+}
+
+static bool is_due(struct digest_desk *desk, uint64_t now_ms)
 {
     const struct node *node = desk->node;
     struct driver_status d;
     uint64_t wait = node->config->digest_seconds.number * 1000;
-    if (wait == 0 || desk->asking || desk->scan || now_ms < desk->again_ms || !node->ready) return false;
+    if (desk->asking || desk->scan || steady_ms() < desk->again_ms || !node->ready) return false;
     driver_status(node->driver, &d);
     if (d.quarantined || !d.leader) return false;
-    if (now_ms >= desk->clear_ms && now_ms >= desk->last_ms + STATE_DIGEST_GAP_MS + GAP_MARGIN_MS &&
-        is_to_be_cleared(desk))
-        return true;
+    if (is_clearing_due(desk, now_ms)) return true;
+    if (wait == 0) return false;
     bool changed = desk->last_leaf == 0 || d.size > desk->last_leaf + 1;
     uint64_t stagger = wait < STAGGER_MS ? wait : STAGGER_MS;
     if (!changed) wait *= IDLE_PERIODS;

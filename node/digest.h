@@ -2,8 +2,8 @@
  * tells the others; whoever differs from those who are right is named (state_decided, ledger/state_digest.h).
  *
  * Happy path: a state.digest of a user, or a node.digest of a node when none came for
- * a while (or others say that its data were modified, and it doesn't: it was rebuilt, and only a digest shows them), is
- * applied -> the state thread commits there and opens a read transaction
+ * a while (or, whatever the period, others, more than may lie, say that its data were modified, and it doesn't: it was
+ * rebuilt, and only a digest shows them), is applied -> the state thread commits there and opens a read transaction
  * on exactly that state -> a thread of low priority scans it at a bounded rate, writers go on ->
  * signed, kept (the newest DIGEST_ROUNDS leaves of all nodes, in a node-local table) and
  * sent to all -> each compares: a node that differs from b + 1 equal ones (k, where b is 0) is told to

@@ -18,6 +18,7 @@
 
 static _Thread_local uint64_t paced_ns, paced_seen_ns; /* the clock, 0: not on this thread; when it was set */
 static _Thread_local uint64_t paced_begun_ns;
+static _Atomic uint64_t paced_wall_begun_ms = UINT64_C(1790000000000); /* a test may set the wall clock by it */
 
 static uint64_t paced_real_ns(void)
 {
@@ -38,7 +39,7 @@ static void paced_clock_turn(void)
 }
 
 uint64_t clock_monotonic_ns(void) { return paced_ns ? paced_ns : paced_real_ns(); }
-uint64_t clock_wall_ms(void) { return UINT64_C(1790000000000) + (paced_ns - paced_begun_ns) / 1000000; }
+uint64_t clock_wall_ms(void) { return paced_wall_begun_ms + (paced_ns - paced_begun_ns) / 1000000; }
 void clock_format(char out[CLOCK_TEXT_SIZE], uint64_t wall_ms)
 {
     snprintf(out, CLOCK_TEXT_SIZE, "%llu", (unsigned long long)wall_ms);

@@ -760,6 +760,8 @@ static void who_is_said_to_differ_asks(void **state)
     await_asked(0); /* of another one */
     row_count = 2;
     await_asked(0); /* so it says itself */
+    alarms[1].saying = 1u << 2;
+    await_asked(0); /* one may lie */
     alarms[1].saying = 1u << 2 | 1u << 3;
     put_asked(121, clock_wall_ms() - 2000);
     hasty_restart();
@@ -768,13 +770,66 @@ static void who_is_said_to_differ_asks(void **state)
     await_asked(1);
     asked_done(asked_data, OK, 130, DECISION_APPROVED, REASON_NONE);
     pass(60);
-    await_asked(1); /* a liar may say so for ever */
+    await_asked(1); /* where b are wrong and others are down it may be so for long */
     pass(600);
     await_asked(2);
     asked_done(asked_data, ERR_NO_QUORUM, 0, DECISION_DENIED, REASON_NONE);
     row_count = 1;
     pass(60);
     await_asked(2);
+}
+
+/* Words about one thing or about two, they are of two members. */
+static void words_of_several_alarms_count_together(void **state)
+{
+    (void)state;
+    config.digest_seconds.number = 3600;
+    status.leads = false;
+    put_asked(120, clock_wall_ms() - 60 * 1000);
+    alarms[0] = (struct alarm){.index = 90, .kind = ALARM_MODIFIED, .named = SELF, .first = 80, .saying = 1u << 3,
+                               .status = ALARM_OPEN};
+    alarms[1] = (struct alarm){.index = 91, .kind = ALARM_DELETED, .named = SELF, .first = 80, .saying = 1u << 4,
+                               .status = ALARM_OPEN};
+    row_count = 2;
+    hasty_restart();
+    await_asked(0); /* no digest shows what the other kind is about */
+    alarms[1].kind = ALARM_MODIFIED;
+    await_asked(1);
+    asked_done(asked_data, ERR_STOPPED, 0, DECISION_DENIED, REASON_NONE);
+}
+
+/* Nobody else asks where the setting is 0: the alarm would stay. */
+static void without_a_period_it_asks_for_itself(void **state)
+{
+    (void)state;
+    status.size = 200;
+    put_asked(120, clock_wall_ms() - 100000 * 1000);
+    hasty_restart();
+    await_asked(0);
+    alarms[0] = (struct alarm){.index = 110, .kind = ALARM_MODIFIED, .named = SELF, .saying = 1u << 2 | 1u << 3,
+                               .status = ALARM_OPEN};
+    row_count = 1;
+    await_asked(1);
+    asked_done(asked_data, OK, 130, DECISION_APPROVED, REASON_NONE);
+    paced_wall_begun_ms += 24 * 60 * 60 * 1000;
+    await_asked(1); /* no more time has passed by that */
+    pass(620);
+    await_asked(2);
+    asked_done(asked_data, OK, 131, DECISION_APPROVED, REASON_NONE);
+    pass(620);
+    await_asked(2); /* in vain: later and later */
+    pass(620);
+    await_asked(3);
+    asked_done(asked_data, OK, 132, DECISION_APPROVED, REASON_NONE);
+    row_count = 0;
+    pass(2500);
+    await_asked(3);
+    row_count = 1; /* anew, now that it was over */
+    await_asked(4);
+    asked_done(asked_data, OK, 133, DECISION_APPROVED, REASON_NONE);
+    pass(620);
+    await_asked(5);
+    asked_done(asked_data, ERR_STOPPED, 0, DECISION_DENIED, REASON_NONE);
 }
 
 int main(void)
@@ -801,6 +856,8 @@ int main(void)
         TEST(a_stop_ends_a_scan),
         TEST(nodes_ask_when_nobody_did),
         TEST(who_is_said_to_differ_asks),
+        TEST(words_of_several_alarms_count_together),
+        TEST(without_a_period_it_asks_for_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
