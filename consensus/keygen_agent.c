@@ -80,7 +80,7 @@ static void look_done(struct state_read *read, enum err code)
     struct keygen_agent *a = read->data;
     a->reading = false;
     if (a->stopped || code != OK) {
-        if (code != OK && code != ERR_STOPPED && code != ERR_BUSY)
+        if (code != OK && code != ERR_STOPPED && code != ERR_BUSY && log_seldom(&a->unread_ns))
             log_error("keygen", "the state of key generation can't be read: %s", err_text(code));
         return;
     }
@@ -115,7 +115,8 @@ static void written(struct state_write *write, enum err code)
 {
     struct keygen_agent *a = write->data;
     a->writing = false;
-    if (code != OK && code != ERR_STOPPED) log_error("keygen", "a secret can't be stored: %s", err_text(code));
+    if (code != OK && code != ERR_STOPPED && log_seldom(&a->unwritten_ns))
+        log_error("keygen", "a secret can't be stored: %s", err_text(code));
     if (!a->stopped) keygen_agent_look(a);
 }
 
@@ -449,10 +450,8 @@ static void act(struct keygen_agent *a)
 /* A member's messages can't fill the log. */
 static void warn(struct keygen_agent *a, unsigned from, const char *what)
 {
-    uint64_t now = clock_monotonic_ns();
-    if (a->warned_ns[from] && now - a->warned_ns[from] < UINT64_C(1000) * 1000000) return;
-    a->warned_ns[from] = now;
-    log_warning("keygen", "node %u (%s) %s", from, genesis_member(a->o.genesis, from)->name, what);
+    if (log_seldom(&a->warned_ns[from]))
+        log_warning("keygen", "node %u (%s) %s", from, genesis_member(a->o.genesis, from)->name, what);
 }
 
 static void take_ask(struct keygen_agent *a, unsigned from, struct bytes body)

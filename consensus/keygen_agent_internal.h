@@ -56,6 +56,7 @@ struct keygen_agent {
     bool file_tried, lost;
     bool forgotten; /* said that the own polynomial is not the one that was committed to */
     uint64_t warned_ns[LIMIT_NODES + 1];
+    uint64_t unread_ns, unwritten_ns; /* when it was last said that the state can't be read, or a secret not stored */
     bool submitting[DUTIES];
     uint64_t submitted_ns[DUTIES];
     unsigned in_flight, ticks;

@@ -1,8 +1,12 @@
 /* Too few nodes, lost messages, restarts, lost states and messages that are not well formed: nothing is dealt twice. */
+#include <stdio.h>
+#include <unistd.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "consensus/keygen_store.h"
 #include "consensus/peer_messages.h"
+#include "ledger/tables.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/trace.h"
 #include "tests/unit/consensus/bed_keygen_agent.h"
@@ -205,6 +209,42 @@ static void malformed_messages_change_nothing(void **state)
     assert_int_equal(leaves_of(ACTION_KEY_ANSWER, DECISION_APPROVED), 0);
 }
 
+/* Looks again and again, which fails; how often that was said. */
+static unsigned look_in_vain(unsigned times)
+{
+    char line[400];
+    unsigned said = 0;
+    const struct driver_applied applied = {.keygen_changed = true};
+    FILE *file = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    CHECK(file && saved >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    for (unsigned i = 0; i < times; i++) {
+        keygen_agent_applied(nodes[1].agent, &applied);
+        turn();
+    }
+    CHECK(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    rewind(file);
+    while (fgets(line, sizeof line, file)) said += strstr(line, "can't be read") != NULL;
+    fclose(file);
+    return said;
+}
+
+static void a_damaged_row_does_not_fill_the_log(void **state)
+{
+    (void)state;
+    static const uint8_t key[] = {KEY_RECORDS, 3};
+    start_all(0);
+    while (!(state_of(1).revealed & MEMBER_BIT(3)))
+        turn();
+    CHECK(table_put(nodes[1].driver.kit.txn, TABLE_DEALING, BYTES(key), bytes_text("damaged")) == OK);
+    uint64_t begun = clock_monotonic_ns();
+    unsigned said = look_in_vain(2000);
+    uint64_t seconds = (clock_monotonic_ns() - begun) / UINT64_C(1000000000);
+    assert_in_range(said, 1, seconds + 2);
+    assert_true(said < 2000 / 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +256,7 @@ int main(void)
         BED_TEST(the_share_outlives_the_state),
         BED_TEST(a_lost_polynomial_is_not_dealt),
         BED_TEST(malformed_messages_change_nothing),
+        BED_TEST(a_damaged_row_does_not_fill_the_log),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
