@@ -61,10 +61,12 @@ static void root_done(struct state_read *read, enum err code)
 {
     struct root_check *c = read->data;
     struct witness *w = c->w;
+    bool current = !w->stopped && w->later.size && w->later_checkpoint.size == c->size && c->size > w->size;
     w->checking = false;
-    if (code == OK && !w->stopped && w->later.size && w->later_checkpoint.size == c->size &&
-        w->later_checkpoint.size > w->size)
+    if (current && code == OK)
         judge_later(w, &c->root);
+    else if (current && w->latest.size && code != ERR_BUSY)
+        take_latest(w); /* the rows for this one may never be there */
     free(c);
 }
 

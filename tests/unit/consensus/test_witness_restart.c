@@ -164,6 +164,30 @@ static void a_note_is_judged_later_when_the_state_is_busy(void **state)
     buffer_free(&note);
 }
 
+/* The rows that its root follows from are gone: it is given up for a newer one, and only for that. */
+static void a_note_that_cannot_be_judged_holds_up_none(void **state)
+{
+    (void)state;
+    struct buffer first = make_note(7, false, K), second = make_note(9, false, K);
+    struct table_txn *txn;
+    uint8_t key[8];
+    apply(1, 6);
+    apply(1, 6);
+    put_be64(key, 6);
+    assert_int_equal(store_begin_write(&txn, nodes[1].driver.store), OK);
+    assert_int_equal(table_delete(txn, TABLE_TREE, BYTES(key)), OK);
+    assert_int_equal(store_commit(txn), OK);
+    witness_take_note(nodes[1].witness, buffer_bytes(&first));
+    settle();
+    sleep_ms(120);
+    assert_int_equal(witness_size(nodes[1].witness), 0);
+    witness_take_note(nodes[1].witness, buffer_bytes(&second));
+    for (unsigned i = 0; i < 3000 && witness_size(nodes[1].witness) == 0; i++) sleep_ms(20);
+    assert_note(1, 9);
+    buffer_free(&first);
+    buffer_free(&second);
+}
+
 static void a_note_that_contradicts_quarantines(void **state)
 {
     (void)state;
@@ -208,6 +232,7 @@ int main(void)
         BED_TEST(a_note_waits_until_its_size_is_applied),
         BED_TEST(a_note_is_judged_without_another_block),
         BED_TEST(a_note_is_judged_later_when_the_state_is_busy),
+        BED_TEST(a_note_that_cannot_be_judged_holds_up_none),
         BED_TEST(a_note_that_contradicts_quarantines),
         BED_TEST(a_replayed_state_takes_the_note_but_states_no_position),
     };
