@@ -147,13 +147,9 @@ static bool say_first(uint32_t kind, uint32_t named, uint64_t first, bool good)
 
 static void say_json(struct output *o, json_t *value, const char *warning)
 {
-    output_progress_end(o);
     json_object_set_new(value, "warning", json_string(warning));
     json_object_set_new(value, "next", json_string(NEXT));
-    char *line = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII);
-    if (line) fprintf(stderr, "%s\n", line);
-    free(line);
-    json_decref(value);
+    output_error_json(o, value);
 }
 
 static void say_alarm(struct cluster *c, const struct message_alarm *a)

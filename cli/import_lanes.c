@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "cli/content.h"
@@ -32,7 +31,6 @@ struct lane {
 struct import_lanes {
     struct tool *tool;
     enum purpose purpose;
-    bool terminal; /* progress is shown on one */
     struct lane lanes[LANES];
     /* the plan being carried out */
     const struct fhir_bundle *bundle;
@@ -65,7 +63,6 @@ enum err import_lanes_open(struct import_lanes **out, struct tool *t, enum purpo
     if (!l) return fail(&t->failure, ERR_NOMEM, "no memory for the import");
     l->tool = t;
     l->purpose = purpose;
-    l->terminal = !t->output.json && isatty(STDERR_FILENO);
     CHECK(pthread_mutex_init(&l->lock, NULL) == 0 && pthread_cond_init(&l->moved, NULL) == 0);
     for (uint32_t i = 0; i < LANES; i++) lane_init(l, i);
     *out = l;
@@ -210,7 +207,6 @@ static enum err do_batch(struct lane *lane, struct failure *failure)
     struct import_lanes *l = lane->owner;
     struct draft drafts[LIMIT_OPERATIONS];
     struct submission s = {0};
-    lane->quiet.progress_shown = l->terminal; /* so that a message first clears the line */
     enum err e = open_cluster(lane, failure);
     for (uint32_t i = 0; e == OK && i < lane->count; i++) {
         e = close_item(lane, i, failure);

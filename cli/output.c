@@ -1,6 +1,7 @@
 #include "cli/output.h"
 
 #include <libsmartcols/libsmartcols.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -472,32 +473,64 @@ void output_fields(struct output *o, const struct column *columns, size_t count,
 
 /* --- standard error --- */
 
+static struct {
+    pthread_mutex_t lock;
+    bool progress;      /* the last line is one of output_progress */
+    const char *prompt; /* what a person is asked now, or NULL */
+} error_stream = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Behind what stands there; a question stays, and what was typed. */
+static void begin_error(const struct output *o)
+{
+    if (!o->beside) fflush(stdout);
+    pthread_mutex_lock(&error_stream.lock);
+    if (error_stream.progress) fputs("\r\x1b[K", stderr);
+    if (error_stream.prompt) fputc('\n', stderr);
+    error_stream.progress = false;
+}
+
+static void end_error(void)
+{
+    if (error_stream.prompt) fputs(error_stream.prompt, stderr);
+    fflush(stderr);
+    pthread_mutex_unlock(&error_stream.lock);
+}
+
 /* One line, in one write, so that lines of two processes don't mix. */
-static void print_error_line(const char *prefix, const char *text)
+static void print_error_line(const struct output *o, const char *prefix, const char *text)
 {
     char *clean = clean_text(text, true);
     struct buffer b = {0};
     buffer_printf(&b, "%s%s\n", prefix, clean);
-    fflush(stdout);
+    begin_error(o);
     if (!b.failed) fwrite(b.data, 1, b.size, stderr);
+    end_error();
     buffer_free(&b);
     free(clean);
 }
 
+void output_error_json(struct output *o, json_t *value)
+{
+    char *line = json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII);
+    begin_error(o);
+    if (line) fprintf(stderr, "%s\n", line);
+    end_error();
+    free(line);
+    json_decref(value);
+}
+
 void output_message(struct output *o, const char *format, ...)
 {
-    output_progress_end(o);
     char text[1024];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    print_error_line("consilium: ", text);
+    print_error_line(o, "consilium: ", text);
 }
 
 int output_failure(struct output *o, const struct failure *failure)
 {
-    output_progress_end(o);
     const char *text = failure->text[0] ? failure->text : err_text(failure->code);
     /* What is said about a missing key says what to do already; who said no needs no advice. */
     bool told = failure->text[0] && (failure->code == ERR_NO_KEY || failure->code == ERR_CANCELED);
@@ -512,16 +545,13 @@ int output_failure(struct output *o, const struct failure *failure)
         json_t *value = json_pack("{s:s, s:i, s:o, s:s}", "error", err_name(failure->code), "code",
                                   (int)failure->code, "text", text_value, "next", next);
         CHECK(value != NULL);
-        fflush(stdout);
-        json_dumpf(value, stderr, JSON_COMPACT | JSON_ENSURE_ASCII);
-        fputc('\n', stderr);
-        json_decref(value);
+        output_error_json(o, value);
     } else {
-        print_error_line("consilium: ", text);
+        print_error_line(o, "consilium: ", text);
         if (*next) {
             char advice[400];
             snprintf(advice, sizeof advice, "%s.", next);
-            print_error_line("What to do: ", advice);
+            print_error_line(o, "What to do: ", advice);
         }
     }
     return exit_code_of(failure->code);
@@ -536,16 +566,25 @@ void output_progress(struct output *o, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     char *clean = clean_text(text, false);
+    pthread_mutex_lock(&error_stream.lock);
     fprintf(stderr, "\r%s\x1b[K", clean);
-    fflush(stderr);
+    error_stream.progress = true;
+    end_error();
     free(clean);
-    o->progress_shown = true;
 }
 
 void output_progress_end(struct output *o)
 {
-    if (!o->progress_shown) return;
-    fputs("\r\x1b[K", stderr);
-    fflush(stderr);
-    o->progress_shown = false;
+    if (o->json) return; /* there is none */
+    pthread_mutex_lock(&error_stream.lock);
+    if (error_stream.progress) fputs("\r\x1b[K", stderr);
+    error_stream.progress = false;
+    end_error();
+}
+
+void output_prompt(const char *question)
+{
+    pthread_mutex_lock(&error_stream.lock);
+    error_stream.prompt = question;
+    end_error();
 }

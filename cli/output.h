@@ -36,7 +36,7 @@ struct output {
     bool json;
     bool programs; /* --json was given: warnings are JSON lines, too */
     bool colors; /* standard output is a terminal that wants them */
-    bool progress_shown;
+    bool beside; /* of a thread beside the command's own: its messages don't wait for standard output */
     const char *command; /* whose --help to point at; NULL: none in particular */
     size_t widths[OUTPUT_COLUMNS]; /* of the last table, so that rows that follow stand below it */
 };
@@ -66,13 +66,19 @@ void output_fields(struct output *o, const struct column *columns, size_t count,
 /* Prints JSON, whatever the mode. Takes it over. */
 void output_json(struct output *o, json_t *value);
 
-/* A line on standard error, "consilium: " before it. */
+/* Standard error is one for all threads of a program: what these write doesn't mix.
+ * A line on it, "consilium: " before it. */
 void output_message(struct output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What happened, and what to do next; as one JSON line with --json. Returns exit_code_of(code). */
 int output_failure(struct output *o, const struct failure *failure);
+/* A JSON line on standard error. Takes it over. */
+void output_error_json(struct output *o, json_t *value);
 /* What is going on now, on a terminal only; replaced by whatever comes next. */
 void output_progress(struct output *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void output_progress_end(struct output *o);
+/* A question to a person at the terminal: shown now, and again behind whatever other threads say, until
+ * it is NULL. Stays the caller's, and must live so long. */
+void output_prompt(const char *question);
 
 /* Appends `text` fit for a terminal: control and format characters (also those
  * that reorder text) and invalid UTF-8 become \xNN or \u{NNNN}; tabs and

@@ -8,6 +8,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "cli/output.h"
 #include "crypto/secret.h"
 
 #define LIMIT_LINE 1024
@@ -87,9 +89,9 @@ enum err terminal_passphrase(struct buffer *out, const char *prompt, struct fail
                                          "give --passphrase-file FILE");
     enum err e;
     do {
-        fprintf(stderr, "%s", prompt);
-        fflush(stderr);
+        output_prompt(prompt);
         e = read_quietly(out, &before);
+        output_prompt(NULL);
         if (caught) raise(caught); /* ends the program, or suspends it: then it asks again */
     } while (caught == SIGTSTP);
     if (e == ERR_TOO_LARGE) return fail(failure, e, "a passphrase has at most %d bytes", LIMIT_LINE - 1);
@@ -100,10 +102,14 @@ enum err terminal_confirm(const char *question, struct failure *failure)
 {
     if (!terminal_present())
         return fail(failure, ERR_USAGE, "this needs a confirmation and there is no terminal to ask at; give --yes");
-    fprintf(stderr, "%s [y/N] ", question);
-    fflush(stderr);
-    struct buffer answer = {0};
+    struct buffer prompt = {0}, answer = {0};
+    buffer_printf(&prompt, "%s [y/N] ", question);
+    buffer_append(&prompt, "", 1);
+    CHECK(!prompt.failed);
+    output_prompt((const char *)prompt.data);
     enum err e = read_line(&answer, NULL);
+    output_prompt(NULL);
+    buffer_free(&prompt);
     bool yes = e == OK && answer.size > 0 && (answer.data[0] == 'y' || answer.data[0] == 'Y');
     buffer_free(&answer);
     return yes ? OK : fail(failure, ERR_CANCELED, "not confirmed; nothing was changed");

@@ -18,7 +18,7 @@
 #define WRITE_SIZE (256 * KIB) /* encrypted at once */
 
 struct client {
-    int fd;
+    int fd, stop;
     struct tls_session *tls;
     struct frame_reader reader;
     struct buffer out;   /* encrypted, to be sent */
@@ -42,12 +42,12 @@ static int left_ms(uint64_t deadline)
 }
 
 /* OK when one of `events` can be done (or will fail at once), ERR_TIMEOUT. */
-static enum err wait_for(int fd, short events, uint64_t deadline)
+static enum err wait_for(const struct client *c, int fd, short events, uint64_t deadline)
 {
     for (;;) {
-        struct pollfd p = {.fd = fd, .events = events};
-        int n = poll(&p, 1, left_ms(deadline));
-        if (n > 0) return OK;
+        struct pollfd p[] = {{.fd = fd, .events = events}, {.fd = c->stop, .events = POLLIN}};
+        int n = poll(p, c->stop ? 2 : 1, left_ms(deadline));
+        if (n > 0) return p[1].revents ? ERR_TIMEOUT : OK;
         if (n == 0) return ERR_TIMEOUT;
         if (errno != EINTR) return ERR_IO;
     }
@@ -123,7 +123,7 @@ static enum err send_all(struct client *c, uint64_t deadline, struct failure *fa
         err = send_some(c, &at, failure);
         if (err != OK || at > before) continue;
         bool reads = tls_state(c->tls) == TLS_OPEN && !c->ended;
-        if (wait_for(c->fd, (short)(reads ? POLLIN | POLLOUT : POLLOUT), deadline) != OK)
+        if (wait_for(c, c->fd, (short)(reads ? POLLIN | POLLOUT : POLLOUT), deadline) != OK)
             err = timed_out(c, "while sending", failure);
         else if (reads)
             err = receive_early(c, failure);
@@ -163,7 +163,7 @@ static enum err shake(struct client *c, uint64_t deadline, struct failure *failu
         if (err != OK || state == TLS_OPEN) return err;
         while (size == 0) {
             if (c->ended) return fail(failure, ERR_CLOSED, "%s closed during the TLS handshake", c->name);
-            if (wait_for(c->fd, POLLIN, deadline) != OK) return timed_out(c, "during the TLS handshake", failure);
+            if (wait_for(c, c->fd, POLLIN, deadline) != OK) return timed_out(c, "during the TLS handshake", failure);
             if ((err = receive_some(c, &size, failure)) != OK) return err;
         }
         tls_feed(c->tls, bytes_of(c->input, size));
@@ -172,7 +172,7 @@ static enum err shake(struct client *c, uint64_t deadline, struct failure *failu
 }
 
 /* -1 with errno. */
-static int connect_one(const struct addrinfo *to, uint64_t deadline)
+static int connect_one(const struct client *c, const struct addrinfo *to, uint64_t deadline)
 {
     int one = 1, error = 0;
     socklen_t size = sizeof error;
@@ -182,7 +182,7 @@ static int connect_one(const struct addrinfo *to, uint64_t deadline)
     if (connect(fd, to->ai_addr, to->ai_addrlen) == 0) return fd;
     error = errno;
     if (error == EINPROGRESS) {
-        error = wait_for(fd, POLLOUT, deadline) == OK ? 0 : ETIMEDOUT;
+        error = wait_for(c, fd, POLLOUT, deadline) == OK ? 0 : ETIMEDOUT;
         if (error == 0) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
     }
     if (error == 0) return fd;
@@ -204,7 +204,7 @@ static enum err connect_any(struct client *c, const struct address *to, uint64_t
     for (const struct addrinfo *a = all; a; a = a->ai_next)
         left++;
     for (const struct addrinfo *a = all; a && c->fd < 0; a = a->ai_next, left--)
-        c->fd = connect_one(a, deadline_after((uint32_t)(left_ms(deadline) / left)));
+        c->fd = connect_one(c, a, deadline_after((uint32_t)(left_ms(deadline) / left)));
     int error = errno;
     freeaddrinfo(all);
     if (c->fd >= 0) return OK;
@@ -219,6 +219,7 @@ enum err client_connect(struct client **out, struct tls_context *tls, const stru
     uint64_t deadline = deadline_after(o->timeout_ms ? o->timeout_ms : LIMIT_REQUEST_MS);
     struct client *c = xcalloc(1, sizeof *c);
     c->fd = -1;
+    c->stop = o->stop;
     address_format(c->name, to);
     enum err err = connect_any(c, to, deadline, failure);
     if (err == OK) {
@@ -303,7 +304,7 @@ static enum err more_plain(struct client *c, struct bytes *plain, uint64_t deadl
         if (tls_state(c->tls) == TLS_FAILED) return tls_failed(c, failure);
         if (c->ended || tls_state(c->tls) == TLS_CLOSED)
             return fail(failure, ERR_CLOSED, "%s closed the connection", c->name);
-        if (wait_for(c->fd, POLLIN, deadline) != OK) return timed_out(c, "waiting for an answer", failure);
+        if (wait_for(c, c->fd, POLLIN, deadline) != OK) return timed_out(c, "waiting for an answer", failure);
         enum err err = receive_some(c, &size, failure);
         if (err != OK) return err;
         tls_feed(c->tls, bytes_of(c->input, size));

@@ -14,6 +14,7 @@ struct client_options {
     const char *alpn;         /* NULL: TLS_ALPN_CLIENT */
     uint32_t timeout_ms;      /* for connecting and the handshake together; 0: LIMIT_REQUEST_MS */
     struct tls_ticket **ticket; /* may be NULL; read at connect, replaced at client_close: resumes sessions */
+    int stop; /* 0: none; once this descriptor is readable nothing on the connection waits, as if its time were over */
 };
 
 /* Resolves, connects (each address in turn), shakes hands, checks the pin.

@@ -2,6 +2,7 @@
 #include "cli/terminal.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/output.h"
 #include "crypto/secret.h"
 #include "tests/lib/unit.h"
 
@@ -37,6 +39,26 @@ static int confirm(void)
     struct failure failure = {0};
     enum err e = terminal_confirm("Passphrase? ", &failure);
     return e == OK ? ANSWERED : FAILED + (int)e;
+}
+
+/* What another thread says meanwhile: once the parent writes a byte. */
+static int word[2];
+static struct output beside = {.beside = true};
+
+static void *say(void *data)
+{
+    char byte;
+    (void)data;
+    if (read(word[0], &byte, 1) == 1) output_message(&beside, "an alarm");
+    return NULL;
+}
+
+static int confirm_and_listen(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, say, NULL) != 0) return 1;
+    int code = confirm();
+    return pthread_join(thread, NULL) == 0 ? code : 1;
 }
 
 /* --- in the parent --- */
@@ -175,6 +197,22 @@ static void test_confirm(void **state)
     }
 }
 
+/* The question stands behind what came in between. */
+static void test_asks_again_behind_a_message(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(word), 0);
+    begin(confirm_and_listen);
+    await_text("[y/N] ");
+    type("ye"); /* and that stays typed */
+    assert_int_equal(write(word[1], "", 1), 1);
+    await_text("consilium: an alarm\r\nPassphrase?  [y/N] ");
+    type("s\n");
+    assert_int_equal(WEXITSTATUS(end()), ANSWERED);
+    close(word[0]);
+    close(word[1]);
+}
+
 static void test_no_terminal(void **state)
 {
     (void)state;
@@ -198,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers), cmocka_unit_test(test_too_long), cmocka_unit_test(test_signals),
         cmocka_unit_test(test_suspend), cmocka_unit_test(test_confirm),  cmocka_unit_test(test_no_terminal),
+        cmocka_unit_test(test_asks_again_behind_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -358,13 +359,33 @@ static void test_flooded(void **state)
     client_close(c);
 }
 
+/* With that nothing waits, however long it may. */
+static void test_stops(void **state)
+{
+    (void)state;
+    enum { HOUR_MS = 3600000 };
+    uint64_t one = 1;
+    struct frame frame;
+    int stop = eventfd(0, EFD_CLOEXEC);
+    assert_true(stop > 0);
+    struct client *c = connected(&(struct client_options){.stop = stop});
+    assert_int_equal(client_send(c, ECHO_BACK, 1, (struct bytes){0}, HOUR_MS, NULL), OK);
+    assert_int_equal(client_receive(c, &frame, HOUR_MS, NULL), OK);
+    assert_int_equal(write(stop, &one, sizeof one), sizeof one);
+    assert_int_equal(client_receive(c, &frame, HOUR_MS, NULL), ERR_TIMEOUT);
+    client_close(c);
+    assert_int_not_equal(client_connect(&c, tls, &server.address, &identity_of(0)->pin,
+                                        &(struct client_options){.timeout_ms = HOUR_MS, .stop = stop}, NULL), OK);
+    close(stop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),     cmocka_unit_test(test_pipelined), cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_closed),   cmocka_unit_test(test_truncated_and_bad), cmocka_unit_test(test_raw),
         cmocka_unit_test(test_resumes),  cmocka_unit_test(test_refusals),  cmocka_unit_test(test_not_tls),
-        cmocka_unit_test(test_flooded),
+        cmocka_unit_test(test_flooded),  cmocka_unit_test(test_stops),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, setup, teardown);
