@@ -9,10 +9,12 @@
 #include "cli/alarms.h"
 #include "cli/command_line.h"
 #include "cli/files.h"
+#include "cli/watch.h"
 #include "crypto/random.h"
 #include "net/address.h"
 
 #define CONNECT_MS 3000      /* to one of several nodes, before the next is tried; at most a third of the time-out */
+#define WATCH_AFTER_MS 1000 /* a command that ends sooner needs one connection, not n */
 #define CLOCK_WARN_MS 120000 /* of the five minutes that are allowed */
 
 /* --- the genesis file --- */
@@ -49,8 +51,20 @@ close:
     return e;
 }
 
+enum err cluster_share(struct cluster *c, const struct cluster *of, struct output *output)
+{
+    *c = (struct cluster){.output = output, .genesis = of->genesis};
+    return tls_context_new(&c->tls, (struct bytes){0}, (struct bytes){0}, NULL);
+}
+
+void cluster_watch(struct cluster *c)
+{
+    if (c->watches && !c->watch) c->watch = watch_begin(c, WATCH_AFTER_MS);
+}
+
 void cluster_close(struct cluster *c)
 {
+    watch_end(c->watch);
     client_close(c->client);
     tls_context_free(c->tls);
     buffer_free(&c->text);
@@ -165,7 +179,7 @@ static void warn_clock(struct cluster *c, uint64_t now_ms)
 {
     int64_t ahead = (int64_t)(now_ms - clock_wall_ms());
     int64_t off = ahead < 0 ? -ahead : ahead;
-    if (off < CLOCK_WARN_MS || c->warned_clock || !c->output) return;
+    if (off < CLOCK_WARN_MS || c->warned_clock || c->listens || !c->output) return;
     c->warned_clock = true;
     output_message(c->output,
                    "this machine's clock is %lld s %s that of %s; what is more than 5 minutes off is refused",
@@ -207,6 +221,7 @@ enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *
     const struct descriptor *d = genesis_member(&c->genesis, member);
     CHECK(d != NULL);
     if (c->client && c->member == member) return OK;
+    cluster_watch(c);
     client_close(c->client);
     c->client = NULL;
     c->member = member;
@@ -215,9 +230,9 @@ enum err cluster_connect_to(struct cluster *c, uint32_t member, struct failure *
     struct address address;
     enum err e = address_parse(&address, d->address, false, failure);
     if (e != OK) return e;
-    if (c->output) output_progress(c->output, "connecting to %s ...", d->name);
-    e = client_connect(&c->client, c->tls, &address, &d->tls_pin, &(struct client_options){.timeout_ms = connect_ms(c)},
-                       failure);
+    if (c->output && !c->listens) output_progress(c->output, "connecting to %s ...", d->name);
+    e = client_connect(&c->client, c->tls, &address, &d->tls_pin,
+                       &(struct client_options){.timeout_ms = connect_ms(c), .stop = c->stop}, failure);
     if (e == OK) e = greet(c, failure);
     c->connected = e == OK;
     if (e != OK) {

@@ -14,6 +14,8 @@
 #include "net/protocol.h"
 #include "net/protocol_alarms.h"
 
+struct watch;
+
 struct cluster {
     struct buffer text; /* the genesis file; `genesis` points into it */
     struct genesis genesis;
@@ -34,6 +36,10 @@ struct cluster {
     bool warned_clock;
     struct message_notice notice; /* what that node last said to be open (cli/alarms.h) */
     bool connected;        /* greeted */
+    bool listens;          /* for alarms only: says nothing else (cli/watch.h) */
+    int stop;              /* of client_options; 0: none */
+    bool watches;          /* cluster_watch does something, and connecting calls it */
+    struct watch *watch;   /* or NULL */
     bool leaves_named;     /* drop the connection (ERR_CLOSED) once a notice names that node, where others may answer */
     /* May be NULL. A frame that came while another was waited for; its body is a view during the call. */
     void (*on_other)(void *data, const struct frame *frame);
@@ -45,6 +51,12 @@ struct cluster {
 enum err cluster_open(struct cluster *c, const char *genesis_file, const char *via, uint32_t timeout_ms,
                       struct output *output, struct failure *failure);
 void cluster_close(struct cluster *c);
+/* Another connection to the same cluster, without reading the file again: its genesis is that of `of`, and lives no
+ * longer. timeout_ms is for the caller to set. Close in every case. */
+enum err cluster_share(struct cluster *c, const struct cluster *of, struct output *output);
+/* With `watches`: what all nodes tell of alarms is said from now on, whatever the command waits for, until the closing
+ * (cli/watch.h). Idempotent. */
+void cluster_watch(struct cluster *c);
 
 /* When to give up what is asked now, monotonic: with one_deadline the same for all since the first
  * time, else the time-out from now on. */

@@ -30,7 +30,7 @@ const struct option_row COMMON_OPTIONS[] = {
     {.name = "cluster", .value = "FILE", .help = "the cluster's genesis file: what is trusted"},
     {.name = "identity", .letter = 'i', .value = "FILE", .help = "your key file"},
     {.name = "passphrase-file", .value = "FILE", .help = "its first line opens the key file"},
-    {.name = "via", .value = "NODE", .help = "only through this node"},
+    {.name = "via", .value = "NODE", .help = "only through this node; alarms are heard from all"},
     {.name = "timeout", .value = "SECONDS", .help = "how long to wait for the cluster (10)"},
     {.name = "receipt", .value = "FILE|FOLDER/", .help = "keep the proof of each entry that this makes"},
     {.name = "json", .help = "for programs"},

@@ -163,8 +163,9 @@ static enum err ask_page(struct ledger_node *n, struct frame *out, const struct 
     }
     patience_spend(&n->patience, clock_monotonic_ns() / 1000000 - begun_ms, 0);
     if (!patience_over(&n->patience)) return e;
-    return fail(failure, ERR_TIMEOUT, "%s gives its ledger too slowly, less than %u entries a second: use another node, "
-                "or look for what holds this one up", n->source.name, PATIENCE_LEAST);
+    return fail(failure, ERR_TIMEOUT,
+                "%s gives its ledger too slowly, less than %u entries a second: use another node, or look for what "
+                "holds this one up", n->source.name, PATIENCE_LEAST);
 }
 
 /* --- leaves --- */
@@ -323,6 +324,7 @@ enum err ledger_node_open(struct ledger_node *n, struct export_pass *pass, uint3
 {
     struct tool *t = pass->tool;
     const char *name = cluster_member_name(&t->cluster, member);
+    cluster_watch(&t->cluster);
     *n = (struct ledger_node){.pass = pass, .member = member, .patience = patience_begin()};
     n->source = (struct ledger_source){name, n, node_leaves, node_checkpoint, node_consistency, node_stored,
                                        node_wait};

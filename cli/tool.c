@@ -20,20 +20,27 @@ enum err tool_cluster(struct tool *t)
                               &t->output, &t->failure);
     t->cluster_opened = e == OK;
     t->cluster.one_deadline = true;
+    t->cluster.watches = true;
     return e;
 }
 
-enum err tool_signer(struct tool *t)
+static enum err open_signer(struct tool *t)
 {
     const struct settings *s = &t->settings;
-    if (t->signer_opened) return OK;
     if (!s->values[SETTING_IDENTITY])
         return fail(&t->failure, ERR_NO_KEY, "who are you? Give --identity FILE, set CONSILIUM_IDENTITY, or write "
                                              "'identity = FILE' into ~/.config/consilium/config; "
                                              "'consilium key new -o FILE' makes one");
-    enum err e = signer_open(&t->signer, s->values[SETTING_IDENTITY], s->values[SETTING_PASSPHRASE_FILE], &t->failure);
+    return signer_open(&t->signer, s->values[SETTING_IDENTITY], s->values[SETTING_PASSPHRASE_FILE], &t->failure);
+}
+
+enum err tool_signer(struct tool *t)
+{
+    if (t->signer_opened) return OK;
+    if (t->cluster_opened) cluster_watch(&t->cluster); /* unlocking may wait for a person */
+    enum err e = open_signer(t);
     t->signer_opened = e == OK;
-    cluster_renew(&t->cluster); /* unlocking may have waited for a person */
+    cluster_renew(&t->cluster);
     return e;
 }
 
@@ -69,8 +76,11 @@ const char *tool_operand(const struct tool *t, size_t i)
 enum err tool_confirm(struct tool *t, const char *question)
 {
     if (option_given(t->line, "yes")) return OK;
+    enum err e = tool_cluster(t);
+    if (e != OK) return e;
+    cluster_watch(&t->cluster);
     output_progress_end(&t->output);
-    enum err e = terminal_confirm(question, &t->failure);
+    e = terminal_confirm(question, &t->failure);
     cluster_renew(&t->cluster);
     return e;
 }

@@ -2,6 +2,8 @@
  * webhook, by another node when the one that was to send dies on the way. A removed entry is the first reason,
  * a damaged log the second, a node in quarantine the third. */
 #include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +150,7 @@ static bool said_has(unsigned number, const char *words)
 }
 
 /* Turns a bit of a running node's log: its scrub will find that. */
-static void damage_log(unsigned node)
+static void damage_log(unsigned node, unsigned block)
 {
     char name[200], path[700], *line = NULL;
     size_t size = 0;
@@ -160,7 +162,7 @@ static void damage_log(unsigned node)
     assert_non_null(f);
     while (at == 0 && getline(&line, &size, f) > 0) {
         if (!strstr(line, " block ") || sscanf(line, "%199[^+]+%ld %ld bytes", name, &offset, &bytes) != 3) continue;
-        if (++blocks == 10) at = offset + bytes / 2;
+        if (++blocks == block) at = offset + bytes / 2;
     }
     free(line);
     fclose(f);
@@ -239,7 +241,7 @@ static void are_told_at_once(struct command *commands, unsigned count)
     for (unsigned i = 0; i < count; i++) commands[i].pid = begin_command(i, commands[i].words);
     while (counter(2, "client_requests") < requests + count)
         if (!still(since)) testbed_fail(&bed, "not all commands have asked node 2 for something");
-    damage_log(2);
+    damage_log(2, 10);
     for (unsigned i = 0; i < count; i++) await_words(&commands[i], i);
     freeze(SIGCONT);
     for (unsigned i = 0; i < count; i++) await_end(&commands[i], i);
@@ -260,6 +262,68 @@ static void commands_that_run_long_say_it_at_once(void **state)
              bed.dir);
     for (unsigned i = 0; i < 5; i++) commands[i] = (struct command){.words = words[i]};
     are_told_at_once(commands, 5);
+}
+
+/* At a terminal of its own, where it asks for a confirmation; the person's side. */
+static int ask_person(pid_t *pid)
+{
+    char command[1500];
+    int terminal = -1;
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s -i %s/doctor.key record delete %s --base 1 "
+             "--patient %s", build(), bed.genesis, bed.dir, patient, patient);
+    *pid = forkpty(&terminal, NULL, NULL, NULL);
+    assert_true(*pid >= 0);
+    if (*pid > 0) return terminal;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execl("/bin/sh", "sh", "-c", command, NULL);
+    _exit(127);
+}
+
+static void await_shown(int terminal, const char *words)
+{
+    char shown[8192] = "";
+    size_t size = 0;
+    struct pollfd p = {.fd = terminal, .events = POLLIN};
+    while (!strstr(shown, words)) {
+        if (size + 1 >= sizeof shown || poll(&p, 1, PATIENCE_S * 1000) != 1 || read(terminal, shown + size, 1) != 1)
+            testbed_fail(&bed, "a person who is asked sees no '%s', but:\n%s", words, shown);
+        shown[++size] = '\0';
+    }
+}
+
+/* Each comes to the node that hangs, and waits for it: nothing that this one could say delays what the others do. */
+static void a_node_that_hangs_delays_no_word(void **state)
+{
+    (void)state;
+    char words[4][900];
+    struct command commands[4];
+    pid_t asking;
+    testbed_expect(&bed, 0, &out, "checkpoint");
+    snprintf(words[2], sizeof words[2], "%s/old", bed.dir);
+    FILE *f = fopen(words[2], "w");
+    assert_true(f && fputs(text(), f) >= 0 && fclose(f) == 0);
+    no_alarm_is_open();
+    go_to(3);
+    testbed_signal(&bed, 1, SIGSTOP);
+    snprintf(words[0], sizeof words[0], "-i %s/auditor.key verify --all", bed.dir);
+    snprintf(words[1], sizeof words[1], "-i %s/auditor.key evidence list", bed.dir);
+    snprintf(words[2], sizeof words[2], "verify --since %s/old --all", bed.dir);
+    snprintf(words[3], sizeof words[3], "--via node-1 status");
+    for (unsigned i = 0; i < 4; i++) {
+        commands[i] = (struct command){.words = words[i]};
+        commands[i].pid = begin_command(i, words[i]);
+    }
+    int terminal = ask_person(&asking);
+    await_shown(terminal, "[y/N] ");
+    damage_log(2, 20);
+    for (unsigned i = 0; i < 4; i++) await_words(&commands[i], i);
+    await_shown(terminal, "WARNING: COMPROMISED: node-2");
+    await_shown(terminal, "[y/N] ");
+    assert_int_equal(waitpid(asking, NULL, WNOHANG), 0);
+    close(terminal);
+    waitpid(asking, NULL, 0);
+    testbed_signal(&bed, 1, SIGCONT);
+    for (unsigned i = 0; i < 4; i++) await_end(&commands[i], i);
 }
 
 /* --- a sender that dies --- */
@@ -387,6 +451,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_removed_entry_is_an_alarm),
         cmocka_unit_test(commands_that_run_long_say_it_at_once),
+        cmocka_unit_test(a_node_that_hangs_delays_no_word),
         cmocka_unit_test(another_node_tells),
     };
     return cmocka_run_group_tests(tests, setup, sinks_end);
