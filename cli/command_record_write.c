@@ -98,7 +98,8 @@ struct placing {
 static enum err close_content(struct tool *t, struct buffer *attachment, struct digest *tag,
                               const struct placing *place, struct bytes content)
 {
-    enum err e = tool_signer(t);
+    enum err e = tool_cluster(t);
+    if (e == OK) e = tool_signer(t);
     if (e == OK) e = tool_collective(t);
     if (e != OK) return e;
     struct record_context context = {.cluster = t->cluster.genesis.cluster, .patient = place->patient,

@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "cli/terminal.h"
+
+#define HEAR_MS 3000 /* for what a command hears that can't do more */
 
 /* --- what a command needs --- */
 
@@ -24,6 +27,16 @@ enum err tool_cluster(struct tool *t)
     return e;
 }
 
+/* Who can't be recorded is warned all the same. */
+static void hear_alarms(struct tool *t)
+{
+    struct cluster *c = &t->cluster;
+    if (!t->cluster_opened || c->member != 0) return; /* it has connected, or tried to */
+    c->give_up_ns = clock_monotonic_ns() + (uint64_t)HEAR_MS * 1000000;
+    cluster_connect(c, NULL);
+    c->give_up_ns = 0;
+}
+
 static enum err open_signer(struct tool *t)
 {
     const struct settings *s = &t->settings;
@@ -41,6 +54,7 @@ enum err tool_signer(struct tool *t)
     enum err e = open_signer(t);
     t->signer_opened = e == OK;
     cluster_renew(&t->cluster);
+    if (e != OK) hear_alarms(t);
     return e;
 }
 

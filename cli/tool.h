@@ -29,7 +29,7 @@ struct tool {
 
 /* Each is idempotent; on an error tool->failure says why. */
 enum err tool_cluster(struct tool *t);    /* the genesis file, no connection */
-enum err tool_signer(struct tool *t);   /* unlocked */
+enum err tool_signer(struct tool *t);   /* unlocked; open alarms are said before an error, once tool_cluster is done */
 enum err tool_collective(struct tool *t); /* the records' collective key, proved */
 void tool_close(struct tool *t);
 

@@ -83,6 +83,27 @@ static void every_command_warns(const char *name)
     }
 }
 
+/* Also what ends for want of an identity, before it has asked anybody anything. */
+static void who_is_nobody_is_warned(const char *name)
+{
+    static const char *const rows[] = {"whoami", "lookup 1767225600000-7mz3k2vq4t5yxw6lbjnfhsdg2e", "verify",
+                                       "team list %s", "log --all", "policy show", "evidence list",
+                                       "record create --patient %s --set temperature=38.5",
+                                       "record show --patient %s -o chart", "import patients.json",
+                                       "export -o exported", "--yes user disable %s", "status --state-digest"};
+    char words[64], command[200];
+    snprintf(words, sizeof words, "WARNING: COMPROMISED: %s, ", name);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *at = strstr(rows[i], "%s");
+        int head = at ? (int)(at - rows[i]) : (int)strlen(rows[i]);
+        snprintf(command, sizeof command, "%.*s%s%s", head, rows[i], at ? patient : "", at ? at + 2 : "");
+        int code = testbed_cli(&bed, &out, &errors, "%s", command);
+        const char *warning = strstr(said(), words), *error = strstr(said(), "who are you?");
+        if (code != 4 || !warning || !error || warning > error)
+            testbed_fail(&bed, "'%s' ends with %d: %s", command, code, said());
+    }
+}
+
 /* Whatever node answered last, commands go to another than that. */
 static void is_avoided(const char *name)
 {
@@ -172,6 +193,7 @@ static void a_disk_set_back(void **state)
         assert_string_equal(entry, other);
     }
     every_command_warns("node-3");
+    who_is_nobody_is_warned("node-3");
     is_avoided("node-3");
     testbed_expect(&bed, 0, &out, "status");
     assert_non_null(strstr(text(), "COMPROMISED: node-3, Raft index "));
