@@ -223,7 +223,13 @@ static void an_administrator_clears_it(void **state)
     char entry[32], value[64];
     open_entry(1, entry, sizeof entry, "node-3", "rolled back");
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key alarm clear %s", bed.dir, entry), 3);
-    testbed_expect(&bed, 0, &out, "-i %s/chief.key alarm clear %s --note 'the disk was exchanged'", bed.dir, entry);
+    testbed_expect(&bed, 0, &out, "-i %s/chief.key alarm clear %s --note 'the disk was exchanged' --receipt "
+                   "%s/cleared.tlog-proof", bed.dir, entry, bed.dir);
+    testbed_expect(&bed, 0, &out, "receipt verify %s/cleared.tlog-proof --key %s/chief.key --json", bed.dir, bed.dir);
+    testbed_json(&out, "action", value, sizeof value);
+    assert_string_equal(value, "alarm.clear");
+    testbed_json(&out, "decision", value, sizeof value);
+    assert_string_equal(value, "approved");
     assert_int_not_equal(testbed_cli(&bed, &out, &errors, "-i %s/chief.key alarm clear %s", bed.dir, entry), 0);
     assert_non_null(strstr(said(), "closed already"));
     nobody_warns();

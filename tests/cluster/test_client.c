@@ -2,6 +2,7 @@
  * fit, a receipt of each command that makes an entry, a bar on a terminal, a report that programs can rely on. */
 #include <fcntl.h>
 #include <glob.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <pty.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/lib/bed.h"
@@ -290,6 +292,81 @@ static void a_lookup_has_its_receipt_too(void **state)
     testbed_expect(&bed, 1, &out, "-i %s/doctor.key record list patient --receipt %s/receipt", bed.dir, bed.dir);
 }
 
+/* --- receipts of what is asked for later, goes on, or needs no entry --- */
+
+/* Of the receipt in that file: the verifier's word for it. */
+static void receipt_field(const char *file, const char *key, char *value, size_t size)
+{
+    testbed_expect(&bed, 0, &out, "--json receipt verify %s/%s", bed.dir, file);
+    testbed_json(&out, key, value, size);
+}
+
+static void expect_field(const char *file, const char *key, const char *expected)
+{
+    char value[200];
+    receipt_field(file, key, value, sizeof value);
+    if (strcmp(value, expected) != 0) testbed_fail(&bed, "%s of %s is %s, not %s", key, file, value, expected);
+}
+
+static uint64_t moment_ms(const char *text)
+{
+    struct tm tm = {0};
+    int ms = 0;
+    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!rest || sscanf(rest, ".%3dZ", &ms) != 1) testbed_fail(&bed, "'%s' is no time", text);
+    return (uint64_t)timegm(&tm) * 1000 + (uint64_t)ms;
+}
+
+/* The proof of an entry comes anew by its request's token: the same as at first, and beside it that of the asking. */
+static void a_token_has_its_receipt(void **state)
+{
+    (void)state;
+    char request[60], issued[40], entry[20], again[20];
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print T-1 --receipt %s/first", bed.dir, patient,
+                   bed.dir);
+    receipt_field("first", "request", request, sizeof request);
+    receipt_field("first", "issued", issued, sizeof issued);
+    receipt_field("first", "entry", entry, sizeof entry);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key lookup %" PRIu64 "-%s --receipt %s/second", bed.dir,
+                   moment_ms(issued), request, bed.dir);
+    receipt_field("second", "entry", again, sizeof again);
+    assert_string_equal(again, entry);
+    expect_field("second", "action", "event.add");
+    expect_field("second", "request", request);
+}
+
+/* Auditors leave an entry also where none is needed, and that has its receipt. */
+static void a_proof_of_extension_has_its_receipt(void **state)
+{
+    (void)state;
+    testbed_expect(&bed, 0, &out, "-i %s/auditor.key verify --since %s/first --receipt %s/since", bed.dir, bed.dir,
+                   bed.dir);
+    expect_field("since", "action", "ledger.export");
+    expect_field("since", "decision", "approved");
+}
+
+/* While it goes on, not at an end that never comes. */
+static void a_log_that_goes_on_has_its_receipt(void **state)
+{
+    (void)state;
+    char command[1500], path[400];
+    snprintf(path, sizeof path, "%s/followed", bed.dir);
+    snprintf(command, sizeof command, "exec %s/consilium --cluster %s -i %s/auditor.key log --all --follow "
+             "--receipt %s >/dev/null 2>&1", build(), bed.genesis, bed.dir, path);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execl("/bin/sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 600 && access(path, F_OK) != 0; i++) usleep(100000);
+    expect_field("followed", "action", "log.query");
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    expect_field("followed", "decision", "approved");
+}
+
 #define OBSERVATIONS 300 /* more than one request holds */
 
 static void write_bundle(const char *file)
@@ -444,6 +521,9 @@ int main(void)
         cmocka_unit_test(hints_fit),
         cmocka_unit_test(each_command_has_its_receipt),
         cmocka_unit_test(a_lookup_has_its_receipt_too),
+        cmocka_unit_test(a_token_has_its_receipt),
+        cmocka_unit_test(a_proof_of_extension_has_its_receipt),
+        cmocka_unit_test(a_log_that_goes_on_has_its_receipt),
         cmocka_unit_test(an_import_has_all_its_receipts),
         cmocka_unit_test(long_work_shows_how_far_it_is),
         cmocka_unit_test(the_report_keeps_its_names),
