@@ -33,6 +33,7 @@ struct verifying {
     bool *asked;
     struct alarmed_node *alarmed;
     uint64_t compared;          /* attachments, of all nodes, that are what the ledger says */
+    uint64_t states_wait_s;
     bool states_known;           /* --all */
     struct states_report states;
     struct failure states_why;   /* they were to be compared, and could not be */
@@ -194,7 +195,7 @@ static void compare_states(struct verifying *vf)
     }
     ask_through(&t->cluster, vf, first);
     output_progress(&t->output, "comparing the nodes' states");
-    vf->states_known = states_compare(&vf->states, t, sources, count, STATES_WAIT_S) == OK;
+    vf->states_known = states_compare(&vf->states, t, sources, count, vf->states_wait_s) == OK;
     if (!vf->states_known) vf->states_why = t->failure;
 }
 
@@ -510,7 +511,8 @@ static enum err prepare(struct verifying *vf)
     vf->all = option_given(t->line, "all");
     if (vf->all && t->settings.values[SETTING_VIA] && option_given(t->line, "via"))
         return fail(&t->failure, ERR_USAGE, "--all asks every node, --via only one; give one of them");
-    enum err e = tool_purpose(t, &vf->pass.purpose, PURPOSE_AUDIT);
+    enum err e = option_number(&vf->states_wait_s, t->line, "wait", STATES_WAIT_S, 1, 3600, &t->failure);
+    if (e == OK) e = tool_purpose(t, &vf->pass.purpose, PURPOSE_AUDIT);
     if (e == OK) e = tool_cluster(t);
     if (e == OK && vf->all) t->cluster.via = 0;
     t->cluster.one_deadline = false; /* as long as the ledger is; each request has the time-out */

@@ -302,6 +302,7 @@ const struct command COMMANDS[] = {
                 "first; of one who may not, the entry says denied, and the proof is asked for all the same.",
      .example = "verify\nverify --all --json\nverify --since last-year.checkpoint",
      .options = {{.name = "all", .help = "ask every node, not one"},
+                 {.name = "wait", .value = "SECONDS", .help = "with --all, for the digests of their states (30)"},
                  {.name = "since", .value = "FILE", .help = "only prove that today's ledger extends this checkpoint"},
                  OPTION_PURPOSE}},
     {.name = "alarm list", .operands = "", .summary = "Show the alarms that are open", .run = command_alarm_list,
