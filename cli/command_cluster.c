@@ -144,6 +144,7 @@ int command_checkpoint(struct tool *t)
     struct frame answer;
     struct message_note m;
     struct checkpoint checkpoint;
+    char why[CHECKPOINT_WHY];
     struct buffer question = {0};
     message_empty_encode(&question);
     enum err e = tool_cluster(t);
@@ -157,8 +158,9 @@ int command_checkpoint(struct tool *t)
         e = fail(&t->failure, ERR_NOT_WITNESSED, "there is no co-signed checkpoint yet");
     else if (e == OK) {
         e = checkpoint_verify(&checkpoint, m.note, &t->cluster.genesis);
+        if (e != OK) checkpoint_explain(why, m.note, &t->cluster.genesis);
         if (e != OK) fail(&t->failure, e, "the checkpoint of %s does not verify: %s",
-                          cluster_member_name(&t->cluster, t->cluster.member), err_text(e));
+                          cluster_member_name(&t->cluster, t->cluster.member), why);
     } else {
         fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
     }
