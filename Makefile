@@ -91,7 +91,8 @@ $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 	$(LINK)
 # The liar wraps functions of the real node, main included; the tamperer has a main of its own.
 WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok driver_start peers_send \
-            raft_message_encode raft_options_default statement_sign message_note_encode
+            raft_message_encode raft_options_default statement_sign message_note_encode witness_start \
+            driver_quarantine
 TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(filter-out %/bad_clock.c,$(tool_src))) $(BUILD)/frail
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
@@ -105,7 +106,7 @@ $(BUILD)/unwitnessed: $(BUILD)/tests/lib/unwitnessed.o $(BUILD)/node/main.o $(NO
 # The same, and its clock may be wrong.
 $(BUILD)/frail: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/tests/lib/bad_clock.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) -Wl,--wrap=main -Wl,--wrap=clock_wall_ms
-$(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(NODELIB) $(LIB)
+$(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(BUILD)/tests/lib/rewrite.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)
 $(BUILD)/simulate: $(call o,$(sim_src)) $(LIB)

@@ -305,6 +305,73 @@ static void a_checkpoint_that_is_none_is_named(void **state)
     expect_verify(0, "verify --all", "4 of 4");
 }
 
+/* --- a ledger that was rewritten as a whole --- */
+
+/* The node that the client asks first, without --via. */
+static void ask_first(const char *name)
+{
+    shell("for d in .cache/consilium/*/; do printf %s > $d/node; done", name);
+}
+
+static void expect_same_note(struct buffer *before)
+{
+    struct buffer after = cached();
+    assert_int_equal(before->size, after.size);
+    assert_memory_equal(before->data, after.data, after.size);
+    buffer_free(before);
+    buffer_free(&after);
+}
+
+/* By all nodes together; by itself it shows a checkpoint that is none. */
+static void expect_rewritten(unsigned index, const char *why_not)
+{
+    char words[100];
+    snprintf(words, sizeof words, "wrong from entry %u on", index);
+    expect_verify(6, "verify --all --wait 2", words);
+    assert_non_null(strstr(text(), "verdict: FAILED. node-4's ledger is wrong"));
+    assert_non_null(strstr(text(), "3 of 4 hold"));
+    struct buffer before = cached();
+    if (verify("--via node-4 checkpoint") == 0 || !strstr(said(), why_not))
+        testbed_fail(&bed, "expected \"%s\", got %s", why_not, said());
+    if (verify("--via node-4 --timeout 2 verify") == 0) testbed_fail(&bed, "node 4 verifies: %s", text());
+    expect_same_note(&before);
+}
+
+/* The strongest of nodes that are alone: entry, chain, tree, every table and a checkpoint of its own fit together, and
+ * whatever its peers prove, it goes on. */
+static void a_forged_ledger_is_named(void **state)
+{
+    (void)state;
+    unsigned index = event_entry();
+    lie("stubborn");
+    tamper("forge-copied", index + 1);
+    ask_first("node-4");
+    expect_rewritten(index + 1, "is not one of this text");
+    tamper("forge", index);
+    ask_first("node-1");
+    expect_rewritten(index, "1 of its nodes cosigned it, but it needs 3");
+    tamper("cut", index - 1);
+    expect_rewritten(index - 1, "there is no co-signed checkpoint yet");
+    unlink(getenv("LIAR_WHEN"));
+    derive_anew(4, 4);
+    expect_fine_again();
+}
+
+/* What stands in its log comes back from there; what contradicts its peers is noticed with the next entry. */
+static void a_rewritten_node_mends_itself(void **state)
+{
+    (void)state;
+    unsigned index = event_entry();
+    tamper("cut-back", index);
+    expect_verify(0, "verify --all", "4 of 4");
+    tamper("forge", index);
+    for (int i = 0; i < 300 && (verify("verify --all") != 0 || !strstr(text(), "4 of 4")); i++) usleep(200000);
+    expect_verify(0, "verify --all", "4 of 4");
+    assert_true(testbed_life_has(&bed, 4, "rebuilt: the old state was set aside"));
+    testbed_expect(&bed, 0, &out, "alarm list --all --json");
+    if (!strstr(text(), "modified")) testbed_fail(&bed, "node 4 raised no alarm: %s", text());
+}
+
 static void a_damaged_note_of_last_time_is_said(void **state)
 {
     (void)state;
@@ -419,12 +486,14 @@ int main(void)
         cmocka_unit_test(a_whole_ledger_is_fine),
         cmocka_unit_test(a_hundred_times_nothing),
         cmocka_unit_test(only_auditors_may),
+        cmocka_unit_test(a_rewritten_node_mends_itself),
         cmocka_unit_test(altered_entries_are_named),
         cmocka_unit_test(a_wrong_ledger_hides_no_state),
         cmocka_unit_test(an_altered_record_is_named),
         cmocka_unit_test(a_removed_entry_is_named),
         cmocka_unit_test(other_bytes_and_a_cut_are_named),
         cmocka_unit_test(a_checkpoint_that_is_none_is_named),
+        cmocka_unit_test(a_forged_ledger_is_named),
         cmocka_unit_test(a_damaged_note_of_last_time_is_said),
         cmocka_unit_test(nodes_that_are_away_are_said),
         cmocka_unit_test(a_node_set_back_is_named),

@@ -13,7 +13,7 @@
  *   liar --mode note ...   shows clients a checkpoint that is none, as the first word in the file named by LIAR_WHEN
  *                          says: few (one cosigner is left out), twice (one stands in another's place), stranger
  *                          (whom nobody knows does), cluster (it is of another), fork (another root, that only it
- *                          cosigned)
+ *                          cosigned); stubborn: the one that it has, and it goes on whatever is proved against it
  *
  * The five before note lie once the file named by LIAR_WHEN exists (always without it), to the member
  * LIAR_VICTIM (3); all but accuse stand for election sooner than honest nodes. The other arguments are consiliumd's.
@@ -31,6 +31,7 @@
 #include "consensus/entry.h"
 #include "consensus/peer_messages.h"
 #include "consensus/raft.h"
+#include "consensus/witness.h"
 #include "crypto/keys.h"
 #include "crypto/dkg.h"
 #include "crypto/tdh2.h"
@@ -68,6 +69,10 @@ enum err __real_peers_send(struct peers *p, uint32_t index, uint32_t type, uint6
 enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body);
 void __real_message_note_encode(struct buffer *out, const struct message_note *m);
 void __wrap_message_note_encode(struct buffer *out, const struct message_note *m);
+enum err __real_witness_start(struct witness **out, const struct witness_options *options, struct failure *failure);
+enum err __wrap_witness_start(struct witness **out, const struct witness_options *options, struct failure *failure);
+void __real_driver_quarantine(struct driver *d, const char *why);
+void __wrap_driver_quarantine(struct driver *d, const char *why);
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
@@ -294,12 +299,36 @@ static void other_tree(struct buffer *out, const struct note *note, bool of_anot
     checkpoint_format(out, &c, cosigners, cosignatures, n);
 }
 
+static bool is_stubborn(void)
+{
+    char lie[20] = "";
+    return lies_note && which_lie(lie) && strcmp(lie, "stubborn") == 0;
+}
+
+static void shrug(void *data, const char *why)
+{
+    (void)data;
+    fprintf(stderr, "STUBBORN: %s\n", why);
+}
+
+enum err __wrap_witness_start(struct witness **out, const struct witness_options *options, struct failure *failure)
+{
+    struct witness_options o = *options;
+    if (is_stubborn()) o.on_quarantine = o.on_deceived = shrug;
+    return __real_witness_start(out, &o, failure);
+}
+
+void __wrap_driver_quarantine(struct driver *d, const char *why)
+{
+    if (!is_stubborn()) __real_driver_quarantine(d, why);
+}
+
 void __wrap_message_note_encode(struct buffer *out, const struct message_note *m)
 {
     char lie[20] = "";
     struct note note;
     struct buffer text = {0};
-    if (!lies_note || !which_lie(lie) || note_parse(&note, m->note) != OK) {
+    if (!lies_note || !which_lie(lie) || strcmp(lie, "stubborn") == 0 || note_parse(&note, m->note) != OK) {
         __real_message_note_encode(out, m);
         return;
     }
@@ -312,29 +341,39 @@ void __wrap_message_note_encode(struct buffer *out, const struct message_note *m
     buffer_free(&text);
 }
 
+/* False: there is no such mode. */
+static bool set_mode(const char *mode)
+{
+    lies_key = strcmp(mode, "key") == 0;
+    lies_share = strcmp(mode, "share") == 0;
+    lies_time = strcmp(mode, "time") == 0;
+    lies_clock = strcmp(mode, "clock") == 0;
+    lies_split = strcmp(mode, "split") == 0;
+    lies_fork = lies_split || strcmp(mode, "fork") == 0;
+    lies_roots = strcmp(mode, "roots") == 0;
+    lies_commit = strcmp(mode, "commit") == 0;
+    lies_note = strcmp(mode, "note") == 0;
+    lies_accuse = strcmp(mode, "accuse") == 0;
+    return lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note ||
+           lies_accuse;
+}
+
+/* A node that starts itself again, after a rebuild, does so with consiliumd's arguments: the mode is kept beside. */
 int __wrap_main(int argc, char **argv)
 {
-    if (argc < 3 || strcmp(argv[1], "--mode") != 0) {
+    bool given = argc >= 3 && strcmp(argv[1], "--mode") == 0;
+    const char *mode = given ? argv[2] : getenv("LIAR_MODE");
+    if (!mode) {
         fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|accuse|note run ...\n");
         return 2;
     }
-    lies_key = strcmp(argv[2], "key") == 0;
-    lies_share = strcmp(argv[2], "share") == 0;
-    lies_time = strcmp(argv[2], "time") == 0;
-    lies_clock = strcmp(argv[2], "clock") == 0;
-    lies_split = strcmp(argv[2], "split") == 0;
-    lies_fork = lies_split || strcmp(argv[2], "fork") == 0;
-    lies_roots = strcmp(argv[2], "roots") == 0;
-    lies_commit = strcmp(argv[2], "commit") == 0;
-    lies_note = strcmp(argv[2], "note") == 0;
-    lies_accuse = strcmp(argv[2], "accuse") == 0;
-    bool known = lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit ||
-                 lies_note || lies_accuse;
-    if (!known) {
-        fprintf(stderr, "liar: no such mode: %s\n", argv[2]);
+    if (!set_mode(mode)) {
+        fprintf(stderr, "liar: no such mode: %s\n", mode);
         return 2;
     }
     if (getenv("LIAR_VICTIM")) victim = (unsigned)atoi(getenv("LIAR_VICTIM"));
+    if (!given) return __real_main(argc, argv);
+    setenv("LIAR_MODE", mode, 1);
     argv[2] = argv[0];
     return __real_main(argc - 2, argv + 2);
 }

@@ -4,6 +4,12 @@
  *   tamper --dir DIR leaf INDEX       turns the decision of a leaf round
  *   tamper --dir DIR remove INDEX     removes a leaf's row
  *   tamper --dir DIR swap INDEX       swaps a leaf with the one after it
+ *   tamper --dir DIR forge INDEX      rewrites the ledger: that entry happened when the one before it did, all later
+ *                                     ones hang on it, all tables follow, and the checkpoint is one of that ledger,
+ *                                     cosigned by this node; forge-copied: the others' cosignatures are kept
+ *   tamper --dir DIR cut SIZE         nothing is left of what came after the first SIZE entries, in any table
+ *   tamper --dir DIR cut-back SIZE    nothing of what came after the last kept checkpoint of at most SIZE entries, nor
+ *                                     the mark up to where the Raft log was applied: as it was then
  *   tamper --dir DIR chain 0          alters the hash of the last leaf: what comes next hangs on another one
  *   tamper --dir DIR role USER:ROLE   gives a user another role
  *   tamper --dir DIR attachment INDEX alters a byte of a leaf's attachment (a record's ciphertext)
@@ -24,6 +30,7 @@
 #include "node/identity.h"
 #include "storage/store.h"
 #include "tests/lib/flip.h"
+#include "tests/lib/rewrite.h"
 
 static void key_of(uint8_t key[static 8], uint64_t index) { put_be64(key, index); }
 
@@ -97,14 +104,19 @@ static enum err alter_role(struct table_txn *txn, const char *what)
     return state_user_put(txn, &id, &user);
 }
 
-static enum err tamper(struct table_txn *txn, const char *what, const char *which)
+static enum err tamper(struct table_txn *txn, const struct node_identity *id, const char *what, const char *which)
 {
     uint8_t key[8];
+    const struct rewrite_cosigner own = {id->descriptor.keys.cosign, &id->secrets->cosign};
     uint64_t index = strtoull(which, NULL, 10);
     if (strcmp(what, "role") == 0) return alter_role(txn, which);
     key_of(key, index);
     if (strcmp(what, "leaf") == 0) return turn_decision(txn, index);
     if (strcmp(what, "swap") == 0) return swap_leaves(txn, index);
+    if (strcmp(what, "forge") == 0) return rewrite_forge(txn, index, &own, false);
+    if (strcmp(what, "forge-copied") == 0) return rewrite_forge(txn, index, &own, true);
+    if (strcmp(what, "cut") == 0) return rewrite_cut(txn, index);
+    if (strcmp(what, "cut-back") == 0) return rewrite_cut_back(txn, index);
     if (strcmp(what, "chain") == 0) return alter_chain(txn);
     if (strcmp(what, "attachment") == 0) return alter_attachment(txn, index);
     if (strcmp(what, "remove") == 0) {
@@ -202,7 +214,7 @@ int main(int argc, char **argv)
     e = store_open(&store, &options, &failure);
     if (e == OK) e = store_begin_write(&txn, store);
     if (e == OK) {
-        e = argc == 6 ? change_row(txn, &change) : tamper(txn, argv[3], argv[4]);
+        e = argc == 6 ? change_row(txn, &change) : tamper(txn, &id, argv[3], argv[4]);
         if (e == OK)
             e = store_commit(txn);
         else
