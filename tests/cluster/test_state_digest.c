@@ -1,9 +1,11 @@
 /* A role altered in one node's state, which no decision has used: named by the state
  * digest, whoever asks for it, and gone once that node is rebuilt. Under load. */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,20 +17,29 @@ static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE], nurse[ID_TEXT_SIZE];
 static struct buffer out, errors;
 static pid_t load; /* 0: none */
+static char held[300]; /* while this file exists, the nodes' digests stay where they are */
 
 static const char *text(void) { return out.data ? (const char *)out.data : ""; }
 static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 
-/* Events, one after the other, until it is killed. */
+/* Events, one after the other, until it is killed. What the load's process counts: acknowledged ones, and others. */
+static struct counts {
+    atomic_uint done, failed;
+} *counts;
+
 static void start_load(void)
 {
+    counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(counts != MAP_FAILED);
     load = fork();
     if (load != 0) return;
     struct buffer ignored = {0};
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails ends at once */
-    for (int i = 0;; i++)
-        testbed_cli(&bed, &ignored, &ignored, "-i %s/doctor.key --via node-%d event add %s bill.print L-%d", bed.dir,
-                    1 + i % 2, patient, i);
+    for (int i = 0;; i++) {
+        int code = testbed_cli(&bed, &ignored, &ignored, "-i %s/doctor.key --via node-1 event add %s bill.print L-%d",
+                               bed.dir, patient, i);
+        atomic_fetch_add(code == 0 ? &counts->done : &counts->failed, 1);
+    }
 }
 
 static void stop_load(void)
@@ -39,10 +50,28 @@ static void stop_load(void)
     load = 0;
 }
 
+/* That many more were acknowledged, on the node that is always there. */
+static void await_acknowledged(unsigned more)
+{
+    unsigned until = atomic_load(&counts->done) + more;
+    for (int i = 0; i < 600 && atomic_load(&counts->done) < until; i++) usleep(100000);
+    if (atomic_load(&counts->done) < until) testbed_fail(&bed, "no write is acknowledged");
+}
+
+static void every_write_was_acknowledged(void)
+{
+    if (atomic_load(&counts->failed) > 0)
+        testbed_fail(&bed, "%u of the load's writes failed", atomic_load(&counts->failed));
+    printf("%u writes acknowledged, none refused\n", atomic_load(&counts->done));
+}
+
 static int setup(void **state)
 {
     (void)state;
     testbed_make(&bed, 4, 1);
+    snprintf(held, sizeof held, "%s/held", bed.dir);
+    setenv("LIAR_WHEN", held, 1);
+    for (unsigned i = 1; i <= 4; i++) bed.program[i] = "liar --mode slow"; /* honest, but for how long a digest takes */
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_care(&bed, doctor, patient);
@@ -128,6 +157,31 @@ static void equal_states_are_equal(void **state)
     expect(3, "doctor.key", "status --state-digest", NULL); /* not everybody may set all nodes to work */
 }
 
+/* However long it takes: all four nodes are in the middle of it, with their snapshots. */
+static void no_work_waits_for_a_digest(void **state)
+{
+    (void)state;
+    FILE *f = fopen(held, "w");
+    assert_non_null(f);
+    fclose(f);
+    pid_t asking = fork();
+    if (asking == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        int code = testbed_cli(&bed, &out, NULL, "-i %s/auditor.key status --state-digest --wait 3600", bed.dir);
+        _exit(code == 0 && strstr(text(), "all 4 nodes have the same state") ? 0 : 1);
+    }
+    for (unsigned i = 1; i <= 4; i++) wait_for_log(i, "DIGEST HELD");
+    await_acknowledged(20);
+    for (unsigned i = 1; i <= 4; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill.print H-%u", bed.dir, i,
+                       patient, i);
+    assert_int_equal(waitpid(asking, NULL, WNOHANG), 0); /* no node has stated anything */
+    unlink(held);
+    int status;
+    assert_int_equal(waitpid(asking, &status, 0), asking);
+    if (status != 0) testbed_fail(&bed, "the states were not compared");
+}
+
 static void an_absent_node_is_said(void **state)
 {
     (void)state;
@@ -178,6 +232,8 @@ static void a_rebuilt_node_is_equal_again(void **state)
 static void nobody_has_to_ask(void **state)
 {
     (void)state;
+    stop_load();
+    every_write_was_acknowledged();
     bed.extra = "--digest-seconds 2";
     for (unsigned i = 1; i <= 4; i++) {
         if (i == 3)
@@ -187,13 +243,13 @@ static void nobody_has_to_ask(void **state)
     }
     wait_for_log(3, "QUARANTINED");
     wait_for_log(1, "ALARM: node 3 (node-3), modified");
-    stop_load();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_states_are_equal),      cmocka_unit_test(an_absent_node_is_said),
+        cmocka_unit_test(equal_states_are_equal),      cmocka_unit_test(no_work_waits_for_a_digest),
+        cmocka_unit_test(an_absent_node_is_said),
         cmocka_unit_test(an_altered_role_is_named),    cmocka_unit_test(a_rebuilt_node_is_equal_again),
         cmocka_unit_test(nobody_has_to_ask),
     };

@@ -10,12 +10,14 @@
  *   liar --mode roots ...  tells one node other roots than the others
  *   liar --mode commit ... as leader it states the commit of another block than it sent
  *   liar --mode accuse ... says of the victim that its data was modified, and that it forked, once
+ *   liar --mode slow ...   digests its state row by row, and stays where it is while the file named by LIAR_WHEN
+ *                          exists: no lie, but what a large state does
  *   liar --mode note ...   shows clients a checkpoint that is none, as the first word in the file named by LIAR_WHEN
  *                          says: few (one cosigner is left out), twice (one stands in another's place), stranger
  *                          (whom nobody knows does), cluster (it is of another), fork (another root, that only it
  *                          cosigned); stubborn: the one that it has, and it goes on whatever is proved against it
  *
- * The five before note lie once the file named by LIAR_WHEN exists (always without it), to the member
+ * The five before slow lie once the file named by LIAR_WHEN exists (always without it), to the member
  * LIAR_VICTIM (3); all but accuse stand for election sooner than honest nodes. The other arguments are consiliumd's.
  */
 #include <stdbool.h>
@@ -38,6 +40,7 @@
 #include "ledger/checkpoint.h"
 #include "ledger/evidence.h"
 #include "ledger/genesis.h"
+#include "ledger/state_digest.h"
 #include "net/peers.h"
 #include "net/protocol.h"
 #include "node/integrity.h"
@@ -45,7 +48,7 @@
 #define HOUR_MS 3600000
 
 static bool lies_key, lies_share, lies_time, lies_clock, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
-static bool lies_accuse;
+static bool lies_accuse, lies_slow;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -73,6 +76,10 @@ enum err __real_witness_start(struct witness **out, const struct witness_options
 enum err __wrap_witness_start(struct witness **out, const struct witness_options *options, struct failure *failure);
 void __real_driver_quarantine(struct driver *d, const char *why);
 void __wrap_driver_quarantine(struct driver *d, const char *why);
+enum err __real_state_scan_step(struct state_scan *scan, struct state_digest *out, struct table_txn *txn,
+                                uint64_t bytes);
+enum err __wrap_state_scan_step(struct state_scan *scan, struct state_digest *out, struct table_txn *txn,
+                                uint64_t bytes);
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
@@ -341,6 +348,17 @@ void __wrap_message_note_encode(struct buffer *out, const struct message_note *m
     buffer_free(&text);
 }
 
+/* ---- a digest that takes long ---- */
+
+enum err __wrap_state_scan_step(struct state_scan *scan, struct state_digest *out, struct table_txn *txn,
+                                uint64_t bytes)
+{
+    bool held = lies_slow && is_time();
+    if (held) fprintf(stderr, "DIGEST HELD\n");
+    while (held && is_time()) usleep(10000);
+    return __real_state_scan_step(scan, out, txn, lies_slow ? 1 : bytes);
+}
+
 /* False: there is no such mode. */
 static bool set_mode(const char *mode)
 {
@@ -354,8 +372,9 @@ static bool set_mode(const char *mode)
     lies_commit = strcmp(mode, "commit") == 0;
     lies_note = strcmp(mode, "note") == 0;
     lies_accuse = strcmp(mode, "accuse") == 0;
+    lies_slow = strcmp(mode, "slow") == 0;
     return lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note ||
-           lies_accuse;
+           lies_accuse || lies_slow;
 }
 
 /* A node that starts itself again, after a rebuild, does so with consiliumd's arguments: the mode is kept beside. */
@@ -364,7 +383,7 @@ int __wrap_main(int argc, char **argv)
     bool given = argc >= 3 && strcmp(argv[1], "--mode") == 0;
     const char *mode = given ? argv[2] : getenv("LIAR_MODE");
     if (!mode) {
-        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|accuse|note run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|accuse|slow|note run ...\n");
         return 2;
     }
     if (!set_mode(mode)) {
