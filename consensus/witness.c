@@ -112,10 +112,13 @@ static bool is_quiet(const struct witness *w, const struct end *end)
 
 static void tell(struct witness *w, const struct end *end, uint32_t type)
 {
-    struct told *own = &w->told[w->o.self];
-    if (!witness_end_equal(&own->end, end)) witness_sign_tell(own, w, end);
+    struct told own = w->told[w->o.self];
     struct buffer body = {0};
-    witness_pack_tell(&body, own);
+    if (!witness_end_equal(&own.end, end)) {
+        witness_sign_tell(&own, w, end);
+        witness_set_told(w, w->o.self, &own);
+    }
+    witness_pack_tell(&body, &own);
     send_all(w, type, &body);
     buffer_free(&body);
 }
@@ -123,7 +126,7 @@ static void tell(struct witness *w, const struct end *end, uint32_t type)
 static void send_cosignature(struct witness *w, unsigned to)
 {
     struct buffer body = {0};
-    pack_cosigned(&body, &w->cosigned[w->o.self]);
+    pack_cosigned(&body, &w->cosigned[w->o.self][0]);
     if (to)
         peers_send(w->o.peers, to, PEER_COSIGN, 0, buffer_bytes(&body));
     else
@@ -213,10 +216,17 @@ void witness_take_witnessed(struct witness *w, struct witnessed *fresh)
     const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
     witness_row_keep(w->o.driver, kept);
     push_when_alone(w);
-    if (w->pace.size <= w->size) w->pace.raft_index = 0;
     run_waits(w, w->moved_ns, false);
     w->o.on_witnessed(w->o.data, w->size);
     if (w->leads) pace_next(w);
+}
+
+/* Several positions may have one size; the one that k nodes told is the one that others keep, too. */
+static const struct end *end_of_completed(const struct witness *w, uint64_t size, const struct digest *root)
+{
+    for (unsigned i = 0; i < ROUNDS_MOST; i++)
+        if (w->marks[i].size == size && digest_equal(&w->marks[i].root, root)) return &w->marks[i];
+    return witness_end_of_size(w, size);
 }
 
 /* k cosignatures for one (size, root)? */
@@ -225,13 +235,14 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
     unsigned count = 0;
     struct cosignature list[LIMIT_NODES] = {{0}};
     if (size <= w->size) return;
-    for (unsigned i = 1; i <= w->n; i++)
-        if (w->cosigned[i].size == size && digest_equal(&w->cosigned[i].root, root)) {
-            list[i - 1] = w->cosigned[i].cosignature;
-            count++;
-        }
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct cosigned *c = witness_cosigned_at(w, i, size);
+        if (!c || !digest_equal(&c->root, root)) continue;
+        list[i - 1] = c->cosignature;
+        count++;
+    }
     if (count < w->k) return;
-    const struct end *end = witness_end_of_size(w, size);
+    const struct end *end = end_of_completed(w, size, root);
     struct checkpoint checkpoint;
     struct witnessed fresh = {.size = size, .root = *root};
     checkpoint_set(&checkpoint, w->o.genesis, size, root);
@@ -247,8 +258,6 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
         witness_contradicted(w, size, "its root contradicts one that k nodes co-signed");
         return;
     }
-    /* Several positions may have one size; the one that k nodes told is the one that others keep, too. */
-    if (w->mark_end.size == size && digest_equal(&w->mark_end.root, root)) end = &w->mark_end;
     fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;
     witness_take_witnessed(w, &fresh);
 }
@@ -258,26 +267,31 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
 static void cosign(struct witness *w, const struct end *end)
 {
     struct checkpoint checkpoint;
-    struct cosigned *own = &w->cosigned[w->o.self];
+    struct cosigned own = {.size = end->size, .root = end->root, .cosignature.time_s = clock_wall_ms() / 1000};
     checkpoint_set(&checkpoint, w->o.genesis, end->size, &end->root);
-    own->size = end->size;
-    own->root = end->root;
+    checkpoint_cosign(&own.cosignature, &checkpoint, own.cosignature.time_s, &w->o.keys->cosign);
+    witness_keep_cosigned(w, w->o.self, &own);
     w->cosigned_end = *end;
     w->cosigned_ns = clock_monotonic_ns();
-    own->cosignature.time_s = clock_wall_ms() / 1000;
-    checkpoint_cosign(&own->cosignature, &checkpoint, own->cosignature.time_s, &w->o.keys->cosign);
+    for (unsigned i = 0; i < ROUNDS_MOST; i++)
+        if (witness_end_equal(&w->rounds[i].end, end)) w->words_ns = w->cosigned_ns - w->rounds[i].begun_ns;
     send_cosignature(w, 0);
-    try_complete(w, own->size, &own->root);
+    try_complete(w, end->size, &end->root);
+    if (w->leads) pace_next(w);
 }
 
 static void marked(struct cosigned_mark *m, enum err code)
 {
     struct witness *w = m->data;
+    struct end end = w->marks[0];
     w->marking = false;
     if (w->stopped || code == ERR_STOPPED) return;
     if (code == OK) {
-        cosign(w, &w->mark_end);
-        witness_try_cosign(w, witness_end_at(w, w->told[w->o.self].end.raft_index)); /* what was told meanwhile */
+        cosign(w, &end);
+        /* What was told meanwhile; later rounds first, since no smaller one is cosigned after them. */
+        witness_try_cosign(w, witness_end_at(w, w->told[w->o.self].end.raft_index));
+        for (unsigned i = 0; i < ROUNDS_MOST - 1; i++)
+            witness_try_cosign(w, witness_end_at(w, w->told_before[w->o.self][i].end.raft_index));
     } else {
         log_error("witness", "size %llu is not cosigned: %s", (unsigned long long)m->size, err_text(code));
     }
@@ -292,20 +306,19 @@ void witness_try_cosign(struct witness *w, const struct end *own)
     driver_status(w->o.driver, &driver);
     if (!own || w->marking || w->quarantined || w->stopped || driver.quarantined) return;
     for (unsigned i = 1; i <= w->n; i++)
-        if (w->told[i].end.raft_index && witness_end_equal(&w->told[i].end, own) &&
-            witness_counts(w, i, own))
-            count++;
+        count += witness_has_told(w, i, own) && witness_counts(w, i, own);
     if (count < w->k) return;
     bool any = driver_cosigned(w->o.driver, &last);
     if (any && own->size < last.size) return; /* never anything smaller */
     if (any && own->size == last.size) {
         if (!digest_equal(&own->root, &last.root))
             witness_quarantine(w, "its root contradicts one that it cosigned before");
-        else if (w->cosigned[w->o.self].size != own->size)
+        else if (w->cosigned[w->o.self][0].size != own->size)
             cosign(w, own);
         return;
     }
-    w->mark_end = *own;
+    if (w->marks[0].size != own->size) memmove(&w->marks[1], &w->marks[0], sizeof w->marks - sizeof w->marks[0]);
+    w->marks[0] = *own;
     w->mark = (struct cosigned_mark){.raft_index = own->raft_index, .size = own->size, .root = own->root, .data = w,
                                      .done = marked};
     w->marking = true;
@@ -325,37 +338,69 @@ static bool may_repeat(struct witness *w, unsigned to)
 }
 
 /* Tells what a member asked for, once it is applied here. Never anything older than told before. */
-static void answer_pace(struct witness *w, unsigned from)
+static void answer_pace(struct witness *w, unsigned from, struct end *asked)
 {
-    const struct end *own = witness_end_at(w, w->asked[from].raft_index), *last = &w->told[w->o.self].end;
+    const struct end *own = witness_end_at(w, asked->raft_index), *last = &w->told[w->o.self].end;
     if (!own) return; /* not applied yet: witness_applied comes back to it */
-    w->asked[from].raft_index = 0;
+    asked->raft_index = 0;
     if (is_quiet(w, own) || own->raft_index < last->raft_index) return;
     if (witness_end_equal(own, last) && !may_repeat(w, from)) return;
     tell(w, own, PEER_TELL);
-    if (w->cosigned[w->o.self].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
+    if (w->cosigned[w->o.self][0].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
     witness_try_cosign(w, own);
+}
+
+static void answer_paces(struct witness *w, unsigned from)
+{
+    for (unsigned i = ROUNDS_MOST; i-- > 0;)
+        if (w->asked[from][i].raft_index) answer_pace(w, from, &w->asked[from][i]);
 }
 
 static void begin_pace(struct witness *w, const struct end *end)
 {
-    w->pace = *end;
-    w->begun_ns = w->moved_ns = clock_monotonic_ns();
-    w->begun_index = end->raft_index;
+    w->moved_ns = clock_monotonic_ns();
+    memmove(&w->rounds[1], &w->rounds[0], sizeof w->rounds - sizeof w->rounds[0]);
+    w->rounds[0] = (struct round){*end, w->moved_ns};
     tell(w, end, PEER_PACE);
-    if (w->cosigned[w->o.self].size == end->size) send_cosignature(w, 0); /* again: it may have been lost */
+    if (w->cosigned[w->o.self][0].size == end->size) send_cosignature(w, 0); /* again: it may have been lost */
     witness_try_cosign(w, end);
+}
+
+static unsigned under_way(const struct witness *w)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < ROUNDS_MOST; i++)
+        count += w->rounds[i].end.raft_index && w->rounds[i].end.size > w->size;
+    return count;
+}
+
+static bool waits_for_words(const struct witness *w)
+{
+    return under_way(w) && w->cosigned[w->o.self][0].size < w->rounds[0].end.size;
+}
+
+/* While rounds are under way another one begins, for who waits for more: half the time after the last that words take,
+ * which go there and back, or when they have come. So nobody waits longer for a round to begin than messages take one
+ * way. Nodes keep what members say of as many rounds as may be under way. When no more may begin the newest one ends
+ * like one alone, whatever became of those before it. */
+static bool may_begin(const struct witness *w)
+{
+    unsigned count = under_way(w);
+    if (count == 0) return true;
+    return count < ROUNDS_MOST && w->awaited > w->rounds[0].end.size && (w->words_ns || !waits_for_words(w));
 }
 
 /* Nanoseconds until the next round is due. One alone who waits has no delay. */
 static uint64_t until_due(const struct witness *w)
 {
-    uint64_t gap = 0, since = clock_monotonic_ns() - w->begun_ns;
+    const struct round *last = &w->rounds[0];
+    uint64_t gap = 0, since = clock_monotonic_ns() - last->begun_ns;
+    bool early = waits_for_words(w);
     if (w->awaited <= w->size)
-        gap = GAP_UNAWAITED_MS;
-    else if (w->newest.raft_index > w->begun_index + 1)
-        gap = GAP_BUSY_MS;
-    gap *= 1000000;
+        gap = UINT64_C(1000000) * GAP_UNAWAITED_MS;
+    else if (early || w->newest.raft_index > last->end.raft_index + 1)
+        gap = UINT64_C(1000000) * GAP_BUSY_MS;
+    if (early && gap < w->words_ns / 2) gap = w->words_ns / 2;
     return since < gap ? gap - since : 0;
 }
 
@@ -367,7 +412,7 @@ static void on_pace_timer(uv_timer_t *timer)
 
 static void pace_next(struct witness *w)
 {
-    if (w->pace.raft_index || w->stopped || w->quarantined) return;
+    if (!may_begin(w) || w->stopped || w->quarantined) return;
     if (!w->newest.raft_index || w->newest.size <= w->size || is_quiet(w, &w->newest)) return;
     uint64_t wait = until_due(w);
     if (wait == 0)
@@ -410,7 +455,7 @@ static void on_tick(uv_timer_t *timer)
     witness_check_later(w);
     if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined && !is_quiet(w, &w->newest) &&
         now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
-        w->pace.raft_index = 0;
+        memset(w->rounds, 0, sizeof w->rounds);
         begin_pace(w, &w->newest);
     }
 }
@@ -427,8 +472,7 @@ void witness_applied(struct witness *w, const struct driver_applied *a)
         witness_look_back(w, &end);
     }
     witness_check_later(w);
-    for (unsigned i = 1; i <= w->n; i++)
-        if (w->asked[i].raft_index && w->asked[i].raft_index <= a->raft_index) answer_pace(w, i);
+    for (unsigned i = 1; i <= w->n; i++) answer_paces(w, i);
     if (w->leads) pace_next(w);
 }
 
@@ -436,7 +480,7 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
 {
     if (w->stopped) return;
     w->leads = leads;
-    if (term != w->term && leads) w->pace.raft_index = w->begun_ns = 0; /* a new term: what was in flight may be lost */
+    if (term != w->term && leads) memset(w->rounds, 0, sizeof w->rounds); /* what was under way may be lost */
     w->term = term;
     w->stalled_ns = 0;
     if (leads) pace_next(w);
@@ -459,8 +503,8 @@ void witness_warn(struct witness *w, unsigned from, const char *what)
 static bool is_late(const struct witness *w, const struct end *told)
 {
     const struct end *own = witness_end_at(w, told->raft_index);
-    bool marked = w->marking && w->mark_end.size >= told->size;
-    return own && witness_end_equal(own, told) && (marked || w->cosigned[w->o.self].size >= told->size);
+    bool marked = w->marking && w->marks[0].size >= told->size;
+    return own && witness_end_equal(own, told) && (marked || w->cosigned[w->o.self][0].size >= told->size);
 }
 
 static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes body)
@@ -479,30 +523,18 @@ static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes
         witness_warn(w, from, "told its root with a signature that does not verify");
         return;
     }
-    w->told[from] = told; /* also an older one: it is what this member says now */
+    witness_set_told(w, from, &told); /* also an older one: it is what this member says now */
     const struct end *own = witness_end_at(w, told.end.raft_index);
     if (own) witness_compare(w, from, own);
     if (!paces) {
         if (own) witness_try_cosign(w, own);
     } else if (told.end.size > w->size) {
-        w->asked[from] = told.end;
-        answer_pace(w, from);
+        struct end *asked = w->asked[from];
+        memmove(&asked[1], &asked[0], (ROUNDS_MOST - 1) * sizeof asked[0]);
+        asked[0] = told.end;
+        answer_paces(w, from);
     } else {
         push_note(w, from); /* it is behind: the note we have says so */
-    }
-}
-
-/* What is witnessed already needs no more cosignatures; but another root for its size is a lie. */
-static void take_late_cosignature(struct witness *w, unsigned from, const struct cosigned *c)
-{
-    struct cosigned known = {.size = c->size};
-    for (unsigned i = 0; i < WITNESS_KEPT; i++) {
-        struct note note;
-        const struct witnessed *kept = &w->kept[i];
-        if (kept->size != c->size || digest_equal(&kept->root, &c->root) || c->size == 0) continue;
-        if (note_parse(&note, buffer_bytes(&kept->note)) != OK) continue;
-        known.root = kept->root;
-        if (witness_line_of(&known.cosignature, w, &note, from)) witness_two_cosigned(w, from, &known, c);
     }
 }
 
@@ -521,7 +553,7 @@ static void take_cosignature(struct witness *w, unsigned from, struct bytes body
         return;
     }
     if (c.size <= w->size) {
-        take_late_cosignature(w, from, &c);
+        witness_late_cosigned(w, from, &c);
         return;
     }
     checkpoint_set(&checkpoint, w->o.genesis, c.size, &c.root);
@@ -529,10 +561,7 @@ static void take_cosignature(struct witness *w, unsigned from, struct bytes body
         witness_warn(w, from, "sent a cosignature that does not verify");
         return;
     }
-    struct cosigned *known = &w->cosigned[from];
-    if (known->size == c.size && !digest_equal(&known->root, &c.root)) witness_two_cosigned(w, from, known, &c);
-    if (known->size > c.size) return;
-    *known = c;
+    witness_keep_cosigned(w, from, &c);
     try_complete(w, c.size, &c.root);
 }
 
@@ -559,7 +588,7 @@ void witness_message(struct witness *w, unsigned from, uint32_t type, struct byt
 void witness_peer_up(struct witness *w, unsigned peer)
 {
     if (w->stopped) return;
-    if (w->cosigned[w->o.self].size > w->size) send_cosignature(w, peer);
+    if (w->cosigned[w->o.self][0].size > w->size) send_cosignature(w, peer);
     push_note(w, peer);
 }
 

@@ -2,11 +2,14 @@
  * size, each cosigns it; k cosignatures make a checkpoint witnessed.
  * DESIGN: tell, cosign, pace; C2SP tlog-checkpoint and cosignature/v1.
  *
- * Happy path: driver applied a block -> the leader picks its size when no round is
- * in flight and one is due (at once when somebody waits and blocks come one by one, a little
- * later when many come, so that they share it) and sends PACE -> every node that has applied that size sends TELL ->
+ * Happy path: driver applied a block -> the leader picks its size when a round is due
+ * (at once when somebody waits and blocks come one by one, a little later when many come, so that
+ * they share it) and sends PACE -> every node that has applied that size sends TELL ->
  * at k equal tells the mark is logged durably -> COSIGN to all -> at k
  * cosignatures the note is complete, kept (node-local table), and waiters run.
+ * For who waits for more, a round begins while others are under way, a few at most: about
+ * when messages have taken one way since the last one did. They may end in any order, or not
+ * at all; a later one covers what an earlier one would have.
  * Any node paces after a second with applied leaves unwitnessed, or in a new term.
  * Failures: unequal roots under k different signatures, or our own root against
  * k others': see on_evidence, on_quarantine. A node never cosigns anything

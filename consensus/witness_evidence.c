@@ -63,6 +63,26 @@ enum err witness_unpack_tell(struct told *out, struct bytes body)
     return unpack_done(&u);
 }
 
+void witness_set_told(struct witness *w, unsigned member, const struct told *told)
+{
+    struct told *last = &w->told[member], *before = w->told_before[member];
+    if (told->end.raft_index > last->end.raft_index) {
+        memmove(&before[1], &before[0], (ROUNDS_MOST - 2) * sizeof before[0]);
+        before[0] = *last;
+    } else if (told->end.raft_index < last->end.raft_index) {
+        memset(before, 0, (ROUNDS_MOST - 1) * sizeof before[0]); /* what it said before is not what it says */
+    }
+    *last = *told;
+}
+
+bool witness_has_told(const struct witness *w, unsigned member, const struct end *end)
+{
+    bool has = witness_end_equal(&w->told[member].end, end);
+    for (unsigned i = 0; i < ROUNDS_MOST - 1; i++)
+        has = has || witness_end_equal(&w->told_before[member][i].end, end);
+    return has;
+}
+
 /* --- whose word counts --- */
 
 bool witness_hears(const struct witness *w, unsigned member) { return !(w->excluded >> member & 1); }
@@ -219,7 +239,7 @@ static void take_one(struct witness *w, unsigned from, unsigned member, const st
         witness_warn(w, from, "showed a root that another member did not tell");
         return;
     }
-    if (told->end.raft_index > w->told[member].end.raft_index) w->told[member] = *told;
+    if (told->end.raft_index > w->told[member].end.raft_index) witness_set_told(w, member, told);
     const struct end *own = witness_end_at(w, told->end.raft_index);
     if (own && witness_end_equal(own, &told->end)) witness_try_cosign(w, own);
 }
@@ -251,6 +271,39 @@ static struct statement statement_of_cosigned(const struct cosigned *c)
                               .time_s = c->cosignature.time_s,
                               .hash = c->root,
                               .signature = c->cosignature.signature};
+}
+
+const struct cosigned *witness_cosigned_at(const struct witness *w, unsigned member, uint64_t size)
+{
+    for (unsigned i = 0; i < ROUNDS_MOST; i++)
+        if (w->cosigned[member][i].size == size) return &w->cosigned[member][i];
+    return NULL;
+}
+
+/* Of one size the last word counts, and two roots for it are a lie. */
+void witness_keep_cosigned(struct witness *w, unsigned member, const struct cosigned *c)
+{
+    struct cosigned *list = w->cosigned[member];
+    const struct cosigned *known = witness_cosigned_at(w, member, c->size);
+    unsigned at = 0;
+    if (known && !digest_equal(&known->root, &c->root)) witness_two_cosigned(w, member, known, c);
+    while (at < ROUNDS_MOST && list[at].size > c->size) at++;
+    if (at == ROUNDS_MOST) return;
+    if (!known) memmove(&list[at + 1], &list[at], (ROUNDS_MOST - 1 - at) * sizeof list[0]);
+    list[at] = *c;
+}
+
+void witness_late_cosigned(struct witness *w, unsigned from, const struct cosigned *c)
+{
+    struct cosigned known = {.size = c->size};
+    for (unsigned i = 0; i < WITNESS_KEPT; i++) {
+        struct note note;
+        const struct witnessed *kept = &w->kept[i];
+        if (kept->size != c->size || digest_equal(&kept->root, &c->root) || c->size == 0) continue;
+        if (note_parse(&note, buffer_bytes(&kept->note)) != OK) continue;
+        known.root = kept->root;
+        if (witness_line_of(&known.cosignature, w, &note, from)) witness_two_cosigned(w, from, &known, c);
+    }
 }
 
 void witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now)

@@ -13,6 +13,7 @@
 #include "ledger/genesis.h"
 
 #define ENDS_KEPT 4096   /* ends of applied blocks that a peer may still ask about */
+#define ROUNDS_MOST 4    /* of one node, under way at once */
 
 /* The end of a block that this node applied. */
 struct end {
@@ -33,6 +34,12 @@ struct cosigned {
     struct cosignature cosignature;
 };
 
+/* What all were asked to tell. */
+struct round {
+    struct end end; /* raft_index 0: none */
+    uint64_t begun_ns;
+};
+
 struct witness {
     struct witness_options o;
     struct cosigner cosigners[LIMIT_NODES];
@@ -44,21 +51,22 @@ struct witness {
     struct end ends[ENDS_KEPT]; /* by raft_index modulo the size */
     struct end newest;          /* applied */
     struct told told[LIMIT_NODES + 1];
+    struct told told_before[LIMIT_NODES + 1][ROUNDS_MOST - 1]; /* of the rounds before, the newest first */
     struct told recent[LIMIT_NODES + 1][TOLD_KEPT];
     struct end withdrawn[LIMIT_NODES + 1]; /* up to which raft_index and raft_term their word is taken back */
     uint64_t stalled_ns;    /* since when k members told different roots under the present leader; 0: they don't */
     uint32_t excluded;      /* bits: members whose word does not count any more */
     uint64_t shown_ns;      /* when what members told was last shown around */
-    struct cosigned cosigned[LIMIT_NODES + 1];
-    struct end pace;        /* what this node asked all to tell, not witnessed so far; raft_index 0: nothing */
-    struct end asked[LIMIT_NODES + 1]; /* of each member: its last pace, until answered */
+    struct cosigned cosigned[LIMIT_NODES + 1][ROUNDS_MOST]; /* the largest size first */
+    struct round rounds[ROUNDS_MOST]; /* that this node began, the newest first; under way: those not witnessed */
+    uint64_t words_ns;      /* from the begin of such a round until this node had cosigned, the last time; 0: never */
+    struct end asked[LIMIT_NODES + 1][ROUNDS_MOST]; /* of each member: its last paces, newest first, until answered */
     uint64_t again_ns[LIMIT_NODES + 1]; /* when each member's pace was last answered with what was told before */
     uint64_t moved_ns;      /* when a round last began or ended */
-    uint64_t begun_ns, begun_index; /* when the last round of this node began, and for which block */
     uint64_t awaited;       /* somebody waits for this size */
     bool marking;           /* a cosigned mark is on its way to the disk */
     struct cosigned_mark mark;
-    struct end mark_end;
+    struct end marks[ROUNDS_MOST]; /* what was marked, or is being: the newest first */
     struct end cosigned_end; /* of this node's last cosignature since its start; raft_index 0: none */
     uint64_t cosigned_ns;
     uint64_t alone_size;    /* for which k words came here and, for long, no k cosignatures; 0: none */
@@ -93,6 +101,9 @@ bool witness_hears(const struct witness *w, unsigned member);
 bool witness_is_split(const struct witness *w); /* k members told, after the newest block here, but no k the same */
 
 /* witness_evidence.c */
+/* What this member says now. What it said of the last few blocks before counts, too, until it goes back. */
+void witness_set_told(struct witness *w, unsigned member, const struct told *told);
+bool witness_has_told(const struct witness *w, unsigned member, const struct end *end);
 void witness_sign_tell(struct told *out, const struct witness *w, const struct end *end);
 void witness_pack_tell(struct buffer *out, const struct told *told);
 enum err witness_unpack_tell(struct told *out, struct bytes body);
@@ -105,6 +116,11 @@ void witness_show(struct witness *w, const struct end *end); /* what members tol
 void witness_take_shown(struct witness *w, unsigned from, struct bytes body);
 /* Of one size and another root than `known`, both by this member. */
 bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member);
+/* What a member cosigned of this size, in one of the last few rounds; NULL: nothing. */
+const struct cosigned *witness_cosigned_at(const struct witness *w, unsigned member, uint64_t size);
+void witness_keep_cosigned(struct witness *w, unsigned member, const struct cosigned *c);
+/* What is witnessed already needs no more cosignatures; but another root for its size is a lie. */
+void witness_late_cosigned(struct witness *w, unsigned from, const struct cosigned *c);
 void witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now);
 
 /* witness_notes.c */

@@ -104,8 +104,8 @@ static void look_for_two(struct witness *w, const struct checkpoint *checkpoint,
     struct cosigned other = {.size = checkpoint->size, .root = checkpoint->root};
     if (note_parse(&note, text) != OK) return;
     for (unsigned i = 1; i <= w->n; i++) {
-        const struct cosigned *known = &w->cosigned[i];
-        if (known->size != other.size || digest_equal(&known->root, &other.root) || i == w->o.self) continue;
+        const struct cosigned *known = witness_cosigned_at(w, i, other.size);
+        if (!known || digest_equal(&known->root, &other.root) || i == w->o.self) continue;
         if (witness_line_of(&other.cosignature, w, &note, i)) witness_two_cosigned(w, i, known, &other);
     }
 }

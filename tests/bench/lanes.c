@@ -29,7 +29,7 @@ enum phase { PHASE_APPLIED, PHASE_COSIGNED, PHASE_CONTENT, PHASE_SHARES };
 
 struct lane {
     struct client *client;
-    uint64_t id, sent_ns;
+    uint64_t id, sent_ns, applied_ns;
     enum phase phase;
     enum wait wait;
     struct request_builder builder; /* keeps the operations' bytes for checking */
@@ -173,6 +173,13 @@ static void took(struct run *r, struct samples *s, const struct lane *lane)
     if (r->measuring) samples_add(s, clock_monotonic_ns() - lane->sent_ns);
 }
 
+/* Co-signed, or content opened. */
+static void took_all(struct run *r, const struct lane *lane)
+{
+    took(r, &r->out->cosigned, lane);
+    if (r->measuring && r->job->after) samples_add(r->job->after, clock_monotonic_ns() - lane->applied_ns);
+}
+
 static void ask_content(struct lane *lane)
 {
     struct message_content m = {.leaf_index = lane->leaf_index, .count = 1};
@@ -194,6 +201,7 @@ static void on_applied(struct run *r, struct lane *lane, const struct frame *f)
     }
     lane->leaf_index = m.results[0].leaf_index;
     took(r, &r->out->applied, lane);
+    lane->applied_ns = clock_monotonic_ns();
     if (r->job->work == WORK_RECORD_SHOW)
         ask_content(lane);
     else if (lane->wait == WAIT_COSIGNED)
@@ -226,7 +234,7 @@ static void on_cosigned(struct run *r, struct lane *lane, const struct frame *f)
         must(tree_inclusion_verify(&hash, leaf.index, r->checkpoint.size, m.proofs[i].hashes, m.proofs[i].count,
                                    &r->checkpoint.root), "an inclusion proof");
     }
-    took(r, &r->out->cosigned, lane);
+    took_all(r, lane);
     finished(r, lane);
 }
 
@@ -264,7 +272,7 @@ static void on_shared(struct run *r, struct lane *lane, const struct frame *f)
     if (plain[0] != 'r') die("content is not what was stored", ERR_CORRUPT);
     free(plain);
     share_set_free(&set);
-    took(r, &r->out->cosigned, lane);
+    took_all(r, lane);
     finished(r, lane);
 }
 

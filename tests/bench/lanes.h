@@ -26,6 +26,7 @@ struct job {
     bool patient;  /* a request that was refused for the moment is made anew, and an answer may take minutes */
     void (*began)(void *data); /* may be NULL; when measuring begins, after the warm-up */
     bool (*ended)(void *data); /* may be NULL; true: the run ends before its time */
+    struct samples *after; /* may be NULL: of each operation, by how much `cosigned` is more than `applied` */
     void *data;
 };
 

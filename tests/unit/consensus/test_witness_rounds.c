@@ -37,7 +37,7 @@ static void blocks_while_a_round_runs_wait_for_the_next(void **state)
         apply_all(2);
     assert_true(wait_all_at(40, 3000)); /* many blocks in a round: the next one waits for more */
     assert_true(nodes[2].witnessed_calls >= 2 && nodes[2].witnessed_calls < 20);
-    assert_true(sent[PEER_PACE] <= 3 * (N - 1)); /* one in flight: sizes between are skipped */
+    assert_true(sent[PEER_PACE] <= 3 * (N - 1)); /* sizes between are skipped */
     assert_note(4, 40);
 }
 
