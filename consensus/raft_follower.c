@@ -128,8 +128,8 @@ static enum err append_after(struct raft *r, const struct raft_message *m)
         if (e->index > r->log.last || raft_log_term(&r->log, e->index) != e->term) break;
         if (!same_entry(r, e)) return conflict_at(r, m, e);
     }
-    const struct raft_entry *fresh = m->entries + known;
     size_t count = m->entry_count - known;
+    const struct raft_entry *fresh = count ? m->entries + known : NULL; /* without any entry there is no array */
     if (count && fresh->index <= index_max(r->commit, r->floor) && fresh->index <= r->log.last)
         return conflict_at(r, m, fresh);
     enum err e = check_configs(r, fresh, count);
