@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/files.h"
+#include "tests/lib/foreign.h"
 #include "tests/lib/sinks.h"
 #include "tests/lib/unit.h"
 
@@ -16,6 +19,7 @@
 
 static char settings[1200], auditor[ID_TEXT_SIZE], doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE];
 static struct buffer got;
+static struct foreign foreign;
 
 static int setup(void **state)
 {
@@ -40,6 +44,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     buffer_free(&got);
+    foreign_stop(&foreign);
     return sinks_end(state);
 }
 
@@ -98,21 +103,109 @@ static void expect_in(struct sink *s, const char *words)
         testbed_fail(&bed, "\"%s\" is not in:\n%s", words, (const char *)got.data);
 }
 
+static void read_got(const char *name)
+{
+    buffer_clear(&got);
+    assert_int_equal(file_read(&got, in_bed(name), MIB, NULL), OK);
+    buffer_append(&got, "", 1);
+}
+
+/* consiliumd's exit code; what it says goes to `got`. */
+static int alert_test(const char *words)
+{
+    char command[2500];
+    snprintf(command, sizeof command, "%s/consiliumd alert-test --dir %s/node-2 --genesis %s %s >%s 2>&1", build(),
+             bed.dir, bed.genesis, words, in_bed("alert-test.out"));
+    int status = system(command);
+    assert_true(WIFEXITED(status));
+    read_got("alert-test.out");
+    return WEXITSTATUS(status);
+}
+
+static void expect_got(const char *words)
+{
+    if (!strstr((const char *)got.data, words))
+        testbed_fail(&bed, "\"%s\" is not in:\n%s", words, (const char *)got.data);
+}
+
 static void a_test_message_arrives(void **state)
 {
-    char command[2500], output[400];
     (void)state;
-    snprintf(output, sizeof output, "%s/alert-test.out", bed.dir);
-    snprintf(command, sizeof command, "%s/consiliumd alert-test --dir %s/node-2 --genesis %s %s >%s 2>&1",
-             build(), bed.dir, bed.genesis, settings, output);
-    assert_int_equal(system(command), 0); /* beside the node that runs */
+    assert_int_equal(alert_test(settings), 0); /* beside the node that runs */
     assert_int_equal(sink_count(mail, NULL), 1);
     assert_int_equal(sink_count(hook, NULL), 1);
     expect_in(mail, "Subject: Consilium: test message of node node-2");
     expect_in(hook, "\"event\":\"test\"");
-    snprintf(command, sizeof command, "%s/consiliumd alert-test --dir %s/node-2 --genesis %s >%s 2>&1",
-             build(), bed.dir, bed.genesis, output);
-    assert_int_not_equal(system(command), 0); /* no way is set up */
+    assert_int_not_equal(alert_test(""), 0); /* no way is set up */
+}
+
+/* --- servers that share no code with ours --- */
+
+/* Of a mail or post that came, which no other follows. */
+static void expect_came(const char *kind, unsigned count, const char *const words[static 4])
+{
+    char name[40];
+    snprintf(name, sizeof name, "foreign/%s-%u", kind, count + 1);
+    if (access(in_bed(name), F_OK) == 0) testbed_fail(&bed, "there is a %s more than %u", kind, count);
+    snprintf(name, sizeof name, "foreign/%s-%u", kind, count);
+    if (count == 0) return;
+    read_got(name);
+    for (unsigned i = 0; i < 4; i++) expect_got(words[i]);
+}
+
+static void expect_mails(unsigned count)
+{
+    expect_came("mail", count, (const char *const[]){"tls: TLSv1.", "login: node", "to: admin@example.org",
+                                                     "Subject: Consilium: test message of node node-2"});
+}
+
+static void expect_posts(unsigned count)
+{
+    expect_came("post", count, (const char *const[]){"tls: TLSv1.", "type: application/json", "path: /alarms",
+                                                     "\"event\":\"test\""});
+}
+
+static int alert_foreign(const char *scheme, unsigned mail_port, const char *more)
+{
+    char words[1200];
+    snprintf(words, sizeof words, "--alert-mail-server %s://localhost:%u --alert-mail-from node@example.org "
+             "--alert-mail-to admin@example.org --alert-webhook https://localhost:%u/alarms %s", scheme, mail_port,
+             foreign.https, more);
+    return alert_test(words);
+}
+
+static void servers_of_others_take_it(void **state)
+{
+    (void)state;
+    char login[600], wrong[600], stranger[600];
+    static const char format[] = "--alert-mail-user node --alert-mail-password-file %s --alert-ca-file %s";
+    shell("mkdir foreign && echo other >wrong");
+    if (!foreign_start(&foreign, &bed, in_bed("foreign"), "secret")) {
+        print_message("skipped: python3-aiosmtpd or openssl is not installed\n");
+        skip();
+    }
+    snprintf(login, sizeof login, format, in_bed("password"), in_bed("foreign/ca.pem"));
+    snprintf(wrong, sizeof wrong, format, in_bed("wrong"), in_bed("foreign/ca.pem"));
+    snprintf(stranger, sizeof stranger, format, in_bed("password"), in_bed("mail.pem"));
+    assert_int_equal(alert_foreign("smtp", foreign.starttls, login), 0);
+    expect_got("mail to admin@example.org: sent");
+    expect_mails(1);
+    expect_posts(1);
+    assert_int_equal(alert_foreign("smtps", foreign.smtps, login), 0);
+    expect_mails(2);
+    expect_posts(2);
+    assert_int_equal(alert_foreign("smtp", foreign.starttls, wrong), 1);
+    expect_got("the server refused the login or the token");
+    expect_posts(3); /* the other way still goes */
+    assert_int_equal(alert_foreign("smtps", foreign.smtps, wrong), 1);
+    expect_got("the server refused the login or the token");
+    expect_posts(4);
+    assert_int_equal(alert_foreign("smtps", foreign.smtps, stranger), 1); /* another one's certificate is trusted */
+    expect_got("consiliumd: mail to admin@example.org: TLS failed: ");
+    expect_got("/alarms: TLS failed: ");
+    expect_mails(2);
+    expect_posts(4);
+    foreign_stop(&foreign);
 }
 
 /* Who has the claim, and finds that nobody takes its messages; 0: nobody so far. */
@@ -189,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_test_message_arrives),
+        cmocka_unit_test(servers_of_others_take_it),
         cmocka_unit_test(an_alarm_is_told_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
