@@ -59,7 +59,7 @@ struct witness {
     uint64_t shown_ns;      /* when what members told was last shown around */
     struct cosigned cosigned[LIMIT_NODES + 1][ROUNDS_MOST]; /* the largest size first */
     struct round rounds[ROUNDS_MOST]; /* that this node began, the newest first; under way: those not witnessed */
-    uint64_t words_ns;      /* from the begin of such a round until this node had cosigned, the last time; 0: never */
+    uint64_t words_ns;      /* from the begin of such a round until this node had cosigned, about; 0: never did */
     struct end asked[LIMIT_NODES + 1][ROUNDS_MOST]; /* of each member: its last paces, newest first, until answered */
     uint64_t again_ns[LIMIT_NODES + 1]; /* when each member's pace was last answered with what was told before */
     uint64_t moved_ns;      /* when a round last began or ended */
