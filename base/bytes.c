@@ -31,7 +31,7 @@ uint8_t *buffer_extend(struct buffer *b, size_t size)
         b->failed = true;
         return NULL;
     }
-    if (size > b->capacity - b->size) {
+    if (!b->data || size > b->capacity - b->size) { /* also for nothing at all: NULL says that it failed */
         /* No more than is asked for, when that is much: what is made at once is often kept for long. */
         size_t capacity = 2 * b->capacity;
         if (capacity < CAPACITY_MIN) capacity = CAPACITY_MIN;

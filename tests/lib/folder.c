@@ -74,7 +74,7 @@ struct buffer folder_load(const char *folder, const char *name)
     int file = open(path, O_RDONLY);
     CHECK(file >= 0 && fstat(file, &st) == 0);
     uint8_t *at = buffer_extend(&content, (size_t)st.st_size);
-    CHECK((at != NULL || st.st_size == 0) && read(file, at, (size_t)st.st_size) == st.st_size);
+    CHECK(at != NULL && read(file, at, (size_t)st.st_size) == st.st_size);
     close(file);
     return content;
 }

@@ -38,6 +38,10 @@ static void test_buffer_grows(void **state)
     buffer_free(&b);
     assert_null(b.data);
     buffer_free(&b);
+    assert_non_null(buffer_extend(&b, 0)); /* NULL would say that it failed */
+    assert_false(b.failed);
+    assert_int_equal(b.size, 0);
+    buffer_free(&b);
 }
 
 static void test_buffer_limit(void **state)
