@@ -348,33 +348,134 @@ static void test_misuse_dies(void **state)
     assert_true(dies(full));
 }
 
-/* The trees of RFC 6962's reference implementation. */
+/* --- the trees of RFC 6962's reference implementation, and its proofs of them --- */
+
+static const char *const known_inputs[] = {"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
+                                           "606162636465666768696a6b6c6d6e6f"};
+static const char *const known_roots[] = {
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"};
+
+struct known_proof {
+    uint64_t from, size; /* the leaf, or the older size */
+    uint32_t count;
+    const char *hashes[3];
+};
+static const struct known_proof known_inclusion[] = {
+    {0, 1, 0, {NULL}},
+    {0, 8, 3, {"96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+               "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+               "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"}},
+    {5, 8, 3, {"bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+               "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+               "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7"}},
+    {2, 3, 1, {"fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"}},
+    {1, 5, 3, {"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+               "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+               "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b"}},
+};
+static const struct known_proof known_consistency[] = {
+    {1, 1, 0, {NULL}},
+    {1, 8, 3, {"96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+               "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+               "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"}},
+    {6, 8, 3, {"0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+               "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+               "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7"}},
+    {2, 5, 2, {"5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+               "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b"}},
+    {6, 7, 3, {"0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+               "b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f",
+               "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7"}},
+};
+
+static void known_leaf(struct digest *out, uint64_t index)
+{
+    struct bytes leaf = unhex(known_inputs[index]);
+    tree_leaf_hash(out, leaf);
+    unhex_free(leaf);
+}
+
+static void known_root(struct digest *out, uint64_t size) { unhex_to(out->bytes, 32, known_roots[size]); }
+
 static void test_known_roots(void **state)
 {
     (void)state;
-    static const char *const inputs[] = {"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
-                                         "606162636465666768696a6b6c6d6e6f"};
-    static const char *const roots[] = {
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-        "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-        "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-        "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-        "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-        "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"};
     struct tree tree = {0};
-    for (int i = 0; i <= 8; i++) {
+    for (uint64_t i = 0; i <= 8; i++) {
         struct digest root, expected, hash;
         tree_root(&root, &tree);
-        unhex_to(expected.bytes, 32, roots[i]);
+        known_root(&expected, i);
         assert_memory_equal(&root, &expected, sizeof root);
         if (i == 8) break;
-        struct bytes leaf = unhex(inputs[i]);
-        tree_leaf_hash(&hash, leaf);
+        known_leaf(&hash, i);
         tree_append(&tree, NULL, &hash);
-        unhex_free(leaf);
+    }
+}
+
+static enum err fetch_known(void *context, struct digest *out, unsigned level, uint64_t index)
+{
+    const struct tree_row *from = context;
+    uint64_t row = tree_row_of(level, index);
+    CHECK(row < 8);
+    return tree_row_pick(out, bytes_of(from[row].hashes, from[row].count * sizeof(struct digest)), row, level);
+}
+
+static void known_proof(struct tree_proof *out, const struct known_proof *known)
+{
+    *out = (struct tree_proof){.count = known->count};
+    for (uint32_t i = 0; i < known->count; i++)
+        unhex_to(out->hashes[i].bytes, 32, known->hashes[i]);
+}
+
+/* Ours are those, those verify, and with any bit of theirs turned they don't. */
+static void test_known_proofs(void **state)
+{
+    (void)state;
+    struct tree tree = {0};
+    struct tree_row known_rows[8];
+    struct tree_proof proof, ours;
+    struct digest leaf, root, old;
+    for (uint64_t i = 0; i < 8; i++) {
+        known_leaf(&leaf, i);
+        tree_append(&tree, &known_rows[i], &leaf);
+    }
+    for (size_t i = 0; i < sizeof known_inclusion / sizeof *known_inclusion; i++) {
+        uint64_t index = known_inclusion[i].from, size = known_inclusion[i].size;
+        known_proof(&proof, &known_inclusion[i]);
+        known_leaf(&leaf, index);
+        known_root(&root, size);
+        assert_int_equal(tree_inclusion(&ours, index, size, fetch_known, known_rows), OK);
+        assert_proof(&ours, &proof);
+        assert_int_equal(tree_inclusion_verify(&leaf, index, size, proof.hashes, proof.count, &root), OK);
+        for (uint32_t bit = 0; bit < proof.count * 256; bit++) {
+            proof.hashes[bit / 256].bytes[bit % 256 / 8] ^= 1u << bit % 8;
+            assert_int_equal(tree_inclusion_verify(&leaf, index, size, proof.hashes, proof.count, &root),
+                             ERR_BAD_PROOF);
+            proof.hashes[bit / 256].bytes[bit % 256 / 8] ^= 1u << bit % 8;
+        }
+    }
+    for (size_t i = 0; i < sizeof known_consistency / sizeof *known_consistency; i++) {
+        uint64_t from = known_consistency[i].from, size = known_consistency[i].size;
+        known_proof(&proof, &known_consistency[i]);
+        known_root(&old, from);
+        known_root(&root, size);
+        assert_int_equal(tree_consistency(&ours, from, size, fetch_known, known_rows), OK);
+        assert_proof(&ours, &proof);
+        assert_int_equal(tree_consistency_verify(from, size, proof.hashes, proof.count, &old, &root), OK);
+        for (uint32_t bit = 0; bit < proof.count * 256; bit++) {
+            proof.hashes[bit / 256].bytes[bit % 256 / 8] ^= 1u << bit % 8;
+            assert_int_equal(tree_consistency_verify(from, size, proof.hashes, proof.count, &old, &root),
+                             ERR_BAD_PROOF);
+            proof.hashes[bit / 256].bytes[bit % 256 / 8] ^= 1u << bit % 8;
+        }
     }
 }
 
@@ -528,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_misuse_dies),
         cmocka_unit_test(test_known_roots),
+        cmocka_unit_test(test_known_proofs),
         cmocka_unit_test(test_memo), cmocka_unit_test(test_published_cases),
     };
     return cmocka_run_group_tests(tests, build, NULL);
