@@ -1,6 +1,7 @@
 /* Mail and webhook against real servers over TLS: what arrives, what is refused and how that reads,
  * and that nothing goes out in the clear or to a server that can't prove its name. */
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -243,6 +244,94 @@ static void test_webhook(void **state)
     sink_stop(s);
 }
 
+/* One file with the authorities of both servers. */
+static void trust_both(const char *other)
+{
+    struct buffer both = folder_load(dir, "ca.pem"), more = folder_load(dir, other);
+    buffer_append_bytes(&both, buffer_bytes(&more));
+    folder_store(dir, "ca.pem", buffer_bytes(&both));
+    buffer_free(&both);
+    buffer_free(&more);
+}
+
+static void expect_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void expect_line(const char *format, ...)
+{
+    char line[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    expect_text(line);
+}
+
+static const struct kind {
+    enum alarm_kind kind;
+    const char *word, *place;
+    unsigned named;
+    uint64_t first, last;
+} kinds[] = {
+    {ALARM_MODIFIED, "modified", "index", 1, 1200, 1200},
+    {ALARM_DELETED, "deleted", "index", 2, 40, 41},
+    {ALARM_FORKED, "forked", "Raft index or size", 4, 31, 31},
+    {ALARM_ROLLED_BACK, "rolled back", "Raft index", 3, 7, 9000},
+};
+
+static void expect_kind_in_mail(struct sink *s, const struct kind *k, unsigned messages)
+{
+    char range[64];
+    snprintf(range, sizeof range, k->first == k->last ? "%s %llu" : "%s %llu to %llu", k->place,
+             (unsigned long long)k->first, (unsigned long long)k->last);
+    assert_int_equal(sink_count(s, &got), messages);
+    expect_line("\nSubject: Consilium ALARM: node node-%u: %s, %s\n", k->named, k->word, range);
+    expect_line("\nNode:      node-%u of ", k->named);
+    expect_line("\nWhat:      %s: %s\n", k->word, alarm_kind_meaning(k->kind));
+    expect_line("\nWhere:     %s\n", range);
+}
+
+static void expect_kind_in_hook(struct sink *s, const struct kind *k, unsigned messages)
+{
+    char name[16];
+    assert_int_equal(sink_count(s, &got), messages);
+    json_t *json = json_loads(strstr((const char *)got.data, "\n\n") + 2, 0, NULL);
+    assert_non_null(json);
+    snprintf(name, sizeof name, "node-%u", k->named);
+    assert_string_equal(json_string_value(json_object_get(json, "event")), "alarm");
+    assert_string_equal(member(json, "node", "name"), name);
+    assert_string_equal(json_string_value(json_object_get(json, "kind")), k->word);
+    assert_string_equal(json_string_value(json_object_get(json, "place")), k->place);
+    assert_int_equal(json_integer_value(json_object_get(json, "first")), k->first);
+    assert_int_equal(json_integer_value(json_object_get(json, "last")), k->last);
+    json_decref(json);
+}
+
+/* Each kind comes by both ways, with the node, the kind and the indices. */
+static void test_every_kind(void **state)
+{
+    (void)state;
+    char other[FOLDER_PATH];
+    folder_join(other, dir, "other.pem");
+    struct sink *mail = sink_start(SINK_SMTPS, other), *hook = sink_start(SINK_HTTPS, ca);
+    trust_both("other.pem");
+    set_mail(mail, "smtps");
+    set_hook(hook);
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const struct kind *k = &kinds[i];
+        message.alarm.kind = k->kind;
+        message.alarm.named = k->named;
+        message.alarm.raiser = k->named % 4 + 1;
+        message.alarm.saying = 1u << message.alarm.raiser;
+        message.alarm.first = k->first;
+        message.alarm.last = k->last;
+        assert_int_equal(send_it(), OK);
+        assert_int_equal(sent, ALERT_MAIL | ALERT_HOOK);
+        expect_kind_in_mail(mail, k, i + 1);
+        expect_kind_in_hook(hook, k, i + 1);
+    }
+    sink_stop(mail);
+    sink_stop(hook);
+}
+
 static void test_webhook_refused(void **state)
 {
     (void)state;
@@ -409,6 +498,7 @@ int main(void)
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
         TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
         TEST(test_key),             TEST(test_receiver_refused), TEST(test_places),
+        TEST(test_every_kind),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
