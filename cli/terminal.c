@@ -1,6 +1,7 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,16 +34,26 @@ static bool wait_readable(const sigset_t *mask)
     return !caught;
 }
 
+/* The terminal, opened once more for reading: what Ctrl-C throws away between poll and read would leave a blocking
+ * read waiting with signals blocked, and O_NONBLOCK on standard input itself would be every process' that shares it.
+ * Where it can't be opened (another user's), standard input. */
+static int open_input(void)
+{
+    int file = open("/proc/self/fd/0", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return file >= 0 ? file : STDIN_FILENO;
+}
+
 /* One line without its end. ERR_CANCELED at the end of input or for a signal, ERR_TOO_LARGE. */
 static enum err read_line(struct buffer *out, const sigset_t *mask)
 {
     uint8_t room[LIMIT_LINE];
     size_t size = 0;
     enum err e = ERR_CANCELED;
+    int input = open_input();
     caught = 0;
     while (wait_readable(mask)) {
-        ssize_t n = read(STDIN_FILENO, room + size, 1);
-        if (n < 0 && errno == EINTR) continue;
+        ssize_t n = read(input, room + size, 1);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) break;
         if (room[size] == '\n') {
             e = OK;
@@ -53,6 +64,7 @@ static enum err read_line(struct buffer *out, const sigset_t *mask)
             break;
         }
     }
+    if (input != STDIN_FILENO) close(input);
     if (e == OK) buffer_append(out, room, size);
     secret_wipe(room, sizeof room);
     return e;

@@ -147,18 +147,23 @@ static void test_too_long(void **state)
     assert_int_equal(WEXITSTATUS(end()), FAILED + ERR_TOO_LARGE);
 }
 
+static void is_ended_by(const char *typed)
+{
+    begin(ask_passphrase);
+    await_silence();
+    type(typed);
+    int status = end();
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+}
+
 /* Ctrl-C ends it at once, with nothing or half a line typed, and so does kill. */
 static void test_signals(void **state)
 {
     (void)state;
-    static const char *const typed[] = {"\x03", "secr\x03", "secr\x04\x03" /* the half line is read before */};
-    for (size_t i = 0; i < sizeof typed / sizeof typed[0]; i++) {
-        begin(ask_passphrase);
-        await_silence();
-        type(typed[i]);
-        int status = end();
-        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
-    }
+    static const char *const typed[] = {"\x03", "secr\x03"};
+    for (size_t i = 0; i < sizeof typed / sizeof typed[0]; i++) is_ended_by(typed[i]);
+    /* The half line is read before, or a part of it, or (Ctrl-C throws away what was typed) nothing of it after all. */
+    for (size_t i = 0; i < 200; i++) is_ended_by("secr\x04\x03");
     static const int numbers[] = {SIGTERM, SIGHUP, SIGQUIT};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         begin(ask_passphrase);
