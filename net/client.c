@@ -6,9 +6,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -150,6 +153,109 @@ static enum err write_plain(struct client *c, struct bytes plain, uint64_t deadl
     return err;
 }
 
+/* --- names --- */
+
+/* getaddrinfo takes as long as the name servers let it, and nothing ends it: a thread of its own waits for it, one for
+ * each name at a time, however many ask. Who waits no longer leaves it behind. */
+struct lookup {
+    struct lookup *next; /* under way */
+    struct address of;
+    int done;               /* readable: it is */
+    int code;               /* of getaddrinfo */
+    struct addrinfo *found; /* once it is done: doesn't change any more */
+    unsigned users;         /* the thread is one */
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct lookup *under_way;
+} lookups = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static int look_up(struct addrinfo **out, const struct address *of, int flags)
+{
+    struct addrinfo hints = {.ai_flags = flags, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    char port[8];
+    snprintf(port, sizeof port, "%u", (unsigned)of->port);
+    return getaddrinfo(of->host, port, &hints, out);
+}
+
+static void lookup_leave(struct lookup *l)
+{
+    pthread_mutex_lock(&lookups.lock);
+    bool last = --l->users == 0;
+    pthread_mutex_unlock(&lookups.lock);
+    if (!last) return;
+    if (l->found) freeaddrinfo(l->found);
+    close(l->done);
+    free(l);
+}
+
+static void *lookup_run(void *data)
+{
+    struct lookup *l = data, **at = &lookups.under_way;
+    struct addrinfo *found = NULL;
+    uint64_t one = 1;
+    int code = look_up(&found, &l->of, 0);
+    pthread_mutex_lock(&lookups.lock);
+    while (*at != l) at = &(*at)->next;
+    *at = l->next;
+    l->code = code;
+    l->found = code == 0 ? found : NULL;
+    pthread_mutex_unlock(&lookups.lock);
+    CHECK(write(l->done, &one, sizeof one) == sizeof one);
+    lookup_leave(l);
+    return NULL;
+}
+
+/* Signals stay the others'. Without a thread for it, who asked first waits. */
+static void lookup_begin(struct lookup *l)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    bool begun = pthread_create(&thread, NULL, lookup_run, l) == 0;
+    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    if (!begun) {
+        lookup_run(l);
+        return;
+    }
+    CHECK(pthread_detach(thread) == 0);
+}
+
+/* The one under way, or a new one; for lookup_leave. NULL with errno. */
+static struct lookup *lookup_join(const struct address *of)
+{
+    pthread_mutex_lock(&lookups.lock);
+    struct lookup *l = lookups.under_way;
+    while (l && !address_equal(&l->of, of)) l = l->next;
+    if (l) l->users++;
+    int done = l ? -1 : eventfd(0, EFD_CLOEXEC);
+    bool begins = done >= 0;
+    if (begins) {
+        l = xcalloc(1, sizeof *l);
+        *l = (struct lookup){.next = lookups.under_way, .of = *of, .done = done, .users = 2};
+        lookups.under_way = l;
+    }
+    pthread_mutex_unlock(&lookups.lock);
+    if (begins) lookup_begin(l);
+    return l;
+}
+
+static enum err await_lookup(const struct client *c, struct lookup *l, uint64_t deadline, struct failure *failure)
+{
+    const char *why = "timed out";
+    int code = EAI_AGAIN;
+    if (wait_for(c, l->done, POLLIN, deadline) == OK) {
+        pthread_mutex_lock(&lookups.lock);
+        code = l->code;
+        pthread_mutex_unlock(&lookups.lock);
+        why = gai_strerror(code);
+    }
+    if (code == 0) return OK;
+    return fail(failure, ERR_UNREACHABLE, "cannot find the address of %s: %s", c->name, why);
+}
+
 /* --- connecting --- */
 
 static enum err shake(struct client *c, uint64_t deadline, struct failure *failure)
@@ -192,23 +298,33 @@ static int connect_one(const struct client *c, const struct addrinfo *to, uint64
 }
 
 /* Every address gets its share of the time. */
-static enum err connect_any(struct client *c, const struct address *to, uint64_t deadline, struct failure *failure)
+static enum err connect_first(struct client *c, const struct addrinfo *all, uint64_t deadline,
+                              struct failure *failure)
 {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *all = NULL;
-    char port[8];
     int left = 0;
-    snprintf(port, sizeof port, "%u", (unsigned)to->port);
-    int code = getaddrinfo(to->host, port, &hints, &all);
-    if (code != 0)
-        return fail(failure, ERR_UNREACHABLE, "cannot find the address of %s: %s", c->name, gai_strerror(code));
     for (const struct addrinfo *a = all; a; a = a->ai_next)
         left++;
     for (const struct addrinfo *a = all; a && c->fd < 0; a = a->ai_next, left--)
         c->fd = connect_one(c, a, deadline_after((uint32_t)(left_ms(deadline) / left)));
-    int error = errno;
-    freeaddrinfo(all);
     if (c->fd >= 0) return OK;
-    return fail(failure, ERR_UNREACHABLE, "cannot connect to %s: %s", c->name, strerror(error));
+    return fail(failure, ERR_UNREACHABLE, "cannot connect to %s: %s", c->name, strerror(errno));
+}
+
+static enum err connect_any(struct client *c, const struct address *to, uint64_t deadline, struct failure *failure)
+{
+    struct addrinfo *numeric = NULL;
+    enum err err;
+    if (look_up(&numeric, to, AI_NUMERICHOST) == 0) {
+        err = connect_first(c, numeric, deadline, failure);
+        freeaddrinfo(numeric);
+        return err;
+    }
+    struct lookup *l = lookup_join(to);
+    if (!l) return fail(failure, ERR_UNREACHABLE, "cannot find the address of %s: %s", c->name, strerror(errno));
+    err = await_lookup(c, l, deadline, failure);
+    if (err == OK) err = connect_first(c, l->found, deadline, failure);
+    lookup_leave(l);
+    return err;
 }
 
 enum err client_connect(struct client **out, struct tls_context *tls, const struct address *to,

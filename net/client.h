@@ -17,7 +17,8 @@ struct client_options {
     int stop; /* 0: none; once this descriptor is readable nothing on the connection waits, as if its time were over */
 };
 
-/* Resolves, connects (each address in turn), shakes hands, checks the pin.
+/* Resolves, connects (each address in turn), shakes hands, checks the pin. A name server that doesn't answer in time is
+ * left to a thread that ends with its answer: one for each name at most. Safe from several threads.
  * ERR_UNREACHABLE, ERR_TIMEOUT, ERR_WRONG_PEER, ERR_ALPN, ERR_TLS, with a text
  * that names the address. */
 enum err client_connect(struct client **out, struct tls_context *tls, const struct address *to,

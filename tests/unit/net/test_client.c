@@ -1,4 +1,6 @@
 /* The blocking client against a server on a thread with its own loop. */
+#include <dlfcn.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -379,6 +381,89 @@ static void test_stops(void **state)
     close(stop);
 }
 
+/* --- names --- */
+
+/* Name servers that don't answer until they are let: a minute at most. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool hang;
+    unsigned asked, answered;
+} names = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* Before the C library's: all names are this machine's. */
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    struct timespec end;
+    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (strstr(host, ".example") == NULL || hints->ai_flags & AI_NUMERICHOST) return real(host, port, hints, out);
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 60;
+    pthread_mutex_lock(&names.lock);
+    names.asked++;
+    while (names.hang && pthread_cond_timedwait(&names.changed, &names.lock, &end) == 0) continue;
+    names.answered++;
+    pthread_cond_broadcast(&names.changed);
+    pthread_mutex_unlock(&names.lock);
+    return real("127.0.0.1", port, hints, out);
+}
+
+static void let_names_hang(bool hang)
+{
+    pthread_mutex_lock(&names.lock);
+    names.hang = hang;
+    pthread_cond_broadcast(&names.changed);
+    pthread_mutex_unlock(&names.lock);
+}
+
+static unsigned names_answered(unsigned await)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += PATIENCE_MS / 1000;
+    pthread_mutex_lock(&names.lock);
+    while (names.answered < await && pthread_cond_timedwait(&names.changed, &names.lock, &end) == 0) continue;
+    unsigned answered = names.answered;
+    pthread_mutex_unlock(&names.lock);
+    return answered;
+}
+
+/* Nobody waits for them longer than for all else. */
+static void test_names_that_hang(void **state)
+{
+    (void)state;
+    enum { HOUR_MS = 3600000 };
+    const struct digest *pin = &identity_of(0)->pin;
+    uint64_t one = 1;
+    struct client *c = NULL;
+    struct failure f = {0};
+    struct address a, other;
+    int stop = eventfd(0, EFD_CLOEXEC);
+    assert_true(stop > 0 && write(stop, &one, sizeof one) == sizeof one);
+    assert_int_equal(address_parse(&a, "node.example:7001", false, NULL), OK);
+    assert_int_equal(address_parse(&other, "other.example:7001", false, NULL), OK);
+    a.port = other.port = server.address.port;
+    let_names_hang(true);
+    for (int i = 0; i < 3; i++) {
+        struct client_options short_time = {.timeout_ms = 50}, stopped = {.timeout_ms = HOUR_MS, .stop = stop};
+        assert_int_equal(client_connect(&c, tls, &a, pin, &short_time, &f), ERR_UNREACHABLE);
+        assert_non_null(strstr(f.text, "cannot find the address of node.example:"));
+        assert_int_equal(client_connect(&c, tls, &a, pin, &stopped, &f), ERR_UNREACHABLE);
+    }
+    assert_int_equal(client_connect(&c, tls, &other, pin, &(struct client_options){.timeout_ms = 50}, &f),
+                     ERR_UNREACHABLE);
+    assert_int_equal(names_answered(0), 0);
+    client_close(connected(NULL)); /* a number needs none of them */
+    let_names_hang(false);
+    assert_int_equal(names_answered(2), 2); /* one thread for each name */
+    struct client_options patient = {.timeout_ms = PATIENCE_MS};
+    assert_int_equal(client_connect(&c, tls, &a, pin, &patient, &f), OK);
+    client_close(c);
+    assert_in_range(names.asked, 2, 3); /* anew, unless the last answer came that late */
+    close(stop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_closed),   cmocka_unit_test(test_truncated_and_bad), cmocka_unit_test(test_raw),
         cmocka_unit_test(test_resumes),  cmocka_unit_test(test_refusals),  cmocka_unit_test(test_not_tls),
         cmocka_unit_test(test_flooded),  cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_names_that_hang),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, setup, teardown);
