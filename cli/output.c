@@ -258,7 +258,8 @@ static char *cell_text(const struct column *column, const json_t *value)
 
 static const char *verdict_color(const char *text)
 {
-    static const char *const good[] = {"approved", "ready", "leader", "follower", "yes", "active", "verified"};
+    static const char *const good[] = {"approved", "ready", "leader", "follower",
+                                       "yes",      "active", "verified", "equal"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (strcmp(text, good[i]) == 0) return "green";
     return *text && strcmp(text, "-") != 0 ? "red" : NULL;

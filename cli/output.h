@@ -49,7 +49,7 @@ enum column_kind {
     COLUMN_NUMBER,  /* an integer, to the right */
     COLUMN_TIME,    /* an RFC 3339 string, shown in local time */
     COLUMN_YES,     /* a boolean: "yes" or "-" */
-    COLUMN_VERDICT, /* a string; green "approved", "ready" ..., red "denied", "unreachable" */
+    COLUMN_VERDICT, /* a string; green "approved", "ready", "equal" ..., red "denied", "unreachable" */
 };
 struct column {
     const char *key, *heading;

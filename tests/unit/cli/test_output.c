@@ -170,6 +170,31 @@ static void test_narrow(void **state)
     unsetenv("COLUMNS");
 }
 
+/* The good words of all tables; what isn't one of them is for a person to look at. */
+static void print_verdicts(struct output *o)
+{
+    static const struct column two[] = {{"a", "A", COLUMN_VERDICT}, {"b", "B", COLUMN_VERDICT}};
+    o->colors = true;
+    output_rows(o, two, 2, json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s}]", "a", "equal", "b",
+                                     "DIFFERS", "a", "ready", "b", "unreachable", "a", "verified", "b", "COMPROMISED",
+                                     "a", "active", "b", "disabled", "a", "approved"), NULL);
+}
+
+static void test_colors_of_verdicts(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"equal", "ready", "verified", "active", "approved"};
+    static const char *const bad[] = {"DIFFERS", "unreachable", "COMPROMISED", "disabled"};
+    char words[64];
+    setenv("COLUMNS", "1", 1); /* folded: the colors are our own */
+    capture(print_verdicts, false);
+    unsetenv("COLUMNS");
+    for (size_t i = 0; i < 9; i++) {
+        snprintf(words, sizeof words, "\x1b[%dm%s\x1b[0m", i < 5 ? 32 : 31, i < 5 ? good[i] : bad[i - 5]);
+        assert_non_null(strstr(printed[0], words));
+    }
+}
+
 static int exit_code;
 static void print_failure(struct output *o)
 {
@@ -229,7 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),    cmocka_unit_test(test_json_text), cmocka_unit_test(test_tables),
         cmocka_unit_test(test_rows_that_follow), cmocka_unit_test(test_failures), cmocka_unit_test(test_exit_codes),
-        cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_narrow),   cmocka_unit_test(test_colors_of_verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
