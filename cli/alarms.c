@@ -11,8 +11,9 @@
 #include "cli/tool.h"
 #include "ledger/alarm.h"
 
-#define SAID_MOST (2 * LIMIT_NOTICE) /* of each node, the latest */
 #define SAID_AT_ONCE 2 /* and of each node the first that counts in each case */
+#define TOLD_MOST 16 /* that one node tells of another one in a run, and of accusations: liars have no end of them */
+#define SAID_MOST ((LIMIT_NODES + 1) * TOLD_MOST)
 
 /* --- in words --- */
 
@@ -122,53 +123,70 @@ struct said {
     uint64_t first;
 };
 /* Of each node, what counts and what doesn't: an accusation is said once more when it counts, and takes no room
- * from what counts, nor one node's alarms from another's. */
+ * from what counts, nor one node's alarms from another's, nor what one node tells from what another one does. */
 struct said_of {
-    struct said items[SAID_MOST]; /* a ring */
+    struct said items[SAID_MOST];
     size_t count;
+    uint32_t told[LIMIT_NODES + 1]; /* how many of them each node was the first to tell */
 };
 static struct {
     pthread_mutex_t lock;
     struct said_of counting[LIMIT_NODES + 1], accusing[LIMIT_NODES + 1];
     bool advised;
+    uint32_t cut, cut_said; /* bit i: what member i tells was left out; and that was said */
 } run = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static bool say_first(uint32_t kind, uint32_t named, uint64_t first, bool good)
+static bool say_first(const struct cluster *c, uint32_t kind, uint32_t named, uint64_t first, bool good)
 {
-    CHECK(named <= LIMIT_NODES);
+    CHECK(named <= LIMIT_NODES && c->member <= LIMIT_NODES);
     struct said_of *of = good ? &run.counting[named] : &run.accusing[named];
-    for (size_t i = 0; i < of->count && i < SAID_MOST; i++)
+    for (size_t i = 0; i < of->count; i++)
         if (of->items[i].kind == kind && of->items[i].first == first) return false;
-    of->items[of->count++ % SAID_MOST] = (struct said){kind, first};
+    if (of->told[c->member] == TOLD_MOST) {
+        run.cut |= 1u << c->member;
+        return false;
+    }
+    of->told[c->member]++;
+    of->items[of->count++] = (struct said){kind, first};
     return true;
 }
 
 #define NEXT "'consilium alarm list' shows what is open; an administrator finds the cause, then 'consilium alarm clear'"
 
-static void say_json(struct output *o, json_t *value, const char *warning)
+static void say_json(struct cluster *c, json_t *value, const char *warning)
 {
     json_object_set_new(value, "warning", json_string(warning));
+    json_object_set_new(value, "heard_from", json_string(cluster_member_name(c, c->member)));
     json_object_set_new(value, "next", json_string(NEXT));
-    output_error_json(o, value);
+    output_error_json(c->output, value);
 }
 
 static void say_alarm(struct cluster *c, const struct message_alarm *a)
 {
     struct buffer text = {0};
     if (c->output->programs) {
-        say_json(c->output, alarm_json(c, a), alarm_is_good(c, a) ? "compromised" : "accused");
+        say_json(c, alarm_json(c, a), alarm_is_good(c, a) ? "compromised" : "accused");
         return;
     }
     in_words(&text, c, a);
-    output_message(c->output, "WARNING: %s", (const char *)text.data);
+    output_message(c->output, "WARNING: %s, says %s", (const char *)text.data, cluster_member_name(c, c->member));
     buffer_free(&text);
+}
+
+/* With the alarm that it tells of itself, that is said already; for programs it is a value of its own. */
+static bool tells_quarantine(const struct cluster *c)
+{
+    bool told = false;
+    for (uint32_t i = 0; i < c->notice.count; i++)
+        told = told || (c->notice.alarms[i].named == c->member && alarm_is_good(c, &c->notice.alarms[i]));
+    return c->notice.quarantined && (c->output->programs || !told);
 }
 
 static void say_quarantined(struct cluster *c)
 {
     const char *name = cluster_member_name(c, c->member);
     if (c->output->programs)
-        say_json(c->output, json_pack("{s:s, s:i, s:b}", "node", name, "member", (int)c->member, "quarantined", 1),
+        say_json(c, json_pack("{s:s, s:i, s:b}", "node", name, "member", (int)c->member, "quarantined", 1),
                  "compromised");
     else
         output_message(c->output, "WARNING: COMPROMISED: %s is quarantined: it serves no more until it is rebuilt",
@@ -185,6 +203,18 @@ static void say_advice(struct cluster *c, uint64_t more)
         output_message(c->output, NEXT);
 }
 
+static void say_cut(struct cluster *c)
+{
+    const char *name = cluster_member_name(c, c->member);
+    if (!((run.cut & ~run.cut_said) >> c->member & 1)) return;
+    run.cut_said |= 1u << c->member;
+    if (c->output->programs)
+        say_json(c, json_object(), "left out");
+    else
+        output_message(c->output, "%s tells more, which is left out from here on; 'consilium --via %s status' shows it",
+                       name, name);
+}
+
 struct saying {
     uint64_t said, unsaid;
     uint32_t named; /* bit i: something that counts was said of member i */
@@ -194,7 +224,7 @@ static void say_some(struct cluster *c, struct saying *s, bool good)
 {
     for (uint32_t i = 0; i < c->notice.count; i++) {
         const struct message_alarm *a = &c->notice.alarms[i];
-        if (alarm_is_good(c, a) != good || !say_first(a->kind, a->named, a->first, good)) continue;
+        if (alarm_is_good(c, a) != good || !say_first(c, a->kind, a->named, a->first, good)) continue;
         bool first = good && !(s->named >> a->named & 1);
         if (first || s->said < SAID_AT_ONCE || c->output->programs) {
             say_alarm(c, a);
@@ -212,7 +242,7 @@ static void say_new(struct cluster *c)
     const struct message_notice *n = &c->notice;
     struct saying s = {0};
     pthread_mutex_lock(&run.lock);
-    if (n->quarantined && say_first(0, c->member, 0, true)) {
+    if (tells_quarantine(c) && say_first(c, 0, c->member, 0, true)) {
         say_quarantined(c);
         s.said++;
     }
@@ -220,6 +250,7 @@ static void say_new(struct cluster *c)
     say_some(c, &s, false);
     if (s.unsaid) s.unsaid += n->total - n->count;
     if (s.said) say_advice(c, s.unsaid);
+    say_cut(c);
     pthread_mutex_unlock(&run.lock);
 }
 

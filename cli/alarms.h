@@ -14,7 +14,8 @@
 
 struct tool;
 
-/* A NOTICE came: kept in c->notice; what is new in this run is said on standard error (a JSON line with --json). */
+/* A NOTICE came: kept in c->notice; what is new in this run is said on standard error (a JSON line with --json), with
+ * the node that it came from: what counts is that node's word, too. Of each node that one names, a bounded number. */
 void alarms_take(struct cluster *c, struct bytes body);
 /* Whether this one, with what is open besides, is more than what liars could say. */
 bool alarm_is_good(const struct cluster *c, const struct message_alarm *a);

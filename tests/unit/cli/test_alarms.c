@@ -137,7 +137,7 @@ static void test_said_once(void **state)
     notice(false, a, 2);
     assert_non_null(strstr(said, "WARNING: COMPROMISED: node-3, index 1000, since "));
     assert_non_null(strstr(said, "modified, stored data is not what the ledger proves (raised by node-1, "
-                                 "node-4, entry 1100)"));
+                                 "node-4, entry 1100), says node-2\n"));
     assert_non_null(strstr(said, "index 1001 to 1009, "));
     assert_non_null(strstr(said, "(found by itself, not in the ledger yet)"));
     assert_non_null(strstr(said, "consilium alarm list"));
@@ -227,6 +227,66 @@ static void test_accusation(void **state)
     json_decref(o);
 }
 
+static unsigned times_said(const char *words)
+{
+    unsigned times = 0;
+    for (const char *at = said; (at = strstr(at, words)) != NULL; at++) times++;
+    return times;
+}
+
+/* A liar tells something new each second: who says it is named, and it ends. Nobody else is left out for that. */
+static void test_liar_without_end(void **state)
+{
+    (void)state;
+    unsigned accused = 0, cut = 0;
+    struct message_alarm a;
+    c.output = &output;
+    c.member = 4;
+    for (uint64_t i = 0; i < 100; i++) {
+        a = alarm_of(ALARM_MODIFIED, 1, 4, 9000 + i);
+        notice(false, &a, 1);
+        accused += times_said("says node-4\n");
+        cut += times_said("node-4 tells more, which is left out from here on; 'consilium --via node-4 status'");
+    }
+    assert_int_equal(accused, 16);
+    assert_int_equal(cut, 1);
+    a = alarm_of(ALARM_MODIFIED, 2, 4, 9000); /* of another one */
+    notice(false, &a, 1);
+    assert_non_null(strstr(said, "WARNING: ACCUSED: node-2, index 9000"));
+    a = alarm_by(ALARM_MODIFIED, 1, 2, 3, 9099); /* more than an accusation */
+    notice(false, &a, 1);
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-1, index 9099"));
+    c.member = 3; /* what was left out there is new here */
+    a = alarm_of(ALARM_MODIFIED, 1, 4, 9098);
+    notice(false, &a, 1);
+    assert_non_null(strstr(said, "WARNING: ACCUSED: node-1, index 9098"));
+    assert_non_null(strstr(said, "says node-3\n"));
+}
+
+static void test_quarantined_with_its_alarm(void **state)
+{
+    (void)state;
+    struct message_alarm a = alarm_by(ALARM_ROLLED_BACK, 3, 1, 2, 9500);
+    c.output = &output;
+    notice(false, &a, 1);
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-3, Raft index 9500"));
+    c.member = 3;
+    notice(true, &a, 1);
+    assert_string_equal(said, "");
+    output.programs = true;
+    notice(true, &a, 1);
+    assert_non_null(strstr(said, "\"quarantined\":true"));
+    output.programs = false;
+    c.member = 1;
+    notice(true, &a, 1); /* that is about another one */
+    assert_non_null(strstr(said, "node-1 is quarantined"));
+    c.member = 4;
+    a = alarm_of(ALARM_ROLLED_BACK, 4, 4, 9501);
+    notice(true, &a, 1);
+    assert_non_null(strstr(said, "WARNING: COMPROMISED: node-4, Raft index 9501"));
+    assert_null(strstr(said, "is quarantined"));
+}
+
 static void test_for_programs(void **state)
 {
     (void)state;
@@ -244,6 +304,7 @@ static void test_for_programs(void **state)
         assert_string_equal(json_string_value(json_object_get(value, "node")), i ? "node-4" : "node-1");
         assert_string_equal(json_string_value(json_object_get(value, "kind")), i ? "unknown" : "forked");
         assert_int_equal(json_integer_value(json_object_get(value, "first")), 3000 + i);
+        assert_string_equal(json_string_value(json_object_get(value, "heard_from")), "node-2");
         json_decref(value);
         line = end + 1;
     }
@@ -283,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup(test_said_once, setup),
         cmocka_unit_test_setup(test_what_counts_is_said_first, setup),
         cmocka_unit_test_setup(test_accusation, setup),
+        cmocka_unit_test_setup(test_liar_without_end, setup),
+        cmocka_unit_test_setup(test_quarantined_with_its_alarm, setup),
         cmocka_unit_test_setup(test_for_programs, setup),
         cmocka_unit_test_setup(test_status, setup),
     };
