@@ -118,6 +118,7 @@ static void tell(struct witness *w, const struct end *end, uint32_t type)
         witness_sign_tell(&own, w, end);
         witness_set_told(w, w->o.self, &own);
     }
+    witness_keep_own(w, &own);
     witness_pack_tell(&body, &own);
     send_all(w, type, &body);
     buffer_free(&body);
@@ -430,14 +431,19 @@ static void pace_next(struct witness *w)
         CHECK(uv_timer_start(&w->pace_timer, on_pace_timer, wait / 1000000 + 1, 0) == 0);
 }
 
-/* A leader under which honest nodes have different roots may be the one that made them, and no signature shows it. */
+/* A leader under which honest nodes have different roots may be the one that made them, and no signature shows it.
+ * Words after one block may be known together for a moment only, where rounds overlap. So a split lasts until as
+ * much is witnessed, or k words for as much are equal after all. */
 static void watch_split(struct witness *w, uint64_t now_ns)
 {
-    if (w->newest.size <= w->size || w->quarantined || !witness_is_split(w)) {
-        w->stalled_ns = 0;
-        return;
+    if (w->quarantined) return;
+    if (w->stalled_ns && (w->split.size <= w->size || witness_agree(w, w->split.size))) w->stalled_ns = 0;
+    if (w->stalled_ns == 0) {
+        const struct end *split = witness_find_split(w);
+        if (!split) return;
+        w->split = *split;
+        w->stalled_ns = now_ns;
     }
-    if (w->stalled_ns == 0) w->stalled_ns = now_ns;
     if (now_ns - w->stalled_ns < UINT64_C(1000000) * STALLED_MS) return;
     w->stalled_ns = 0;
     if (w->o.on_stalled) w->o.on_stalled(w->o.data);

@@ -75,6 +75,14 @@ void witness_set_told(struct witness *w, unsigned member, const struct told *tol
     *last = *told;
 }
 
+void witness_keep_own(struct witness *w, const struct told *told)
+{
+    struct told *kept = &w->recent[w->o.self][told->end.raft_index % TOLD_KEPT];
+    *kept = *told;
+    kept->verified = true;
+    kept->under = w->term;
+}
+
 bool witness_has_told(const struct witness *w, unsigned member, const struct end *end)
 {
     bool has = witness_end_equal(&w->told[member].end, end);
@@ -99,20 +107,53 @@ void witness_withdraw(struct witness *w, unsigned member, uint64_t raft_term, ui
     w->withdrawn[member] = (struct end){.raft_index = raft_index, .raft_term = raft_term};
 }
 
-bool witness_is_split(const struct witness *w)
+static const struct end *word_after(const struct witness *w, unsigned member, uint64_t raft_index)
 {
-    unsigned told = 0, equal = 0;
-    const struct end *own = &w->told[w->o.self].end;
-    for (unsigned i = 1; i <= w->n; i++) {
-        const struct end *end = &w->told[i].end;
-        if (!witness_hears(w, i) || own->raft_index == 0 || end->raft_index != own->raft_index) continue;
-        told++;
-        equal += end->size == own->size && digest_equal(&end->root, &own->root);
-    }
-    return told >= w->k && equal < w->k;
+    const struct end *end = &w->recent[member][raft_index % TOLD_KEPT].end;
+    return end->raft_index == raft_index ? end : NULL;
 }
 
-void witness_exclude(struct witness *w, unsigned member) { w->excluded |= UINT32_C(1) << member; }
+/* How many members told after this block; and how many the same as this node. */
+static unsigned count_told(const struct witness *w, const struct end *own, unsigned *equal)
+{
+    unsigned told = 0;
+    *equal = 0;
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct end *end = word_after(w, i, own->raft_index);
+        if (!witness_hears(w, i) || !end) continue;
+        told++;
+        *equal += end->size == own->size && digest_equal(&end->root, &own->root);
+    }
+    return told;
+}
+
+bool witness_agree(const struct witness *w, uint64_t size)
+{
+    unsigned equal = 0;
+    for (unsigned i = 0; i < TOLD_KEPT && equal < w->k; i++) {
+        const struct end *own = &w->recent[w->o.self][i].end;
+        if (own->raft_index && own->size >= size) count_told(w, own, &equal);
+    }
+    return equal >= w->k || w->cosigned[w->o.self][0].size >= size; /* then they did */
+}
+
+const struct end *witness_find_split(const struct witness *w)
+{
+    for (unsigned i = 0; i < TOLD_KEPT; i++) {
+        const struct told *own = &w->recent[w->o.self][i];
+        unsigned equal;
+        if (own->end.size <= w->size || own->under != w->term) continue;
+        if (own->end.size <= w->cosigned[w->o.self][0].size) continue; /* k told the same as this node did */
+        if (count_told(w, &own->end, &equal) >= w->k && equal < w->k) return &own->end;
+    }
+    return NULL;
+}
+
+void witness_exclude(struct witness *w, unsigned member)
+{
+    w->excluded |= UINT32_C(1) << member;
+    w->stalled_ns = 0; /* it may have been the one who told otherwise */
+}
 
 static void report(struct witness *w, unsigned named, const struct statement *a, const struct statement *b)
 {
@@ -188,7 +229,7 @@ void witness_show(struct witness *w, const struct end *end)
     if (w->shown_ns && now - w->shown_ns < UINT64_C(1000000) * SHOW_MS) return;
     w->shown_ns = now;
     for (unsigned i = 1; i <= w->n; i++) {
-        struct told *told = i == w->o.self ? &w->told[i] : &w->recent[i][end->raft_index % TOLD_KEPT];
+        struct told *told = &w->recent[i][end->raft_index % TOLD_KEPT];
         if (told->end.raft_index != end->raft_index || !is_good(w, i, told)) continue;
         members[count] = (uint8_t)i;
         found[count++] = told;

@@ -26,8 +26,9 @@ struct told {
     struct end end; /* raft_index 0: nothing yet */
     struct signature signature;
     bool verified;  /* of those in `recent`; the others always are */
+    uint64_t under; /* of this node's own in `recent`: the term in which it last said so */
 };
-#define TOLD_KEPT 16 /* of each member, by raft_index modulo this */
+#define TOLD_KEPT 64 /* of each member, this node too, by raft_index modulo this */
 struct cosigned {
     uint64_t size; /* 0: nothing yet */
     struct digest root;
@@ -55,6 +56,7 @@ struct witness {
     struct told recent[LIMIT_NODES + 1][TOLD_KEPT];
     struct end withdrawn[LIMIT_NODES + 1]; /* up to which raft_index and raft_term their word is taken back */
     uint64_t stalled_ns;    /* since when k members told different roots under the present leader; 0: they don't */
+    struct end split;       /* after which they did, then */
     uint32_t excluded;      /* bits: members whose word does not count any more */
     uint64_t shown_ns;      /* when what members told was last shown around */
     struct cosigned cosigned[LIMIT_NODES + 1][ROUNDS_MOST]; /* the largest size first */
@@ -98,11 +100,15 @@ void witness_warn(struct witness *w, unsigned from, const char *what);
 bool witness_end_equal(const struct end *a, const struct end *b);
 bool witness_counts(const struct witness *w, unsigned member, const struct end *end); /* its word on this */
 bool witness_hears(const struct witness *w, unsigned member);
-bool witness_is_split(const struct witness *w); /* k members told, after the newest block here, but no k the same */
+/* A block, of those not witnessed, after which k members told, this one under the present leader, but no k the same;
+ * NULL: none. Words come late, so it may be any of those told of. */
+const struct end *witness_find_split(const struct witness *w);
+bool witness_agree(const struct witness *w, uint64_t size); /* k told the same as this node, of so much or more */
 
 /* witness_evidence.c */
 /* What this member says now. What it said of the last few blocks before counts, too, until it goes back. */
 void witness_set_told(struct witness *w, unsigned member, const struct told *told);
+void witness_keep_own(struct witness *w, const struct told *told);
 bool witness_has_told(const struct witness *w, unsigned member, const struct end *end);
 void witness_sign_tell(struct told *out, const struct witness *w, const struct end *end);
 void witness_pack_tell(struct buffer *out, const struct told *told);

@@ -53,7 +53,7 @@ struct node {
     struct witness *witness;
     struct node_secrets keys;
     bool cut; /* nothing comes or goes */
-    unsigned witnessed_calls, quarantined, deceived, evidence[N + 1];
+    unsigned witnessed_calls, quarantined, deceived, stalled, evidence[N + 1];
     char kind[64];
     struct buffer last_evidence;
     uint64_t cosigned_most; /* largest size in a COSIGN it sent */
@@ -88,6 +88,7 @@ void apply_all(unsigned leaves);
 
 extern uint64_t quiet_index, quiet_term; /* of the next start */
 extern bool takes_deceived;
+extern uint64_t turn_takes_ns; /* 0: as long as it does */
 
 void start_witness(unsigned i);
 void stop_witness(unsigned i);

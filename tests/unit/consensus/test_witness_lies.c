@@ -139,6 +139,43 @@ static void roots_told_too_early_are_compared_later(void **state)
     assert_true(sent[PEER_TOLD] > 0);
 }
 
+/* What it told is kept for some dozens of blocks. */
+static void two_roots_are_evidence_some_blocks_later(void **state)
+{
+    (void)state;
+    struct claim one = {5, 1, 1, sample_digest(1)}, two = {5, 1, 1, sample_digest(2)};
+    struct claim later = {9, 1, 1, sample_digest(3)};
+    send_tell(4, 1, PEER_TELL, &one);
+    for (later.raft_index = 2; later.raft_index < 60; later.raft_index++)
+        send_tell(4, 1, PEER_TELL, &later);
+    assert_int_equal(nodes[1].evidence[4], 0);
+    send_tell(4, 1, PEER_TELL, &two);
+    assert_int_equal(nodes[1].evidence[4], 1);
+}
+
+/* What a node shows has its own word, though it told of a later block since. */
+static void its_own_earlier_word_is_shown(void **state)
+{
+    (void)state;
+    struct claim first, second, other = {1, 1, 1, sample_digest(9)};
+    nodes[3].cut = nodes[4].cut = apart[1][2] = true;
+    apply(1, 1);
+    apply(2, 1);
+    first = own_claim(1);
+    send_tell(3, 1, PEER_PACE, &first);
+    apply(1, 1);
+    second = own_claim(1);
+    send_tell(3, 1, PEER_PACE, &second);
+    send_tell(3, 2, PEER_PACE, &first);
+    settle();
+    assert_false(nodes[2].driver.any_mark); /* 2 and 3 */
+    apart[1][2] = false;
+    send_tell(4, 1, PEER_TELL, &other);
+    settle();
+    assert_true(nodes[2].driver.any_mark);
+    assert_int_equal(nodes[2].driver.durable.size, 1);
+}
+
 static void may_be_rebuilt(unsigned node)
 {
     stop_witness(node);
@@ -330,6 +367,8 @@ int main(void)
         BED_TEST(two_roots_under_one_signature_are_evidence),
         BED_TEST(two_roots_for_two_nodes_show_when_shown),
         BED_TEST(roots_told_too_early_are_compared_later),
+        BED_TEST(two_roots_are_evidence_some_blocks_later),
+        BED_TEST(its_own_earlier_word_is_shown),
         BED_TEST(k_words_bind_who_stands_elsewhere),
         BED_TEST(who_cosigned_is_quarantined_not_rebuilt),
         BED_TEST(words_that_do_not_count),
