@@ -540,7 +540,7 @@ static void take_tell(struct witness *w, unsigned from, bool paces, struct bytes
     }
     witness_set_told(w, from, &told); /* also an older one: it is what this member says now */
     const struct end *own = witness_end_at(w, told.end.raft_index);
-    if (own) witness_compare(w, from, own);
+    if (own) witness_compare(w, from, own, &told.end);
     if (!paces) {
         if (own) witness_try_cosign(w, own);
     } else if (told.end.size > w->size) {

@@ -249,9 +249,8 @@ void witness_show(struct witness *w, const struct end *end)
 }
 
 /* One member's different root after a block that is applied here: named in the log once, and looked into. */
-void witness_compare(struct witness *w, unsigned from, const struct end *own)
+void witness_compare(struct witness *w, unsigned from, const struct end *own, const struct end *theirs)
 {
-    const struct end *theirs = &w->told[from].end;
     uint32_t bit = UINT32_C(1) << from;
     if (own->size == theirs->size && digest_equal(&own->root, &theirs->root)) {
         w->differing &= ~bit;
@@ -264,12 +263,21 @@ void witness_compare(struct witness *w, unsigned from, const struct end *own)
     witness_show(w, own);
 }
 
+static const struct end *says_now(const struct witness *w, unsigned member, uint64_t raft_index)
+{
+    if (w->told[member].end.raft_index == raft_index) return &w->told[member].end;
+    for (unsigned i = 0; i < ROUNDS_MOST - 1; i++)
+        if (w->told_before[member][i].end.raft_index == raft_index) return &w->told_before[member][i].end;
+    return NULL;
+}
+
 void witness_look_back(struct witness *w, const struct end *own)
 {
     for (unsigned i = 1; i <= w->n; i++) {
         const struct told *told = &w->recent[i][own->raft_index % TOLD_KEPT];
         if (i == w->o.self || told->end.raft_index != own->raft_index || witness_end_equal(&told->end, own)) continue;
-        if (w->told[i].end.raft_index == own->raft_index) witness_compare(w, i, own);
+        const struct end *says = says_now(w, i, own->raft_index);
+        if (says) witness_compare(w, i, own, says);
         check_contradiction(w, &told->end);
     }
 }

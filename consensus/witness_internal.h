@@ -116,7 +116,7 @@ enum err witness_unpack_tell(struct told *out, struct bytes body);
 /* A member's word, from itself or shown by another: verified and kept; false: bad signature. */
 bool witness_note_tell(struct witness *w, unsigned member, const struct told *told);
 void witness_note_late(struct witness *w, unsigned member, const struct told *told); /* kept as it is */
-void witness_compare(struct witness *w, unsigned from, const struct end *own);
+void witness_compare(struct witness *w, unsigned from, const struct end *own, const struct end *theirs);
 void witness_look_back(struct witness *w, const struct end *own); /* what was told before this block was applied here */
 void witness_show(struct witness *w, const struct end *end); /* what members told after this block, to all; not often */
 void witness_take_shown(struct witness *w, unsigned from, struct bytes body);

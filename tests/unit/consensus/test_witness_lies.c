@@ -139,6 +139,17 @@ static void roots_told_too_early_are_compared_later(void **state)
     assert_true(sent[PEER_TOLD] > 0);
 }
 
+/* It told of a later block meanwhile. */
+static void roots_of_earlier_rounds_are_compared_too(void **state)
+{
+    (void)state;
+    struct claim first = {4, 1, 1, sample_digest(9)}, second = {8, 2, 1, sample_digest(10)};
+    send_tell(4, 1, PEER_TELL, &first);
+    send_tell(4, 1, PEER_TELL, &second);
+    apply(1, 4);
+    assert_int_equal(nodes[1].evidence[4], 1);
+}
+
 /* What it told is kept for some dozens of blocks. */
 static void two_roots_are_evidence_some_blocks_later(void **state)
 {
@@ -367,6 +378,7 @@ int main(void)
         BED_TEST(two_roots_under_one_signature_are_evidence),
         BED_TEST(two_roots_for_two_nodes_show_when_shown),
         BED_TEST(roots_told_too_early_are_compared_later),
+        BED_TEST(roots_of_earlier_rounds_are_compared_too),
         BED_TEST(two_roots_are_evidence_some_blocks_later),
         BED_TEST(its_own_earlier_word_is_shown),
         BED_TEST(k_words_bind_who_stands_elsewhere),
