@@ -284,7 +284,8 @@ static void cosign(struct witness *w, const struct end *end)
     w->cosigned_end = *end;
     w->cosigned_ns = clock_monotonic_ns();
     for (unsigned i = 0; i < ROUNDS_MOST; i++)
-        if (witness_end_equal(&w->rounds[i].end, end)) learn_words(w, w->cosigned_ns - w->rounds[i].begun_ns);
+        if (witness_end_equal(&w->rounds[i].end, end) && !w->rounds[i].again)
+            learn_words(w, w->cosigned_ns - w->rounds[i].begun_ns);
     send_cosignature(w, 0);
     try_complete(w, end->size, &end->root);
     if (w->leads) pace_next(w);
@@ -370,7 +371,7 @@ static void begin_pace(struct witness *w, const struct end *end)
 {
     w->moved_ns = clock_monotonic_ns();
     memmove(&w->rounds[1], &w->rounds[0], sizeof w->rounds - sizeof w->rounds[0]);
-    w->rounds[0] = (struct round){*end, w->moved_ns};
+    w->rounds[0] = (struct round){*end, w->moved_ns, witness_end_equal(&w->told[w->o.self].end, end)};
     tell(w, end, PEER_PACE);
     if (w->cosigned[w->o.self][0].size == end->size) send_cosignature(w, 0); /* again: it may have been lost */
     witness_try_cosign(w, end);

@@ -39,6 +39,7 @@ struct cosigned {
 struct round {
     struct end end; /* raft_index 0: none */
     uint64_t begun_ns;
+    bool again; /* it was told of before: words may be here already */
 };
 
 struct witness {

@@ -2,6 +2,7 @@
  * and others don't. Time and timers pass with the turns of the bed, a millisecond each, so that minutes take
  * seconds, each time the same. */
 #include "base/clock.h"
+#include "consensus/peer_messages.h"
 #include "tests/unit/consensus/bed_witness.h"
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -127,6 +128,48 @@ static void one_other_root_is_no_split_while_messages_are_slow(void **state)
     assert_none_is_noticed(&(struct course){40, 20, .seconds = 40, .forked_from = N, .lose_percent = 10});
 }
 
+/* --- how long words take --- */
+
+static void turns(unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) turn_timed();
+}
+
+/* The leader's round, in which two others' words and all cosignatures come. */
+static void end_round(void)
+{
+    struct claim c = own_claim(1);
+    send_tell(2, 1, PEER_TELL, &c);
+    send_tell(3, 1, PEER_TELL, &c);
+    turns(3);
+    for (unsigned i = 2; i <= N; i++)
+        send_cosign(i, 1, c.size, &c.root);
+    assert_int_equal(witness_size(nodes[1].witness), c.size);
+}
+
+static void a_round_paced_again_measures_no_words(void **state)
+{
+    (void)state;
+    nodes[2].cut = nodes[3].cut = nodes[4].cut = true;
+    lead(1, 1);
+    apply(1, 1);
+    turns(100); /* is what words take */
+    end_round();
+    apply(1, 1);
+    uint64_t paces = sent[PEER_PACE];
+    for (unsigned i = 0; sent[PEER_PACE] == paces && i < 5000; i++) turn_timed();
+    assert_true(sent[PEER_PACE] > paces); /* again */
+    end_round();
+    paces = sent[PEER_PACE];
+    apply(1, 1);
+    assert_int_equal(sent[PEER_PACE], paces + N - 1);
+    apply(1, 1);
+    turns(40);
+    assert_int_equal(sent[PEER_PACE], paces + N - 1);
+    turns(40); /* half of what they take is over */
+    assert_int_equal(sent[PEER_PACE], paces + 2 * (N - 1));
+}
+
 #define TIMED_TEST(name) cmocka_unit_test_setup_teardown(name, setup_timed, teardown)
 
 int main(void)
@@ -138,6 +181,7 @@ int main(void)
         TIMED_TEST(equal_roots_are_no_split_while_messages_are_slow),
         TIMED_TEST(one_other_root_is_no_split),
         TIMED_TEST(one_other_root_is_no_split_while_messages_are_slow),
+        TIMED_TEST(a_round_paced_again_measures_no_words),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
