@@ -21,6 +21,8 @@
 
 static struct testbed bed;
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
+static const char secret_words[] = "what nobody sees without k cosignatures";
+static char record[ID_TEXT_SIZE]; /* of that content, from before the fork; empty: the test has none */
 static struct buffer out, errors;
 static char acknowledged[MOST][24];
 static unsigned acknowledged_count;
@@ -35,6 +37,7 @@ static void begin(const char *program)
     snprintf(path, sizeof path, "%s/lie", bed.dir);
     setenv("LIAR_WHEN", path, 1);
     acknowledged_count = 0;
+    record[0] = '\0';
     bed.program[LIAR] = program;
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, LIMIT_S);
@@ -80,6 +83,36 @@ static void add_on_each(const char *what)
     }
 }
 
+/* Whether it shows the record: then all of it, with a proof that k nodes cosigned the read. Else nothing of it. */
+static bool shows(unsigned node)
+{
+    static unsigned receipts;
+    char receipt[400];
+    snprintf(receipt, sizeof receipt, "%s/receipt-%u", bed.dir, receipts++);
+    int exit = testbed_cli(&bed, &out, &errors,
+                           "-i %s/doctor.key --via node-%u --timeout 5 --receipt %s record show %s", bed.dir, node,
+                           receipt, record);
+    bool seen = strstr(text(), secret_words) != NULL;
+    if (exit != 0 && out.size > 0) testbed_fail(&bed, "exit %d, but node %u released: %s", exit, node, text());
+    if (exit == 0 && !seen) testbed_fail(&bed, "node %u shows something else: %s", node, text());
+    if (exit == 0) testbed_expect(&bed, 0, &out, "receipt verify %s", receipt);
+    return exit == 0;
+}
+
+static void all_show_the_record(void)
+{
+    for (unsigned node = 1; node <= HONEST; node++)
+        for (time_t until = time(NULL) + LIMIT_S; !shows(node); usleep(200000))
+            if (time(NULL) > until) testbed_fail(&bed, "node %u does not show the record: %s", node, said());
+}
+
+static bool is_named(void)
+{
+    for (unsigned node = 1; node <= HONEST; node++)
+        if (testbed_log_has(&bed, node, "EVIDENCE: node 4 (node-4)")) return true;
+    return false;
+}
+
 static unsigned leader_now(void)
 {
     char path[32], leads[16];
@@ -92,11 +125,11 @@ static unsigned leader_now(void)
     return 0;
 }
 
-/* Honest leaders are killed until the liar leads: it stands for election sooner than they. */
+/* Honest leaders are killed until the liar leads, or did and is known: it stands for election sooner than they. */
 static void let_the_liar_lead(void)
 {
     time_t until = time(NULL) + LIMIT_S;
-    for (unsigned leader; (leader = leader_now()) != LIAR;) {
+    for (unsigned leader; !is_named() && (leader = leader_now()) != LIAR;) {
         if (time(NULL) > until) testbed_fail(&bed, "the liar never leads");
         if (leader == 0) {
             usleep(100000);
@@ -242,11 +275,38 @@ static void lies(const char *kind)
     add_on_each("before");
     let_the_liar_lead();
     start_lying();
-    for (unsigned i = 0; i < 6; i++)
+    for (unsigned i = 0; i < 6; i++) {
         add_event(1 + i % HONEST, "during"); /* may fail: who is answered is not deceived */
+        if (record[0]) shows(1 + i % HONEST);
+    }
     for (unsigned node = 1; node <= HONEST; node++)
         wait_for(node, "EVIDENCE: node 4 (node-4)");
     honest_nodes_go_on(kind);
+}
+
+/* The liar leads, and sends the third node blocks of its own; the two others hear and say nothing. */
+static void the_liar_and_the_deceived_release_nothing(void **state)
+{
+    (void)state;
+    begin("liar --mode fork");
+    testbed_record(&bed, record, patient, secret_words);
+    add_on_each("before");
+    let_the_liar_lead();
+    start_lying();
+    for (unsigned node = 1; node < VICTIM; node++)
+        testbed_signal(&bed, node, SIGSTOP);
+    if (shows(VICTIM)) testbed_fail(&bed, "the liar and the deceived node released a record");
+    if (add_event(VICTIM, "alone")) testbed_fail(&bed, "the liar and the deceived node acknowledged an event");
+    for (unsigned node = 1; node < VICTIM; node++)
+        testbed_signal(&bed, node, SIGCONT);
+    time_t until = time(NULL) + LIMIT_S;
+    for (unsigned i = 0; !is_named(); i++) {
+        if (time(NULL) > until) testbed_fail(&bed, "nobody notices that the liar forked");
+        let_the_liar_lead();
+        add_event(1 + i % HONEST, "during");
+    }
+    all_show_the_record();
+    end();
 }
 
 static unsigned deceived(void)
@@ -262,7 +322,9 @@ static void a_leader_that_forks_deceives_nobody_for_long(void **state)
 {
     (void)state;
     begin("liar --mode fork");
+    testbed_record(&bed, record, patient, secret_words);
     lies("signed"); /* two blocks, or a block and the commit of another: whichever shows first */
+    all_show_the_record();
     time_t until = time(NULL) + LIMIT_S;
     while (!deceived()) {
         if (time(NULL) > until) testbed_fail(&bed, "nobody notices that it was deceived");
@@ -362,6 +424,7 @@ static void who_accuses_is_not_believed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_liar_and_the_deceived_release_nothing),
         cmocka_unit_test(a_leader_that_forks_deceives_nobody_for_long),
         cmocka_unit_test(a_leader_that_splits_and_is_silent_stops_nobody),
         cmocka_unit_test(who_tells_two_roots_is_named),
