@@ -63,7 +63,7 @@ static void web_write(struct client *c, const char *bytes)
 static bool read_byte(struct client *c, struct buffer *to)
 {
     size_t got = 0;
-    uint8_t byte;
+    uint8_t byte = 0;
     if (client_read(c, &byte, 1, &got, LONG_MS, NULL) != OK || got == 0) return false;
     buffer_append(to, &byte, 1);
     return true;
@@ -443,7 +443,7 @@ static void shell(const char *format, ...)
 /* Of byte 40. A given value might stand there already: hashes and signatures have all. */
 static void turn_bit(const char *name)
 {
-    uint8_t byte;
+    uint8_t byte = 0;
     int file = open(in_bed(name), O_RDWR);
     assert_true(file >= 0 && pread(file, &byte, 1, 40) == 1);
     byte ^= 1;
@@ -656,7 +656,7 @@ static enum err try_web(unsigned node)
     assert_int_equal(address_parse(&to, d->address, false, NULL), OK);
     struct client_options options = {.alpn = TLS_ALPN_HTTP, .timeout_ms = LONG_MS};
     size_t got = 0;
-    uint8_t byte;
+    uint8_t byte = 0;
     enum err e = client_connect(&c, them.cluster.tls, &to, &d->tls_pin, &options, NULL);
     if (e == OK) e = client_write(c, bytes_text("GET /health HTTP/1.0\r\n\r\n"), LONG_MS, NULL);
     if (e == OK) e = client_read(c, &byte, 1, &got, LONG_MS, NULL);
