@@ -474,6 +474,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->first = status.compacted.index + 1;
     out->last = status.last.index;
     out->commit = status.commit;
+    out->leader_commit = status.leader_commit;
     out->applied = d->position.raft_index;
     out->applied_term = d->position.raft_term;
     out->synced_index = d->synced.position.raft_index;

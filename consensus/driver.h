@@ -232,6 +232,7 @@ struct driver_status {
     bool space_low; /* the device, or the map, is almost full: no new blocks are taken */
     unsigned leader; /* 0: none known */
     uint64_t term, first, last, commit, applied, synced_index;
+    uint64_t leader_commit; /* as this term's leader told it, perhaps beyond this log */
     uint64_t applied_term; /* of the entry applied last */
     uint64_t size, synced_size; /* leaves applied; leaves in the synced state */
     uint64_t synced_time_ms;    /* of the last of these */
@@ -242,5 +243,14 @@ struct driver_status {
     size_t waiting; /* in the intake */
 };
 void driver_status(const struct driver *d, struct driver_status *out);
+
+/* Up to where a node must have applied to say for good that something is not there: all that is committed now, as far
+ * as its leader told. UINT64_MAX while it can't know that: it catches up, follows nobody, or has applied nothing of this
+ * leader's term. (A leader that was just cut off is followed for an election time-out more.) */
+static inline uint64_t driver_committed(const struct driver_status *s)
+{
+    bool knows = !s->catching_up && s->leader != 0 && s->applied_term == s->term;
+    return knows ? s->leader_commit : UINT64_MAX;
+}
 
 #endif

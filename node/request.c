@@ -47,6 +47,7 @@ struct request_job {
     enum err code; /* of the worker */
     const char *text;
     bool fresh_tried, has_key;
+    uint64_t committed; /* when the key was looked for: driver_committed */
     struct sign_public key;
     struct actor actor, key_actor; /* key_actor: whose key the session knows */
     struct sign_public session_key;
@@ -84,7 +85,7 @@ static void job_free(struct request_job *j)
 
 static void job_fail(struct request_job *j, enum err code, const char *text)
 {
-    uint64_t retry = code == ERR_BUSY ? 100 : code == ERR_NOT_READY ? 1000 : 0;
+    uint64_t retry = code == ERR_BUSY ? 100 : code == ERR_NOT_READY ? 200 : 0;
     session_fail(j->session, j->id, code, text, retry);
     j->node->counters.refused++;
     job_free(j);
@@ -506,17 +507,25 @@ static enum err find_key_run(struct state_read *read, struct table_txn *txn)
     return find_key(read->data, txn);
 }
 
+/* Behind the others, this node may not have applied the entry that made this user. */
 static void key_found(struct state_read *read, enum err code)
 {
     struct request_job *j = read->data;
+    struct driver_status d;
+    driver_status(j->node->driver, &d);
     if (code == OK)
         check(j);
+    else if (code == ERR_UNKNOWN_ACTOR && d.applied < j->committed)
+        job_fail(j, ERR_NOT_READY, "this node knows no such user or key, but is behind the other nodes");
     else
         job_fail(j, code, NULL);
 }
 
 static void find_key_fresh(struct request_job *j)
 {
+    struct driver_status d;
+    driver_status(j->node->driver, &d);
+    j->committed = driver_committed(&d);
     j->fresh_tried = true;
     j->state = FINDING_KEY;
     j->read = (struct state_read){.fresh = true, .data = j, .run = find_key_run, .done = key_found};

@@ -2,7 +2,8 @@
  *
  *   state       entered when                          next
  *   CHECKING    SUBMIT decoded; a worker verifies      key not in the synced state -> FINDING_KEY; good -> SUBMITTED
- *   FINDING_KEY the state thread looks the key up      CHECKING again, or refused
+ *   FINDING_KEY the state thread looks the key up      CHECKING again, or refused; only for now while this node
+ *                                                      is behind the others
  *   SUBMITTED   the driver has it                      applied -> APPLIED sent; WITNESSING if the client waits
  *   WITNESSING  leaves wait for a checkpoint           -> PROVING
  *   PROVING     leaves and inclusion proofs are read   COSIGNED sent -> done

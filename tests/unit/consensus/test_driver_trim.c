@@ -53,13 +53,13 @@ static void note_install(struct bed_node *node, uint64_t index, uint64_t term, s
     install_index[node->index] = index;
 }
 
-static void up(unsigned n, unsigned b)
+static void up_keeping(unsigned n, unsigned b, uint64_t keep_bytes)
 {
     bed_open(&bed, n, b);
     memset(known, 0, sizeof known);
     memset(installs, 0, sizeof installs);
     for (unsigned i = 1; i <= n; i++) {
-        bed.nodes[i].keep_bytes = KEEP;
+        bed.nodes[i].keep_bytes = keep_bytes;
         bed.nodes[i].on_applied = note_applied;
         bed.nodes[i].snapshot = name_snapshot;
         bed.nodes[i].on_install = note_install;
@@ -69,6 +69,8 @@ static void up(unsigned n, unsigned b)
     doctor = bed_add_user(&bed, leader, 1, "doctor");
     bed_add_user(&bed, leader, 2, "patient");
 }
+
+static void up(unsigned n, unsigned b) { up_keeping(n, b, KEEP); }
 
 static struct driver_status status_of(unsigned node)
 {
@@ -315,6 +317,48 @@ static void an_emptied_follower_catches_up(void **state)
     bed_close(&bed);
 }
 
+static bool says_all(unsigned node)
+{
+    struct driver_status s = status_of(node);
+    return s.applied >= driver_committed(&s);
+}
+
+static unsigned watched;
+static uint64_t watched_size;
+
+/* In each turn of the loop, whatever it has heard by then, and from whom. */
+static void who_says_all_has_all(uv_prepare_t *handle)
+{
+    (void)handle;
+    if (bed.nodes[watched].driver && says_all(watched)) CHECK(status_of(watched).size >= watched_size);
+}
+
+static void who_is_behind_knows_it(void **state)
+{
+    (void)state;
+    up_keeping(3, 0, 64 * MIB);
+    unsigned leader = bed_await_leader(&bed), away = leader % 3 + 1, other = away % 3 + 1;
+    uv_prepare_t watch;
+    assert_int_equal(uv_prepare_init(&bed.loop, &watch), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        bed_crash(&bed, away);
+        if (round == 1) bed_wipe(&bed, away);
+        write_much(leader, 3 * MIB); /* more than one message of entries */
+        watched = away;
+        watched_size = status_of(leader).size;
+        assert_int_equal(uv_prepare_start(&watch, who_says_all_has_all), 0);
+        bed_start(&bed, away);
+        BED_AWAIT(&bed, says_all(away));
+        uv_prepare_stop(&watch);
+    }
+    BED_AWAIT(&bed, says_all(leader) && says_all(other));
+    bed_cut(&bed, away, leader, true);
+    bed_cut(&bed, away, other, true);
+    BED_AWAIT(&bed, !says_all(away)); /* alone it can't know */
+    uv_close((uv_handle_t *)&watch, NULL);
+    bed_close(&bed);
+}
+
 static bool is_synced(struct bed *b, void *data)
 {
     unsigned node = *(unsigned *)data;
@@ -406,6 +450,7 @@ int main(void)
         cmocka_unit_test(the_log_is_trimmed_and_keeps_a_trail),
         cmocka_unit_test(without_a_snapshot_nothing_is_trimmed),
         cmocka_unit_test(an_emptied_follower_catches_up),
+        cmocka_unit_test(who_is_behind_knows_it),
         cmocka_unit_test(a_crash_amid_catching_up),
         cmocka_unit_test(a_lost_log_goes_on_from_the_state),
         cmocka_unit_test(a_lost_state_is_replayed_from_the_log),

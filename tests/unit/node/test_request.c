@@ -1,0 +1,193 @@
+/* What a node answers to requests of users that it doesn't know: for good only when it has applied what
+ * the others have. Everything around the request is played here. */
+#include "node/request.h"
+
+#include "base/check.h"
+#include "consensus/witness.h"
+#include "tests/lib/ledger_kit.h"
+#include "tests/lib/unit.h"
+
+static struct kit kit;
+static struct node node;
+static struct session session;
+static struct driver_status status;
+
+/* --- what stands around it --- */
+
+static enum err failed; /* what the client was told; OK: nothing so far */
+static uint64_t retry_ms;
+static struct submission *submitted;
+static void (*meanwhile)(void); /* happens while the state thread looks */
+
+void session_fail(struct session *s, uint64_t id, enum err code, const char *text, uint64_t retry_after_ms)
+{
+    (void)text;
+    CHECK(s == &session && id == 7 && failed == OK);
+    failed = code;
+    retry_ms = retry_after_ms;
+}
+
+bool session_begin(struct session *s, uint64_t id)
+{
+    (void)id;
+    s->in_flight++;
+    return true;
+}
+
+void session_end(struct session *s) { s->in_flight--; }
+void session_send(struct session *s, uint32_t type, uint64_t id, const struct buffer *body)
+{
+    (void)s, (void)type, (void)id, (void)body;
+}
+
+bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to)
+{
+    (void)permit, (void)from, (void)to;
+    return false;
+}
+
+void driver_status(const struct driver *d, struct driver_status *out)
+{
+    (void)d;
+    *out = status;
+}
+
+enum err driver_work(struct driver *d, struct worker_task *task)
+{
+    (void)d;
+    task->run(task);
+    task->done(task, false);
+    return OK;
+}
+
+/* The open transaction is the kit's; on the disk there is only what the kit has committed. */
+enum err driver_read(struct driver *d, struct state_read *r)
+{
+    (void)d;
+    CHECK(r->fresh);
+    enum err e = r->run(r, kit.txn);
+    if (meanwhile) meanwhile();
+    r->done(r, e);
+    return OK;
+}
+
+enum err driver_submit(struct driver *d, struct submission *s)
+{
+    (void)d;
+    submitted = s;
+    return OK;
+}
+
+bool witness_newest(const struct witness *w, struct bytes *note, uint64_t *size, struct digest *root,
+                    uint64_t *raft_index, uint64_t *raft_term)
+{
+    (void)w, (void)note, (void)size, (void)root, (void)raft_index, (void)raft_term;
+    return false;
+}
+
+void witness_wait(struct witness *w, struct witness_wait *wait)
+{
+    (void)w;
+    wait->done(wait, ERR_NOT_WITNESSED);
+}
+
+/* --- questions --- */
+
+static int set_up(void **state)
+{
+    (void)state;
+    kit_open(&kit, 4, 1, (struct bytes){0});
+    node = (struct node){.genesis = kit.genesis, .store = kit.store};
+    session = (struct session){.node = &node, .connection = (struct connection *)&session};
+    status = (struct driver_status){.leader = 2, .term = 5, .applied_term = 5, .applied = 40, .leader_commit = 40};
+    failed = OK;
+    submitted = NULL;
+    meanwhile = NULL;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kit_close(&kit);
+    assert_int_equal(session.in_flight, 0);
+    return 0;
+}
+
+static enum err answer_to(const struct kit_actor *who)
+{
+    struct buffer request = {0}, body = {0};
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    args.event_add = (struct args_event_add){who->actor.id, bytes_text("bill.print"), bytes_text("B-7")};
+    kit_request(&kit, &request, who, &args, (struct bytes){0});
+    message_submit_encode(&body, &(struct message_submit){buffer_bytes(&request), WAIT_APPLIED});
+    failed = OK;
+    submitted = NULL;
+    request_submit(&session, 7, buffer_bytes(&body));
+    buffer_free(&request);
+    buffer_free(&body);
+    assert_int_equal(failed != OK, submitted == NULL);
+    if (submitted) submitted->done(submitted, ERR_STOPPED, NULL, 0);
+    return submitted ? OK : failed;
+}
+
+static void of_users_known(void **state)
+{
+    (void)state;
+    struct kit_actor doctor = kit_add_user(&kit, 1, "doctor", "Mercy General", "Dana");
+    assert_int_equal(answer_to(&doctor), OK);
+    status = (struct driver_status){.catching_up = true}; /* who is known is known */
+    assert_int_equal(answer_to(&doctor), OK);
+}
+
+static void of_users_unknown(void **state)
+{
+    (void)state;
+    struct kit_actor stranger = kit_user(1), mixed = kit.root;
+    mixed.actor.key = stranger.actor.key; /* a user that there is, with another key */
+    mixed.secret = stranger.secret;
+    const struct driver_status current = status;
+    assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
+    assert_int_equal(answer_to(&mixed), ERR_UNKNOWN_ACTOR);
+    status.applied = 41; /* the leader told of that not yet */
+    assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
+
+    struct driver_status behind[5];
+    for (unsigned i = 0; i < 5; i++) behind[i] = current;
+    behind[0].catching_up = true;
+    behind[1].leader = 0;
+    behind[2].applied_term = 4;
+    behind[3].applied = 39;
+    behind[4].leader_commit = 1000;
+    for (unsigned i = 0; i < 5; i++) {
+        status = behind[i];
+        assert_int_equal(answer_to(&stranger), ERR_NOT_READY);
+        assert_true(retry_ms > 0);
+        assert_int_equal(answer_to(&mixed), ERR_NOT_READY);
+    }
+}
+
+static void all_is_applied(void) { status.applied = 40; }
+static void more_is_committed(void) { status.leader_commit = 50; }
+
+/* What was committed when it was asked counts: under load there is always something that is not applied yet. */
+static void while_others_write(void **state)
+{
+    (void)state;
+    struct kit_actor stranger = kit_user(1);
+    status.applied = 39;
+    meanwhile = all_is_applied;
+    assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
+    meanwhile = more_is_committed;
+    assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(of_users_known, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(of_users_unknown, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(while_others_write, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
