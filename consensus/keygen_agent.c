@@ -65,14 +65,13 @@ static enum err look_run(struct state_read *read, struct table_txn *txn)
 static void act(struct keygen_agent *a);
 
 /* What an old state calls for was done, or missed, long ago: not while this node
- * catches up, or applies what was committed while it was away. How far that is it knows
- * only from a leader, once something of that leader's term is applied here. */
+ * catches up, or applies what was committed while it was away. */
 static bool behind(const struct keygen_agent *a)
 {
     struct driver_status d;
     driver_status(a->o.driver, &d);
-    uint64_t known = d.commit > d.last ? d.commit : d.last;
-    return d.catching_up || d.leader == 0 || d.applied_term != d.term || known > d.applied + BEHIND_BLOCKS;
+    uint64_t committed = driver_committed(&d);
+    return committed > d.applied && committed - d.applied > BEHIND_BLOCKS;
 }
 
 static void look_done(struct state_read *read, enum err code)

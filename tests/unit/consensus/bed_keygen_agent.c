@@ -31,7 +31,6 @@ unsigned lying_dealer, lied_to;
 unsigned garbling;
 unsigned silent;
 unsigned leads;
-bool log_there;
 bool nothing_of_term;
 static const struct seal_key storage_key = {{9}};
 
@@ -77,9 +76,8 @@ enum err driver_submit(struct driver *d, struct submission *s)
 
 void driver_status(const struct driver *d, struct driver_status *out)
 {
-    bool hears = leads != 0;
-    *out = (struct driver_status){.commit = hears ? block_count : d->applied, .applied = d->applied, .leader = leads,
-                                  .last = log_there ? block_count : 0, .term = 1,
+    *out = (struct driver_status){.commit = d->applied, .applied = d->applied, .last = d->applied, .leader = leads,
+                                  .leader_commit = leads ? block_count : 0, .term = 1,
                                   .applied_term = nothing_of_term ? 0 : 1};
 }
 
@@ -232,7 +230,7 @@ int setup(void **state)
 {
     (void)state;
     lose_percent = mute_action = mute_node = lying_dealer = garbling = silent = 0;
-    log_there = nothing_of_term = false;
+    nothing_of_term = false;
     leads = 1;
     for (unsigned i = 1; i <= N; i++) {
         struct node *n = &nodes[i];

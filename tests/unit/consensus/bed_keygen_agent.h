@@ -61,7 +61,6 @@ extern unsigned lying_dealer, lied_to; /* what one deals to the other is not on 
 extern unsigned garbling; /* other bytes than it published the hash of come from this node */
 extern unsigned silent; /* no sub-share comes from this node */
 extern unsigned leads; /* 0: none of the nodes has heard a leader */
-extern bool log_there; /* all blocks are in the nodes' own logs */
 extern bool nothing_of_term; /* a leader is known, and nothing of its term is applied */
 
 void apply_block(struct driver *d, const struct submission *of, enum err *code, struct outcome *outcome);
