@@ -24,9 +24,10 @@ struct actor;
 enum err query_follow(struct buffer *rows, uint64_t *next, struct table_txn *txn, uint64_t query_index,
                       uint64_t from);
 
-/* Whether this actor may export the ledger now: what was approved once ends when the user is disabled, the key
- * revoked, or the role or the policy changed. ERR_UNAUTHORIZED: no. Any thread with a transaction. */
-enum err query_may_export(struct table_txn *txn, const struct actor *actor);
+/* Whether this actor, whose ledger.export `entry` was approved, may export the ledger now: that ends when the user is
+ * disabled, the key revoked, or the role or the policy changed. ERR_UNAUTHORIZED: no; ERR_NOT_READY: this transaction
+ * is of before that entry, and may lack what it was approved by. Any thread with a transaction. */
+enum err query_may_export(struct table_txn *txn, const struct actor *actor, uint64_t entry);
 
 /* One row, appended. All of it follows from the leaf but two: `role` (of the actor,
  * then: it follows from the leaves before), and `note`, an encoded attachment whose hash is the leaf's, or empty. So

@@ -306,10 +306,14 @@ static enum err still_permitted(struct table_txn *txn, const struct actor *actor
     return reason == REASON_NONE ? OK : ERR_DENIED;
 }
 
-enum err query_may_export(struct table_txn *txn, const struct actor *actor)
+enum err query_may_export(struct table_txn *txn, const struct actor *actor, uint64_t entry)
 {
+    uint64_t size;
     enum err err = still_permitted(txn, actor, NULL);
-    return err == ERR_DENIED || err == ERR_NOT_FOUND ? ERR_UNAUTHORIZED : err;
+    if (err != ERR_DENIED && err != ERR_NOT_FOUND) return err;
+    err = proof_size(&size, txn);
+    if (err != OK) return err;
+    return entry < size ? ERR_UNAUTHORIZED : ERR_NOT_READY;
 }
 
 static enum err load_query(struct leaf *leaf, struct args_log_query *args, struct buffer *raw, struct table_txn *txn,

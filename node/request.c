@@ -305,7 +305,7 @@ static enum err prove_job(struct prove_batch *b, struct request_job *j, struct t
     struct message_cosigned *m = calloc(1, sizeof *m);
     struct tree_proof *hashes = calloc(j->count, sizeof *hashes);
     if (!m || !hashes) e = ERR_NOMEM;
-    if (e == OK && j->any_leaf) e = query_may_export(txn, &j->exported.exporter);
+    if (e == OK && j->any_leaf) e = query_may_export(txn, &j->exported.exporter, j->exported.entry);
     if (e == ERR_UNAUTHORIZED) j->any_leaf = false, e = OK; /* no longer: its own leaves, as all others */
     if (e == OK && j->of_rows) e = may_see_rows(j, txn);
     for (size_t i = 0; e == OK && i < j->count; i++)
@@ -414,7 +414,7 @@ static void witnessed(struct witness_wait *w, enum err code)
 
 static void wait_for_witness(struct request_job *j)
 {
-    uint64_t last = 0;
+    uint64_t last = j->of_rows ? j->query : 0; /* what shows the rows is to be there, too */
     bool any = false;
     for (size_t i = 0; i < j->count; i++)
         if (j->results[i].has_leaf) {
@@ -443,7 +443,7 @@ static void note_outcome(struct request_job *j, struct result *r, const struct o
     j->session->actor = j->actor;
     if (r->action != ACTION_LEDGER_EXPORT || o->decision != DECISION_APPROVED) return;
     j->session->may_export = true;
-    j->session->exported = (struct export_permit){j->actor, r->exported.from, r->exported.to};
+    j->session->exported = (struct export_permit){j->actor, r->exported.from, r->exported.to, r->index};
 }
 
 static void send_applied(struct request_job *j, const struct outcome *outcomes)

@@ -29,7 +29,7 @@ struct question {
         struct tile tile;
         uint32_t secret;
     };
-    struct actor exporter; /* of LEAVES, STORED, EVIDENCE */
+    struct export_permit permit; /* of LEAVES, STORED */
     struct bulk_turn turn; /* of LEAVES, STORED */
     enum err (*scan)(struct state_read *read, struct table_txn *txn);
     uint64_t took_ns;
@@ -298,7 +298,7 @@ static enum err leaves_run(struct state_read *read, struct table_txn *txn)
     struct buffer packed = {.limit = LIMIT_FRAME};
     struct table_cursor *cursor = NULL;
     enum err e = proof_size(&m.ledger_size, txn);
-    if (e == OK) e = query_may_export(txn, &q->exporter);
+    if (e == OK) e = query_may_export(txn, &q->permit.exporter, q->permit.entry);
     uint64_t left = m.from < m.ledger_size ? m.ledger_size - m.from : 0;
     if (e == OK && left > 0) e = table_cursor_open(&cursor, txn, TABLE_LEAF);
     if (e == OK && left > 0) e = pack_leaves(&packed, &m, cursor, left < q->leaves.max ? left : q->leaves.max);
@@ -322,7 +322,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
     if (!q) return;
     q->leaves = m;
     if (s->exported.to && m.max > s->exported.to - m.from) q->leaves.max = (uint32_t)(s->exported.to - m.from);
-    q->exporter = s->exported.exporter;
+    q->permit = s->exported;
     struct driver_status d;
     driver_status(s->node->driver, &d);
     /* Near the end of the ledger the synced state may lag: short pages from the open transaction. */
@@ -378,7 +378,7 @@ static enum err stored_run(struct state_read *read, struct table_txn *txn)
     struct stored_hash *items = calloc(LIMIT_STORED, sizeof *items);
     uint64_t size = 0;
     enum err e = items ? proof_size(&size, txn) : ERR_NOMEM;
-    if (e == OK) e = query_may_export(txn, &q->exporter);
+    if (e == OK) e = query_may_export(txn, &q->permit.exporter, q->permit.entry);
     if (e == OK && asked.to > size) e = ERR_NOT_READY; /* of the synced state, which may lag */
     if (e == OK) e = hash_all_stored(&m, items, txn, &asked);
     if (e == OK) message_stored_sum(&m.sum, items, m.count);
@@ -401,7 +401,7 @@ void serve_stored(struct session *s, uint64_t id, struct bytes body)
     struct question *q = question_new(s, id, MESSAGE_STORED_OK);
     if (!q) return;
     q->stored = m;
-    q->exporter = s->exported.exporter;
+    q->permit = s->exported;
     ask_scan(q, false, stored_run);
 }
 

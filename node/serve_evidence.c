@@ -20,7 +20,7 @@ struct evidence_question {
     struct session *session;
     uint64_t id;
     struct state_read read;
-    struct actor exporter;
+    struct export_permit permit;
     uint32_t count;
     struct digest ids[LIMIT_EVIDENCE];
     struct buffer items[LIMIT_EVIDENCE];
@@ -83,7 +83,7 @@ static enum err add_of_alarms(struct evidence_question *q, struct table_txn *txn
 static enum err run(struct state_read *read, struct table_txn *txn)
 {
     struct evidence_question *q = read->data;
-    enum err e = query_may_export(txn, &q->exporter);
+    enum err e = query_may_export(txn, &q->permit.exporter, q->permit.entry);
     if (e == OK) e = add_kept(q, txn);
     return e == OK ? add_of_alarms(q, txn) : e;
 }
@@ -123,7 +123,7 @@ void serve_evidence(struct session *s, uint64_t id, struct bytes body)
     }
     q->session = s;
     q->id = id;
-    q->exporter = s->exported.exporter;
+    q->permit = s->exported;
     /* Signatures are checked: on a worker, not on the state's thread. Evidence is kept in synced transactions. */
     q->read = (struct state_read){.data = q, .run = run, .done = done};
     e = driver_read(s->node->driver, &q->read);

@@ -20,6 +20,7 @@ struct session_follow;
 struct export_permit {
     struct actor exporter;
     uint64_t from, to;
+    uint64_t entry; /* its own */
 };
 
 struct session {

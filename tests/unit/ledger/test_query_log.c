@@ -306,6 +306,8 @@ static void test_follow_policy(void **state)
     follow_end(&f);
 }
 
+static enum err may_export(struct world *w, const struct actor *who) { return query_may_export(w->kit.txn, who, 0); }
+
 /* What an approved export opened ends with the role, the policy, the key or the user. */
 static void test_export_is_over(void **state)
 {
@@ -313,27 +315,33 @@ static void test_export_is_over(void **state)
     static const char policy[] = "[role root]\npolicy.set = any\nuser.disable = any\n[role auditor]\nlog.query = any\n";
     struct world w;
     open_world(&w);
-    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), OK);
-    assert_int_equal(query_may_export(w.kit.txn, &w.doctor.actor), ERR_UNAUTHORIZED);
+    assert_int_equal(may_export(&w, &w.auditor.actor), OK);
+    assert_int_equal(may_export(&w, &w.doctor.actor), ERR_UNAUTHORIZED);
     struct actor other_key = w.auditor.actor, nobody = w.auditor.actor;
     other_key.key = w.doctor.actor.key;
     nobody.id = sample_id(77777);
-    assert_int_equal(query_may_export(w.kit.txn, &other_key), ERR_UNAUTHORIZED);
-    assert_int_equal(query_may_export(w.kit.txn, &nobody), ERR_UNAUTHORIZED);
+    assert_int_equal(may_export(&w, &other_key), ERR_UNAUTHORIZED);
+    assert_int_equal(may_export(&w, &nobody), ERR_UNAUTHORIZED);
+    /* Of a state in which the export has not taken place a refusal says nothing. */
+    uint64_t size = ledger_size(w.kit.ledger);
+    assert_int_equal(query_may_export(w.kit.txn, &nobody, size - 1), ERR_UNAUTHORIZED);
+    assert_int_equal(query_may_export(w.kit.txn, &nobody, size), ERR_NOT_READY);
+    assert_int_equal(query_may_export(w.kit.txn, &w.doctor.actor, size), ERR_NOT_READY);
+    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor, size), OK);
     struct arguments a = {.action = ACTION_POLICY_SET, .policy_set.policy = bytes_text(policy)};
     do_it(&w, &w.kit.root, &a, NONE);
-    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), ERR_UNAUTHORIZED);
+    assert_int_equal(may_export(&w, &w.auditor.actor), ERR_UNAUTHORIZED);
     close_world(&w);
     open_world(&w);
     a = (struct arguments){.action = ACTION_ROLE_ASSIGN,
                            .role_assign = {w.auditor.actor.id, bytes_text("doctor")}};
     do_it(&w, &w.kit.root, &a, NONE);
-    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), ERR_UNAUTHORIZED);
+    assert_int_equal(may_export(&w, &w.auditor.actor), ERR_UNAUTHORIZED);
     close_world(&w);
     open_world(&w);
     a = (struct arguments){.action = ACTION_USER_DISABLE, .user_disable = {w.auditor.actor.id, true}};
     do_it(&w, &w.kit.root, &a, NONE);
-    assert_int_equal(query_may_export(w.kit.txn, &w.auditor.actor), ERR_UNAUTHORIZED);
+    assert_int_equal(may_export(&w, &w.auditor.actor), ERR_UNAUTHORIZED);
     close_world(&w);
 }
 

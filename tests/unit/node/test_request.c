@@ -17,6 +17,7 @@ static struct driver_status status;
 static enum err failed; /* what the client was told; OK: nothing so far */
 static uint64_t retry_ms;
 static struct submission *submitted;
+static uint64_t waited_for; /* the last leaf that is to be witnessed */
 static void (*meanwhile)(void); /* happens while the state thread looks */
 
 void session_fail(struct session *s, uint64_t id, enum err code, const char *text, uint64_t retry_after_ms)
@@ -88,6 +89,7 @@ bool witness_newest(const struct witness *w, struct bytes *note, uint64_t *size,
 void witness_wait(struct witness *w, struct witness_wait *wait)
 {
     (void)w;
+    waited_for = wait->leaf_index;
     wait->done(wait, ERR_NOT_WITNESSED);
 }
 
@@ -182,12 +184,32 @@ static void while_others_write(void **state)
     assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
 }
 
+/* A query that is applied, but behind the checkpoint or the synced state, is not "not found". */
+static void rows_of_a_query_just_made(void **state)
+{
+    (void)state;
+    static const uint64_t queries[] = {90, 30, 0};
+    static const uint64_t last[] = {90, 70, 70};
+    session.known = true;
+    for (unsigned i = 0; i < 3; i++) {
+        struct message_prove_rows m = {.query = queries[i], .rows = {.count = 2, .leaves = {70, 60}}};
+        struct buffer body = {0};
+        message_prove_rows_encode(&body, &m);
+        failed = OK;
+        request_prove_rows(&session, 7, buffer_bytes(&body));
+        assert_int_equal(failed, ERR_NOT_WITNESSED);
+        assert_int_equal(waited_for, last[i]);
+        buffer_free(&body);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(of_users_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_users_unknown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(while_others_write, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rows_of_a_query_just_made, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
