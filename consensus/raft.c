@@ -166,7 +166,7 @@ static bool message_valid(const struct raft *r, const struct raft_message *m)
                                     : RAFT_TERM_MAX))
         return false;
     if (!position_valid(m->conflict, m->term) || m->conflict_first > RAFT_INDEX_MAX) return false;
-    if (m->commit > RAFT_INDEX_MAX || m->sent > RAFT_INDEX_MAX || m->match > m->checked ||
+    if (m->commit > RAFT_INDEX_MAX || m->durable > RAFT_INDEX_MAX || m->sent > RAFT_INDEX_MAX || m->match > m->checked ||
         m->checked > RAFT_INDEX_MAX || m->installing > RAFT_INDEX_MAX)
         return false;
     if (m->type == RAFT_SNAPSHOT &&

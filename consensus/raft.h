@@ -193,6 +193,7 @@ struct raft_message {
     struct raft_position log; /* PREVOTE, VOTE: sender's last durable entry; APPEND: the entry before
                                  the first; SNAPSHOT and its answer: the offered position */
     raft_index commit;        /* APPEND, HEARTBEAT: the leader's commit index (the receiver clamps it) */
+    raft_index durable;       /* the same: up to where the leader's own log is durable */
     uint64_t round;           /* APPEND, HEARTBEAT, SNAPSHOT: which attempt to find and follow this peer's log;
                                  echoed, so that answers to an abandoned attempt are told apart */
     raft_index sent;          /* HEARTBEAT: last index that the leader sent to this peer; echoed */

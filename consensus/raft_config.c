@@ -44,6 +44,18 @@ unsigned raft_config_voters(const struct raft_config *config)
     return voters;
 }
 
+bool raft_config_votes(const struct raft_config *config, raft_id id)
+{
+    const struct raft_member *m = raft_config_find(config, id);
+    return m && m->voter;
+}
+
+bool raft_two_decide(const struct raft *r, raft_id one, raft_id other)
+{
+    const struct raft_config *latest = &config_history_latest(&r->configs)->config;
+    return one != other && raft_config_voters(latest) <= 3 && raft_config_votes(latest, one) && raft_config_votes(latest, other);
+}
+
 bool raft_config_valid(const struct raft_config *config)
 {
     if (config->count > LIMIT_NODES) return false;

@@ -36,21 +36,15 @@ bool raft_in_lease(const struct raft *r)
     return r->leader && r->election_elapsed < r->options.election_ticks;
 }
 
-static bool is_voter(const struct raft_config *config, raft_id id)
-{
-    const struct raft_member *m = raft_config_find(config, id);
-    return m && m->voter;
-}
-
 /* A voter may be elected; so may one whose removal is not known to be committed: it may be the only
  * one that has that entry, and then nobody else can win (dissertation, section 4.2.2). */
 bool raft_electable(const struct raft *r)
 {
     if (!r->may_vote || !r->may_lead || r->installing || r->term >= RAFT_TERM_MAX) return false;
     const struct raft_config_at *latest = config_history_latest(&r->configs);
-    if (is_voter(&latest->config, r->options.id)) return true;
+    if (raft_config_votes(&latest->config, r->options.id)) return true;
     return latest->index > r->commit && r->configs.count > 1 &&
-           is_voter(&r->configs.at[r->configs.count - 2].config, r->options.id);
+           raft_config_votes(&r->configs.at[r->configs.count - 2].config, r->options.id);
 }
 
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader)

@@ -15,17 +15,32 @@ static enum err note_leader(struct raft *r, const struct raft_message *m)
     if (r->role != RAFT_FOLLOWER) raft_become_follower(r, r->term, m->from);
     r->leader = m->from;
     r->leader_commit = index_max(r->leader_commit, m->commit);
+    r->leader_durable = index_max(r->leader_durable, m->durable);
     r->election_elapsed = 0;
     return OK;
+}
+
+static raft_index durable_match(const struct raft *r) { return index_min(r->persisted, r->checked); }
+
+/* Where the leader and this node alone are a majority, what both have durable is committed, as soon as this node
+ * has heard of the leader's copy: its acknowledgement need not go there and the commit index come back. Lamport,
+ * "Paxos Made Simple" (2001), 2.3: a learner may count the acceptors itself. As the leader's own counting it holds for
+ * entries of its term only (paper, 5.4.2), and only while that is our term, so that whoever is elected later without the
+ * leader's vote needs ours, given after the entry was durable. Where more than two are needed the leader's word for a
+ * third's copy might be outdated by a disk that lost it; then the commit index decides. */
+static raft_index commit_of_two(const struct raft *r)
+{
+    raft_index both = index_min(durable_match(r), r->leader_durable);
+    return raft_two_decide(r, r->leader, r->options.id) && raft_log_term(&r->log, both) == r->term ? both : 0;
 }
 
 /* While a snapshot is being installed the state is somewhere between, so nothing is committed. */
 static void follow_commit(struct raft *r, raft_index commit)
 {
-    if (!r->installing) r->commit = index_max(r->commit, index_min(commit, r->checked));
+    if (r->installing) return;
+    commit = index_max(index_min(commit, r->checked), commit_of_two(r));
+    r->commit = index_max(r->commit, commit);
 }
-
-static raft_index durable_match(const struct raft *r) { return index_min(r->persisted, r->checked); }
 
 static void send_acknowledgement(struct raft *r)
 {
@@ -37,7 +52,9 @@ static void send_acknowledgement(struct raft *r)
 
 void raft_acknowledge(struct raft *r)
 {
-    if (r->role == RAFT_FOLLOWER && r->leader && durable_match(r) > r->acknowledged) send_acknowledgement(r);
+    if (r->role != RAFT_FOLLOWER || !r->leader || durable_match(r) <= r->acknowledged) return;
+    follow_commit(r, 0);
+    send_acknowledgement(r);
 }
 
 void raft_answer_stale_leader(struct raft *r, const struct raft_message *m)

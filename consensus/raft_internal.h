@@ -79,6 +79,9 @@ static inline const struct raft_config_at *config_history_latest(const struct co
     return &h->at[h->count - 1];
 }
 bool raft_config_valid(const struct raft_config *config);
+bool raft_config_votes(const struct raft_config *config, raft_id id); /* is a voter in it */
+/* Two voters that are a majority by themselves, in force: of 2 or 3 voters. */
+bool raft_two_decide(const struct raft *r, raft_id one, raft_id other);
 /* `to` is one permitted step from `from`; a step's kind is also told. */
 bool raft_config_is_step(const struct raft_config *from, const struct raft_config *to, raft_id *promoted);
 
@@ -94,7 +97,7 @@ struct progress {
     bool paused;          /* probe: one append is out, wait for a heartbeat's answer */
     bool reading;         /* a read of our own log is out */
     raft_index snapshot;  /* offered */
-    raft_index commit_sent;
+    raft_index commit_sent, durable_sent;
     uint32_t silent_ticks;
     size_t window_bytes;
     unsigned window_first, window_count;
@@ -181,6 +184,7 @@ struct raft {
     raft_index checked; /* agrees with this term's leader up to here */
     raft_index acknowledged; /* the match last told to it */
     raft_index leader_commit; /* as told in this term, not clamped */
+    raft_index leader_durable; /* the same, of the leader's own log */
     bool installing;
     struct raft_install install;
     raft_term install_term; /* when offered */

@@ -10,8 +10,7 @@ static const struct raft_config_at *latest(const struct raft *r) { return config
 
 static bool leads_itself(const struct raft *r)
 {
-    const struct raft_member *self = raft_config_find(&latest(r)->config, r->options.id);
-    return self && self->voter;
+    return raft_config_votes(&latest(r)->config, r->options.id);
 }
 
 void raft_append_own(struct raft *r, enum raft_entry_type type, struct raft_blob *blob)

@@ -65,6 +65,7 @@ static void pack_append(struct buffer *out, const struct raft_message *m)
 {
     pack_position(out, m->log);
     pack_uint(out, m->commit);
+    pack_uint(out, m->durable);
     pack_uint(out, m->round);
     pack_array(out, (uint32_t)m->entry_count);
     for (size_t i = 0; i < m->entry_count; i++) {
@@ -92,6 +93,7 @@ static void unpack_append(struct unpack *u, struct raft_message *m)
 {
     m->log = unpack_position(u);
     m->commit = unpack_index(u);
+    m->durable = unpack_index(u);
     m->round = unpack_uint(u);
     uint32_t count = unpack_array(u, LIMIT_RAFT_ENTRIES);
     if (!count || u->error) return;
@@ -133,6 +135,7 @@ static void unpack_append_answer(struct unpack *u, struct raft_message *m)
 static void pack_heartbeat(struct buffer *out, const struct raft_message *m)
 {
     pack_uint(out, m->commit);
+    pack_uint(out, m->durable);
     pack_uint(out, m->round);
     pack_uint(out, m->sent);
 }
@@ -140,6 +143,7 @@ static void pack_heartbeat(struct buffer *out, const struct raft_message *m)
 static void unpack_heartbeat(struct unpack *u, struct raft_message *m)
 {
     m->commit = unpack_index(u);
+    m->durable = unpack_index(u);
     m->round = unpack_uint(u);
     m->sent = unpack_index(u);
 }
@@ -223,9 +227,9 @@ static const struct codec {
     [RAFT_PREVOTE_ANSWER] = {"pre-vote answer", 2, pack_vote_answer, unpack_vote_answer},
     [RAFT_VOTE] = {"vote", 4, pack_vote_request, unpack_vote_request},
     [RAFT_VOTE_ANSWER] = {"vote answer", 2, pack_vote_answer, unpack_vote_answer},
-    [RAFT_APPEND] = {"append", 5, pack_append, unpack_append},
+    [RAFT_APPEND] = {"append", 6, pack_append, unpack_append},
     [RAFT_APPEND_ANSWER] = {"append answer", 9, pack_append_answer, unpack_append_answer},
-    [RAFT_HEARTBEAT] = {"heartbeat", 3, pack_heartbeat, unpack_heartbeat},
+    [RAFT_HEARTBEAT] = {"heartbeat", 4, pack_heartbeat, unpack_heartbeat},
     [RAFT_HEARTBEAT_ANSWER] = {"heartbeat answer", 5, pack_heartbeat_answer, unpack_heartbeat_answer},
     [RAFT_SNAPSHOT] = {"snapshot", 6, pack_snapshot, unpack_snapshot},
     [RAFT_SNAPSHOT_ANSWER] = {"snapshot answer", 3, pack_snapshot_answer, unpack_snapshot_answer},

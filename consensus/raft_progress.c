@@ -86,9 +86,11 @@ void raft_send_heartbeat(struct raft *r, struct progress *p)
     struct raft_message m = {.type = RAFT_HEARTBEAT,
                              .to = p->id,
                              .commit = r->commit,
+                             .durable = r->persisted,
                              .round = p->round,
                              .sent = p->state == RAFT_REPLICATE ? p->next - 1 : 0};
     p->commit_sent = r->commit;
+    p->durable_sent = r->persisted;
     raft_emit(r, &m);
 }
 
@@ -116,7 +118,8 @@ static void send_append(struct raft *r, struct progress *p, const struct raft_en
                              .to = p->id,
                              .round = p->round,
                              .log = raft_log_position(&r->log, p->next - 1),
-                             .commit = r->commit};
+                             .commit = r->commit,
+                             .durable = r->persisted};
     if (count) m.entries = xcalloc(count, sizeof *m.entries);
     for (size_t i = 0; i < count; i++) {
         m.entries[i] = entries ? entries[i] : *raft_log_cached(&r->log, p->next + i);
@@ -124,6 +127,7 @@ static void send_append(struct raft *r, struct progress *p, const struct raft_en
     }
     m.entry_count = count;
     p->commit_sent = r->commit;
+    p->durable_sent = r->persisted;
     if (p->state == RAFT_PROBE) {
         p->paused = true;
     } else if (count) {
@@ -200,14 +204,23 @@ static bool advance(struct raft *r, struct progress *p)
     return false;
 }
 
+/* What the peer needs to know which entries are committed, and was not told with an append. */
+static bool has_news(const struct raft *r, const struct progress *p)
+{
+    raft_index known = p->commit_sent, now = r->commit;
+    if (raft_two_decide(r, r->options.id, p->id)) {
+        known = index_max(known, p->durable_sent);
+        now = index_max(now, r->persisted);
+    }
+    return known < index_min(now, p->next - 1);
+}
+
 void raft_flush(struct raft *r)
 {
     for (unsigned i = 0; i < r->progress_count; i++) {
         struct progress *p = &r->progress[i];
         while (advance(r, p) && p->state == RAFT_REPLICATE) continue;
-        /* A commit index that no append carried goes out now: answers wait for it. */
-        if (p->state == RAFT_REPLICATE && p->commit_sent < index_min(r->commit, p->next - 1))
-            raft_send_heartbeat(r, p);
+        if (p->state == RAFT_REPLICATE && has_news(r, p)) raft_send_heartbeat(r, p); /* answers wait for it */
     }
 }
 

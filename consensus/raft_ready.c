@@ -128,7 +128,7 @@ void raft_set_hard_state(struct raft *r, raft_term term, raft_id vote)
     CHECK(term > r->term || !r->vote || r->vote == vote);
     if (term > r->term) {
         clear_messages(&r->held); /* what was held for an older term is stale */
-        r->checked = r->acknowledged = r->leader_commit = 0;
+        r->checked = r->acknowledged = r->leader_commit = r->leader_durable = 0;
     }
     r->term = term;
     r->vote = vote;

@@ -166,7 +166,8 @@ static uint64_t term_of(uint8_t n) { return term - 1 + n % 5; }
 
 static void heartbeat(unsigned from, const uint8_t *s)
 {
-    struct raft_message m = {.type = RAFT_HEARTBEAT, .commit = index_of(s[2]), .round = 1, .sent = last};
+    struct raft_message m = {.type = RAFT_HEARTBEAT, .commit = index_of(s[2]), .durable = s[4] >> 2 & 15, .round = 1,
+                             .sent = last};
     struct buffer statement = {0};
     struct block_place place = {.cluster = bed.kit.genesis.cluster, .term = term_of(s[3]), .index = m.commit};
     const struct head *head = d->raft ? driver_head(d, m.commit) : NULL;
@@ -207,7 +208,7 @@ static void append(unsigned from, const uint8_t *s)
     make_entry(&bytes, index, of_term, from, s[4]);
     struct raft_entry e = {.index = index, .term = of_term, .type = RAFT_ENTRY_BLOCK,
                            .blob = raft_blob_copy(buffer_bytes(&bytes))};
-    struct raft_message m = {.type = RAFT_APPEND, .log = {index - 1, before}, .commit = s[4] >> 2 & 15, .round = 1,
+    struct raft_message m = {.type = RAFT_APPEND, .log = {index - 1, before}, .commit = s[4] >> 2 & 15, .durable = s[4] >> 4, .round = 1,
                              .entries = &e, .entry_count = 1};
     give_raft(&m, from, of_term);
     raft_blob_release(e.blob);

@@ -8,7 +8,7 @@
  *   state machine safety   one entry committed and applied at an index  check_commit, oracle_applied
  *   durability             committed: on a majority of disks; said: durable before
  *                                                                 check_majority, oracle_message
- *   own term (5.4.2)       a leader counts copies of its own term's entries only  check_commit
+ *   own term (5.4.2)       who counts copies counts those of its own term's entries only  check_commit
  *   monotony               term, vote, commit index               oracle_step, disk_write
  */
 #include <string.h>
@@ -125,7 +125,7 @@ static void check_majority(struct world *w, struct node *n, raft_index index)
         if (config->members[i].voter)
             have += durable_on(&w->nodes[config->members[i].id], index, raft_term_of(n->raft, index));
     if (have < raft_config_voters(config) / 2 + 1)
-        sim_fail(w, "leader %u commits %llu which %u of %u disks have", n->id, ULL(index), have,
+        sim_fail(w, "node %u commits %llu which %u of %u disks have", n->id, ULL(index), have,
                  raft_config_voters(config));
 }
 
@@ -135,6 +135,7 @@ static void check_commit(struct world *w, struct node *n, const struct raft_stat
     if (s->commit <= n->commit_seen) return;
     reach(o, s->commit);
     raft_index fresh = o->last_committed + 1;
+    bool first = s->commit >= fresh; /* nobody else knew: it has counted copies */
     for (raft_index i = n->commit_seen + 1; i <= s->commit; i++) {
         if (i < s->compacted.index) continue;
         raft_term term = raft_term_of(n->raft, i);
@@ -146,9 +147,10 @@ static void check_commit(struct world *w, struct node *n, const struct raft_stat
         if (i > o->last_committed) o->last_committed = i;
     }
     /* In a later term a former leader has it from whoever leads that one, as every follower. */
-    if (s->role == RAFT_LEADER || (n->before.role == RAFT_LEADER && n->before.term == s->term)) {
-        if (raft_term_of(n->raft, s->commit) != n->before.term)
-            sim_fail(w, "leader %u commits %llu by counting copies of another term's entry", n->id, ULL(s->commit));
+    bool leads = s->role == RAFT_LEADER || (n->before.role == RAFT_LEADER && n->before.term == s->term);
+    if (first || leads) {
+        if (raft_term_of(n->raft, s->commit) != (leads ? n->before.term : s->term))
+            sim_fail(w, "node %u commits %llu by counting copies of another term's entry", n->id, ULL(s->commit));
         check_majority(w, n, s->commit);
     }
     n->commit_seen = s->commit;

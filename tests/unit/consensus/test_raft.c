@@ -68,6 +68,9 @@ static void calls_are_joined(void **state)
     assert_ptr_equal(ready->messages[0].entries[0].blob, blobs[0]); /* nothing is copied */
     assert_ptr_equal(ready->entries[0].blob, blobs[0]);
     raft_persisted(rig->nodes[1].raft, ready->write);
+    ready = raft_take(rig->nodes[1].raft);
+    assert_int_equal(ready->message_count, 2); /* that they are durable here */
+    assert_true(!ready->write && !ready->apply_to);
     assert_false(raft_take(rig->nodes[1].raft)->any);
     for (int i = 0; i < 3; i++) raft_blob_release(blobs[i]);
     rig_free(rig);
@@ -290,6 +293,7 @@ static void nonsense_changes_nothing(void **state)
     REFUSED(m.log.index = 0);
     REFUSED(m.log.index = RAFT_INDEX_MAX + 1);
     REFUSED(m.commit = UINT64_MAX);
+    REFUSED(m.durable = RAFT_INDEX_MAX + 1);
     REFUSED(m.entry_count = LIMIT_RAFT_ENTRIES + 1);
     REFUSED(m.type = RAFT_HEARTBEAT);
     REFUSED((m.type = RAFT_PREVOTE, m.entry_count = 0, m.proposed = 5));

@@ -27,6 +27,7 @@ static struct raft_message sample(enum raft_message_type type)
     case RAFT_APPEND:
         m.log = (struct raft_position){5, 4};
         m.commit = 77;
+        m.durable = 78;
         m.round = 1;
         m.entries = entries;
         m.entry_count = 3;
@@ -42,6 +43,7 @@ static struct raft_message sample(enum raft_message_type type)
         break;
     case RAFT_HEARTBEAT:
         m.commit = 1;
+        m.durable = 4;
         m.round = 2;
         m.sent = 3;
         break;
@@ -109,6 +111,8 @@ static void every_type_comes_back(void **state)
         buffer_free(&again);
         assert_int_equal(back.type, m.type);
         assert_int_equal(back.log.index, m.log.index);
+        assert_int_equal(back.commit, m.commit);
+        assert_int_equal(back.durable, m.durable);
         assert_int_equal(back.round, m.round);
         assert_int_equal(back.match, m.match);
         assert_int_equal(back.installing, m.installing);
@@ -173,8 +177,8 @@ static void limits_hold(void **state)
     assert_int_equal(decode(&out), ERR_MALFORMED);
     /* As many entries as fit, and one more. */
     for (uint32_t extra = 0; extra < 2; extra++) {
-        head(&out, 10, RAFT_APPEND, 0);
-        for (int i = 0; i < 4; i++) pack_uint(&out, 1);
+        head(&out, 11, RAFT_APPEND, 0);
+        for (int i = 0; i < 5; i++) pack_uint(&out, 1);
         pack_array(&out, LIMIT_RAFT_ENTRIES + extra);
         for (uint32_t i = 0; i < LIMIT_RAFT_ENTRIES + extra; i++) {
             pack_array(&out, 3);
@@ -185,17 +189,17 @@ static void limits_hold(void **state)
         assert_int_equal(decode(&out) != OK, extra);
     }
     /* A count without the entries, an index out of range, a no-op with bytes. */
-    head(&out, 10, RAFT_APPEND, 0);
-    for (int i = 0; i < 4; i++) pack_uint(&out, 1);
+    head(&out, 11, RAFT_APPEND, 0);
+    for (int i = 0; i < 5; i++) pack_uint(&out, 1);
     pack_array(&out, LIMIT_RAFT_ENTRIES);
     assert_int_not_equal(decode(&out), OK);
-    head(&out, 8, RAFT_HEARTBEAT, 0);
-    pack_uint(&out, RAFT_INDEX_MAX + 1);
-    pack_uint(&out, 0);
-    pack_uint(&out, 0);
-    assert_int_equal(decode(&out), ERR_MALFORMED);
-    head(&out, 10, RAFT_APPEND, 0);
-    for (int i = 0; i < 4; i++) pack_uint(&out, 1);
+    for (int wrong = 0; wrong < 3; wrong++) {
+        head(&out, 9, RAFT_HEARTBEAT, 0);
+        for (int i = 0; i < 4; i++) pack_uint(&out, i == wrong ? RAFT_INDEX_MAX + 1 : 0);
+        assert_int_equal(decode(&out), wrong < 2 ? ERR_MALFORMED : OK);
+    }
+    head(&out, 11, RAFT_APPEND, 0);
+    for (int i = 0; i < 5; i++) pack_uint(&out, 1);
     pack_array(&out, 1);
     pack_array(&out, 3);
     pack_uint(&out, 1);
@@ -220,6 +224,7 @@ static void largest_append_fits_a_frame(void **state)
                              .term = RAFT_TERM_MAX,
                              .log = {RAFT_INDEX_MAX - 1, RAFT_TERM_MAX},
                              .commit = RAFT_INDEX_MAX,
+                             .durable = RAFT_INDEX_MAX,
                              .round = UINT64_MAX,
                              .entries = &e,
                              .entry_count = 1,
