@@ -36,11 +36,15 @@ static const struct row rows[] = {
 };
 static const unsigned usual_clients[] = {1, 16, 64, 256};
 #define ROWS (sizeof rows / sizeof rows[0])
-#define RUNS (2 * sizeof usual_clients / sizeof usual_clients[0]) /* of a row: applied and co-signed */
+/* Of a row: applied and co-signed; one client is measured at the leader and at a follower. */
+#define RUNS (2 * (1 + sizeof usual_clients / sizeof usual_clients[0]))
+enum at { AT_ALL, AT_LEADER, AT_FOLLOWER };
+static const char *const at_names[] = {"all", "leader", "follower"};
 
 struct run { /* one line of the table */
     const struct row *row;
     unsigned clients;
+    enum at at;
     enum wait wait;
     double operations, seconds, p50_ms, p99_ms;
     double nodes_us, client_us, device, stored; /* for an operation; stored: of one node */
@@ -94,20 +98,24 @@ static struct totals totals_of(const struct testbed *t)
     return sum;
 }
 
-static void run_row(struct run *out, const struct settings *s, const struct testbed *t, struct bench_world *w,
-                    const struct row *row, unsigned clients, enum wait wait)
+/* `out` says what is to be run, and gets the rest. */
+static void run_row(struct run *out, const struct settings *s, const struct testbed *t, struct bench_world *w)
 {
-    struct job job = {.work = row->work, .clients = clients, .operations = row->operations, .bytes = row->bytes,
-                      .wait = wait, .seconds = s->seconds};
+    const struct row *row = out->row;
+    struct job job = {.work = row->work, .clients = out->clients, .operations = row->operations, .bytes = row->bytes,
+                      .wait = out->wait, .seconds = s->seconds};
     struct job_result r;
+    unsigned leader = out->at == AT_ALL ? 0 : world_leader(t);
+    if (leader) job.member = out->at == AT_LEADER ? leader : leader % t->n + 1;
     struct totals before = totals_of(t);
     double client = usage_self().cpu_us;
     lanes_run(&r, w, &job);
     client = usage_self().cpu_us - client;
     struct totals after = totals_of(t);
-    struct samples *times = wait == WAIT_COSIGNED ? &r.cosigned : &r.applied;
+    struct samples *times = out->wait == WAIT_COSIGNED ? &r.cosigned : &r.applied;
     double n = r.operations > 0 ? (double)r.operations : 1;
-    *out = (struct run){.row = row, .clients = clients, .wait = wait, .operations = n, .seconds = r.seconds};
+    out->operations = n;
+    out->seconds = r.seconds;
     out->p50_ms = samples_percentile(times, 50);
     out->p99_ms = samples_percentile(times, 99);
     out->nodes_us = (after.cpu_us - before.cpu_us) / n;
@@ -117,13 +125,14 @@ static void run_row(struct run *out, const struct settings *s, const struct test
     out->private_mib = (double)after.private_kib / 1024;
     samples_clear(&r.applied);
     samples_clear(&r.cosigned);
+    if (leader && world_leader(t) != leader) printf("(another node leads now: the next line says little)\n");
 }
 
 static void print_head(const struct settings *s)
 {
-    printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "", "cli-", "", "", "p50", "p99", "nodes", "client",
+    printf("%-22s %4s %-8s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "", "cli-", "", "", "", "p50", "p99", "nodes", "client",
            "private", "device", "stored", s->floor ? " of the" : "");
-    printf("%-22s %4s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "operation", "ents", "answer", "rate", "ms", "ms",
+    printf("%-22s %4s %-8s %-9s %10s %8s %8s %8s %8s %7s %8s %8s%s\n", "operation", "ents", "of", "answer", "rate", "ms", "ms",
            "us/op", "us/op", "MiB", "KiB/op", "KiB/op", s->floor ? " ceiling" : "");
 }
 
@@ -132,17 +141,17 @@ static void print_run(const struct settings *s, const struct run *r, double floo
 {
     const char *wait = r->wait == WAIT_COSIGNED ? "co-signed" : "applied";
     double rate = r->operations / r->seconds, share = rate * floor_us / (1e6 * (double)sysconf(_SC_NPROCESSORS_ONLN));
-    printf("%-22s %4u %-9s %8.0f/s %8.2f %8.2f %8.0f %8.0f %7.1f %8.1f %8.1f", r->row->name, r->clients, wait, rate,
-           r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib, r->device / 1024, r->stored / 1024);
+    printf("%-22s %4u %-8s %-9s %8.0f/s %8.2f %8.2f %8.0f %8.0f %7.1f %8.1f %8.1f", r->row->name, r->clients,
+           at_names[r->at], wait, rate, r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib, r->device / 1024, r->stored / 1024);
     if (share > 0) printf(" %6.2f", share);
     printf("\n");
     fflush(stdout);
     if (!s->json) return;
     fprintf(s->json,
-            "{\"name\":\"%s\",\"clients\":%u,\"answer\":\"%s\",\"operations_per_s\":%.1f,\"p50_ms\":%.3f,"
+            "{\"name\":\"%s\",\"clients\":%u,\"of\":\"%s\",\"answer\":\"%s\",\"operations_per_s\":%.1f,\"p50_ms\":%.3f,"
             "\"p99_ms\":%.3f,\"nodes_cpu_us\":%.1f,\"client_cpu_us\":%.1f,\"private_mib\":%.1f,"
             "\"device_bytes\":%.0f,\"stored_bytes_per_node\":%.0f,\"operations\":%.0f,\"of_ceiling\":%.3f}\n",
-            r->row->name, r->clients, wait, rate, r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib,
+            r->row->name, r->clients, at_names[r->at], wait, rate, r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib,
             r->device, r->stored, r->operations, share);
     fflush(s->json);
 }
@@ -180,6 +189,18 @@ static void print_with_floor(const struct settings *s, const struct run *runs, u
 
 /* --- the table --- */
 
+/* Returns how many runs it made: a record is opened in one way only. */
+static unsigned run_waits(struct run *runs, const struct settings *s, const struct testbed *t, struct bench_world *w,
+                          const struct row *row, unsigned clients, enum at at)
+{
+    unsigned count = 0;
+    for (int wait = row->work == WORK_RECORD_SHOW ? WAIT_COSIGNED : WAIT_APPLIED; wait <= WAIT_COSIGNED; wait++) {
+        runs[count] = (struct run){.row = row, .clients = clients, .at = at, .wait = (enum wait)wait};
+        run_row(&runs[count++], s, t, w);
+    }
+    return count;
+}
+
 static struct floor_cost run_clients(const struct settings *s, const struct testbed *t, struct bench_world *w,
                                      const struct row *row)
 {
@@ -189,8 +210,12 @@ static struct floor_cost run_clients(const struct settings *s, const struct test
     measure_floor(&before, s, row);
     for (size_t j = 0; j < sizeof usual_clients / sizeof usual_clients[0]; j++) {
         unsigned clients = s->clients ? s->clients : usual_clients[j];
-        if (row->work != WORK_RECORD_SHOW) run_row(&runs[count++], s, t, w, row, clients, WAIT_APPLIED);
-        run_row(&runs[count++], s, t, w, row, clients, WAIT_COSIGNED);
+        if (clients == 1) {
+            count += run_waits(&runs[count], s, t, w, row, clients, AT_LEADER);
+            count += run_waits(&runs[count], s, t, w, row, clients, AT_FOLLOWER);
+        } else {
+            count += run_waits(&runs[count], s, t, w, row, clients, AT_ALL);
+        }
         if (s->clients) break;
     }
     measure_floor(&after, s, row);

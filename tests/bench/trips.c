@@ -69,22 +69,6 @@ static void make_network(struct bed *b)
     b->relay = relay_start(&b->t.ports[1], &b->ports[1], b->t.n);
 }
 
-static unsigned leader_of(const struct bed *b)
-{
-    struct buffer out = {0};
-    char path[32], leads[8];
-    unsigned leader = 0;
-    testbed_expect(&b->t, 0, &out, "-i %s/doctor.key --json status", b->t.dir);
-    for (unsigned i = 0; i < b->t.n; i++) { /* in the genesis' order, which is that of their indexes */
-        snprintf(path, sizeof path, "members.%u.leads", i);
-        testbed_json(&out, path, leads, sizeof leads);
-        if (strcmp(leads, "true") == 0) leader = i + 1;
-    }
-    buffer_free(&out);
-    if (!leader) testbed_fail(&b->t, "nobody leads");
-    return leader;
-}
-
 struct latency {
     double applied, last; /* medians, in round trips; last: co-signed, or content opened */
     double after[2];      /* the latter is so much later than the former: of 99 %, and of all */
@@ -127,7 +111,7 @@ static void row(struct bed *b, const char *where, unsigned clients, unsigned mem
 
 static void table(struct bed *b)
 {
-    unsigned leader = leader_of(b);
+    unsigned leader = world_leader(&b->t);
     printf("%u nodes, co-signed by %u; round trips of %.0f ms between nodes (one way %.0f ms), medians\n", b->t.n,
            b->w.cluster.genesis.quorum, 2 * b->one_way_ms, b->one_way_ms);
     printf("%-12s %7s | %8s %10s %8s | %9s %9s %8s %8s %8s\n", "", "", "event:", "", "", "show: un-", "", "", "p99",
@@ -138,7 +122,7 @@ static void table(struct bed *b)
         row(b, "the leader", clients, leader);
         row(b, "a follower", clients, leader % b->t.n + 1);
     }
-    if (leader_of(b) != leader) printf("(another node leads now: run it again)\n");
+    if (world_leader(&b->t) != leader) printf("(another node leads now: run it again)\n");
     printf("\n");
 }
 

@@ -110,3 +110,19 @@ double nodes_cpu_us(const struct testbed *t)
         sum += usage_of(t->pids[i]).cpu_us;
     return sum;
 }
+
+unsigned world_leader(const struct testbed *t)
+{
+    struct buffer out = {0};
+    char path[32], leads[8];
+    unsigned leader = 0;
+    testbed_expect(t, 0, &out, "-i %s/doctor.key --json status", t->dir);
+    for (unsigned i = 0; i < t->n; i++) { /* in the genesis' order, which is that of their indexes */
+        snprintf(path, sizeof path, "members.%u.leads", i);
+        testbed_json(&out, path, leads, sizeof leads);
+        if (strcmp(leads, "true") == 0) leader = i + 1;
+    }
+    buffer_free(&out);
+    if (!leader) testbed_fail(t, "nobody leads");
+    return leader;
+}

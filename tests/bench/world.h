@@ -11,6 +11,7 @@ void world_open(struct bench_world *w, const struct testbed *t);
 void world_open_people(struct bench_world *w, const struct testbed *t); /* the same, without records */
 void world_close(struct bench_world *w);
 
+unsigned world_leader(const struct testbed *t); /* member index; ends the program when nobody leads */
 double nodes_cpu_us(const struct testbed *t); /* of all, since they started */
 
 #endif
