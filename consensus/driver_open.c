@@ -303,10 +303,12 @@ void driver_recovered(struct driver *d)
         d->recover_to = 0;
     }
     if (d->ticks - d->recover_since < 80) return;
-    /* Also what the leader committed beyond our log: by copies that we had, and lost. */
+    /* Also what was committed beyond our log by copies that we had, and lost: counted by the leader, or by this node
+     * itself, together with the leader's own. */
     if (d->recover_to == 0) {
         d->recover_to = status.checked > status.commit ? status.checked : status.commit;
         if (status.leader_commit > d->recover_to) d->recover_to = status.leader_commit;
+        if (status.leader_durable > d->recover_to) d->recover_to = status.leader_durable;
     }
     if (raft_term_of(d->raft, status.commit) != status.term || status.persisted < d->recover_to) return;
     if (!driver_past_reached(d)) return;

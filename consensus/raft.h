@@ -74,7 +74,9 @@
  * (Only the first would leave a node voteless for long if what it lost was never
  * committed. A leader of the same term may still count the lost copies until it
  * has heard of the loss, so with nothing but that to go by, wait until persisted
- * reaches the leader_commit heard after a while of following it.)
+ * reaches the leader_commit heard after a while of following it; and its
+ * leader_durable, since the node may have counted the lost copies itself, with
+ * the leader's, and the leader need not know that these entries are committed.)
  */
 #ifndef CONSENSUS_RAFT_H
 #define CONSENSUS_RAFT_H
@@ -421,6 +423,8 @@ struct raft_status {
     raft_index persisted; /* durable in the own log */
     raft_index checked;   /* checked against this term's leader (a leader: last) */
     raft_index leader_commit; /* the highest commit index that this term's leader told, perhaps beyond our log */
+    raft_index leader_durable; /* the same, of its own log, where it and this node are a majority: what this node may
+                                  have committed alone; else 0 */
     raft_index floor;     /* as set */
     struct raft_position compacted;
     raft_index snapshot;   /* offered */

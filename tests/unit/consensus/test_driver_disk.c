@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "consensus/raft.h"
 #include "tests/lib/driver_bed.h"
+#include "tests/lib/folder.h"
 #include "tests/lib/unit.h"
 
 static struct bed bed;
@@ -88,9 +89,9 @@ static void a_followers_disk_fails(void **state)
     bed_close(&bed);
 }
 
-/* Flips a byte of the log's block `index` of a node that is down. */
+/* Where a node's log has block `wanted`. */
 static uint64_t wanted;
-static char damaged_file[FOLDER_PATH];
+static char damaged_folder[FOLDER_PATH], damaged_file[FOLDER_PATH];
 static uint32_t damaged_at;
 
 static bool find_block(void *data, const struct log_record *record)
@@ -102,21 +103,31 @@ static bool find_block(void *data, const struct log_record *record)
     return true;
 }
 
-static void damage(unsigned node, uint64_t index)
+static bool find_start(void *data, const struct log_record *record)
+{
+    find_block(data, record);
+    if (damaged_file[0] && record->index == wanted && record->type == LOG_BLOCK) damaged_at = record->offset;
+    return true;
+}
+
+static void find(unsigned node, uint64_t index, bool (*visit)(void *data, const struct log_record *record))
 {
     static const struct seal_key key = {{1, 2, 3}};
-    char folder[FOLDER_PATH], path[FOLDER_PATH];
-    uint8_t byte;
-    folder_join(folder, bed.nodes[node].folder, "log");
-    struct log_options options = {.directory = folder, .name = "test", .key = &key};
+    folder_join(damaged_folder, bed.nodes[node].folder, "log");
+    struct log_options options = {.directory = damaged_folder, .name = "test", .key = &key};
     wanted = index;
     damaged_file[0] = 0;
-    assert_int_equal(log_visit(&options, find_block, NULL, NULL), OK);
+    assert_int_equal(log_visit(&options, visit, NULL, NULL), OK);
     assert_true(damaged_file[0] != 0);
-    if (damaged_file[0] == '/')
-        snprintf(path, sizeof path, "%s", damaged_file);
-    else
-        folder_join(path, folder, damaged_file);
+}
+
+/* Flips a byte of the log's block `index` of a node that is down. */
+static void damage(unsigned node, uint64_t index)
+{
+    char path[FOLDER_PATH];
+    uint8_t byte;
+    find(node, index, find_block);
+    folder_join(path, damaged_folder, damaged_file);
     int file = open(path, O_RDWR);
     assert_true(file >= 0);
     assert_int_equal(pread(file, &byte, 1, damaged_at), 1);
@@ -234,6 +245,16 @@ static void copy_disk(const char *to, const char *from)
     }
 }
 
+static void put_back_state(unsigned node, const char *image)
+{
+    char to[FOLDER_PATH], from[FOLDER_PATH];
+    folder_join(to, bed.nodes[node].folder, "store");
+    folder_join(from, image, "store");
+    folder_remove(to);
+    mkdir(to, 0700);
+    folder_copy(to, from);
+}
+
 /* How far a peer has kept, on its disk, that `node` came. */
 struct kept {
     struct state_read read;
@@ -327,6 +348,87 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
     bed_close(&bed);
 }
 
+/* ---- a log whose end is lost ---- */
+
+/* Of a node that is down, from block `index` on; nothing says what was there. */
+static void lose_end(unsigned node, uint64_t index)
+{
+    find(node, index, find_start);
+    struct buffer content = folder_load(damaged_folder, damaged_file);
+    size_t end = content.size;
+    while (end > damaged_at && content.data[end - 1] == 0) end--;
+    for (size_t at = damaged_at; at < end; at++) content.data[at] ^= 0x5a;
+    folder_store(damaged_folder, damaged_file, buffer_bytes(&content));
+    buffer_free(&content);
+}
+
+static void start_without_space(unsigned node)
+{
+    struct driver_status status;
+    bed.nodes[node].map_size = STORE_WATERMARK / 2;
+    bed_start(&bed, node);
+    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.space_low));
+}
+
+/* An entry that this leader and `node` have committed, of which the leader does not know: `node` applied it, and is
+ * down since then. The third takes no blocks. */
+static uint64_t commit_at_follower(struct bed_request *r, unsigned leader, unsigned node, uint64_t size)
+{
+    struct driver_status status;
+    for (unsigned i = 1; i <= 3; i++) bed.cut[node][i] = true;
+    bed_event(&bed, r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, r, leader, BED_PATIENCE_MS), OK);
+    BED_AWAIT(&bed, bed.nodes[node].applied.size > size);
+    uint64_t index = bed.nodes[node].applied.raft_index;
+    bed_crash(&bed, node);
+    for (unsigned i = 1; i <= 3; i++) bed.cut[node][i] = false;
+    driver_status(bed.nodes[leader].driver, &status);
+    assert_true(status.leads && status.commit == index - 1);
+    return index;
+}
+
+/* It loses the entry and all that came of it: it must not vote before it has it again, whatever the leader says is
+ * committed. */
+static void what_only_a_follower_knew_committed_is_awaited(void **state)
+{
+    (void)state;
+    char image[FOLDER_PATH];
+    struct bed_request r;
+    struct driver_status status;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), node = leader % 3 + 1, other = node % 3 + 1;
+    uint64_t size = event_through(leader) + 1;
+    assert_true(bed_await_same(&bed, size));
+    bed_stop(&bed, other);
+    start_without_space(other); /* it follows, so that the leader stays */
+    bed_stop(&bed, node);
+    folder_make(image, 1);
+    copy_disk(image, bed.nodes[node].folder);
+    bed_start(&bed, node);
+    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.leader == leader));
+    bed_turn(&bed, 20 * BED_TICK_MS); /* the leader finds its log, and sends entries as they come */
+    uint64_t index = commit_at_follower(&r, leader, node, size);
+    lose_end(node, index);
+    put_back_state(node, image);
+    bed.cut[leader][node] = true;
+    start_without_space(node);
+    bed.cut[leader][node] = false;
+    bed_turn(&bed, 200 * BED_TICK_MS); /* longer than a damaged node waits for anything but entries */
+    driver_status(bed.nodes[node].driver, &status);
+    assert_true(status.leader == leader && status.last == index - 1);
+    assert_false(status.may_vote);
+    bed_stop(&bed, node);
+    bed.nodes[node].map_size = UINT64_C(4) << 30;
+    bed_start(&bed, node);
+    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.may_vote));
+    assert_true(status.last >= index);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    folder_remove(image);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_damaged_node_takes_no_part_alone),
         cmocka_unit_test(a_node_without_space_takes_no_blocks),
         cmocka_unit_test(an_old_image_of_a_disk_does_not_vote),
+        cmocka_unit_test(what_only_a_follower_knew_committed_is_awaited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
