@@ -217,27 +217,6 @@ static void who_comes_and_goes_is_one_finding(void **state)
     assert_int_equal(stored(), 12);
 }
 
-static void only_its_own_word_counts(void **state)
-{
-    (void)state;
-    struct state_statement s = statement(3, 50, 1);
-    hear_as(2, &s); /* passed on as its own */
-    s.member = 2;
-    hear_as(2, &s); /* ... and signed by another */
-    digest_message(&node, 2, bytes_text("no statement"));
-    not_own(50);
-    struct message_digests question = {50};
-    struct buffer body = {0};
-    struct session session = {.node = &node};
-    struct message_digests_ok ok;
-    message_digests_encode(&body, &question);
-    digest_serve(&session, 7, buffer_bytes(&body));
-    assert_int_equal(message_digests_ok_decode(&ok, buffer_bytes(&answer)), OK);
-    assert_int_equal(ok.leaf, 50);
-    assert_int_equal(ok.count, 1); /* its own */
-    buffer_free(&body);
-}
-
 int main(void)
 {
     crypto_init();
@@ -252,7 +231,6 @@ int main(void)
         BED_TEST(without_a_digest_nobody_differs),
         BED_TEST(the_last_word_counts),
         BED_TEST(who_comes_and_goes_is_one_finding),
-        BED_TEST(only_its_own_word_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
