@@ -1,9 +1,10 @@
 /* All that the tests of survival do one by one, at random and at once, for as long as SECONDS in the environment says
- * (180): nodes are killed, also in the middle of a write, and stopped; the network falls apart; one node's
- * clock is wrong. Under load; after each round all of it ends and every node must work again. Every five minutes and
- * at the end each operation that was acknowledged is looked for on every node (tests/lib/chaos.h).
+ * (180): nodes are killed, also in the middle of a write, held up, and stopped in order and started again; one node's
+ * disk fails, is full, slow, or hangs; the network falls apart; one node's clock is wrong. Under load; after each round
+ * all of it ends and every node must work again. Every five minutes and at the end each operation that was acknowledged
+ * is looked for on every node (tests/lib/chaos.h).
  *
- * SEED: the same choices again. The machine's timing is not repeated with them.
+ * SEED: the same choices again. The machine's timing is not repeated with them. NODES: 3 or 5, else by the seed.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -17,16 +18,17 @@
 
 static unsigned stopped;      /* a node that is stopped, 0: none, and ... */
 static uint64_t until_ms;     /* ... until when */
-static unsigned clock_node;   /* the one whose clock may be wrong in this round */
+static unsigned clock_node;   /* the one whose clock may be wrong in this round, and ... */
+static unsigned disk_node;    /* ... whose disk may fail */
 
 static unsigned below(unsigned n) { return chaos_below(&chaos, n); }
-static unsigned any_node(void) { return 1 + below(CHAOS_NODES); }
+static unsigned any_node(void) { return 1 + below(chaos.bed.n); }
 
 /* ---- the network ---- */
 
 static void fall_apart(struct partition *p)
 {
-    unsigned a = any_node(), b = any_node(), ring = below(2);
+    unsigned n = chaos.bed.n, a = any_node(), b = any_node(), ring = below(2) && n > 3, middle = (n + 1) / 2;
     switch (below(8)) {
     case 0:
         printf("split %u %u;", a, b);
@@ -34,7 +36,7 @@ static void fall_apart(struct partition *p)
         return;
     case 1:
         printf("nobody hears %u;", a);
-        for (unsigned to = 1; to <= CHAOS_NODES; to++) p->mute[a][to] = to != a;
+        for (unsigned to = 1; to <= n; to++) p->mute[a][to] = to != a;
         return;
     case 2:
         printf("one way %u to %u;", a, b);
@@ -42,10 +44,11 @@ static void fall_apart(struct partition *p)
         return;
     case 3:
         printf(ring ? "ring;" : "bridge;");
-        for (unsigned from = 1; from <= CHAOS_NODES; from++)
-            for (unsigned to = 1; to <= CHAOS_NODES; to++) {
-                unsigned apart = (from + CHAOS_NODES - to) % CHAOS_NODES;
-                p->drop[from][to] = ring ? apart == 2 || apart == 3 : (from < 3 && to > 3) || (from > 3 && to < 3);
+        for (unsigned from = 1; from <= n; from++)
+            for (unsigned to = 1; to <= n; to++) {
+                unsigned apart = (from + n - to) % n;
+                bool across = (from < middle && to > middle) || (from > middle && to < middle);
+                p->drop[from][to] = ring ? apart > 1 && apart < n - 1 : across;
             }
         return;
     case 4:
@@ -79,6 +82,28 @@ static void dies_at_a_call(unsigned node)
     chaos_order_disk(&chaos, node, order);
 }
 
+/* A call fails, or each takes longer, or does not return, until the round ends; who ends itself then stays down until
+ * it is started with a good disk, or with this one, when all are killed and started. */
+static void disk_fails(void)
+{
+    static const char *const calls[] = {"write", "fdatasync"}, *const places[] = {"/log/", "/state/"},
+                     *const ways[] = {"EIO", "ENOSPC", "SLOW", "HANG"};
+    char order[80];
+    unsigned call = below(2), way = below(4);
+    if (call && way == 1) way = 0; /* a sync doesn't run out of space */
+    snprintf(order, sizeof order, "%s %u %s %s\n", calls[call], 1 + below(40), places[below(2)], ways[way]);
+    printf(" disk of %u %.*s;", disk_node, (int)strcspn(order, "\n"), order);
+    chaos_disk_ails(&chaos, disk_node, order);
+}
+
+static void gets_a_good_disk(void)
+{
+    if (!chaos_ended(&chaos, disk_node) || below(3)) return;
+    printf(" %u has a good disk;", disk_node);
+    chaos_order_disk(&chaos, disk_node, NULL);
+    testbed_start(&chaos.bed, disk_node);
+}
+
 static void clock_goes_wrong(void)
 {
     char order[80];
@@ -108,14 +133,25 @@ static void stops(unsigned node)
 static void are_killed(unsigned nodes)
 {
     printf(" kill");
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+    for (unsigned node = 1; node <= chaos.bed.n; node++) {
         if (!(nodes >> node & 1)) continue;
         printf(" %u", node);
-        testbed_signal(&chaos.bed, node, SIGKILL);
+        chaos_kill(&chaos, node);
     }
     printf(";");
     usleep(1000 * below(1000));
     testbed_start_all(&chaos.bed);
+}
+
+/* As for a new version. */
+static void is_restarted(unsigned node)
+{
+    if (node == stopped || chaos_ended(&chaos, node)) return;
+    printf(" restart %u;", node);
+    fflush(stdout);
+    chaos_stop(&chaos, node);
+    usleep(1000 * below(1000));
+    testbed_start(&chaos.bed, node);
 }
 
 static unsigned leader_or(unsigned node)
@@ -127,7 +163,7 @@ static unsigned leader_or(unsigned node)
 static void something(struct partition *p)
 {
     unsigned node = any_node(), other = any_node();
-    switch (below(9)) {
+    switch (below(13)) {
     case 0: are_killed(1u << node); return;
     case 1: are_killed(1u << leader_or(node)); return;
     case 2: are_killed(1u << node | 1u << other); return;
@@ -136,6 +172,9 @@ static void something(struct partition *p)
     case 5: stops(leader_or(node)); return;
     case 6: clock_goes_wrong(); return;
     case 7: link_flaps(p); return;
+    case 8:
+    case 9: is_restarted(leader_or(node)); return;
+    case 10: disk_fails(); return;
     default: return;
     }
 }
@@ -145,6 +184,7 @@ static void one_round(uint64_t passed_ms)
     struct partition p = {0};
     printf("%llu s: ", (unsigned long long)(passed_ms / 1000));
     clock_node = any_node();
+    disk_node = any_node();
     fall_apart(&p);
     partition_set(&chaos.bed, &p);
     uint64_t end = chaos_now_ms() + 1000 + below(7000);
@@ -153,6 +193,7 @@ static void one_round(uint64_t passed_ms)
         fflush(stdout);
         usleep(1000 * below(1000));
         wake(false);
+        gets_a_good_disk();
     }
     p = (struct partition){0};
     partition_set(&chaos.bed, &p);
@@ -166,7 +207,7 @@ int main(void)
     const char *text = getenv("SECONDS");
     uint64_t length_ms = (text ? strtoull(text, NULL, 10) : 180) * 1000, start, checked;
     if (!partition_possible()) return 0;
-    chaos_open(&chaos, CHAOS_BY_SEED, true);
+    chaos_open(&chaos, CHAOS_BY_SEED, CHAOS_BY_SEED, true);
     start = checked = chaos_now_ms();
     for (;;) {
         chaos_load(&chaos);

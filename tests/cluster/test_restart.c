@@ -81,7 +81,7 @@ static void all_others_were_served(void)
 
 static void begin(void)
 {
-    chaos_open(&chaos, 1, false);
+    chaos_open(&chaos, CHAOS_NODES, 1, false);
     chaos.patience_s = PATIENCE_S;
     chaos_load(&chaos);
     chaos_goes_on(&chaos, CHAOS_ALL, "all work");

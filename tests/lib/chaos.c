@@ -197,7 +197,7 @@ static _Noreturn void work(struct chaos *c, unsigned number)
                      .random = c->seed * 31 + number};
     struct client *own = &c->shared->clients[number];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (number <= CHAOS_NODES) snprintf(h.via, sizeof h.via, "--via node-%u", number);
+    if (number <= c->bed.n) snprintf(h.via, sizeof h.via, "--via node-%u", number);
     /* A client of before may have left numbers that nobody was told. */
     for (unsigned i = 0; i < atomic_load(&own->count); i++)
         if (own->told[i].kind == EVENT && own->told[i].number >= h.event) h.event = own->told[i].number + 1;
@@ -256,7 +256,7 @@ const char *chaos_refusal(const struct chaos *c, unsigned client)
 uint64_t chaos_longest_gap(const struct chaos *c)
 {
     uint64_t longest = 0;
-    for (unsigned i = CHAOS_NODES + 1; i <= CHAOS_CLIENTS; i++) {
+    for (unsigned i = c->bed.n + 1; i <= CHAOS_CLIENTS; i++) {
         const struct client *own = &c->shared->clients[i];
         unsigned count = atomic_load(&own->count);
         for (unsigned j = 1; j < count; j++) {
@@ -318,7 +318,7 @@ bool chaos_gone_on(struct chaos *c, unsigned nodes, uint64_t since_ms)
     for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
         bool told = told_since(c, i, since_ms) != NULL;
         any = any || told;
-        if (i <= CHAOS_NODES && (nodes >> i & 1)) all = all && told;
+        if (i <= c->bed.n && (nodes >> i & 1)) all = all && told;
     }
     return nodes ? all : any;
 }
@@ -357,10 +357,10 @@ void chaos_was_silent(struct chaos *c, unsigned nodes, uint64_t since_ms, const 
     static const char *const kinds[] = {"an event", "a new version", "a record's content"};
     unsigned probed = 0;
     look_for_failure(c);
-    for (unsigned i = 1; i <= CHAOS_NODES; i++)
+    for (unsigned i = 1; i <= c->bed.n; i++)
         if (nodes >> i & 1 && (!probed || chaos_below(c, 2))) probed = i;
     if (probed) probe(c, probed, what);
-    for (unsigned i = 1; i <= CHAOS_NODES; i++) {
+    for (unsigned i = 1; i <= c->bed.n; i++) {
         if (!(nodes >> i & 1)) continue;
         const struct told *told = told_since(c, i, since_ms);
         if (told)
@@ -396,7 +396,7 @@ unsigned chaos_leader(struct chaos *c, uint64_t *term)
 {
     unsigned leader = 0;
     uint64_t highest = 0;
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+    for (unsigned node = 1; node <= c->bed.n; node++) {
         json_t *status, *row = own_row(c, node, &status);
         uint64_t its = (uint64_t)json_integer_value(json_object_get(row, "term"));
         if (its >= highest) {
@@ -439,25 +439,75 @@ static void order(const struct chaos *c, const char *path, const char *text)
 void chaos_order_disk(struct chaos *c, unsigned node, const char *text) { order(c, c->orders[node], text); }
 void chaos_order_clock(struct chaos *c, unsigned node, const char *text) { order(c, c->clock[node], text); }
 
-static void bury(struct chaos *c, unsigned node)
+/* ---- ends of nodes ---- */
+
+void chaos_disk_ails(struct chaos *c, unsigned node, const char *text)
+{
+    c->ailing |= 1u << node;
+    chaos_order_disk(c, node, text);
+}
+
+/* The last words of one that can do no more. */
+static bool said_why(const struct chaos *c, unsigned node)
+{
+    return testbed_life_has(&c->bed, node, "nothing more is acknowledged") ||
+           testbed_life_has(&c->bed, node, "cannot start: ") || testbed_life_has(&c->bed, node, "the stop took longer");
+}
+
+/* It has ended: whether it may have. */
+static void judge(struct chaos *c, unsigned node, int status)
+{
+    bool ailing = c->ailing >> node & 1, leaving = c->leaving >> node & 1;
+    c->bed.pids[node] = 0;
+    c->leaving &= ~(1u << node);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return;
+    if (leaving && WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    if (ailing && WIFEXITED(status) && WEXITSTATUS(status) == 1 && said_why(c, node)) return;
+    /* Before it serves nothing of it has begun that would have to end in order. */
+    if (leaving && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM && !testbed_life_has(&c->bed, node, "ready: "))
+        return;
+    testbed_fail(&c->bed, "seed %llu: node %u ended with status %d%s%s", (unsigned long long)c->seed, node, status,
+                 leaving ? ", told to stop" : ", by itself", ailing ? ", its disk ailing" : "");
+}
+
+bool chaos_ended(struct chaos *c, unsigned node)
 {
     int status;
-    if (c->bed.pids[node] <= 0 || waitpid(c->bed.pids[node], &status, WNOHANG) != c->bed.pids[node]) return;
-    c->bed.pids[node] = 0;
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        testbed_fail(&c->bed, "seed %llu: node %u ended by itself, with status %d", (unsigned long long)c->seed, node,
-                     status);
+    if (c->bed.pids[node] > 0 && waitpid(c->bed.pids[node], &status, WNOHANG) == c->bed.pids[node])
+        judge(c, node, status);
+    return c->bed.pids[node] <= 0;
+}
+
+void chaos_kill(struct chaos *c, unsigned node)
+{
+    int status;
+    if (c->bed.pids[node] <= 0) return;
+    kill(c->bed.pids[node], SIGKILL);
+    if (waitpid(c->bed.pids[node], &status, 0) == c->bed.pids[node]) judge(c, node, status);
+}
+
+void chaos_stop(struct chaos *c, unsigned node)
+{
+    uint64_t start = chaos_now_ms();
+    if (chaos_ended(c, node)) return;
+    c->leaving |= 1u << node;
+    kill(c->bed.pids[node], SIGTERM);
+    for (; !chaos_ended(c, node); sleep_ms(10))
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&c->bed, "seed %llu: node %u does not stop", (unsigned long long)c->seed, node);
 }
 
 void chaos_heal(struct chaos *c)
 {
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+    for (unsigned node = 1; node <= c->bed.n; node++) {
         chaos_order_disk(c, node, NULL);
         chaos_order_clock(c, node, NULL);
         testbed_signal(&c->bed, node, SIGCONT);
     }
     usleep(20000); /* who is about to die of an order does so first */
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) bury(c, node);
+    for (unsigned node = 1; node <= c->bed.n; node++)
+        if (!chaos_ended(c, node) && (c->ailing >> node & 1)) chaos_stop(c, node); /* it may be about to end itself */
+    c->ailing = 0;
     testbed_start_all(&c->bed);
 }
 
@@ -473,16 +523,25 @@ static void seed(struct chaos *c)
     fflush(stdout);
 }
 
-void chaos_open(struct chaos *c, unsigned faulty, bool frail)
+static unsigned how_many(struct chaos *c, unsigned nodes)
+{
+    const char *text = getenv("NODES");
+    unsigned drawn = chaos_below(c, 2) ? 3 : CHAOS_NODES; /* also where it isn't asked: the same choices after it */
+    if (nodes != CHAOS_BY_SEED) return nodes;
+    return text && (atoi(text) == 3 || atoi(text) == (int)CHAOS_NODES) ? (unsigned)atoi(text) : drawn;
+}
+
+void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
 {
     char auditor[ID_TEXT_SIZE];
     *c = (struct chaos){0};
     seed(c);
-    if (faulty == CHAOS_BY_SEED) {
-        faulty = chaos_below(c, 2);
-        printf("b = %u\n", faulty);
+    if (nodes == CHAOS_BY_SEED || faulty == CHAOS_BY_SEED) {
+        nodes = how_many(c, nodes);
+        if (faulty == CHAOS_BY_SEED) faulty = chaos_below(c, 2) && nodes > 3;
+        printf("%u nodes, b = %u\n", nodes, faulty);
     }
-    testbed_make_apart(&c->bed, CHAOS_NODES, faulty);
+    testbed_make_apart(&c->bed, nodes, faulty);
     c->shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (c->shared == MAP_FAILED) testbed_fail(&c->bed, "no memory");
     for (unsigned i = 1; i <= CHAOS_NODES; i++) {
@@ -597,7 +656,7 @@ static bool agree(struct chaos *c)
     size_t i;
     own_row(c, 1, &status);
     json_t *rows = json_object_get(status, "members");
-    bool same = json_array_size(rows) == CHAOS_NODES;
+    bool same = json_array_size(rows) == c->bed.n;
     json_array_foreach(rows, i, row) {
         same = same && json_is_true(json_object_get(row, "reachable")) &&
                json_equal(json_object_get(row, "root"), json_object_get(json_array_get(rows, 0), "root")) &&
@@ -650,14 +709,14 @@ void chaos_check(struct chaos *c)
     chaos_heal(c);
     testbed_wait_ready(&c->bed, 60);
     await_agreement(c);
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) {
+    for (unsigned node = 1; node <= c->bed.n; node++) {
         check_events(c, &seen, node);
         check_records(c, node);
     }
     check_ledgers(c, &out);
     check_alarms(c);
     await_agreement(c);
-    printf("%u acknowledged, all on each of %u nodes; one root, and it verifies\n", chaos_acknowledged(c), CHAOS_NODES);
+    printf("%u acknowledged, all on each of %u nodes; one root, and it verifies\n", chaos_acknowledged(c), c->bed.n);
     fflush(stdout);
     free(seen.codes);
     buffer_free(&out);

@@ -1,9 +1,9 @@
-/* Five real nodes under load while a test torments them, and the proof afterwards
+/* Five real nodes, or three, under load while a test torments them, and the proof afterwards
  * that nothing which was acknowledged is missing.
  *
  * Eight clients, processes that run the CLI again and again, write down in shared
- * memory each operation that they were told is done, and when it began. Clients 1 to 5 go
- * only through the node of that number, so that a test knows who told them; the
+ * memory each operation that they were told is done, and when it began. The first ones go
+ * only through the node of their number, so that a test knows who told them; the
  * others go through any. Three kinds of operation: an event with a code that is unique; a
  * new version of the client's own record, whose content is a number that only grows;
  * and opening somebody's record, which must show no less than what was acknowledged, or
@@ -30,16 +30,17 @@ struct chaos {
     unsigned patience_s; /* how long clients started from now on wait for an operation; 0: two seconds,
                              up to eight after what failed */
     pid_t clients[CHAOS_CLIENTS + 1]; /* 0: not running */
+    unsigned ailing, leaving; /* nodes, as bits: chaos_disk_ails, and those that were sent SIGTERM */
     struct chaos_shared *shared;
     char orders[CHAOS_NODES + 1][300], clock[CHAOS_NODES + 1][300]; /* files that a frail node reads */
     char program[CHAOS_NODES + 1][400];
 };
 
-/* Five nodes that are ready, each at an address of its own; `faulty`: b of the genesis, or CHAOS_BY_SEED (0 or 1);
- * `frail`: their disks and clocks obey orders (tests/lib/bad_disk.c, bad_clock.c). SEED in the environment, or
- * another each time; it is printed. */
+/* So many nodes that are ready, each at an address of its own: CHAOS_NODES, 3, or CHAOS_BY_SEED (one of the two);
+ * `faulty`: b of the genesis, or CHAOS_BY_SEED (0 or 1; 0 of three); `frail`: their disks and clocks obey orders
+ * (tests/lib/bad_disk.c, bad_clock.c). SEED in the environment, or another each time; it is printed. */
 #define CHAOS_BY_SEED UINT32_MAX
-void chaos_open(struct chaos *c, unsigned faulty, bool frail);
+void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail);
 void chaos_close(struct chaos *c);
 unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
 
@@ -84,8 +85,18 @@ uint64_t chaos_term(struct chaos *c, unsigned node);
 void chaos_order_disk(struct chaos *c, unsigned node, const char *order);
 void chaos_order_clock(struct chaos *c, unsigned node, const char *order);
 
-/* Takes all of that back from all nodes, and wakes those that stopped and starts those that died, which they may only
- * have done by SIGKILL. */
+/* ---- ends of nodes: each fails when a node had ended by itself, other than by SIGKILL ---- */
+
+/* The same as chaos_order_disk for what is no death: until chaos_heal the node may also end with status 1, after it said
+ * why. */
+void chaos_disk_ails(struct chaos *c, unsigned node, const char *order);
+void chaos_kill(struct chaos *c, unsigned node);
+/* SIGTERM, and waits for the end: in order, unless it has not begun to serve. Not of one that SIGSTOP stopped. */
+void chaos_stop(struct chaos *c, unsigned node);
+bool chaos_ended(struct chaos *c, unsigned node); /* also when it does not run */
+
+/* Takes all of that back from all nodes, wakes those that stopped, stops those whose disk was ailing in order, and starts
+ * all that do not run. */
 void chaos_heal(struct chaos *c);
 
 /* After the last fault: ends the load, waits until all nodes have one root, and looks for every acknowledged

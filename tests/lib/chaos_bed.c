@@ -4,7 +4,7 @@ struct chaos chaos;
 
 int chaos_begin(unsigned faulty, bool frail)
 {
-    chaos_open(&chaos, faulty, frail);
+    chaos_open(&chaos, CHAOS_NODES, faulty, frail);
     chaos_load(&chaos);
     chaos_goes_on(&chaos, CHAOS_ALL, "at first");
     return 0;

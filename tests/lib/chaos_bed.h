@@ -6,7 +6,7 @@
 
 extern struct chaos chaos;
 
-/* chaos_open's arguments; then the clients work, through every node. For a cmocka setup: 0. */
+/* Five nodes, and chaos_open's other arguments; then the clients work, through every node. For a cmocka setup: 0. */
 int chaos_begin(unsigned faulty, bool frail);
 int chaos_end(void **state); /* a cmocka teardown */
 /* The last test of each: chaos_check. */
