@@ -105,6 +105,9 @@ enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id,
                                const struct bytes *parts, size_t count);
 /* Bytes as they are, on a raw connection. */
 enum err connection_write(struct connection *c, struct bytes bytes);
+/* Something was sent, and the other machine's kernel acknowledged nothing in the last `ms` milliseconds. One whose
+ * program doesn't read still acknowledges. false also where the kernel doesn't tell (tcp(7), TCP_INFO). Loop thread. */
+bool connection_is_unheard(const struct connection *c, uint32_t ms);
 size_t connection_queued(const struct connection *c); /* bytes not yet given to the kernel */
 /* Writes now instead of at the end of the turn. */
 void connection_flush(struct connection *c);

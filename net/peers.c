@@ -21,7 +21,8 @@ struct peer {
     struct digest pin;
     struct connection *out, *in; /* dialed by us, by it; NULL: none */
     bool paused;
-    uv_timer_t timer; /* to the next dial */
+    uv_timer_t timer; /* to the next dial; while the link is up, to the next look at it */
+    unsigned unheard; /* looks in a row without an acknowledgement */
     struct tls_ticket *ticket;
     struct peers_status status;
 };
@@ -71,6 +72,20 @@ static void dial_later(struct peer *p)
     uv_timer_start(&p->timer, on_timer, 10 + random_below(most), 0);
 }
 
+/* Where many packets are lost, TCP waits twice as long after each that is lost again, and all later frames with it: a
+ * link would stand still for 7 s and more while a new one is made in much less. */
+static void on_look(uv_timer_t *timer)
+{
+    struct peer *p = timer->data;
+    if (!p->out) {
+        uv_timer_stop(timer);
+        return;
+    }
+    p->unheard = connection_is_unheard(p->out, LIMIT_PEER_LOOK_MS) ? p->unheard + 1 : 0;
+    if (p->unheard >= LIMIT_PEER_UNHEARD)
+        connection_abort(p->out, ERR_TIMEOUT, "the other machine acknowledges nothing"); /* on_out_close dials */
+}
+
 static void on_out_open(struct connection *c, void *data)
 {
     struct peer *p = data;
@@ -79,6 +94,8 @@ static void on_out_open(struct connection *c, void *data)
         tls_ticket_free(p->ticket);
         p->ticket = ticket;
     }
+    p->unheard = 0;
+    uv_timer_start(&p->timer, on_look, LIMIT_PEER_LOOK_MS, LIMIT_PEER_LOOK_MS);
     p->status.up = true;
     p->status.up_since_ns = clock_monotonic_ns();
     log_debug("peer", "link to node %u is up%s", (unsigned)p->index, connection_resumed(c) ? " (resumed)" : "");

@@ -256,13 +256,30 @@ static void a_link_flaps(void **state)
     if (!stays) testbed_fail(&chaos.bed, "a link that comes and goes unseats the leader each time");
 }
 
+/* The kernel would wait ever longer with what it sends again. */
+static void a_link_that_stands_still_is_made_anew(void **state)
+{
+    (void)state;
+    struct partition cut = none;
+    unsigned leader = leads_now().node, other = after(leader, 1);
+    packets_to_one_lost(&cut, leader);
+    partition_set(&chaos.bed, &cut);
+    for (unsigned i = 0; !testbed_log_has(&chaos.bed, leader, "acknowledges nothing"); i++) {
+        if (i > TESTBED_PATIENCE_S * 10) testbed_fail(&chaos.bed, "node %u keeps a dead link to node %u", leader, other);
+        usleep(100000);
+    }
+    partition_set(&chaos.bed, &none);
+    chaos_goes_on(&chaos, CHAOS_ALL, "a link that stood still");
+}
+
 /* All of them go on; that a leader isn't heard for a while is what such a network does. */
 static void packets_are_lost(void **state)
 {
     (void)state;
     struct partition lossy = {.loss = 20};
     partition_set(&chaos.bed, &lossy);
-    chaos_goes_on(&chaos, CHAOS_ALL, "a fifth of all packets is lost");
+    chaos_goes_on(&chaos, 0, "a fifth of all packets is lost");
+    chaos_goes_on(&chaos, CHAOS_ALL, "  through every node");
     partition_set(&chaos.bed, &none);
     chaos_goes_on(&chaos, CHAOS_ALL, "  whole again");
 }
@@ -276,8 +293,13 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_sides),      cmocka_unit_test(every_split), cmocka_unit_test(one_way),
-        cmocka_unit_test(no_clear_sides), cmocka_unit_test(a_link_flaps), cmocka_unit_test(packets_are_lost),
+        cmocka_unit_test(a_link_that_stands_still_is_made_anew),
+        cmocka_unit_test(two_sides),
+        cmocka_unit_test(every_split),
+        cmocka_unit_test(one_way),
+        cmocka_unit_test(no_clear_sides),
+        cmocka_unit_test(a_link_flaps),
+        cmocka_unit_test(packets_are_lost),
         cmocka_unit_test(nothing_is_lost),
     };
     return partition_possible() ? cmocka_run_group_tests(tests, setup, chaos_end) : 0;
