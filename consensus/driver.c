@@ -178,12 +178,12 @@ static void take_synced(struct driver *d)
 /* Log before state: what is durable may be applied in the same turn. */
 static void take_finished(struct driver *d)
 {
-    struct job_list jobs = {0};
+    struct queue jobs = {0};
     log_thread_finished(d->log, &jobs);
-    for (struct job *j; (j = job_list_pop(&jobs));)
+    for (struct job *j; (j = queue_pop(&jobs, struct job, link));)
         driver_log_done(d, j);
     state_thread_finished(d->state, &jobs);
-    for (struct job *j; (j = job_list_pop(&jobs));)
+    for (struct job *j; (j = queue_pop(&jobs, struct job, link));)
         driver_state_done(d, j);
     if (d->phase != DRIVER_FAILED && d->phase != DRIVER_STOPPED) take_synced(d);
 }
@@ -326,16 +326,16 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
 /* ---- stop ---- */
 
 /* What a thread hands back when it ends. */
-static void take_left(struct driver *d, struct job_list *left, void (*done)(struct driver *d, struct job *job))
+static void take_left(struct driver *d, struct queue *left, void (*done)(struct driver *d, struct job *job))
 {
-    for (struct job *j; (j = job_list_pop(left));)
+    for (struct job *j; (j = queue_pop(left, struct job, link));)
         done(d, j);
 }
 
 /* Reads on workers are short: when they are done, what is left in the threads is flushed. */
 static void flush_when_idle(struct driver *d)
 {
-    struct job_list left = {0};
+    struct queue left = {0};
     if (d->phase == DRIVER_LEAVING && (!d->leads || d->ticks >= d->leave_by)) {
         d->phase = DRIVER_FLUSHING;
         if (d->raft) raft_halt(d->raft);
@@ -400,7 +400,7 @@ static void drop_state_job(struct driver *d, struct job *job)
 /* As if the process had ended here: nothing is flushed, no callback comes. */
 static void abandon(struct driver *d)
 {
-    struct job_list left = {0};
+    struct queue left = {0};
     if (d->log) log_thread_stop(d->log, false, &left);
     take_left(d, &left, drop_log_job);
     if (d->state) state_thread_stop(d->state, false, &left);

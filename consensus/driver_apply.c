@@ -130,7 +130,7 @@ static struct block_job *take(struct driver *d, raft_index index)
 
 static struct block_job *find_admitted(struct driver *d, const struct raft_entry *entry)
 {
-    for (struct job *j; (j = job_list_pop(&d->admitted));) {
+    for (struct job *j; (j = queue_pop(&d->admitted, struct job, link));) {
         struct block_job *job = container(j, struct block_job, apply.job);
         if (job->entry.blob == entry->blob && job->entry.index == entry->index && job->entry.term == entry->term)
             return job;
@@ -161,7 +161,7 @@ void driver_adopt(struct driver *d, const struct raft_entry *entry)
 
 void driver_drop_admitted(struct driver *d)
 {
-    for (struct job *j; (j = job_list_pop(&d->admitted));)
+    for (struct job *j; (j = queue_pop(&d->admitted, struct job, link));)
         block_job_drop(container(j, struct block_job, apply.job));
 }
 

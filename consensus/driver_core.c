@@ -184,7 +184,7 @@ static bool admit(struct driver *d, const struct raft_message *m)
             return false;
         }
         driver_accepted(d, m->from);
-        job_list_add(&d->admitted, &job->apply.job);
+        queue_add(&d->admitted, &job->apply.job.link);
     }
     return true;
 }

@@ -32,8 +32,6 @@
 #include "ledger/evidence.h"
 #include "ledger/genesis.h"
 
-#define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
-
 #define DRIVER_TICK_MS 50      /* the core's unit of time */
 #define DRIVER_SLOW_TICKS 20   /* once a second: trimming, space, repair */
 #define DRIVER_HEADS 1024u     /* recent entries whose hashes and signatures are kept for evidence */
@@ -182,7 +180,7 @@ struct driver {
     uint64_t clock_set_ns;  /* when the wall clock was seen to be set, 0: never */
 
     /* pipeline */
-    struct job_list admitted; /* block_jobs of messages stepped, and blocks proposed, since the last ready */
+    struct queue admitted; /* block_jobs of messages stepped, and blocks proposed, since the last ready */
     struct block_job *slots[LIMIT_PIPELINE]; /* by index modulo the size: apply_next .. */
     size_t pipeline_bytes;
     raft_index apply_next;   /* to hand to the state thread */

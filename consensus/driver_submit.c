@@ -225,7 +225,7 @@ static enum err propose(struct driver *d, const struct raft_status *status, stru
     if (e == OK) e = raft_propose(d->raft, &index, &blob, 1);
     if (e == OK) {
         CHECK(index == entry.index);
-        job_list_add(&d->admitted, &job->apply.job);
+        queue_add(&d->admitted, &job->apply.job.link);
     } else {
         block_job_drop(job);
     }

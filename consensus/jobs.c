@@ -5,40 +5,6 @@
 
 #include "base/check.h"
 
-void job_list_add(struct job_list *list, struct job *job)
-{
-    job->next = NULL;
-    if (list->last)
-        list->last->next = job;
-    else
-        list->first = job;
-    list->last = job;
-    list->count++;
-}
-
-struct job *job_list_pop(struct job_list *list)
-{
-    struct job *job = list->first;
-    if (!job) return NULL;
-    list->first = job->next;
-    if (!list->first) list->last = NULL;
-    list->count--;
-    job->next = NULL;
-    return job;
-}
-
-void job_list_move(struct job_list *to, struct job_list *from)
-{
-    if (!from->first) return;
-    if (to->last)
-        to->last->next = from->first;
-    else
-        to->first = from->first;
-    to->last = from->last;
-    to->count += from->count;
-    *from = (struct job_list){0};
-}
-
 void job_queue_init(struct job_queue *q)
 {
     *q = (struct job_queue){0};
@@ -59,27 +25,27 @@ void job_queue_destroy(struct job_queue *q)
 
 void job_queue_push(struct job_queue *q, struct job *job)
 {
-    struct job_list one = {0};
-    job_list_add(&one, job);
+    struct queue one = {0};
+    queue_add(&one, &job->link);
     job_queue_push_all(q, &one);
 }
 
-void job_queue_push_all(struct job_queue *q, struct job_list *jobs)
+void job_queue_push_all(struct job_queue *q, struct queue *jobs)
 {
     if (!jobs->first) return;
     pthread_mutex_lock(&q->lock);
-    job_list_move(&q->list, jobs);
+    queue_move(&q->list, jobs);
     bool wake = q->waiting;
     q->waiting = false; /* one signal is enough until the taker waits again */
     pthread_mutex_unlock(&q->lock);
     if (wake) pthread_cond_signal(&q->filled);
 }
 
-bool job_queue_take(struct job_queue *q, struct job_list *out)
+bool job_queue_take(struct job_queue *q, struct queue *out)
 {
     pthread_mutex_lock(&q->lock);
     bool any = q->list.first != NULL;
-    job_list_move(out, &q->list);
+    queue_move(out, &q->list);
     pthread_mutex_unlock(&q->lock);
     return any;
 }
@@ -95,7 +61,7 @@ static bool wait_once(struct job_queue *q, uint64_t until_ns)
     return pthread_cond_timedwait(&q->filled, &q->lock, &until) != ETIMEDOUT;
 }
 
-enum job_wait job_queue_wait(struct job_queue *q, struct job_list *out, uint64_t until_ns)
+enum job_wait job_queue_wait(struct job_queue *q, struct queue *out, uint64_t until_ns)
 {
     enum job_wait result;
     pthread_mutex_lock(&q->lock);
@@ -104,7 +70,7 @@ enum job_wait job_queue_wait(struct job_queue *q, struct job_list *out, uint64_t
         in_time = wait_once(q, until_ns);
     q->waiting = false;
     result = q->list.first ? JOB_WAIT_FILLED : q->closed ? JOB_WAIT_CLOSED : JOB_WAIT_TIMEOUT;
-    job_list_move(out, &q->list);
+    queue_move(out, &q->list);
     pthread_mutex_unlock(&q->lock);
     return result;
 }

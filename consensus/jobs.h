@@ -14,36 +14,28 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/queue.h"
 
 struct job {
-    struct job *next;
+    struct queue_link link;
     uint8_t kind; /* the taker's */
     enum err code; /* of a finished one */
 };
 
-/* First in, first out; zero-initialised is empty. One thread. */
-struct job_list {
-    struct job *first, *last;
-    size_t count;
-};
-void job_list_add(struct job_list *list, struct job *job);
-struct job *job_list_pop(struct job_list *list); /* NULL: empty */
-void job_list_move(struct job_list *to, struct job_list *from); /* appends all; `from` is empty after */
-
 struct job_queue {
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    struct job_list list;
+    struct queue list;
     bool closed, waiting;
 };
 void job_queue_init(struct job_queue *q);
 void job_queue_destroy(struct job_queue *q); /* empty (CHECK) */
 void job_queue_push(struct job_queue *q, struct job *job);
-void job_queue_push_all(struct job_queue *q, struct job_list *jobs); /* `jobs` is empty after */
-bool job_queue_take(struct job_queue *q, struct job_list *out);      /* false: none waits */
+void job_queue_push_all(struct job_queue *q, struct queue *jobs); /* `jobs` is empty after */
+bool job_queue_take(struct job_queue *q, struct queue *out);      /* false: none waits */
 /* Waits for jobs, until `until_ns` of clock_monotonic_ns (UINT64_MAX: for ever) or close. */
 enum job_wait { JOB_WAIT_FILLED, JOB_WAIT_TIMEOUT, JOB_WAIT_CLOSED };
-enum job_wait job_queue_wait(struct job_queue *q, struct job_list *out, uint64_t until_ns);
+enum job_wait job_queue_wait(struct job_queue *q, struct queue *out, uint64_t until_ns);
 /* The taker finds JOB_WAIT_CLOSED once it has taken everything. */
 void job_queue_close(struct job_queue *q);
 

@@ -10,7 +10,6 @@
 #include "storage/log.h"
 
 #define IDLE_NS (20ull * 1000000) /* nothing to write for so long: time to prepare ahead */
-#define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 struct log_thread {
     pthread_t thread;
@@ -142,16 +141,19 @@ static bool is_refusal(const struct job *job, enum err e)
     return (job->kind == LOG_JOB_MARK && e == ERR_CONFLICT) || (job->kind == LOG_JOB_REPAIR && e == ERR_NOT_FOUND);
 }
 
-static void run_batch(struct log_thread *t, struct job_list *jobs)
+static void run_batch(struct log_thread *t, struct queue *jobs)
 {
-    for (struct job *job = jobs->first; job; job = job->next) {
+    for (struct queue_link *at = jobs->first; at; at = at->next) {
+        struct job *job = container(at, struct job, link);
         if (atomic_load(&t->abandon) && t->failed == OK) t->failed = ERR_STOPPED;
         job->code = t->failed != OK ? t->failed : stage(t, job);
         if (job->code != OK && !is_refusal(job, job->code)) t->failed = job->code;
     }
     if (t->failed == OK) t->failed = log_sync(t->log);
-    for (struct job *job = jobs->first; job; job = job->next)
+    for (struct queue_link *at = jobs->first; at; at = at->next) {
+        struct job *job = container(at, struct job, link);
         if (job->code == OK) job->code = t->failed;
+    }
     job_queue_push_all(&t->finished, jobs);
     wake_send(t->wake);
 }
@@ -174,7 +176,7 @@ static void *run(void *data)
     struct log_thread *t = data;
     uint64_t idle_at = clock_monotonic_ns() + IDLE_NS;
     for (;;) {
-        struct job_list jobs = {0};
+        struct queue jobs = {0};
         switch (job_queue_wait(&t->jobs, &jobs, idle_at)) {
         case JOB_WAIT_FILLED:
             run_batch(t, &jobs);
@@ -201,9 +203,9 @@ struct log_thread *log_thread_start(struct log *log, struct wake *wake)
 
 void log_thread_push(struct log_thread *t, struct job *job) { job_queue_push(&t->jobs, job); }
 
-bool log_thread_finished(struct log_thread *t, struct job_list *out) { return job_queue_take(&t->finished, out); }
+bool log_thread_finished(struct log_thread *t, struct queue *out) { return job_queue_take(&t->finished, out); }
 
-void log_thread_stop(struct log_thread *t, bool flush, struct job_list *left)
+void log_thread_stop(struct log_thread *t, bool flush, struct queue *left)
 {
     if (!flush) atomic_store(&t->abandon, true);
     job_queue_close(&t->jobs);

@@ -57,10 +57,10 @@ void log_patch_free(struct log_patch *p);
 struct log_thread;
 struct log_thread *log_thread_start(struct log *log, struct wake *wake);
 void log_thread_push(struct log_thread *t, struct job *job);
-bool log_thread_finished(struct log_thread *t, struct job_list *out); /* false: none */
+bool log_thread_finished(struct log_thread *t, struct queue *out); /* false: none */
 /* Ends the thread; `flush`: after everything pushed is durable. Jobs not done come
  * back in `left` with ERR_STOPPED, finished ones too. Frees it. */
-void log_thread_stop(struct log_thread *t, bool flush, struct job_list *left);
+void log_thread_stop(struct log_thread *t, bool flush, struct queue *left);
 
 /* The entry of a log record and back; blob with one reference. ERR_NOMEM. */
 struct log_entry;

@@ -19,7 +19,6 @@
  * more rarely than each LIMIT_COMMIT_MS: they take at most a tenth of the time, up to a second apart. */
 #define COMMIT_SHARE 9u
 #define COMMIT_NS_MAX (1000ull * 1000000)
-#define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 static const char ahead_key[] = "driver/ahead";
 
@@ -48,7 +47,7 @@ struct state_thread {
     uint64_t size_at_commit;
     struct state_position position;
     struct ledger_results scratch;
-    struct job_list waiting; /* done, but to be told only when durable */
+    struct queue waiting; /* done, but to be told only when durable */
     enum err failed;
 };
 
@@ -68,7 +67,7 @@ static void touched(struct state_thread *t)
     t->commit_at = clock_monotonic_ns() + (wait < COMMIT_NS_MAX ? wait : COMMIT_NS_MAX);
 }
 
-static void deliver(struct state_thread *t, struct job_list *jobs)
+static void deliver(struct state_thread *t, struct queue *jobs)
 {
     if (!jobs->first) return;
     job_queue_push_all(&t->finished, jobs);
@@ -77,8 +76,8 @@ static void deliver(struct state_thread *t, struct job_list *jobs)
 
 static void deliver_one(struct state_thread *t, struct job *job)
 {
-    struct job_list one = {0};
-    job_list_add(&one, job);
+    struct queue one = {0};
+    queue_add(&one, &job->link);
     deliver(t, &one);
 }
 
@@ -130,8 +129,8 @@ static void commit(struct state_thread *t)
         else
             publish(t, true);
     }
-    for (struct job *job = t->waiting.first; job && t->failed != OK; job = job->next)
-        job->code = t->failed;
+    for (struct queue_link *at = t->waiting.first; at && t->failed != OK; at = at->next)
+        container(at, struct job, link)->code = t->failed;
     deliver(t, &t->waiting);
 }
 
@@ -249,7 +248,7 @@ static void run_job(struct state_thread *t, struct job *job)
     }
     if (e != OK) job->code = e;
     if (wait)
-        job_list_add(&t->waiting, job);
+        queue_add(&t->waiting, &job->link);
     else
         deliver_one(t, job);
     if (e == OK && commit_is_due(t)) commit(t);
@@ -263,9 +262,9 @@ static uint64_t next_wake(const struct state_thread *t)
 static void run_all(struct state_thread *t)
 {
     for (;;) {
-        struct job_list jobs = {0};
+        struct queue jobs = {0};
         enum job_wait wait = job_queue_wait(&t->jobs, &jobs, next_wake(t));
-        for (struct job *job; (job = job_list_pop(&jobs));)
+        for (struct job *job; (job = queue_pop(&jobs, struct job, link));)
             run_job(t, job);
         if (t->waiting.first || commit_is_due(t)) commit(t);
         /* An open transaction without changes would keep pages of an old state from being reused. */
@@ -371,7 +370,7 @@ enum err state_thread_start(struct state_thread **out, struct state_position *po
     pthread_mutex_unlock(&t->lock);
     *out = t;
     if (e == OK) return OK;
-    struct job_list left = {0};
+    struct queue left = {0};
     state_thread_stop(t, false, &left);
     *out = NULL;
     return fail(failure, e, "cannot open the ledger: %s", own.code != OK ? own.text : err_text(e));
@@ -379,7 +378,7 @@ enum err state_thread_start(struct state_thread **out, struct state_position *po
 
 void state_thread_push(struct state_thread *t, struct job *job) { job_queue_push(&t->jobs, job); }
 
-bool state_thread_finished(struct state_thread *t, struct job_list *out)
+bool state_thread_finished(struct state_thread *t, struct queue *out)
 {
     return job_queue_take(&t->finished, out);
 }
@@ -393,7 +392,7 @@ void state_thread_synced(struct state_thread *t, struct state_synced *out)
 
 void state_thread_snapshot_ended(struct state_thread *t) { atomic_store(&t->snapshot_out, false); }
 
-void state_thread_stop(struct state_thread *t, bool flush, struct job_list *left)
+void state_thread_stop(struct state_thread *t, bool flush, struct queue *left)
 {
     if (!flush) atomic_store(&t->abandon, true);
     job_queue_close(&t->jobs);

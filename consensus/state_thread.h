@@ -66,7 +66,7 @@ enum err state_thread_start(struct state_thread **out, struct state_position *po
                             struct store *store, struct bytes genesis_text, struct wake *wake,
                             struct failure *failure);
 void state_thread_push(struct state_thread *t, struct job *job);
-bool state_thread_finished(struct state_thread *t, struct job_list *out); /* false: none */
+bool state_thread_finished(struct state_thread *t, struct queue *out); /* false: none */
 
 struct state_synced {
     struct state_position position; /* of the last durable commit */
@@ -80,6 +80,6 @@ void state_thread_synced(struct state_thread *t, struct state_synced *out);
 void state_thread_snapshot_ended(struct state_thread *t);
 /* Ends the thread; `flush`: after everything pushed was run and is durable. Jobs not
  * run come back in `left` with ERR_STOPPED, finished ones too. Frees it. */
-void state_thread_stop(struct state_thread *t, bool flush, struct job_list *left);
+void state_thread_stop(struct state_thread *t, bool flush, struct queue *left);
 
 #endif

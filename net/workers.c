@@ -13,10 +13,6 @@
 #include "base/log.h"
 #include "net/wake.h"
 
-struct task_list {
-    struct worker_task *first, *last;
-};
-
 struct workers {
     struct wake wake; /* the first member */
     struct workers_options options;
@@ -30,28 +26,9 @@ struct workers {
     sem_t filled; /* as many as `waiting` has, and one for each thread at the end. No condition variable: with several
                    * who wait, that of glibc before 2.41 can lose a signal (its bug 25847) */
     pthread_mutex_t lock; /* guards what follows */
-    struct task_list waiting, finished;
+    struct queue waiting, finished;
     bool closing;
 };
-
-static void list_add(struct task_list *list, struct worker_task *task)
-{
-    task->next = NULL;
-    if (list->last)
-        list->last->next = task;
-    else
-        list->first = task;
-    list->last = task;
-}
-
-static struct worker_task *list_pop(struct task_list *list)
-{
-    struct worker_task *task = list->first;
-    if (!task) return NULL;
-    list->first = task->next;
-    if (!list->first) list->last = NULL;
-    return task;
-}
 
 /* --- on a worker --- */
 
@@ -60,7 +37,7 @@ static struct worker_task *wait_for_task(struct workers *w)
 {
     while (sem_wait(&w->filled) != 0) CHECK(errno == EINTR);
     pthread_mutex_lock(&w->lock);
-    struct worker_task *task = w->closing ? NULL : list_pop(&w->waiting);
+    struct worker_task *task = w->closing ? NULL : queue_pop(&w->waiting, struct worker_task, link);
     pthread_mutex_unlock(&w->lock);
     return task;
 }
@@ -70,7 +47,7 @@ static void finish(struct workers *w, struct worker_task *task)
     task->run(task);
     task->ran = true;
     pthread_mutex_lock(&w->lock);
-    list_add(&w->finished, task);
+    queue_add(&w->finished, &task->link);
     pthread_mutex_unlock(&w->lock); /* the loop, once awake, wants it, and should not wait for who is nice */
     wake_send(&w->wake);
 }
@@ -107,10 +84,10 @@ static void woken(struct wake *wake)
 {
     struct workers *w = (struct workers *)wake;
     pthread_mutex_lock(&w->lock);
-    struct task_list finished = w->finished;
-    w->finished = (struct task_list){0};
+    struct queue finished = w->finished;
+    w->finished = (struct queue){0};
     pthread_mutex_unlock(&w->lock);
-    for (struct worker_task *task; (task = list_pop(&finished));) {
+    for (struct worker_task *task; (task = queue_pop(&finished, struct worker_task, link));) {
         if (--w->count == 0 && !w->stopped) uv_unref((uv_handle_t *)&w->wake.poll);
         task->done(task, w->stopped || !task->ran);
     }
@@ -162,7 +139,7 @@ void workers_queue(struct workers *w, struct worker_task *task)
         return;
     }
     pthread_mutex_lock(&w->lock);
-    list_add(&w->waiting, task);
+    queue_add(&w->waiting, &task->link);
     pthread_mutex_unlock(&w->lock);
     CHECK(sem_post(&w->filled) == 0); /* what waits is bounded, far below what it counts to */
 }
@@ -182,7 +159,6 @@ void workers_stop(struct workers *w, void (*closed)(void *data), void *data)
     for (unsigned i = 0; i < w->thread_count; i++) CHECK(sem_post(&w->filled) == 0);
     for (unsigned i = 0; i < w->thread_count; i++)
         CHECK(pthread_join(w->threads[i], NULL) == 0);
-    for (struct worker_task *task; (task = list_pop(&w->waiting));)
-        list_add(&w->finished, task);
+    queue_move(&w->finished, &w->waiting);
     wake_send(&w->wake); /* never a `done`, nor the end, from within this call */
 }

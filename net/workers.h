@@ -15,6 +15,8 @@
 
 #include <uv.h>
 
+#include "base/queue.h"
+
 #define WORKERS_MAX 128
 
 struct workers;
@@ -22,7 +24,7 @@ struct workers;
 struct worker_task {
     void (*run)(struct worker_task *task);                  /* on a worker */
     void (*done)(struct worker_task *task, bool canceled);  /* on the loop */
-    struct worker_task *next;
+    struct queue_link link;
     bool ran;
 };
 

@@ -10,7 +10,7 @@ struct bulk {
     uv_timer_t rest;
     void *data;
     uint64_t (*size)(void *data);
-    struct bulk_turn *first, **last;
+    struct queue turns;
     size_t count; /* of these */
     uint64_t seen; /* entries, at the end of the last turn */
     bool running, resting, giving, stopped;
@@ -18,10 +18,7 @@ struct bulk {
 
 static struct bulk_turn *take(struct bulk *b)
 {
-    struct bulk_turn *turn = b->first;
-    b->first = turn->next;
-    if (!b->first) b->last = &b->first;
-    turn->next = NULL;
+    struct bulk_turn *turn = queue_pop(&b->turns, struct bulk_turn, link);
     b->count--;
     return turn;
 }
@@ -31,7 +28,7 @@ static void give(struct bulk *b)
 {
     if (b->giving) return;
     b->giving = true;
-    while (b->first && !b->running && !b->resting && !b->stopped) {
+    while (b->turns.first && !b->running && !b->resting && !b->stopped) {
         struct bulk_turn *turn = take(b);
         b->running = true;
         turn->begin(turn);
@@ -51,7 +48,6 @@ struct bulk *bulk_new(uv_loop_t *loop, void *data, uint64_t (*size)(void *data))
     struct bulk *b = xcalloc(1, sizeof *b);
     b->data = data;
     b->size = size;
-    b->last = &b->first;
     b->rest.data = b;
     CHECK(uv_timer_init(loop, &b->rest) == 0);
     return b;
@@ -64,9 +60,7 @@ enum err bulk_add(struct bulk *b, struct bulk_turn *turn)
         return OK;
     }
     if (b->count >= LIMIT_SCANS) return ERR_BUSY;
-    turn->next = NULL;
-    *b->last = turn;
-    b->last = &turn->next;
+    queue_add(&b->turns, &turn->link);
     b->count++;
     give(b);
     return OK;
@@ -95,7 +89,7 @@ void bulk_stop(struct bulk *b)
     if (!b || b->stopped) return;
     b->stopped = true;
     uv_close((uv_handle_t *)&b->rest, NULL);
-    while (b->first) {
+    while (b->turns.first) {
         struct bulk_turn *turn = take(b);
         turn->refuse(turn);
     }

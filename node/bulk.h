@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "base/queue.h"
 
 #define BULK_SHARE 16    /* one part in so many, of one processor, while entries are written */
 #define BULK_REST_MS 500 /* the longest rest: a page is not so long, but its thread may have been held up */
@@ -24,7 +25,7 @@ struct bulk_turn {
     void *data;
     void (*begin)(struct bulk_turn *turn);  /* bulk_end follows, now or later */
     void (*refuse)(struct bulk_turn *turn); /* instead: the desk stops */
-    struct bulk_turn *next;
+    struct queue_link link;
 };
 
 /* `size` says how many entries there are: whether it grew since the turn before decides about the rest. */

@@ -2,6 +2,7 @@
 #ifndef NODE_HTTP_DESK_H
 #define NODE_HTTP_DESK_H
 
+#include "base/queue.h"
 #include "ledger/tile.h"
 #include "net/http_request.h"
 #include "node/http.h"
@@ -11,13 +12,14 @@
 struct http_client {
     struct http_desk *desk;
     struct connection *connection; /* NULL once closed */
-    struct http_client *next, *previous, *behind; /* of all; the next one that waits to read */
+    struct http_client *next, *previous; /* of all */
+    struct queue_link behind;            /* in the desk's line for reading */
     struct http_reader *reader;
     struct buffer pending; /* bytes not looked at yet */
     uint64_t since_ms;     /* when the present request began */
     bool head, keep_alive; /* of the request that is being answered */
     bool answering;        /* the answer comes later */
-    bool waiting;          /* in the desk's line for reading */
+    bool waiting;          /* in that line */
     bool reading;          /* a worker has it: not freed */
     bool blocked;          /* looked at again by the timer */
     bool missed;           /* ... which had no time for it: it is the first one next time */
@@ -34,7 +36,7 @@ struct http_desk {
     uv_timer_t timer;
     struct http_client *clients;
     uint32_t count;
-    struct http_client *first, *last; /* that wait to read */
+    struct queue line; /* clients that wait to read */
     unsigned reads;
     unsigned left;              /* requests that are answered until the timer comes */
     unsigned turn;              /* ... of one connection in a row */

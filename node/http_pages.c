@@ -108,11 +108,8 @@ static void read_tile(struct http_client *k)
 /* Those that wait, in the order in which they came. */
 static void read_next(struct http_desk *desk)
 {
-    while (desk->first && desk->reads < LIMIT_HTTP_READS) {
-        struct http_client *k = desk->first;
-        desk->first = k->behind;
-        if (!desk->first) desk->last = NULL;
-        k->behind = NULL;
+    while (desk->line.first && desk->reads < LIMIT_HTTP_READS) {
+        struct http_client *k = queue_pop(&desk->line, struct http_client, behind);
         k->waiting = false;
         read_tile(k);
         if (!k->reading) http_go_on(k); /* it was refused at once */
@@ -121,27 +118,14 @@ static void read_next(struct http_desk *desk)
 
 static void wait_to_read(struct http_client *k)
 {
-    struct http_desk *desk = k->desk;
     k->waiting = true;
-    if (desk->last)
-        desk->last->behind = k;
-    else
-        desk->first = k;
-    desk->last = k;
+    queue_add(&k->desk->line, &k->behind);
 }
 
 bool http_leave(struct http_client *k)
 {
-    struct http_desk *desk = k->desk;
     if (!k->waiting) return !k->reading;
-    struct http_client *before = NULL;
-    for (struct http_client *at = desk->first; at != k; at = at->behind)
-        before = at;
-    if (before)
-        before->behind = k->behind;
-    else
-        desk->first = k->behind;
-    if (desk->last == k) desk->last = before;
+    queue_remove(&k->desk->line, &k->behind);
     return true;
 }
 
@@ -162,7 +146,7 @@ static void page_tile(struct http_client *k, const char *path)
     driver_status(node->driver, &d);
     k->fresh = tile_end(&k->tile) > d.synced_size;
     k->answering = true;
-    if (k->desk->first || k->desk->reads >= LIMIT_HTTP_READS)
+    if (k->desk->line.first || k->desk->reads >= LIMIT_HTTP_READS)
         wait_to_read(k);
     else
         read_tile(k);

@@ -8,6 +8,7 @@
 
 #include <uv.h>
 
+#include "base/queue.h"
 #include "base/version.h"
 #include "consensus/catchup.h"
 #include "consensus/driver.h"
@@ -31,7 +32,6 @@ struct release_desk; /* node/release.h */
 struct board;        /* node/status.h */
 struct session;      /* node/session.h */
 struct bulk;         /* node/bulk.h */
-struct request_job;  /* node/request.c */
 
 struct node {
     const struct config *config;
@@ -61,9 +61,8 @@ struct node {
     struct bulk *bulk;   /* long scans of clients take turns */
 
     struct session *sessions; /* of clients, a list */
-    struct request_queue {
-        struct request_job *first, *last;
-    } checking, proving;      /* waiting for their signatures' check; witnessed, and waiting for their proofs */
+    struct queue checking;    /* requests that wait for their signatures' check, */
+    struct queue proving;     /* ... and that are witnessed, and wait for their proofs */
     unsigned checks_running, checks_most; /* batches on workers; checks_most 0: not asked so far */
     bool prove_running;       /* a batch is being proved */
     size_t requests;          /* in flight, of all clients */

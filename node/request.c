@@ -61,7 +61,7 @@ struct request_job {
     size_t count;
     struct result *results;
     struct buffer answer;
-    struct request_job *next; /* in node->checking or node->proving */
+    struct queue_link link; /* in node->checking or node->proving */
 };
 
 static void job_free(struct request_job *j)
@@ -107,16 +107,6 @@ static struct request_job *job_new(struct session *s, uint64_t id)
     j->id = id;
     j->deadline_ns = clock_monotonic_ns() + (uint64_t)LIMIT_REQUEST_MS * 1000000;
     return j;
-}
-
-static void queue_add(struct request_queue *q, struct request_job *j)
-{
-    j->next = NULL;
-    if (q->first)
-        q->last->next = j;
-    else
-        q->first = j;
-    q->last = j;
 }
 
 /* --- CHECKING: on a worker --- */
@@ -359,11 +349,10 @@ static void proved(struct state_read *read, enum err code)
 static void take_proving(struct prove_batch *b, struct node *node)
 {
     size_t operations = 0;
-    for (struct request_job *j; b->count < PROVE_JOBS && (j = node->proving.first);) {
-        if (b->count > 0 && operations + j->count > PROVE_OPERATIONS) return;
-        operations += j->count;
-        node->proving.first = j->next;
-        b->jobs[b->count++] = j;
+    while (b->count < PROVE_JOBS && node->proving.first) {
+        operations += container(node->proving.first, struct request_job, link)->count;
+        if (b->count > 0 && operations > PROVE_OPERATIONS) return;
+        b->jobs[b->count++] = queue_pop(&node->proving, struct request_job, link);
     }
 }
 
@@ -397,7 +386,7 @@ static void prove(struct request_job *j)
 {
     struct node *node = j->node;
     j->state = PROVING;
-    queue_add(&node->proving, j);
+    queue_add(&node->proving, &j->link);
     prove_waiting(node);
 }
 
@@ -575,11 +564,10 @@ static void check_waiting(struct node *node)
         size_t bytes = 0;
         b->node = node;
         b->task = (struct worker_task){.run = check_work, .done = check_done};
-        for (struct request_job *j; b->count < CHECK_JOBS && (j = node->checking.first);) {
-            bytes += j->bytes;
+        while (b->count < CHECK_JOBS && node->checking.first) {
+            bytes += container(node->checking.first, struct request_job, link)->bytes;
             if (b->count > 0 && bytes > CHECK_BYTES) break;
-            node->checking.first = j->next;
-            b->jobs[b->count++] = j;
+            b->jobs[b->count++] = queue_pop(&node->checking, struct request_job, link);
         }
         node->checks_running++;
         if (driver_work(node->driver, &b->task) != OK) refuse_batch(b);
@@ -600,7 +588,7 @@ static void check(struct request_job *j)
         checked(j, j->code);
         return;
     }
-    queue_add(&node->checking, j);
+    queue_add(&node->checking, &j->link);
     check_waiting(node);
 }
 

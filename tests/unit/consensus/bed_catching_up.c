@@ -221,10 +221,10 @@ static void finished(struct driver *d, struct job *job)
 static void on_wake(struct wake *woken)
 {
     struct driver *d = &nodes[TARGET].driver;
-    struct job_list jobs = {0};
+    struct queue jobs = {0};
     (void)woken;
     if (d->state && state_thread_finished(d->state, &jobs))
-        for (struct job *job; (job = job_list_pop(&jobs));)
+        for (struct job *job; (job = queue_pop(&jobs, struct job, link));)
             finished(d, job);
 }
 
@@ -338,12 +338,12 @@ void close_target(bool flush)
 {
     struct node *n = &nodes[TARGET];
     struct driver *d = &n->driver;
-    struct job_list left = {0};
+    struct queue left = {0};
     catchup_stop(n->catchup);
     witness_stop(n->witness);
     state_thread_stop(d->state, flush, &left);
     d->state = NULL;
-    for (struct job *job; (job = job_list_pop(&left));)
+    for (struct job *job; (job = queue_pop(&left, struct job, link));)
         finished(d, job);
     while (d->read_count)
         run_reads(d);

@@ -14,7 +14,6 @@
 
 #define N 4
 #define TARGET 4
-#define container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 #define EVENTS 2200
 #define RECORDS 40

@@ -167,23 +167,22 @@ static void a_queue_keeps_its_order_and_closes(void **state)
 {
     (void)state;
     struct job_queue q;
-    struct job jobs[5] = {{0}};
-    struct job_list list = {0}, more = {0};
+    struct job jobs[5] = {0};
+    struct queue list = {0}, more = {0};
     job_queue_init(&q);
     assert_int_equal(job_queue_wait(&q, &list, 1), JOB_WAIT_TIMEOUT);
     assert_false(job_queue_take(&q, &list));
     job_queue_push(&q, &jobs[0]);
-    job_list_add(&more, &jobs[1]);
-    job_list_add(&more, &jobs[2]);
+    queue_add(&more, &jobs[1].link);
+    queue_add(&more, &jobs[2].link);
     job_queue_push_all(&q, &more);
     assert_null(more.first);
     job_queue_push_all(&q, &more); /* nothing */
     job_queue_close(&q);
     assert_int_equal(job_queue_wait(&q, &list, UINT64_MAX), JOB_WAIT_FILLED); /* first what waits */
-    assert_int_equal(list.count, 3);
     for (unsigned i = 0; i < 3; i++)
-        assert_ptr_equal(job_list_pop(&list), &jobs[i]);
-    assert_null(job_list_pop(&list));
+        assert_ptr_equal(queue_pop(&list, struct job, link), &jobs[i]);
+    assert_null(queue_pop(&list, struct job, link));
     assert_int_equal(job_queue_wait(&q, &list, UINT64_MAX), JOB_WAIT_CLOSED);
     job_queue_destroy(&q);
 }
