@@ -364,7 +364,8 @@ void driver_stop(struct driver *d, void (*done)(void *data), void *data)
     if (d->phase != DRIVER_FAILED) {
         d->phase = DRIVER_LEAVING;
         d->leave_by = d->ticks + LEAVE_TICKS;
-        if (d->leads && raft_transfer(d->raft, 0) != OK) d->leave_by = d->ticks;
+        enum err e = d->leads ? raft_transfer(d->raft, 0) : OK;
+        if (e != OK && e != ERR_BUSY) d->leave_by = d->ticks; /* busy: it hands over already */
         d->dirty = true;
     }
     wake_send(&d->handles->wake); /* never from within this call */

@@ -311,8 +311,9 @@ void raft_persisted(struct raft *raft, uint64_t write);
 /* Applied up to `index` (for compaction and status). */
 void raft_applied(struct raft *raft, raft_index index);
 
-/* Leader: hands over to `target` (0: the best), once it has all entries; proposals are
- * refused meanwhile, at most an election time-out; the outcome is a change of role, or none.
+/* Leader: hands over to `target` (0: the best, then by turns the next best, until one starts an election),
+ * once it has all entries; proposals are refused meanwhile, at most an election time-out; the outcome is a
+ * change of role, or none.
  * ERR_NOT_LEADER, ERR_INVALID (not another voter), ERR_BUSY (handing over already),
  * ERR_UNREACHABLE (no other voter was heard lately), ERR_STOPPED. */
 enum err raft_transfer(struct raft *raft, raft_id target);
@@ -429,7 +430,7 @@ struct raft_status {
     struct raft_position compacted;
     raft_index snapshot;   /* offered */
     raft_index installing; /* 0: none */
-    raft_id transfer;      /* target, 0: none */
+    raft_id transfer;      /* target at the moment, 0: none */
     bool may_vote, may_lead;
     size_t backlog_bytes, cache_bytes; /* now */
     uint64_t elections;    /* started here since start */

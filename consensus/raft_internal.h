@@ -19,6 +19,10 @@
 
 /* What an entry costs beside its bytes, in all limits of bytes. */
 #define ENTRY_OVERHEAD 64u
+/* Of heirs, in one hand-over of an election time-out: the default's are five ticks long. */
+#define HEIR_TURNS 4u
+/* Election time-outs: so a leader with a slow disk that finds no heir takes proposals for nine tenths of the time. */
+#define YIELD_REST 10u
 /* A learner this close behind may become a voter. */
 #define PROMOTION_LAG 1024u
 
@@ -99,6 +103,7 @@ struct progress {
     raft_index snapshot;  /* offered */
     raft_index commit_sent, durable_sent;
     uint32_t silent_ticks;
+    unsigned turns;       /* as heir, in this hand-over */
     size_t window_bytes;
     unsigned window_first, window_count;
     struct {
@@ -199,7 +204,9 @@ struct raft {
     uint64_t round; /* the last given out */
     raft_index term_start; /* our no-op */
     raft_id transfer;      /* target, 0: none */
-    uint32_t transfer_elapsed;
+    bool transfer_named;   /* it was asked for; else the next heir gets a turn after a while */
+    uint32_t transfer_elapsed, heir_elapsed;
+    uint64_t yield_after;  /* tick; before it no hand-over for a slow disk */
 
     /* out */
     struct message_list outbox; /* may be sent */

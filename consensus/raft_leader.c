@@ -24,6 +24,7 @@ void raft_leader_start(struct raft *r)
     r->heartbeat_elapsed = 0;
     r->transfer = 0;
     r->slow_writes = 0;
+    r->yield_after = 0;
     r->progress_count = 0;
     raft_progress_sync(r);
     raft_append_own(r, RAFT_ENTRY_NOOP, NULL);
@@ -141,17 +142,30 @@ void raft_advance_transfer(struct raft *r, const struct progress *p)
     raft_emit(r, &m);
 }
 
+static bool better_heir(const struct progress *p, const struct progress *than)
+{
+    if (p->turns != than->turns) return p->turns < than->turns;
+    if (p->match != than->match) return p->match > than->match;
+    return p->silent_ticks < than->silent_ticks;
+}
+
 static struct progress *best_heir(struct raft *r)
 {
     struct progress *best = NULL;
     for (unsigned i = 0; i < r->progress_count; i++) {
         struct progress *p = &r->progress[i];
         if (!p->voter || p->silent_ticks >= r->options.election_ticks) continue;
-        if (!best || p->match > best->match ||
-            (p->match == best->match && p->silent_ticks < best->silent_ticks))
-            best = p;
+        if (!best || better_heir(p, best)) best = p;
     }
     return best;
+}
+
+static void try_heir(struct raft *r, struct progress *p)
+{
+    p->turns++;
+    r->transfer = p->id;
+    r->heir_elapsed = 0;
+    raft_advance_transfer(r, p);
 }
 
 enum err raft_transfer(struct raft *r, raft_id target)
@@ -162,9 +176,10 @@ enum err raft_transfer(struct raft *r, raft_id target)
     struct progress *p = target ? raft_progress_of(r, target) : best_heir(r);
     if (!p && !target) return ERR_UNREACHABLE;
     if (!p || !p->voter) return ERR_INVALID;
-    r->transfer = p->id;
+    for (unsigned i = 0; i < r->progress_count; i++) r->progress[i].turns = 0;
+    r->transfer_named = target != 0;
     r->transfer_elapsed = 0;
-    raft_advance_transfer(r, p);
+    try_heir(r, p);
     return OK;
 }
 
@@ -187,19 +202,34 @@ static bool hears_majority(const struct raft *r)
     return heard >= voters / 2 + 1;
 }
 
+/* Who may not lead or vote (a clock that is off, a damaged log) lets its turn pass without a word. Who may asks for
+ * votes after a round trip and a write, so most often before the next one's turn; else both campaign, in the one term
+ * after this: at worst neither has a majority, and an election follows as without an heir. */
+static void tick_heir(struct raft *r)
+{
+    if (r->transfer_named || ++r->heir_elapsed < r->options.election_ticks / HEIR_TURNS) return;
+    struct progress *next = best_heir(r);
+    if (next) try_heir(r, next);
+}
+
 static void tick_transfer(struct raft *r)
 {
     if (!r->transfer) return;
     const struct progress *p = raft_progress_of(r, r->transfer);
-    if (!p || !p->voter || ++r->transfer_elapsed >= r->options.election_ticks) {
-        r->transfer = 0;
-        if (!r->may_lead || !r->may_vote) raft_become_follower(r, r->term, 0);
+    if (p && p->voter && ++r->transfer_elapsed < r->options.election_ticks) {
+        tick_heir(r);
+        return;
     }
+    r->transfer = 0;
+    if (!r->may_lead || !r->may_vote) raft_become_follower(r, r->term, 0);
 }
 
+/* Proposals are refused meanwhile: if nobody takes over, the next time is only after a rest. */
 static void yield(struct raft *r)
 {
-    if (!r->transfer && raft_transfer(r, 0) == OK) r->yielded++;
+    if (r->transfer || r->ticks < r->yield_after || raft_transfer(r, 0) != OK) return;
+    r->yielded++;
+    r->yield_after = r->ticks + YIELD_REST * r->options.election_ticks;
 }
 
 /* The own disk hangs: entries are still committed by others' disks, but soon the backlog is full. */

@@ -166,6 +166,62 @@ static void trap_14_slow_leader_hands_over(void **state)
     rig_free(rig);
 }
 
+static void nobody_else_may_lead(struct rig *rig)
+{
+    for (raft_id id = 2; id <= 3; id++) raft_set_may_lead(rig->nodes[id].raft, false);
+}
+
+/* Proposals are refused during each attempt. */
+static void trap_14_slow_leader_without_an_heir_leads_on(void **state)
+{
+    (void)state;
+    struct rig *rig = slow_leader();
+    nobody_else_may_lead(rig);
+    write_late(rig, 4, 0);
+    assert_int_equal(rig_status(rig, 1).yielded, 1);
+    rig_ticks(rig, 10);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 5; i++) {
+        rig_ticks(rig, 3);
+        taken += rig_propose(rig, 1, "late") != 0;
+        rig_run(rig);
+        rig_ticks(rig, 10);
+        rig_persist(rig, 1, SIZE_MAX);
+        rig_run(rig);
+    }
+    assert_int_equal(taken, 5);
+    assert_int_equal(rig_status(rig, 1).yielded, 1);
+    write_late(rig, 8, 0); /* but in the end it asks again: who may lead may have changed */
+    assert_int_equal(rig_status(rig, 1).yielded, 2);
+    assert_int_equal(rig_status(rig, 1).role, RAFT_LEADER);
+    rig_free(rig);
+}
+
+static void trap_14_stalled_leader_without_an_heir_leads_on(void **state)
+{
+    (void)state;
+    struct rig *rig = slow_leader();
+    rig_crash(rig, 1);
+    rig->options.stall_ticks = 20;
+    rig->options.slow_writes = 0;
+    rig_start_node(rig, 1);
+    rig_elect(rig, 1);
+    nobody_else_may_lead(rig);
+    rig_disk(rig, 1, true);
+    rig_propose(rig, 1, "stuck");
+    rig_ticks(rig, 40);
+    assert_int_equal(rig_status(rig, 1).yielded, 1);
+    assert_int_equal(rig_status(rig, 1).transfer, 0);
+    raft_index index = rig_propose(rig, 1, "by the others' disks");
+    rig_run(rig);
+    assert_int_not_equal(index, 0);
+    assert_int_equal(rig_status(rig, 1).commit, index);
+    raft_set_may_lead(rig->nodes[3].raft, true);
+    rig_ticks(rig, 100);
+    assert_int_equal(rig_status(rig, 3).role, RAFT_LEADER);
+    rig_free(rig);
+}
+
 /* Where no majority is ahead of it, nobody would be better. */
 static void trap_14_slow_as_all_leads_on(void **state)
 {
@@ -355,6 +411,8 @@ int main(void)
         cmocka_unit_test(trap_14_leader_with_a_slow_disk),
         cmocka_unit_test(trap_14_stalled_leader_hands_over),
         cmocka_unit_test(trap_14_slow_leader_hands_over),
+        cmocka_unit_test(trap_14_slow_leader_without_an_heir_leads_on),
+        cmocka_unit_test(trap_14_stalled_leader_without_an_heir_leads_on),
         cmocka_unit_test(trap_14_slow_as_all_leads_on),
         cmocka_unit_test(trap_15_window_is_bounded),
         cmocka_unit_test(trap_15_backlog_is_bounded),
