@@ -4,12 +4,17 @@
 #ifndef BASE_CHECK_H
 #define BASE_CHECK_H
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 _Noreturn void check_failed(const char *condition, const char *file, int line, const char *function);
 
 /* A function run once by check_failed before abort (for the flight recorder); NULL: none. */
 void check_on_failure(void (*callback)(void));
+
+/* An assertion has failed: the SIGABRT that comes now is its own. For handlers of that signal, as a fuzzer has one,
+ * too, that writes down the input. Async-signal-safe. */
+bool check_is_failing(void);
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \

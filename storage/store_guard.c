@@ -43,8 +43,9 @@ _Noreturn void store_guard_damaged(const char *directory)
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     (void)context;
-    /* malloc aborts when it finds its memory overwritten; CHECK puts the signal back first. */
-    bool own = number == SIGABRT ? info->si_code == SI_TKILL && info->si_pid == getpid() : info->si_code > 0;
+    /* malloc aborts when it finds its memory overwritten; so does CHECK, for another reason. */
+    bool own = number == SIGABRT ? info->si_code == SI_TKILL && info->si_pid == getpid() && !check_is_failing()
+                                 : info->si_code > 0;
     /* Sent by somebody, or met outside the store: as it would be without us. */
     if (inside && own) store_guard_damaged(inside);
     for (size_t i = 0; i < SIGNALS; i++)

@@ -269,6 +269,29 @@ static void test_other_signals_stay(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
+/* Nor is a failed assertion, though malloc's own, by the same signal, is. */
+static void test_assertions_stay(void **state)
+{
+    (void)state;
+    for (int own = 0; own < 2; own++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            signal(SIGABRT, SIG_DFL);
+            fclose(stderr);
+            store_guard_install(NULL);
+            store_guard_enter("folder");
+            CHECK(own);
+            abort();
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (own)
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+        else
+            assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    }
+}
+
 /* A key was changed on its page: who walks by is told, and does not go round in circles. */
 static void test_keys_out_of_order(void **state)
 {
@@ -304,6 +327,7 @@ int main(void)
         BED_TEST(test_kill_9_during_commits),
         BED_TEST(test_a_file_cut_short_ends_in_words),
         BED_TEST(test_other_signals_stay),
+        BED_TEST(test_assertions_stay),
         BED_TEST(test_keys_out_of_order),
     };
     return cmocka_run_group_tests(tests, bed_open, NULL);
