@@ -154,14 +154,15 @@ static void of_users_unknown(void **state)
     status.applied = 41; /* the leader told of that not yet */
     assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
 
-    struct driver_status behind[5];
-    for (unsigned i = 0; i < 5; i++) behind[i] = current;
+    struct driver_status behind[6];
+    for (unsigned i = 0; i < 6; i++) behind[i] = current;
     behind[0].catching_up = true;
     behind[1].leader = 0;
     behind[2].applied_term = 4;
     behind[3].applied = 39;
     behind[4].leader_commit = 1000;
-    for (unsigned i = 0; i < 5; i++) {
+    behind[5].commit = 1000; /* counted here before the leader told it */
+    for (unsigned i = 0; i < 6; i++) {
         status = behind[i];
         assert_int_equal(answer_to(&stranger), ERR_NOT_READY);
         assert_true(retry_ms > 0);
