@@ -82,7 +82,7 @@ $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))
 
 # Only the node sends mail and webhooks; the client starts faster without.
-$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
+$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/older $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
        $(CC) $(CFLAGS) $(SAN) $(or $(LTOFLAGS),-fno-lto) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
@@ -93,7 +93,7 @@ $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok driver_start peers_send \
             raft_message_encode raft_options_default statement_sign message_note_encode witness_start \
             driver_quarantine state_scan_step
-TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(filter-out %/bad_clock.c,$(tool_src))) $(BUILD)/frail
+TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(filter-out %/bad_clock.c,$(tool_src))) $(BUILD)/frail $(BUILD)/older
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))
 # Its write and fdatasync come before the C library's, for LMDB as well.
@@ -106,6 +106,9 @@ $(BUILD)/unwitnessed: $(BUILD)/tests/lib/unwitnessed.o $(BUILD)/node/main.o $(NO
 # The same, and its clock may be wrong.
 $(BUILD)/frail: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/tests/lib/bad_clock.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) -Wl,--wrap=main -Wl,--wrap=clock_wall_ms
+# A node of an older release: what it offers other nodes. The same object serves unit tests.
+$(BUILD)/older: $(BUILD)/tests/lib/older.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK)
 $(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(BUILD)/tests/lib/rewrite.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)

@@ -41,8 +41,10 @@ static void send_message(struct driver *d, struct raft_message *m)
         driver_state_commit(d);
         m->extra = buffer_bytes(&d->statement);
     }
+    unsigned version = peers_version(d->o.peers, m->to);
+    raft_peer_counts(d->raft, m->to, version >= PEER_VERSION_DURABLE);
     buffer_clear(&d->out);
-    raft_message_encode(&d->out, m);
+    raft_message_encode(&d->out, m, version);
     /* A link that is down or full loses it, as the core expects. */
     if (!d->out.failed) peers_send(d->o.peers, m->to, PEER_RAFT, 0, buffer_bytes(&d->out));
     if (d->out.capacity > OUT_KEPT) buffer_free(&d->out);
@@ -212,7 +214,7 @@ static void step_heartbeat(struct driver *d, struct raft_message *m)
 static void on_raft(struct driver *d, unsigned from, struct bytes body)
 {
     struct raft_message m;
-    enum err e = raft_message_decode(&m, body);
+    enum err e = raft_message_decode(&m, body, peers_version_heard(d->o.peers, from));
     if (e == OK && (m.from != from || m.to != d->o.self)) {
         raft_message_clear(&m);
         e = ERR_WRONG_PEER;

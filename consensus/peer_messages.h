@@ -1,9 +1,15 @@
-/* Messages between nodes (ALPN consilium-peer/1): types and bodies.
+/* Messages between nodes (ALPN consilium-peer/2): types and bodies.
  *
  * Frame [type, id, body], body = canonical msgpack. A link is mutually
  * authenticated TLS with pinned keys (net/peers.h), so the sender is known; what
  * must be shown to others later carries a signature of its own, made with the
  * node's message key over a domain tag and the fields.
+ *
+ * VERSIONS, so that nodes are upgraded one after the other: a link speaks the newest one that both ends know (net/peers.h).
+ * Whoever changes a format adds a version here and to net/tls.c, and goes on writing and reading the older form on
+ * links of older versions; a peer that lacks what is new must lose nothing that it had.
+ *   2  RAFT: APPEND and HEARTBEAT have `durable`
+ *   1  they don't
  *
  * RAFT          one encoded raft message (consensus/raft.h), whole body
  * FORWARD       [request (bin), awaited]   a follower hands a client's request to the leader; no answer, the block is
@@ -46,6 +52,9 @@
  */
 #ifndef CONSENSUS_PEER_MESSAGES_H
 #define CONSENSUS_PEER_MESSAGES_H
+
+#define PEER_VERSION 2         /* the newest */
+#define PEER_VERSION_DURABLE 2 /* the first with that */
 
 enum peer_message {
     PEER_RAFT = 64,

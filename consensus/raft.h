@@ -195,7 +195,7 @@ struct raft_message {
     struct raft_position log; /* PREVOTE, VOTE: sender's last durable entry; APPEND: the entry before
                                  the first; SNAPSHOT and its answer: the offered position */
     raft_index commit;        /* APPEND, HEARTBEAT: the leader's commit index (the receiver clamps it) */
-    raft_index durable;       /* the same: up to where the leader's own log is durable */
+    raft_index durable;       /* the same: up to where the leader's own log is durable; 0: not told */
     uint64_t round;           /* APPEND, HEARTBEAT, SNAPSHOT: which attempt to find and follow this peer's log;
                                  echoed, so that answers to an abandoned attempt are told apart */
     raft_index sent;          /* HEARTBEAT: last index that the leader sent to this peer; echoed */
@@ -215,13 +215,14 @@ struct raft_message {
     struct bytes extra;         /* the driver's, at most LIMIT_RAFT_EXTRA; a view, not owned; the core ignores it */
 };
 
-/* Appends the encoding: [type, from, to, term, extra, fields of the type...]. `extra` comes from the message. */
-void raft_message_encode(struct buffer *out, const struct raft_message *message);
-/* Fills *message (to be cleared by raft_message_clear) from exactly `in`; blobs are copies,
- * `extra` is a view into `in`. On error *message is empty. ERR_MALFORMED, ERR_TRUNCATED,
- * ERR_NOT_CANONICAL, ERR_TRAILING, ERR_TOO_LARGE, ERR_UNKNOWN_TYPE, ERR_NOMEM. Any thread.
+/* Appends the encoding: [type, from, to, term, extra, fields of the type...]. `extra` comes from the message. `version`
+ * (consensus/peer_messages.h): of the link that it is for; before PEER_VERSION_DURABLE `durable` is left out. */
+void raft_message_encode(struct buffer *out, const struct raft_message *message, unsigned version);
+/* Fills *message (to be cleared by raft_message_clear) from exactly `in`, which came in that version and must have its form;
+ * what that lacks is 0. Blobs are copies, `extra` is a view into `in`. On error *message is empty. ERR_MALFORMED,
+ * ERR_TRUNCATED, ERR_NOT_CANONICAL, ERR_TRAILING, ERR_TOO_LARGE, ERR_UNKNOWN_TYPE, ERR_NOMEM. Any thread.
  * The driver compares `from` with the connection's authenticated node. */
-enum err raft_message_decode(struct raft_message *message, struct bytes in);
+enum err raft_message_decode(struct raft_message *message, struct bytes in, unsigned version);
 /* Releases entries and manifest; then the message is zero. */
 void raft_message_clear(struct raft_message *message);
 const char *raft_message_name(enum raft_message_type type);
@@ -319,6 +320,10 @@ void raft_applied(struct raft *raft, raft_index index);
 enum err raft_transfer(struct raft *raft, raft_id target);
 /* The connection to a peer broke: what is in flight to it may be lost; probes anew. Optional (speed only). */
 void raft_peer_lost(struct raft *raft, raft_id peer);
+/* Leader: whether `durable` reaches this peer (a link of an older version leaves it out), so that where it may count the
+ * two copies itself nothing more need be told. Not so (at first): it hears of each commit at once. Said with each
+ * message that is sent to it, since its next link may be of another version; one message later does no harm. */
+void raft_peer_counts(struct raft *raft, raft_id peer, bool counts);
 
 /* The answer to a ready's read: entries first .. first + count - 1 (count >= 1; as many as
  * fit, at least one). The core retains the blobs it needs. An outdated answer is dropped. */

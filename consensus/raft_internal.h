@@ -102,6 +102,7 @@ struct progress {
     bool reading;         /* a read of our own log is out */
     raft_index snapshot;  /* offered */
     raft_index commit_sent, durable_sent;
+    bool counts; /* raft_peer_counts: it reads what is sent of `durable` */
     uint32_t silent_ticks;
     unsigned turns;       /* as heir, in this hand-over */
     size_t window_bytes;

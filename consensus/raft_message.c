@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/pack.h"
+#include "consensus/peer_messages.h"
 #include "consensus/raft.h"
 
 /* The longest append is one entry of LIMIT_BLOCK, or many within the limit of a message. */
@@ -61,12 +62,8 @@ static void unpack_vote_answer(struct unpack *u, struct raft_message *m)
 
 /* ---- entries ---- */
 
-static void pack_append(struct buffer *out, const struct raft_message *m)
+static void pack_entries(struct buffer *out, const struct raft_message *m)
 {
-    pack_position(out, m->log);
-    pack_uint(out, m->commit);
-    pack_uint(out, m->durable);
-    pack_uint(out, m->round);
     pack_array(out, (uint32_t)m->entry_count);
     for (size_t i = 0; i < m->entry_count; i++) {
         pack_array(out, 3);
@@ -89,12 +86,8 @@ static void unpack_entry(struct unpack *u, struct raft_entry *e)
     if (!e->blob) unpack_fail(u, ERR_NOMEM);
 }
 
-static void unpack_append(struct unpack *u, struct raft_message *m)
+static void unpack_entries(struct unpack *u, struct raft_message *m)
 {
-    m->log = unpack_position(u);
-    m->commit = unpack_index(u);
-    m->durable = unpack_index(u);
-    m->round = unpack_uint(u);
     uint32_t count = unpack_array(u, LIMIT_RAFT_ENTRIES);
     if (!count || u->error) return;
     m->entries = calloc(count, sizeof *m->entries);
@@ -106,6 +99,40 @@ static void unpack_append(struct unpack *u, struct raft_message *m)
         m->entries[m->entry_count].index = m->log.index + 1 + m->entry_count;
         unpack_entry(u, &m->entries[m->entry_count]);
     }
+}
+
+static void pack_append(struct buffer *out, const struct raft_message *m)
+{
+    pack_position(out, m->log);
+    pack_uint(out, m->commit);
+    pack_uint(out, m->durable);
+    pack_uint(out, m->round);
+    pack_entries(out, m);
+}
+
+static void unpack_append(struct unpack *u, struct raft_message *m)
+{
+    m->log = unpack_position(u);
+    m->commit = unpack_index(u);
+    m->durable = unpack_index(u);
+    m->round = unpack_uint(u);
+    unpack_entries(u, m);
+}
+
+static void pack_append_1(struct buffer *out, const struct raft_message *m)
+{
+    pack_position(out, m->log);
+    pack_uint(out, m->commit);
+    pack_uint(out, m->round);
+    pack_entries(out, m);
+}
+
+static void unpack_append_1(struct unpack *u, struct raft_message *m)
+{
+    m->log = unpack_position(u);
+    m->commit = unpack_index(u);
+    m->round = unpack_uint(u);
+    unpack_entries(u, m);
 }
 
 static void pack_append_answer(struct buffer *out, const struct raft_message *m)
@@ -144,6 +171,20 @@ static void unpack_heartbeat(struct unpack *u, struct raft_message *m)
 {
     m->commit = unpack_index(u);
     m->durable = unpack_index(u);
+    m->round = unpack_uint(u);
+    m->sent = unpack_index(u);
+}
+
+static void pack_heartbeat_1(struct buffer *out, const struct raft_message *m)
+{
+    pack_uint(out, m->commit);
+    pack_uint(out, m->round);
+    pack_uint(out, m->sent);
+}
+
+static void unpack_heartbeat_1(struct unpack *u, struct raft_message *m)
+{
+    m->commit = unpack_index(u);
     m->round = unpack_uint(u);
     m->sent = unpack_index(u);
 }
@@ -236,16 +277,27 @@ static const struct codec {
     [RAFT_TIMEOUT_NOW] = {"timeout now", 0, pack_nothing, unpack_nothing},
 };
 
+/* The forms of version 1, where they were others. */
+static const struct codec codecs_1[RAFT_TIMEOUT_NOW + 1] = {
+    [RAFT_APPEND] = {"append", 5, pack_append_1, unpack_append_1},
+    [RAFT_HEARTBEAT] = {"heartbeat", 3, pack_heartbeat_1, unpack_heartbeat_1},
+};
+
+static const struct codec *codec_of(unsigned type, unsigned version)
+{
+    return version < PEER_VERSION_DURABLE && codecs_1[type].pack ? &codecs_1[type] : &codecs[type];
+}
+
 const char *raft_message_name(enum raft_message_type type)
 {
     return type >= RAFT_PREVOTE && type <= RAFT_TIMEOUT_NOW ? codecs[type].name : "unknown";
 }
 
-void raft_message_encode(struct buffer *out, const struct raft_message *m)
+void raft_message_encode(struct buffer *out, const struct raft_message *m, unsigned version)
 {
     CHECK(m->type >= RAFT_PREVOTE && m->type <= RAFT_TIMEOUT_NOW);
     CHECK(m->extra.size <= LIMIT_RAFT_EXTRA && m->entry_count <= LIMIT_RAFT_ENTRIES);
-    const struct codec *codec = &codecs[m->type];
+    const struct codec *codec = codec_of(m->type, version);
     pack_array(out, HEAD_FIELDS + codec->fields);
     pack_uint(out, m->type);
     pack_uint(out, m->from);
@@ -255,7 +307,7 @@ void raft_message_encode(struct buffer *out, const struct raft_message *m)
     codec->pack(out, m);
 }
 
-static void unpack_message(struct unpack *u, struct raft_message *m)
+static void unpack_message(struct unpack *u, struct raft_message *m, unsigned version)
 {
     uint32_t fields = unpack_array(u, HEAD_FIELDS + 9);
     uint64_t type = unpack_uint(u);
@@ -264,7 +316,7 @@ static void unpack_message(struct unpack *u, struct raft_message *m)
         unpack_fail(u, ERR_UNKNOWN_TYPE);
         return;
     }
-    const struct codec *codec = &codecs[type];
+    const struct codec *codec = codec_of((unsigned)type, version);
     if (fields != HEAD_FIELDS + codec->fields) unpack_fail(u, ERR_MALFORMED);
     m->type = (enum raft_message_type)type;
     m->from = (raft_id)unpack_uint_max(u, UINT16_MAX);
@@ -274,11 +326,11 @@ static void unpack_message(struct unpack *u, struct raft_message *m)
     if (!u->error) codec->unpack(u, m);
 }
 
-enum err raft_message_decode(struct raft_message *m, struct bytes in)
+enum err raft_message_decode(struct raft_message *m, struct bytes in, unsigned version)
 {
     *m = (struct raft_message){0};
     struct unpack u = unpack_start(in);
-    unpack_message(&u, m);
+    unpack_message(&u, m, version);
     enum err e = unpack_done(&u);
     if (e) raft_message_clear(m);
     return e;

@@ -208,7 +208,7 @@ static bool advance(struct raft *r, struct progress *p)
 static bool has_news(const struct raft *r, const struct progress *p)
 {
     raft_index known = p->commit_sent, now = r->commit;
-    if (raft_two_decide(r, r->options.id, p->id)) {
+    if (p->counts && raft_two_decide(r, r->options.id, p->id)) {
         known = index_max(known, p->durable_sent);
         now = index_max(now, r->persisted);
     }
@@ -271,6 +271,12 @@ void raft_peer_lost(struct raft *r, raft_id peer)
     if (p->state == RAFT_REPLICATE)
         raft_progress_probe(r, p, p->match + 1);
     p->paused = false;
+}
+
+void raft_peer_counts(struct raft *r, raft_id peer, bool counts)
+{
+    struct progress *p = raft_progress_of(r, peer);
+    if (p) p->counts = counts;
 }
 
 raft_index raft_needed_from(const struct raft *r)

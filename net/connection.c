@@ -691,6 +691,7 @@ void connection_accepted(struct connection *c, struct connection_owner *owner)
 void connection_set_data(struct connection *c, void *data) { c->data = data; }
 void *connection_data(const struct connection *c) { return c->data; }
 const char *connection_alpn(const struct connection *c) { return c->tls ? tls_alpn(c->tls) : NULL; }
+unsigned connection_alpn_version(const struct connection *c) { return c->tls ? tls_alpn_version(c->tls) : 0; }
 bool connection_resumed(const struct connection *c) { return tls_resumed(c->tls); }
 const struct address *connection_remote(const struct connection *c) { return &c->remote; }
 uint64_t connection_serial(const struct connection *c) { return c->serial; }

@@ -124,7 +124,8 @@ void connection_abort(struct connection *c, enum err code, const char *text);
 
 void connection_set_data(struct connection *c, void *data);
 void *connection_data(const struct connection *c);
-const char *connection_alpn(const struct connection *c);                 /* from on_open */
+const char *connection_alpn(const struct connection *c);                 /* from on_open; this, too: */
+unsigned connection_alpn_version(const struct connection *c);
 bool connection_peer_pin(const struct connection *c, struct digest *pin); /* false: showed none */
 bool connection_resumed(const struct connection *c);
 const struct address *connection_remote(const struct connection *c); /* numeric, with the port */

@@ -98,7 +98,8 @@ static void on_out_open(struct connection *c, void *data)
     uv_timer_start(&p->timer, on_look, LIMIT_PEER_LOOK_MS, LIMIT_PEER_LOOK_MS);
     p->status.up = true;
     p->status.up_since_ns = clock_monotonic_ns();
-    log_debug("peer", "link to node %u is up%s", (unsigned)p->index, connection_resumed(c) ? " (resumed)" : "");
+    log_debug("peer", "link to node %u is up, of version %u%s", (unsigned)p->index, connection_alpn_version(c),
+              connection_resumed(c) ? " (resumed)" : "");
     if (p->peers->events.on_up && !p->peers->closing) p->peers->events.on_up(p->index, p->peers->data);
 }
 
@@ -355,6 +356,18 @@ size_t peers_queued(const struct peers *all, uint32_t index)
 }
 
 bool peers_up(const struct peers *all, uint32_t index) { return link_to(all, index) != NULL; }
+
+unsigned peers_version(const struct peers *all, uint32_t index)
+{
+    struct connection *c = link_to(all, index);
+    return c ? connection_alpn_version(c) : 0;
+}
+
+unsigned peers_version_heard(const struct peers *all, uint32_t index)
+{
+    CHECK(index >= 1 && index <= LIMIT_NODES);
+    return all->peer[index].in ? connection_alpn_version(all->peer[index].in) : 0;
+}
 
 void peers_status(const struct peers *all, uint32_t index, struct peers_status *out)
 {

@@ -10,6 +10,10 @@
  * jitter; at once when the peer connects to us, since then it is alive. A
  * reconnect resumes the TLS session when it can.
  *
+ * The two links of a pair speak the newest version of the protocol that both
+ * nodes know (net/tls.h). Each link has its own: whoever sends asks for it right
+ * then, since the peer may come back as another release at any time.
+ *
  * All functions run on the loop's thread.
  */
 #ifndef NET_PEERS_H
@@ -58,6 +62,8 @@ enum err peers_send_parts(struct peers *p, uint32_t index, uint32_t type, uint64
                           const struct bytes *parts, size_t count);
 size_t peers_queued(const struct peers *p, uint32_t index); /* bytes not yet given to the kernel */
 bool peers_up(const struct peers *p, uint32_t index);
+unsigned peers_version(const struct peers *p, uint32_t index);       /* that we speak to it now; 0: the link is down */
+unsigned peers_version_heard(const struct peers *p, uint32_t index); /* that it speaks to us: of what on_message gives */
 void peers_status(const struct peers *p, uint32_t index, struct peers_status *out);
 
 /* Stops and goes on with reading from a member (the driver is behind). When that lasts, its queue fills,

@@ -17,11 +17,17 @@
 #define PEER_NAME "peer.consilium.internal" /* server name by which a dialing node asks for mutual TLS */
 
 enum { FOR_PEER, FOR_CLIENT, FOR_HTTP, PROTOCOLS };
-static const char *const protocols[PROTOCOLS] = {TLS_ALPN_PEER, TLS_ALPN_CLIENT, TLS_ALPN_HTTP};
+/* Every version that is spoken, the newest first, in the shape that mbedTLS takes; it keeps the pointers. */
+#define VERSIONS_MAX 2
+static const char *offers[PROTOCOLS][VERSIONS_MAX + 1] = {
+    [FOR_PEER] = {TLS_ALPN_PEER, "consilium-peer/1"},
+    [FOR_CLIENT] = {TLS_ALPN_CLIENT},
+    [FOR_HTTP] = {TLS_ALPN_HTTP},
+};
 
 struct tls_context {
     mbedtls_ssl_config server, client[PROTOCOLS];
-    const char *server_alpn[PROTOCOLS + 1], *client_alpn[PROTOCOLS][2]; /* mbedTLS keeps the pointers */
+    const char *server_alpn[PROTOCOLS * VERSIONS_MAX + 1]; /* all offers; mbedTLS keeps the pointer */
     mbedtls_x509_crt certificate;
     mbedtls_x509_crt no_authority; /* no chain is ever trusted; mbedTLS only wants to see a list */
     mbedtls_pk_context key;
@@ -44,7 +50,8 @@ struct tls_session {
     bool has_peer;
     struct digest peer;     /* its pin */
     struct digest expected; /* by a client */
-    const char *alpn;       /* wanted by a client; negotiated */
+    int protocol;           /* wanted by a client; negotiated */
+    unsigned version;       /* of it, negotiated */
     struct bytes in;        /* borrowed by tls_feed */
     struct buffer kept;     /* by tls_keep, read before `in` */
     size_t kept_at;
@@ -57,7 +64,7 @@ struct tls_session {
 struct tls_ticket {
     mbedtls_ssl_session session;
     struct digest pin;
-    const char *alpn;
+    int protocol;
 };
 
 /* --- context --- */
@@ -80,8 +87,10 @@ static int configure_server(struct tls_context *c)
     int code = mbedtls_ssl_config_defaults(s, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_STREAM,
                                            MBEDTLS_SSL_PRESET_DEFAULT);
     if (code) return code;
+    size_t count = 0;
     for (int i = 0; i < PROTOCOLS; i++)
-        c->server_alpn[i] = protocols[i];
+        for (const char **name = offers[i]; *name; name++)
+            c->server_alpn[count++] = *name;
     mbedtls_ssl_conf_rng(s, mbed_random, NULL);
     mbedtls_ssl_conf_authmode(s, MBEDTLS_SSL_VERIFY_NONE);
     mbedtls_ssl_conf_ca_chain(s, &c->no_authority, NULL);
@@ -100,14 +109,13 @@ static int configure_client(struct tls_context *c, int protocol)
     int code = mbedtls_ssl_config_defaults(s, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
                                            MBEDTLS_SSL_PRESET_DEFAULT);
     if (code) return code;
-    c->client_alpn[protocol][0] = protocols[protocol];
     mbedtls_ssl_conf_rng(s, mbed_random, NULL);
     mbedtls_ssl_conf_authmode(s, MBEDTLS_SSL_VERIFY_REQUIRED);
     mbedtls_ssl_conf_ca_chain(s, &c->no_authority, NULL);
     mbedtls_ssl_conf_session_tickets(s, MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
     mbed_configure(s, protocol == FOR_PEER ? MBED_CLIENT_PEER : MBED_CLIENT);
     if (protocol == FOR_PEER && c->has_identity) code = mbedtls_ssl_conf_own_cert(s, &c->certificate, &c->key);
-    return code ? code : mbedtls_ssl_conf_alpn_protocols(s, c->client_alpn[protocol]);
+    return code ? code : mbedtls_ssl_conf_alpn_protocols(s, offers[protocol]);
 }
 
 static enum err load_identity(struct tls_context *c, struct bytes key, struct bytes certificate,
@@ -282,13 +290,27 @@ static int verify(void *session, mbedtls_x509_crt *certificate, int depth, uint3
     return 0;
 }
 
+/* Notes what was negotiated; false: nothing. mbedTLS gives nothing but names that were offered or accepted here. */
+static bool note_protocol(struct tls_session *s)
+{
+    const char *name = mbedtls_ssl_get_alpn_protocol(&s->ssl);
+    if (!name && s->role == TLS_SERVER) name = TLS_ALPN_HTTP; /* older tools of HTTP name none */
+    for (int i = 0; name && i < PROTOCOLS; i++)
+        for (const char **offer = offers[i]; *offer; offer++)
+            if (strcmp(name, *offer) == 0) {
+                s->protocol = i;
+                s->version = (unsigned)strtoul(strrchr(name, '/') + 1, NULL, 10);
+                return true;
+            }
+    return false;
+}
+
 /* The handshake is done, both Finished messages were right. A resumed session
  * brought the certificate of the first handshake along; whether its pin is
  * still a member's is asked now. */
 static void establish(struct tls_session *s)
 {
     const mbedtls_x509_crt *certificate = mbedtls_ssl_get_peer_cert(&s->ssl);
-    s->alpn = mbedtls_ssl_get_alpn_protocol(&s->ssl);
     if (certificate) {
         hash_sha256(&s->peer, certificate->pk_raw.p, certificate->pk_raw.len);
         s->has_peer = true;
@@ -298,13 +320,12 @@ static void establish(struct tls_session *s)
         s->peer = s->expected;
         s->has_peer = true;
     }
-    if (!s->alpn && s->role == TLS_SERVER) s->alpn = TLS_ALPN_HTTP; /* older tools of HTTP name none */
-    if (!s->alpn)
+    if (!note_protocol(s))
         fail_with_alert(s, ERR_ALPN, "the other side named no protocol",
                         MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL);
     else if (s->has_peer && !pin_accepted(s, &s->peer))
         fail_with_alert(s, ERR_WRONG_PEER, wrong_pin(s), MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED);
-    else if (!s->has_peer && (s->role == TLS_CLIENT || strcmp(s->alpn, TLS_ALPN_PEER) == 0))
+    else if (!s->has_peer && (s->role == TLS_CLIENT || s->protocol == FOR_PEER))
         fail_with_alert(s, ERR_WRONG_PEER, "the other side showed no certificate",
                         MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED);
     else
@@ -379,7 +400,7 @@ enum err tls_server_new(struct tls_session **out, struct tls_context *c)
 static int protocol_of(const char *alpn)
 {
     for (int i = 0; i < PROTOCOLS; i++)
-        if (strcmp(alpn, protocols[i]) == 0) return i;
+        if (strcmp(alpn, offers[i][0]) == 0) return i;
     CHECK(!"a known ALPN protocol");
     return -1;
 }
@@ -393,10 +414,10 @@ enum err tls_client_new(struct tls_session **out, struct tls_context *c, const c
     if (err != OK) return err;
     struct tls_session *s = *out;
     s->expected = *pin;
-    s->alpn = protocols[protocol];
+    s->protocol = protocol;
     int code = mbedtls_ssl_set_hostname(&s->ssl, protocol == FOR_PEER ? PEER_NAME : "consilium.internal");
     /* One that cannot be used (too old, say) only means a full handshake. */
-    if (code == 0 && ticket && digest_equal(&ticket->pin, pin) && ticket->alpn == s->alpn)
+    if (code == 0 && ticket && digest_equal(&ticket->pin, pin) && ticket->protocol == protocol)
         (void)mbedtls_ssl_set_session(&s->ssl, &ticket->session);
     if (code == 0) return OK;
     tls_session_free(s);
@@ -516,8 +537,10 @@ const char *tls_error_text(const struct tls_session *s) { return s->text; }
 
 const char *tls_alpn(const struct tls_session *s)
 {
-    return s->state == TLS_OPEN || s->state == TLS_CLOSED ? s->alpn : NULL;
+    return s->state == TLS_OPEN || s->state == TLS_CLOSED ? offers[s->protocol][0] : NULL;
 }
+
+unsigned tls_alpn_version(const struct tls_session *s) { return tls_alpn(s) ? s->version : 0; }
 
 bool tls_resumed(const struct tls_session *s) { return !s->full; }
 const char *tls_version(const struct tls_session *s) { return mbedtls_ssl_get_version(&s->ssl); }
@@ -535,7 +558,7 @@ struct tls_ticket *tls_ticket_take(struct tls_session *s)
     struct tls_ticket *t = xcalloc(1, sizeof *t);
     s->ticket_ready = false;
     t->pin = s->expected;
-    t->alpn = s->alpn;
+    t->protocol = s->protocol;
     mbedtls_ssl_session_init(&t->session);
     if (mbedtls_ssl_get_session(&s->ssl, &t->session) == 0) return t;
     tls_ticket_free(t);

@@ -22,7 +22,10 @@
 #include "base/bytes.h"
 #include "base/error.h"
 
-#define TLS_ALPN_PEER "consilium-peer/1"
+/* A protocol is known here by its newest name. Older versions of it, if any are spoken still (net/tls.c), are offered
+ * and accepted as well, and the newest that both sides have is taken: the server prefers (RFC 7301, 3.2), so that nodes
+ * of two releases understand each other while a cluster is upgraded. tls_alpn_version says which it became. */
+#define TLS_ALPN_PEER "consilium-peer/2" /* and 1; what differs: consensus/peer_messages.h */
 #define TLS_ALPN_CLIENT "consilium/1"
 #define TLS_ALPN_HTTP "http/1.1"
 
@@ -77,8 +80,10 @@ enum tls_state tls_state(const struct tls_session *s);
 /* Why it failed: ERR_WRONG_PEER, ERR_ALPN, ERR_NOT_TLS, ERR_TLS, ERR_NOMEM; OK unless TLS_FAILED. */
 enum err tls_error(const struct tls_session *s);
 const char *tls_error_text(const struct tls_session *s); /* for people; valid as long as the session */
-/* The negotiated protocol, one of the constants above; NULL before TLS_OPEN. */
+/* The negotiated protocol, one of the constants above whatever its version; NULL before TLS_OPEN. */
 const char *tls_alpn(const struct tls_session *s);
+/* Its version, the number after the name's '/'; 0 before TLS_OPEN. */
+unsigned tls_alpn_version(const struct tls_session *s);
 /* The other side's pin, proven; false when it showed no certificate (a client). From TLS_OPEN. */
 bool tls_peer_pin(const struct tls_session *s, struct digest *pin);
 bool tls_resumed(const struct tls_session *s); /* the handshake was abbreviated */

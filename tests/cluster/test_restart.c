@@ -1,6 +1,7 @@
-/* Nodes are stopped and started again one after the other, as for a new version, while
- * clients work: whoever may go through any node is refused nothing, a leader hands over before
- * it goes, and nothing that was acknowledged is missing.
+/* Nodes are stopped and started again one after the other while clients work: whoever may go
+ * through any node is refused nothing, a leader hands over before it goes, and nothing that was
+ * acknowledged is missing. The same where they come back as another release (tests/lib/older.h),
+ * with nodes of both among each other meanwhile.
  *
  * SECONDS in the environment (make soak): the same for so long, and what the nodes hold of memory and
  * descriptors does not grow.
@@ -71,7 +72,7 @@ static void restart(unsigned node)
 
 static void all_others_were_served(void)
 {
-    for (unsigned i = CHAOS_NODES + 1; i <= CHAOS_CLIENTS; i++) {
+    for (unsigned i = chaos.bed.n + 1; i <= CHAOS_CLIENTS; i++) {
         const char *words = chaos_refusal(&chaos, i);
         if (words) testbed_fail(&chaos.bed, "client %u, who may go through any node: %s", i, words);
     }
@@ -79,24 +80,77 @@ static void all_others_were_served(void)
            (unsigned long long)chaos_longest_gap(&chaos));
 }
 
-static void begin(void)
+static void begin(unsigned nodes, const char *program)
 {
-    chaos_open(&chaos, CHAOS_NODES, 1, false);
+    chaos_open_as(&chaos, nodes, nodes > 3, program);
     chaos.patience_s = PATIENCE_S;
     chaos_load(&chaos);
     chaos_goes_on(&chaos, CHAOS_ALL, "all work");
 }
 
-static void no_operation_fails_while_nodes_restart_in_turn(void **state)
+static void end(void)
 {
-    (void)state;
-    begin();
-    for (unsigned node = 1; node <= CHAOS_NODES; node++) restart(node);
     unsigned leader = chaos_await_leader(&chaos, NULL); /* whoever led at the end goes as well */
     restart(leader);
     all_others_were_served();
     chaos_check(&chaos);
     chaos_close(&chaos);
+}
+
+static void no_operation_fails_while_nodes_restart_in_turn(void **state)
+{
+    (void)state;
+    begin(CHAOS_NODES, NULL);
+    for (unsigned node = 1; node <= CHAOS_NODES; node++) restart(node);
+    end();
+}
+
+/* ---- another release ---- */
+
+/* What was malformed, or in a form of another version. */
+static void nothing_was_refused(const struct testbed *t)
+{
+    for (unsigned node = 1; node <= t->n; node++)
+        if (testbed_log_has(t, node, "was refused")) testbed_fail(t, "node %u refused a message of another", node);
+}
+
+static void links_are_of(const struct testbed *t, unsigned node, bool older, bool newest)
+{
+    static const char *const words[] = {"is up, of version 1", "is up, of version 2"};
+    const bool has[] = {older, newest};
+    for (unsigned i = 0; i < 2; i++) {
+        if (has[i])
+            testbed_await_log(t, node, words[i]);
+        else if (testbed_life_has(t, node, words[i]))
+            testbed_fail(t, "node %u has a link that %s", node, words[i]);
+    }
+}
+
+/* Links are of version 1 until the last of the older nodes went, and of version 2 among those that were upgraded. */
+static void upgrade(unsigned nodes)
+{
+    begin(nodes, "older");
+    for (unsigned node = 1; node <= nodes; node++) {
+        links_are_of(&chaos.bed, node, true, false);
+        chaos.bed.program[node] = NULL;
+        restart(node);
+        links_are_of(&chaos.bed, node, node < nodes, node > 1);
+    }
+    nothing_was_refused(&chaos.bed);
+    end();
+}
+
+static void no_operation_fails_while_nodes_are_upgraded_in_turn(void **state)
+{
+    (void)state;
+    upgrade(CHAOS_NODES);
+}
+
+/* Where two are a majority: a follower of the newest release counts the leader's copy and its own, an older one can't. */
+static void nor_while_three_are(void **state)
+{
+    (void)state;
+    upgrade(3);
 }
 
 /* ---- the soak ---- */
@@ -119,7 +173,7 @@ static void keep_little_log(void)
 static void nothing_grows(void **state)
 {
     (void)state;
-    begin();
+    begin(CHAOS_NODES, NULL);
     keep_little_log();
     uint64_t start = chaos_now_ms(), total = strtoull(getenv("SECONDS"), NULL, 10) * 1000;
     uint64_t warm = total / 2 < WARM_S * 1000 ? total / 2 : WARM_S * 1000;
@@ -152,7 +206,11 @@ static void nothing_grows(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest usual[] = {cmocka_unit_test(no_operation_fails_while_nodes_restart_in_turn)};
+    const struct CMUnitTest usual[] = {
+        cmocka_unit_test(no_operation_fails_while_nodes_restart_in_turn),
+        cmocka_unit_test(no_operation_fails_while_nodes_are_upgraded_in_turn),
+        cmocka_unit_test(nor_while_three_are),
+    };
     const struct CMUnitTest soak[] = {cmocka_unit_test(nothing_grows)};
     return getenv("SECONDS") ? cmocka_run_group_tests(soak, NULL, NULL) : cmocka_run_group_tests(usual, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 #include "base/pack.h"
 #include "consensus/driver_internal.h"
+#include "consensus/peer_messages.h"
 #include "net/peers.h"
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/folder.h"
@@ -153,7 +154,7 @@ static void give_raft(struct raft_message *m, unsigned from, uint64_t of_term)
     m->from = (raft_id)from;
     m->to = SELF;
     m->term = of_term;
-    raft_message_encode(&body, m);
+    raft_message_encode(&body, m, PEER_VERSION);
     give(from, PEER_RAFT, 0, &body);
 }
 

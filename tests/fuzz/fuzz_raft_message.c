@@ -14,15 +14,13 @@ static struct raft *small_core(void)
     return r;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void try(struct bytes in, unsigned version)
 {
     struct buffer out = {0};
-    if (recode_raft(&out, bytes_of(data, size)) == OK)
-        CHECK(!out.failed && bytes_equal(buffer_bytes(&out), bytes_of(data, size)));
+    if (recode_raft_as(&out, in, version) == OK) CHECK(!out.failed && bytes_equal(buffer_bytes(&out), in));
     buffer_free(&out);
     struct raft_message m;
-    if (raft_message_decode(&m, bytes_of(data, size)) == OK) {
+    if (raft_message_decode(&m, in, version) == OK) {
         struct raft *r = small_core();
         for (int i = 0; i < 2; i++) {
             (void)raft_step(r, &m);
@@ -35,5 +33,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         raft_free(r);
     }
     raft_message_clear(&m);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    for (unsigned version = 1; version <= PEER_VERSION; version++)
+        try(bytes_of(data, size), version);
     return 0;
 }

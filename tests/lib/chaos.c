@@ -531,9 +531,8 @@ static unsigned how_many(struct chaos *c, unsigned nodes)
     return text && (atoi(text) == 3 || atoi(text) == (int)CHAOS_NODES) ? (unsigned)atoi(text) : drawn;
 }
 
-void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
+static void make(struct chaos *c, unsigned nodes, unsigned faulty)
 {
-    char auditor[ID_TEXT_SIZE];
     *c = (struct chaos){0};
     seed(c);
     if (nodes == CHAOS_BY_SEED || faulty == CHAOS_BY_SEED) {
@@ -548,14 +547,32 @@ void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
         snprintf(c->orders[i], sizeof c->orders[i], "%s/node-%u.orders", c->bed.dir, i);
         snprintf(c->clock[i], sizeof c->clock[i], "%s/node-%u.clock", c->bed.dir, i);
         snprintf(c->program[i], sizeof c->program[i], "frail --orders %s", c->orders[i]);
-        if (frail) c->bed.program[i] = c->program[i];
     }
+}
+
+static void begin(struct chaos *c)
+{
+    char auditor[ID_TEXT_SIZE];
     testbed_start_all(&c->bed);
     testbed_wait_ready(&c->bed, 60);
     testbed_care(&c->bed, c->doctor, c->patient);
     testbed_user(&c->bed, "auditor", "Hospital 2", "auditor", auditor);
     for (unsigned i = 1; i <= CHAOS_CLIENTS; i++)
         testbed_record(&c->bed, c->shared->clients[i].record, c->patient, "0");
+}
+
+void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
+{
+    make(c, nodes, faulty);
+    for (unsigned i = 1; frail && i <= CHAOS_NODES; i++) c->bed.program[i] = c->program[i];
+    begin(c);
+}
+
+void chaos_open_as(struct chaos *c, unsigned nodes, unsigned faulty, const char *program)
+{
+    make(c, nodes, faulty);
+    for (unsigned i = 1; i <= CHAOS_NODES; i++) c->bed.program[i] = program;
+    begin(c);
 }
 
 void chaos_close(struct chaos *c)

@@ -41,6 +41,8 @@ struct chaos {
  * (tests/lib/bad_disk.c, bad_clock.c). SEED in the environment, or another each time; it is printed. */
 #define CHAOS_BY_SEED UINT32_MAX
 void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail);
+/* Of that program (tests/lib/testbed.h), and not frail. */
+void chaos_open_as(struct chaos *c, unsigned nodes, unsigned faulty, const char *program);
 void chaos_close(struct chaos *c);
 unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
 

@@ -66,6 +66,11 @@ IN_MEMORY enum err peers_send(struct peers *p, uint32_t to, uint32_t type, uint6
 }
 
 IN_MEMORY bool peers_up(const struct peers *p, uint32_t to) { return is_open(p->bed, p->self, to); }
+IN_MEMORY unsigned peers_version(const struct peers *p, uint32_t to)
+{
+    return p->bed->older[p->self] || p->bed->older[to] ? 1 : PEER_VERSION;
+}
+IN_MEMORY unsigned peers_version_heard(const struct peers *p, uint32_t from) { return peers_version(p, from); }
 IN_MEMORY size_t peers_queued(const struct peers *p, uint32_t to)
 {
     (void)p;

@@ -54,6 +54,7 @@ struct bed {
     unsigned n;
     struct bed_node nodes[LIMIT_NODES + 1]; /* 1 .. n */
     bool cut[LIMIT_NODES + 1][LIMIT_NODES + 1]; /* from, to: what is sent is lost */
+    bool older[LIMIT_NODES + 1]; /* speaks version 1 only (consensus/peer_messages.h); changed while it is down */
     uint64_t sent[256]; /* messages by type */
     struct bed_message *first, *last;
     bool timed_out;

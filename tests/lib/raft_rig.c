@@ -1,6 +1,7 @@
 #include "tests/lib/raft_rig.h"
 
 #include "base/check.h"
+#include "consensus/peer_messages.h"
 #include "tests/lib/unit.h"
 
 /* ---- the disk ---- */
@@ -141,10 +142,12 @@ static void take_messages(struct rig *rig, const struct raft_ready *ready)
         assert_true(rig->wire_count < RIG_SENT && rig->seen_count < RIG_SENT);
         rig->seen[rig->seen_count] = *m;
         rig->seen_entries[rig->seen_count++] = m->entry_count;
+        unsigned version = rig->older[m->from] || rig->older[m->to] ? 1 : PEER_VERSION;
+        raft_peer_counts(rig->nodes[m->from].raft, m->to, version >= PEER_VERSION_DURABLE);
         /* Through the codec: what a peer gets is what was encoded. */
         struct buffer encoded = {0};
-        raft_message_encode(&encoded, m);
-        assert_int_equal(raft_message_decode(&rig->wire[rig->wire_count++], buffer_bytes(&encoded)), OK);
+        raft_message_encode(&encoded, m, version);
+        assert_int_equal(raft_message_decode(&rig->wire[rig->wire_count++], buffer_bytes(&encoded), version), OK);
         buffer_free(&encoded);
     }
 }

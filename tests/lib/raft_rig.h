@@ -52,6 +52,7 @@ struct rig {
     struct raft_config genesis;
     bool votes_only; /* everything else is lost */
     bool cut[RIG_NODES + 1][RIG_NODES + 1]; /* from, to */
+    bool older[RIG_NODES + 1];              /* speaks version 1 only (consensus/peer_messages.h) */
     struct raft_message wire[RIG_SENT];     /* not yet delivered; owned */
     size_t wire_count;
     struct raft_message seen[RIG_SENT]; /* all that was sent, without entries and manifest */

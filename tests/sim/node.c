@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "consensus/peer_messages.h"
 #include "tests/sim/sim.h"
 
 static void schedule(struct world *w, struct node *n, uint64_t delay, enum event_kind kind)
@@ -189,6 +190,8 @@ void node_handle_ready(struct world *w, struct node *n)
     note_ready(w, n, ready);
     for (size_t i = 0; i < ready->message_count; i++) {
         oracle_message(w, n, &ready->messages[i]);
+        raft_id to = ready->messages[i].to;
+        raft_peer_counts(n->raft, to, sim_version(w, n->id, to) >= PEER_VERSION_DURABLE);
         sim_send(w, &ready->messages[i]);
     }
     submit_write(w, n, ready);

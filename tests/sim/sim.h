@@ -195,6 +195,7 @@ void sim_schedule(struct world *w, uint64_t delay, struct event event);
 bool sim_next(struct world *w, struct event *out);
 void sim_drop_events(struct world *w);
 void sim_send(struct world *w, const struct raft_message *m);
+unsigned sim_version(const struct world *w, raft_id from, raft_id to); /* of the link between them */
 uint64_t sim_hash(uint64_t hash, const void *data, size_t size);
 
 /* ---- faults.c ---- */

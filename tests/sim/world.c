@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "consensus/peer_messages.h"
 #include "tests/sim/sim.h"
 
 /* ---- random numbers: splitmix64 ---- */
@@ -103,13 +104,27 @@ void sim_drop_events(struct world *w)
 
 /* ---- the network ---- */
 
+/* In half of the worlds every start of a node may be one of another release, an older or a newer. */
+static unsigned version_of(const struct world *w, raft_id id)
+{
+    uint64_t start[] = {w->seed, id, w->nodes[id].incarnation};
+    return w->seed % 2 ? PEER_VERSION : 1 + (unsigned)(sim_hash(0, start, sizeof start) % PEER_VERSION);
+}
+
+unsigned sim_version(const struct world *w, raft_id from, raft_id to)
+{
+    unsigned one = version_of(w, from), other = version_of(w, to);
+    return one < other ? one : other;
+}
+
 static struct raft_message *copy_message(struct world *w, const struct raft_message *m)
 {
     struct raft_message *copy = xcalloc(1, sizeof *copy);
-    if (w->plan.codec) {
+    unsigned version = sim_version(w, m->from, m->to);
+    if (w->plan.codec || version < PEER_VERSION) {
         struct buffer encoded = {0};
-        raft_message_encode(&encoded, m);
-        enum err e = raft_message_decode(copy, buffer_bytes(&encoded));
+        raft_message_encode(&encoded, m, version);
+        enum err e = raft_message_decode(copy, buffer_bytes(&encoded), version);
         if (e) sim_fail(w, "message '%s' does not decode: %s", raft_message_name(m->type), err_text(e));
         buffer_free(&encoded);
         return copy;

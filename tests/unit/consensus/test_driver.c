@@ -1,5 +1,6 @@
 /* The driver in clusters of three and four in one process: writes through every
  * node, crashes, restarts, forwarding. */
+#include "consensus/driver_internal.h"
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/unit.h"
 
@@ -47,6 +48,74 @@ static void writes_through_every_node(void **state)
             last = index;
         }
     assert_true(bed_await_same(&bed, last + 1));
+    bed_close(&bed);
+}
+
+static void stop_ticks(struct bed *b, bool stop)
+{
+    for (unsigned i = 1; i <= b->n; i++) {
+        uv_timer_t *tick = &b->nodes[i].driver->handles->tick;
+        if (stop)
+            uv_timer_stop(tick);
+        else
+            uv_timer_again(tick);
+    }
+}
+
+static bool all_applied(struct bed *b, uint64_t size)
+{
+    for (unsigned i = 1; i <= b->n; i++)
+        if (b->nodes[i].applied.size < size) return false;
+    return true;
+}
+
+/* No heartbeat comes of itself while the ticks stand still. */
+static void every_release_hears_of_commits_at_once(void **state)
+{
+    (void)state;
+    up(3, 0);
+    uint64_t last = 2;
+    for (unsigned older = 0; older < 8; older++) { /* a bit each */
+        for (unsigned node = 1; node <= 3; node++) {
+            bool before = bed.older[node], now = older >> (node - 1) & 1;
+            if (before == now) continue;
+            bed_stop(&bed, node);
+            bed.older[node] = now;
+            bed_start(&bed, node);
+        }
+        bed_await_leader(&bed);
+        last = event_through(1);
+        assert_true(bed_await_same(&bed, last + 1));
+        stop_ticks(&bed, true);
+        for (unsigned node = 1; node <= 3; node++) {
+            assert_int_equal(event_through(node), ++last);
+            BED_AWAIT(&bed, all_applied(&bed, last + 1));
+        }
+        stop_ticks(&bed, false);
+    }
+    bed_close(&bed);
+}
+
+/* See test_raft_two.c; here, that the driver lets the core know who may. */
+static void a_follower_counts_two_copies(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
+    uint64_t size = event_through(leader) + 2;
+    assert_true(bed_await_same(&bed, size - 1));
+    stop_ticks(&bed, true);
+    bed_event(&bed, &r, &doctor, PATIENT);
+    for (unsigned i = 1; i <= 3; i++) bed.cut[i][leader] = true; /* no acknowledgement comes */
+    assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
+    BED_AWAIT(&bed, bed.nodes[other].applied.size >= size);
+    assert_true(bed.nodes[leader].applied.size < size);
+    for (unsigned i = 1; i <= 3; i++) bed.cut[i][leader] = false;
+    stop_ticks(&bed, false);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
     bed_close(&bed);
 }
 
@@ -236,6 +305,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_through_every_node),
+        cmocka_unit_test(every_release_hears_of_commits_at_once),
+        cmocka_unit_test(a_follower_counts_two_copies),
         cmocka_unit_test(four_nodes),
         cmocka_unit_test(a_killed_leader_loses_nothing),
         cmocka_unit_test(all_killed_replay_from_the_log),

@@ -60,7 +60,7 @@ static void step(struct raft_message *m)
     m->from = LIAR;
     m->to = 1;
     m->term = term;
-    raft_message_encode(&out, m);
+    raft_message_encode(&out, m, PEER_VERSION);
     driver_message(bed.nodes[1].driver, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
     buffer_free(&out);
     bed_turn(&bed, 60);
@@ -227,7 +227,7 @@ static void messages_that_are_none(void **state)
     driver_message(d, LIAR, 4711, 0, bytes_text("x"));
     BED_AWAIT(&bed, status_of_one().bad_messages == 2);
     struct raft_message m = {.type = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 9};
-    raft_message_encode(&out, &m); /* in another's name */
+    raft_message_encode(&out, &m, PEER_VERSION); /* in another's name */
     driver_message(d, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
     BED_AWAIT(&bed, status_of_one().bad_messages == 3);
     bed_turn(&bed, 100);

@@ -167,6 +167,52 @@ static void a_block_takes_no_more_messages(void **state)
     rig_free(rig);
 }
 
+/* Who can't be told of the leader's copy counts nothing itself, and hears of each commit at once, not with the next tick. */
+static void an_older_peer_hears_of_commits(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(3, 3);
+    rig->older[2] = true;
+    rig_elect(rig, 1);
+    raft_index index = rig_propose(rig, 1, "x");
+    rig_run(rig);
+    for (raft_id id = 1; id <= 3; id++) commit_index_is(rig, id, index);
+    assert_int_equal(rig_status(rig, 2).leader_durable, 0);
+    assert_int_equal(rig_status(rig, 3).leader_durable, index);
+    rig->cut[2][1] = rig->cut[3][1] = true; /* no acknowledgement comes back */
+    index = rig_propose(rig, 1, "y");
+    rig_run(rig);
+    assert_int_equal(rig_status(rig, 2).persisted, index);
+    commit_index_is(rig, 2, index - 1);
+    commit_index_is(rig, 3, index);
+    rig_free(rig);
+}
+
+/* A rolling upgrade, and back: nothing lasts of what a node was before its restart. */
+static void a_peer_of_another_release_comes_back(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(3, 3);
+    rig->older[1] = rig->older[2] = rig->older[3] = true;
+    rig_elect(rig, 1);
+    for (int round = 0; round < 6; round++) {
+        raft_id id = (raft_id)(round % 3 + 1);
+        rig_elect(rig, id);
+        rig_crash(rig, id);
+        rig_elect(rig, id % 3 + 1);
+        rig->older[id] = round >= 3;
+        rig_start_node(rig, id);
+        rig_ticks(rig, 20);
+        for (raft_id leader = 1; leader <= 3; leader++) {
+            rig_elect(rig, leader);
+            raft_index index = rig_propose(rig, leader, "x");
+            rig_run(rig);
+            for (raft_id other = 1; other <= 3; other++) commit_index_is(rig, other, index);
+        }
+    }
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +224,8 @@ int main(void)
         cmocka_unit_test(two_of_four_are_not_enough),
         cmocka_unit_test(a_learner_is_not_counted),
         cmocka_unit_test(a_block_takes_no_more_messages),
+        cmocka_unit_test(an_older_peer_hears_of_commits),
+        cmocka_unit_test(a_peer_of_another_release_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,11 @@
 
 #include "base/clock.h"
 #include "base/pack.h"
+#include "consensus/peer_messages.h"
 #include "crypto/random.h"
 #include "net/peers.h"
 #include "tests/lib/identities.h"
+#include "tests/lib/older.h"
 #include "tests/lib/unit.h"
 
 #define NODES IDENTITIES
@@ -192,6 +194,47 @@ static void test_restart(void **state)
     cluster_end(3);
 }
 
+static unsigned versions(uint32_t a, uint32_t b)
+{
+    struct peers *p = nodes[a].peers, *q = nodes[b].peers;
+    unsigned version = peers_version(p, b);
+    assert_int_equal(peers_version_heard(p, b), version);
+    assert_int_equal(peers_version(q, a), version);
+    assert_int_equal(peers_version_heard(q, a), version);
+    return version;
+}
+
+/* Each link speaks what both its ends know, from the upgrade of the second one on the newest. */
+static void test_upgrade(void **state)
+{
+    (void)state;
+    memset(nodes, 0, sizeof nodes);
+    assert_int_equal(uv_loop_init(&loop), 0);
+    older_release = true;
+    for (uint32_t i = 1; i <= 3; i++) node_start(&nodes[i], i, 0);
+    older_release = false;
+    for (uint32_t i = 1; i <= 3; i++)
+        for (uint32_t j = 1; j <= 3; j++) introduce(&nodes[i], j);
+    for (uint32_t upgraded = 0; upgraded <= 3; upgraded++) {
+        if (upgraded) {
+            node_stop(&nodes[upgraded]);
+            for (uint32_t j = 1; j <= 3; j++)
+                if (j != upgraded) RUN_UNTIL(!peers_up(nodes[j].peers, upgraded));
+            assert_int_equal(peers_version(nodes[upgraded % 3 + 1].peers, upgraded), 0);
+            node_start(&nodes[upgraded], upgraded, 0);
+            for (uint32_t j = 1; j <= 3; j++) {
+                introduce(&nodes[upgraded], j);
+                nodes[j].heard[upgraded] = 0;
+            }
+        }
+        RUN_UNTIL(all_up(3));
+        for (uint32_t i = 1; i <= 3; i++)
+            for (uint32_t j = i + 1; j <= 3; j++)
+                assert_int_equal(versions(i, j), j <= upgraded ? PEER_VERSION : 1);
+    }
+    cluster_end(3);
+}
+
 /* A link that breaks while both nodes live comes back resumed. */
 static void test_resumes(void **state)
 {
@@ -284,10 +327,12 @@ static void test_backpressure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_restart), cmocka_unit_test(test_resumes),
-        cmocka_unit_test(test_stranger), cmocka_unit_test(test_removed), cmocka_unit_test(test_backpressure),
+        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_resumes), cmocka_unit_test(test_stranger), cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_backpressure),
     };
     crypto_init();
+    older_release = false;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     identities_free();
     return failed;

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "consensus/peer_messages.h"
 #include "crypto/random.h"
 #include "net/mbed.h"
 #include "tests/lib/identities.h"
+#include "tests/lib/older.h"
 #include "tests/lib/unit.h"
 
 struct pair {
@@ -117,6 +119,7 @@ static void test_peers_know_each_other(void **state)
     assert_memory_equal(&pin, &identity_of(0)->pin, sizeof pin);
     assert_false(tls_resumed(p.client) || tls_resumed(p.server));
     assert_string_equal(tls_version(p.client), "TLSv1.2");
+    assert_int_equal(tls_alpn_version(p.client), PEER_VERSION);
     talk(&p);
     close_pair(&p);
     tls_context_free(a);
@@ -159,6 +162,40 @@ static void test_wrong_pins(void **state)
     close_pair(&p);
     tls_context_free(a);
     tls_context_free(c);
+}
+
+/* Two nodes of any two releases, whichever of them dials; whose versions are the same resume. */
+static void test_nodes_of_two_releases(void **state)
+{
+    (void)state;
+    struct tls_context *nodes[2][2]; /* identity; older */
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned older = 0; older < 2; older++) {
+            older_release = older;
+            nodes[i][older] = identity_context(i, 0);
+        }
+    older_release = false;
+    for (unsigned i = 0; i < 4; i++) {
+        struct tls_context *server = nodes[0][i & 1], *client = nodes[1][i >> 1];
+        struct tls_ticket *ticket = NULL;
+        for (int again = 0; again < 2; again++) {
+            struct pair p = open_pair(server, client, TLS_ALPN_PEER, &identity_of(0)->pin, ticket);
+            assert_open(&p, TLS_ALPN_PEER);
+            assert_int_equal(tls_alpn_version(p.server), i ? 1 : PEER_VERSION);
+            assert_int_equal(tls_alpn_version(p.client), i ? 1 : PEER_VERSION);
+            assert_int_equal(tls_resumed(p.server), again);
+            talk(&p);
+            if (!again) ticket = tls_ticket_take(p.client);
+            close_pair(&p);
+        }
+        /* The same node after its upgrade. */
+        struct pair p = open_pair(nodes[0][0], client, TLS_ALPN_PEER, &identity_of(0)->pin, ticket);
+        assert_open(&p, TLS_ALPN_PEER);
+        assert_int_equal(tls_alpn_version(p.server), i >> 1 ? 1 : PEER_VERSION);
+        close_pair(&p);
+        tls_ticket_free(ticket);
+    }
+    for (unsigned i = 0; i < 4; i++) tls_context_free(nodes[i & 1][i >> 1]);
 }
 
 /* How long a handshake takes, and that a resumed one is shorter. */
@@ -276,7 +313,9 @@ static void test_attackers(void **state)
 {
     (void)state;
     static const char *peer[] = {TLS_ALPN_PEER, NULL}, *old[] = {"consilium/0", "h2", NULL},
-                                *any[] = {"h2", "http/1.1", NULL};
+                                *any[] = {"h2", "http/1.1", NULL}, *peer_1[] = {"consilium-peer/1", NULL},
+                                *all[] = {"consilium-peer/1", TLS_ALPN_PEER, "consilium-peer/3", NULL},
+                                *newer[] = {"consilium-peer/3", NULL};
     static const char peer_name[] = "peer.consilium.internal";
     struct tls_context *server = identity_context(0, 1u << 3);
     static const struct {
@@ -284,11 +323,18 @@ static void test_attackers(void **state)
         int certificate, key;
         enum err code;
         const char *says;
+        unsigned version;
     } attackers[] = {
-        {peer_name, peer, 1, 1, OK, ""}, /* the harness works */
-        {"whoever", any, -1, -1, OK, ""},
+        {peer_name, peer, 1, 1, OK, "", PEER_VERSION}, /* the harness works */
+        {peer_name, peer_1, 1, 1, OK, "", 1},
+        {peer_name, all, 1, 1, OK, "", PEER_VERSION}, /* our newest, whatever they like better */
+        {peer_name, newer, 1, 1, ERR_ALPN, "not offered"},
+        {peer_name, peer_1, -1, -1, ERR_WRONG_PEER, "no certificate"},
+        {"whoever", peer_1, -1, -1, ERR_WRONG_PEER, "no certificate"},
+        {peer_name, peer_1, 3, 3, ERR_WRONG_PEER, "no member"},
+        {"whoever", any, -1, -1, OK, "", 1},
         {"whoever", old, -1, -1, ERR_ALPN, "not offered"},
-        {"whoever", NULL, -1, -1, OK, ""}, /* older tools of HTTP: what is public, and nothing else */
+        {"whoever", NULL, -1, -1, OK, "", 1}, /* older tools of HTTP: what is public, and nothing else */
         {peer_name, NULL, -1, -1, ERR_WRONG_PEER, "no certificate"},
         {"whoever", peer, -1, -1, ERR_WRONG_PEER, "no certificate"}, /* evades the request for one */
         {"whoever", peer, 1, 1, ERR_WRONG_PEER, "no certificate"},
@@ -304,6 +350,7 @@ static void test_attackers(void **state)
             assert_int_equal(tls_state(s), TLS_OPEN);
         else
             assert_failed(s, attackers[i].code, attackers[i].says);
+        assert_int_equal(tls_alpn_version(s), attackers[i].version);
         if (attackers[i].code == OK && !attackers[i].alpn) assert_string_equal(tls_alpn(s), TLS_ALPN_HTTP);
         tls_session_free(s);
     }
@@ -611,6 +658,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_peers_know_each_other),
         cmocka_unit_test(test_client_shows_nothing),
+        cmocka_unit_test(test_nodes_of_two_releases),
         cmocka_unit_test(test_wrong_pins),
         cmocka_unit_test(test_resumption),
         cmocka_unit_test(test_attackers),
@@ -627,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_context_refuses),
     };
     crypto_init();
+    older_release = false;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     identities_free();
     return failed;
