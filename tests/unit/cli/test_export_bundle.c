@@ -6,98 +6,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "cli/export_bundle.h"
 #include "cli/files.h"
-#include "ledger/leaf.h"
-#include "ledger/proof.h"
+#include "tests/lib/bundle_kit.h"
 #include "tests/lib/folder.h"
-#include "tests/lib/ledger_kit.h"
 
 #define LEAVES 300u
-#define LONG_GENESIS 70000u /* too long for a bundle */
 
 static struct kit kit;
-static struct buffer leaves[LEAVES];
-static struct bytes views[LEAVES];
-static struct digest hashes[LEAVES];
-static struct tree_row rows[LEAVES];
+static struct bundle_kit ledger;
 static char folder[FOLDER_PATH];
 static struct failure failure;
 
-/* Real entries, chained anew behind a first one that is longer than a bundle's lengths can say. */
 static void make_leaves(unsigned broken)
 {
-    struct buffer genesis = {0}, raw = {0};
-    struct tree tree = {0};
-    memset(buffer_extend(&genesis, LONG_GENESIS), 'g', LONG_GENESIS);
-    for (unsigned i = 0; i < LEAVES; i++) {
-        struct leaf leaf = {.genesis = buffer_bytes(&genesis)};
-        if (i > 0) {
-            assert_int_equal(proof_leaf(&raw, kit.txn, i), OK);
-            assert_int_equal(leaf_decode(&leaf, buffer_bytes(&raw)), OK);
-            leaf.previous = hashes[i == broken ? i - 2 : i - 1];
-        }
-        buffer_clear(&leaves[i]);
-        leaf_encode(&leaves[i], &leaf);
-        views[i] = buffer_bytes(&leaves[i]);
-        leaf_hash(&hashes[i], views[i]);
-        tree_append(&tree, &rows[i], &hashes[i]);
-    }
-    buffer_free(&genesis);
-    buffer_free(&raw);
+    bundle_kit_make(&ledger, &kit, LEAVES, (struct bundle_flaws){.unchained = broken});
 }
 
-static enum err fetch_row(void *context, struct digest *out, unsigned level, uint64_t index)
+static void write_bundle(uint32_t from, uint32_t to)
 {
-    (void)context;
-    *out = rows[tree_row_of(level, index)].hashes[level];
-    return OK;
-}
-
-static enum err fetch_tile(void *context, struct digest out[static TILE_WIDTH], const struct tile *tile)
-{
-    return tile_from_rows(out, tile, fetch_row, context);
-}
-
-/* As after export_open: a checkpoint of three nodes, and the tree. */
-static struct export open_export(uint64_t from, uint64_t to)
-{
-    struct export x = {.from = from, .to = to};
-    struct digest root;
-    struct cosigner cosigners[LIMIT_NODES];
-    struct cosignature cosignatures[LIMIT_NODES] = {0};
-    assert_int_equal(tree_root_at(&root, LEAVES, fetch_row, NULL), OK);
-    checkpoint_set(&x.checkpoint, &kit.genesis, LEAVES, &root);
-    uint32_t n = cosigners_of_genesis(cosigners, &kit.genesis);
-    for (uint32_t i = 0; i < kit.genesis.quorum; i++)
-        checkpoint_cosign(&cosignatures[i], &x.checkpoint, 1790000000, &kit.nodes[i + 1].cosign);
-    checkpoint_format(&x.note, &x.checkpoint, cosigners, cosignatures, n);
-    x.tree = xcalloc(1, sizeof *x.tree);
-    assert_int_equal(tile_tree_open(x.tree, LEAVES, &root, fetch_tile, NULL), OK);
-    return x;
-}
-
-static void write_bundle(uint64_t from, uint64_t to)
-{
-    struct export x = open_export(from, to);
-    struct bundle_writer w;
     folder_make(folder, 1);
-    assert_int_equal(bundle_writer_open(&w, &x, folder, &kit.genesis, &failure), OK);
-    struct export_sink sink = bundle_writer_sink(&w);
-    for (uint64_t n = from / TILE_WIDTH; n * TILE_WIDTH < to; n++) {
-        struct tile tile = {0, n, tile_width_at(LEAVES, 0, n)};
-        struct export_tile t = {tile, &views[n * TILE_WIDTH], &hashes[n * TILE_WIDTH]};
-        assert_false(sink.has(sink.data, &tile));
-        if (sink.take(sink.data, &t, &failure) != OK) fail_msg("%s", failure.text);
-        assert_true(sink.has(sink.data, &tile));
-        assert_int_equal(sink.check(sink.data, &tile, t.hashes, &failure), OK);
-        assert_int_equal(sink.take(sink.data, &t, &failure), OK); /* the same again changes nothing */
-    }
-    if (bundle_writer_finish(&w, &failure) != OK) fail_msg("%s", failure.text);
-    bundle_writer_free(&w);
-    buffer_free(&x.note);
-    free(x.tree);
+    bundle_kit_export(&ledger, folder, LEAVES, from, to, kit.genesis.quorum);
 }
 
 static enum err verify_range(struct bundle_report *report, const struct bundle_range *asked)
@@ -292,14 +221,14 @@ static int setup(void **state)
 {
     (void)state;
     kit_open(&kit, 4, 1, kit_default_policy());
-    for (unsigned i = 0; i < LEAVES; i++) kit_add_user(&kit, 10 + i, "patient", "Mercy", "name");
+    kit_add_user(&kit, 10, "patient", "Mercy", "name");
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < LEAVES; i++) buffer_free(&leaves[i]);
+    bundle_kit_free(&ledger);
     kit_close(&kit);
     return 0;
 }
