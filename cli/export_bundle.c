@@ -42,8 +42,8 @@ static const char *large_path(struct buffer *path, const char *folder, uint64_t 
 
 #define RANGE_FILE_MAX ((size_t)BUNDLE_RANGES * 60)
 
-/* Joined with those that it meets. False: there are too many. */
-static bool add_range(struct bundle_report *r, struct bundle_range range)
+/* Joined with those that it meets. False: there are `most` others. */
+static bool add_range(struct bundle_report *r, struct bundle_range range, uint32_t most)
 {
     for (uint32_t i = 0; i < r->range_count;) {
         struct bundle_range old = r->ranges[i];
@@ -56,7 +56,7 @@ static bool add_range(struct bundle_report *r, struct bundle_range range)
         r->ranges[i] = r->ranges[--r->range_count];
         i = 0;
     }
-    if (r->range_count == BUNDLE_RANGES) return false;
+    if (r->range_count == most) return false;
     r->ranges[r->range_count++] = range;
     return true;
 }
@@ -86,7 +86,7 @@ static enum err read_ranges(struct bundle_report *r, const char *folder, struct 
     while (e == OK && at < end) {
         struct bundle_range range;
         bool good = take_number(&range.from, &at, "entries ") && take_number(&range.to, &at, " to ") && *at == '\n' &&
-                    range.from <= range.to && add_range(r, range);
+                    range.from <= range.to && add_range(r, range, BUNDLE_RANGES);
         if (!good) e = fail(failure, ERR_ROOT, "%s can't be read: it was altered, or is no export's", path);
         at += good;
     }
@@ -102,7 +102,7 @@ static enum err put_range(const char *folder, struct bundle_range range, struct 
     struct bundle_report *r = xcalloc(1, sizeof *r);
     struct buffer text = {0};
     enum err e = read_ranges(r, folder, failure);
-    if (e == OK && !add_range(r, range))
+    if (e == OK && !add_range(r, range, BUNDLE_RANGES))
         e = fail(failure, ERR_FULL, "%s holds parts of too many exports; export into another folder", folder);
     for (uint32_t i = 0; i < r->range_count; i++)
         buffer_printf(&text, "entries %" PRIu64 " to %" PRIu64 "\n", r->ranges[i].from, r->ranges[i].to);
@@ -451,7 +451,7 @@ static void note_missing(struct verifying *v, uint64_t from, uint64_t to)
 {
     struct bundle_report all = {.range_count = v->report->range_count};
     memcpy(all.ranges, v->report->ranges, sizeof all.ranges);
-    if (v->asked && !add_range(&all, *v->asked)) miss(v, from, to);
+    if (v->asked) CHECK(add_range(&all, *v->asked, BUNDLE_RANGES + 1));
     for (uint32_t i = 0; i < all.range_count; i++) {
         uint64_t first = all.ranges[i].from > from ? all.ranges[i].from : from;
         uint64_t last = all.ranges[i].to < to ? all.ranges[i].to : to;

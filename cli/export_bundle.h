@@ -28,13 +28,13 @@ struct export_sink bundle_writer_sink(struct bundle_writer *w);
 enum err bundle_writer_finish(struct bundle_writer *w, struct failure *failure);
 void bundle_writer_free(struct bundle_writer *w);
 
-#define BUNDLE_RANGES 64
+#define BUNDLE_RANGES 64 /* that a folder states */
 struct bundle_range { uint64_t from, to; }; /* both of them in it */
 
 /* What a folder proves. */
 struct bundle_report {
     uint32_t range_count; /* 0: the folder doesn't say what was exported, as older ones don't */
-    struct bundle_range ranges[BUNDLE_RANGES];
+    struct bundle_range ranges[BUNDLE_RANGES + 1]; /* the last for what is asked beside */
     struct checkpoint checkpoint;
     uint64_t entries;      /* checked */
     uint64_t first, last;  /* of them */

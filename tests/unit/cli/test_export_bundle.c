@@ -143,6 +143,29 @@ static void removed_entries_are_missed(void **state)
     folder_remove(folder);
 }
 
+static void as_many_ranges_as_may_be_leave_room_for_what_is_asked(void **state)
+{
+    (void)state;
+    struct bundle_report r;
+    struct buffer text = {0};
+    make_leaves(0);
+    write_bundle(0, LEAVES);
+    for (unsigned i = 0; i < BUNDLE_RANGES; i++) buffer_printf(&text, "entries %u to %u\n", 2 * i, 2 * i);
+    buffer_append(&text, "", 1);
+    state_range((const char *)text.data);
+    assert_int_equal(verify_range(&r, &(struct bundle_range){280, 281}), OK);
+    assert_int_equal(r.range_count, BUNDLE_RANGES);
+    assert_int_equal(verify_range(&r, &(struct bundle_range){299, 300}), ERR_ROOT);
+    assert_non_null(strstr(failure.text, "entries 300 to 300 are missing"));
+    text.size--;
+    buffer_append_text(&text, "entries 290 to 290\n");
+    buffer_append(&text, "", 1);
+    state_range((const char *)text.data);
+    assert_int_equal(verify(&r), ERR_ROOT);
+    buffer_free(&text);
+    folder_remove(folder);
+}
+
 static void a_stated_range_is_read_strictly(void **state)
 {
     (void)state;
@@ -239,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_folder_proves_what_it_holds),
         cmocka_unit_test(each_altered_file_is_found),
         cmocka_unit_test(removed_entries_are_missed),
+        cmocka_unit_test(as_many_ranges_as_may_be_leave_room_for_what_is_asked),
         cmocka_unit_test(a_stated_range_is_read_strictly),
         cmocka_unit_test(missing_hashes_and_a_bad_checkpoint_say_so),
         cmocka_unit_test(a_broken_chain_is_found_under_a_good_root),
