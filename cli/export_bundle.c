@@ -459,6 +459,13 @@ static void note_missing(struct verifying *v, uint64_t from, uint64_t to)
     }
 }
 
+/* Of the missing entries; the two kinds are counted together. */
+static const char *why_expected(const struct verifying *v)
+{
+    if (!v->asked) return "it says were exported";
+    return v->report->range_count > 0 ? "it says were exported, or that were asked for" : "were asked for";
+}
+
 static enum err say_missing(struct verifying *v)
 {
     const struct bundle_report *r = v->report;
@@ -467,7 +474,7 @@ static enum err say_missing(struct verifying *v)
         return fail(v->failure, ERR_ROOT, "entries %" PRIu64 " to %" PRIu64 " are missing in %s%s (%" PRIu64
                     " in all), of those that %s: files were removed, or the copy is incomplete", v->missing.from,
                     v->missing.to, folder, v->missing_count > v->missing.to - v->missing.from + 1 ? " and more" : "",
-                    v->missing_count, r->range_count ? "it says were exported" : "were asked for");
+                    v->missing_count, why_expected(v));
     if (r->entries == 0) return fail(v->failure, ERR_ROOT, "%s holds no entries", folder);
     if (r->gaps == 0 || r->range_count > 0 || v->asked) return OK;
     return fail(v->failure, ERR_ROOT, "%" PRIu64 " entries between %" PRIu64 " and %" PRIu64 " are missing in %s, from "
