@@ -36,89 +36,86 @@ static const struct setting *find(const char *name, size_t length)
     return NULL;
 }
 
-static enum err set_number(union setting_value *v, const struct setting *s, const char *text, const char *from,
-                           struct failure *failure)
+static enum err set_number(union setting_value *v, const struct setting *s, const char *text, struct failure *failure)
 {
     char *end;
     errno = 0;
     unsigned long long n = strtoull(text, &end, 10);
     bool digits = isdigit((unsigned char)text[0]); /* strtoull also takes spaces and signs */
     if (!digits || errno || *end || n < s->least || n > s->most)
-        return fail(failure, ERR_INVALID, "%s: %s = \"%s\" is not a number from %llu to %llu", from, s->name, text,
+        return fail(failure, ERR_INVALID, "%s = \"%s\" is not a number from %llu to %llu", s->name, text,
                     (unsigned long long)s->least, (unsigned long long)s->most);
     v->number = n;
     return OK;
 }
 
-static enum err set_flag(union setting_value *v, const struct setting *s, const char *text, const char *from,
-                         struct failure *failure)
+static enum err set_flag(union setting_value *v, const struct setting *s, const char *text, struct failure *failure)
 {
     bool yes = strcmp(text, "yes") == 0, no = strcmp(text, "no") == 0;
     if (!yes && !no)
-        return fail(failure, ERR_INVALID, "%s: %s = \"%s\" must be yes or no", from, s->name, text);
+        return fail(failure, ERR_INVALID, "%s = \"%s\" must be yes or no", s->name, text);
     v->flag = yes;
     return OK;
 }
 
-/* `from` says where the value stands, for the error's text. */
-static enum err set(struct config *c, const struct setting *s, const char *text, const char *from,
-                    struct failure *failure)
+static enum err set(struct config *c, const struct setting *s, const char *text, struct failure *failure)
 {
     union setting_value *v = (union setting_value *)((char *)c + s->offset);
     switch (s->kind) {
     case SETTING_TEXT:
         if (strlen(text) >= SETTING_TEXT_SIZE)
-            return fail(failure, ERR_INVALID, "%s: %s is longer than %d bytes", from, s->name, SETTING_TEXT_SIZE - 1);
+            return fail(failure, ERR_INVALID, "%s is longer than %d bytes", s->name, SETTING_TEXT_SIZE - 1);
         strcpy(v->text, text);
         return OK;
-    case SETTING_NUMBER: return set_number(v, s, text, from, failure);
-    case SETTING_FLAG: return set_flag(v, s, text, from, failure);
+    case SETTING_NUMBER: return set_number(v, s, text, failure);
+    case SETTING_FLAG: return set_flag(v, s, text, failure);
     }
     return ERR_INVALID;
+}
+
+/* `from` says where the value stands, for the error's text. */
+static enum err set_from(struct config *c, const struct setting *s, const char *text, const char *from,
+                         struct failure *failure)
+{
+    struct failure why = {0};
+    enum err e = set(c, s, text, &why);
+    return e == OK ? OK : fail(failure, e, "%s: %s", from, why.text);
 }
 
 void config_defaults(struct config *c)
 {
     memset(c, 0, sizeof *c);
     for (size_t i = 0; i < COUNT; i++)
-        set(c, &settings[i], settings[i].value, "default", NULL);
+        set(c, &settings[i], settings[i].value, NULL);
 }
 
 struct reading {
     struct config *c;
-    const char *path;
-    struct failure *failure;
-    enum err error;
+    struct failure why; /* of the first wrong line */
 };
 
 /* inih's handler: 0 stops with this line's number (ini_parse's result). */
 static int take_line(void *data, const char *section, const char *name, const char *value)
 {
     struct reading *r = data;
-    if (section[0]) {
-        r->error = fail(r->failure, ERR_SYNTAX, "%s: section [%s]: settings stand without sections", r->path, section);
-        return 0;
-    }
     const struct setting *s = find(name, strlen(name));
-    if (!s) {
-        r->error = fail(r->failure, ERR_SYNTAX, "%s: no setting is called \"%s\"; see configs/consiliumd.conf",
-                        r->path, name);
-        return 0;
-    }
-    r->error = set(r->c, s, value, r->path, r->failure);
-    return r->error == OK;
+    if (r->why.code != OK) return 0; /* inih may go on */
+    if (section[0])
+        return fail(&r->why, ERR_SYNTAX, "section [%s]: settings stand without sections", section) == OK;
+    if (!s) return fail(&r->why, ERR_SYNTAX, "no setting is called \"%s\"; see configs/consiliumd.conf", name) == OK;
+    return set(r->c, s, value, &r->why) == OK;
 }
 
 enum err config_read_file(struct config *c, const char *path, struct failure *failure)
 {
     struct config read = *c; /* nothing changes unless the whole file is right */
-    struct reading r = {&read, path, failure, OK};
+    struct reading r = {.c = &read};
     errno = 0;
     int line = ini_parse(path, take_line, &r);
     if (line == -1)
         return fail(failure, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
                     errno ? strerror(errno) : "not a text file");
-    if (r.error != OK) return r.error;
+    if (r.why.code != OK) return fail(failure, r.why.code, "%s:%d: %s", path, line, r.why.text);
     if (line != 0)
         return fail(failure, ERR_SYNTAX, "%s:%d: expected \"name = value\" in less than %d characters", path, line,
                     INI_MAX_LINE - 1);
@@ -135,7 +132,7 @@ enum err config_read_environment(struct config *c, struct failure *failure)
             name[j] = name[j] == '-' ? '_' : (char)toupper((unsigned char)name[j]);
         const char *value = getenv(name);
         if (!value) continue;
-        enum err e = set(c, &settings[i], value, name, failure);
+        enum err e = set_from(c, &settings[i], value, name, failure);
         if (e != OK) return e;
     }
     return OK;
@@ -150,7 +147,7 @@ enum err config_take_argument(struct config *c, int count, char *const *args, in
     if (!s) return OK;
     if (!equals && count < 2) return fail(failure, ERR_USAGE, "--%s needs a value", s->name);
     *used = equals ? 1 : 2;
-    return set(c, s, equals ? equals + 1 : args[1], "command line", failure);
+    return set_from(c, s, equals ? equals + 1 : args[1], "command line", failure);
 }
 
 static const char *const levels[] = {"debug", "info", "notice", "warning", "error"};

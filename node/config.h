@@ -82,7 +82,7 @@ struct config {
 };
 
 void config_defaults(struct config *c);
-/* Reads `path`. ERR_NOT_FOUND when it isn't there; ERR_SYNTAX with file and line. */
+/* Reads `path`. ERR_NOT_FOUND when it isn't there; ERR_SYNTAX or ERR_INVALID with file and line. */
 enum err config_read_file(struct config *c, const char *path, struct failure *failure);
 /* Takes CONSILIUMD_* of the environment. */
 enum err config_read_environment(struct config *c, struct failure *failure);

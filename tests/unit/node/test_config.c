@@ -198,7 +198,8 @@ static void test_bad_files(void **state)
         {"workers = 3\nwurkers = 4\n", "\"wurkers\"", ERR_SYNTAX},
         {"workers = 3\nlisten\n", ":2:", ERR_SYNTAX},
         {"[node]\nworkers = 3\n", "[node]", ERR_SYNTAX},
-        {"listen = 127.0.0.1:1\nworkers = many\n", "workers = \"many\"", ERR_INVALID},
+        {"listen = 127.0.0.1:1\nworkers = many\nhttp = yes\n", ":2: workers = \"many\" is not a number from 0 to 128",
+         ERR_INVALID},
         {"listen = 127.0.0.1:1\nbind-source = maybe\n", "yes or no", ERR_INVALID},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
