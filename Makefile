@@ -33,7 +33,8 @@ LAYERS    = base crypto storage ledger net consensus
 lib_src   = $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 node_src  = $(filter-out node/main.c,$(wildcard node/*.c))
 cli_src   = $(filter-out cli/main.c,$(wildcard cli/*.c))
-tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c tests/lib/unwitnessed.c) \
+tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c tests/lib/unwitnessed.c \
+              tests/lib/short_log.c) \
             $(wildcard tests/lib/bad_clock.c)
 tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
@@ -82,7 +83,7 @@ $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))
 
 # Only the node sends mail and webhooks; the client starts faster without.
-$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/older $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
+$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/older $(BUILD)/short_log $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
        $(CC) $(CFLAGS) $(SAN) $(or $(LTOFLAGS),-fno-lto) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
@@ -109,6 +110,8 @@ $(BUILD)/frail: $(BUILD)/tests/lib/bad_disk.o $(BUILD)/tests/lib/bad_clock.o $(B
 # A node of an older release: what it offers other nodes. The same object serves unit tests.
 $(BUILD)/older: $(BUILD)/tests/lib/older.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK)
+$(BUILD)/short_log: $(BUILD)/tests/lib/short_log.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK) -Wl,--wrap=log_open
 $(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(BUILD)/tests/lib/rewrite.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)

@@ -72,6 +72,8 @@
     X(ERR_DENIED, 67, "denied by policy", "ask an administrator")                                  \
     X(ERR_UNCHANGED, 68, "nothing would change", "nothing needs to be done")                       \
     X(ERR_TAKEN, 69, "taken already", "choose another, or look at who has it")                     \
+    X(ERR_LOG_FULL, 70, "the log holds too much that is not co-signed, and can't be trimmed",        \
+      "start the nodes that are away")                                                             \
     /* keys and proofs */                                                                          \
     X(ERR_DECRYPT, 80, "decryption failed", "check that it is the right key, and the data whole")  \
     X(ERR_PASSPHRASE, 81, "wrong passphrase", "try again")                                         \

@@ -145,7 +145,13 @@
 #define LIMIT_COMMIT_MS 100
 #define LIMIT_COMMIT_LEAVES 4096
 #define LIMIT_COMMIT_BYTES (4 * MIB)    /* LMDB keeps the memory of the largest commit for good */
-#define LIMIT_LOG_SEGMENTS 512          /* retained by the log: 4 GiB */
+/* The log: see storage/log.h, consensus/driver_trim.c */
+#define LIMIT_LOG_SEGMENTS 512          /* 4 GiB */
+#define LIMIT_LOG_ENTRIES (8 * 1024 * 1024)
+#define LIMIT_LOG_KEEP_MIB 512          /* the most that can be configured for nodes that lag */
+#define LIMIT_LOG_SCARCE 375            /* thousandths of the two limits: trimming leaves no more than it must */
+#define LIMIT_LOG_NEW 500               /* beyond, no new blocks are begun */
+#define LIMIT_LOG_BLOCKS 1000           /* beyond, none are taken from a leader either */
 #define LIMIT_LOG_SNAPSHOT (64 * KIB)   /* configuration, and manifest, kept with a compaction */
 #define LIMIT_STORE_READERS 64          /* read transactions at once */
 #define LIMIT_STORE_VALUE (8 * MIB)     /* one value of a table */

@@ -362,7 +362,8 @@ void cluster_listen(struct cluster *c)
 static bool is_this_nodes_trouble(enum err e)
 {
     return e == ERR_NOT_READY || e == ERR_QUARANTINED || e == ERR_BUSY || e == ERR_CLOCK || e == ERR_STOPPED ||
-           e == ERR_TOO_MANY_CONNECTIONS || e == ERR_FULL || e == ERR_IO || e == ERR_CORRUPT || e == ERR_TIMEOUT;
+           e == ERR_TOO_MANY_CONNECTIONS || e == ERR_FULL || e == ERR_LOG_FULL || e == ERR_IO || e == ERR_CORRUPT ||
+           e == ERR_TIMEOUT;
 }
 
 /* Whichever node answers the connecting. *again: another one may do better. */

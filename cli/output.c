@@ -35,6 +35,7 @@ int exit_code_of(enum err code)
     case ERR_NOT_LEADER:
     case ERR_NOT_READY:
     case ERR_NOT_WITNESSED:
+    case ERR_LOG_FULL:
     case ERR_TOO_FEW_SHARES: return EXIT_NO_QUORUM;
     case ERR_WRONG_PEER:
     case ERR_OTHER_CLUSTER:

@@ -261,6 +261,7 @@ static enum next after(const struct sending *s, enum err e)
     case ERR_TLS:
     case ERR_IO:
     case ERR_FULL:
+    case ERR_LOG_FULL:
     case ERR_BUSY:
     case ERR_STOPPED:
     case ERR_CORRUPT:

@@ -468,6 +468,8 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->leads = d->leads;
     out->quarantined = d->quarantined;
     out->space_low = d->space_low;
+    out->log_full = d->log_full;
+    out->log_filled = d->log_filled;
     out->catching_up = d->installing || d->hold || d->asked;
     out->may_vote = d->raft && status.may_vote;
     out->leader = d->leader;

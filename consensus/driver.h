@@ -73,7 +73,7 @@ struct driver_options {
     uint64_t seed;       /* for the core's time-outs */
     unsigned workers;    /* threads that check signatures; 0: one per processor, at least two */
     unsigned tick_ms;    /* the core's unit of time; 0: 50, an election time-out of 1 to 2 s */
-    uint64_t log_keep_bytes; /* compact the log beyond this */
+    uint64_t log_keep_bytes; /* compact the log beyond this; at most LIMIT_LOG_KEEP_MIB */
     void *data;
     void (*on_applied)(void *data, const struct driver_applied *applied);
     /* After on_applied. NULL: nobody digests. */
@@ -141,7 +141,7 @@ struct submission {
     } driver;
 };
 /* Takes it, or returns ERR_BUSY (intake full), ERR_TOO_LARGE, ERR_FULL (no space left on this node's disk),
- * ERR_QUARANTINED, ERR_STOPPED without calling `done`. */
+ * ERR_LOG_FULL (it can't be trimmed), ERR_QUARANTINED, ERR_STOPPED without calling `done`. */
 enum err driver_submit(struct driver *d, struct submission *s);
 
 /* Reads of the state. `run` is called with a transaction, on a worker over the
@@ -230,6 +230,8 @@ void driver_set_clock_ok(struct driver *d, bool ok);
 struct driver_status {
     bool leads, quarantined, catching_up, may_vote;
     bool space_low; /* the device, or the map, is almost full: no new blocks are taken */
+    bool log_full;  /* k nodes co-signed nothing for so long that the log, untrimmed, came to LIMIT_LOG_NEW: the same */
+    unsigned log_filled; /* thousandths of the log's limits */
     unsigned leader; /* 0: none known */
     uint64_t term, first, last, commit, applied, synced_index;
     uint64_t leader_commit; /* as this term's leader told it, perhaps beyond this log */

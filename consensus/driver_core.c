@@ -10,6 +10,7 @@
 #include "base/pack.h"
 #include "consensus/driver_internal.h"
 #include "net/peers.h"
+#include "storage/log.h"
 
 #define ROUNDS_MAX 16 /* of one turn, before others on the loop have theirs */
 #define OUT_KEPT (256 * KIB)
@@ -171,6 +172,12 @@ static bool members_stand(struct driver *d, const struct raft_message *m)
     return same_members(&m->config, &genesis);
 }
 
+static enum err has_room(const struct driver *d)
+{
+    if (d->space_low) return ERR_FULL;
+    return d->log_filled < LIMIT_LOG_BLOCKS ? OK : ERR_LOG_FULL;
+}
+
 /* Whether the core may see this append. What it has already was admitted before. */
 static bool admit(struct driver *d, const struct raft_message *m)
 {
@@ -178,7 +185,7 @@ static bool admit(struct driver *d, const struct raft_message *m)
     for (size_t i = 0; i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
         if (e->type == RAFT_ENTRY_NOOP || raft_term_of(d->raft, e->index) == e->term) continue;
-        enum err code = e->type == RAFT_ENTRY_CONFIG ? ERR_UNAUTHORIZED : d->space_low ? ERR_FULL : OK;
+        enum err code = e->type == RAFT_ENTRY_CONFIG ? ERR_UNAUTHORIZED : has_room(d);
         struct block_job *job = code == OK ? admit_block(d, m, e, &code) : NULL;
         if (!job) {
             driver_every(&d->counters.refused_blocks, "a block", m->from, code);
@@ -321,6 +328,22 @@ static void watch_disk(struct driver *d)
     d->yielded = s.yielded;
 }
 
+static void watch_log(struct driver *d)
+{
+    struct log_status log;
+    log_status(d->o.log, &log);
+    d->log_filled = log.filled;
+    bool full = log.filled >= LIMIT_LOG_NEW;
+    if (full == d->log_full) return;
+    d->log_full = full;
+    d->dirty = true;
+    if (full)
+        log_error("driver", "the log holds half of what it can, and can't be trimmed, since too few nodes co-sign: no new "
+                  "blocks are taken meanwhile. Start the nodes that are away");
+    else
+        log_notice("driver", "the log is trimmed: new blocks are taken again");
+}
+
 static void slow_tick(struct driver *d)
 {
     if (d->phase == DRIVER_OPENING) {
@@ -339,6 +362,7 @@ void driver_tick(struct driver *d)
     d->ticks++;
     driver_watch_clock(d);
     if (d->phase == DRIVER_STOPPED || d->phase == DRIVER_FAILED) return;
+    watch_log(d);
     if (driver_alive(d)) {
         watch_state(d);
         raft_tick(d->raft);

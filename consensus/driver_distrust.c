@@ -9,7 +9,7 @@
  *
  * A node that evidence names (driver_blame.c) is treated so for good.
  *
- * The reasons that lie on our own side (no space, no memory, our own clock off the
+ * The reasons that lie on our own side (no space, no memory, a full log, our own clock off the
  * others') never count.
  */
 #include <stdio.h>
@@ -23,7 +23,7 @@
 void driver_refused(struct driver *d, unsigned from, enum err code)
 {
     struct distrust *t = &d->distrust[from];
-    if (code == ERR_FULL || code == ERR_NOMEM || code == ERR_BUSY || !d->clock_ok) return;
+    if (code == ERR_FULL || code == ERR_LOG_FULL || code == ERR_NOMEM || code == ERR_BUSY || !d->clock_ok) return;
     if (t->first == 0 || d->ticks - t->last > FORGET_AFTER) t->first = d->ticks ? d->ticks : 1;
     t->last = d->ticks;
     if (d->ticks - t->first < DISTRUST_AFTER) return;

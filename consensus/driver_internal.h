@@ -162,6 +162,8 @@ struct driver {
 
     /* what the driver decides */
     bool quarantined, clock_ok, space_low;
+    unsigned log_filled; /* thousandths of the log's limits ... */
+    bool log_full;       /* ... so many that no new blocks are begun */
     uint64_t yielded, warned_disk_ns; /* as the core last said; see watch_disk */
     bool stuck;             /* the state takes nothing, though it should */
     raft_index moved_to;    /* where it was ... */

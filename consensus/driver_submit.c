@@ -106,6 +106,7 @@ enum err driver_submit(struct driver *d, struct submission *s)
     if (d->phase != DRIVER_RUNNING && d->phase != DRIVER_OPENING) return ERR_STOPPED;
     if (d->quarantined) return ERR_QUARANTINED;
     if (d->space_low) return ERR_FULL;
+    if (d->log_full) return ERR_LOG_FULL;
     enum err e = intake_add_own(&d->intake, s);
     if (e != OK) {
         d->counters.busy++;
@@ -115,6 +116,8 @@ enum err driver_submit(struct driver *d, struct submission *s)
     if (d->raft) route(d, &s->driver, clock_monotonic_ns());
     return OK;
 }
+
+static bool takes_blocks(const struct driver *d) { return !d->quarantined && !d->space_low && !d->log_full; }
 
 void driver_forwarded(struct driver *d, unsigned from, struct bytes body)
 {
@@ -127,7 +130,7 @@ void driver_forwarded(struct driver *d, unsigned from, struct bytes body)
         driver_every(&d->counters.bad_messages, "a forwarded request", from, e);
         return;
     }
-    if (!d->leads || d->space_low || d->quarantined) return; /* it is sent again, to the leader of then */
+    if (!d->leads || !takes_blocks(d)) return; /* it is sent again, to the leader of then */
     struct intake_sender sender = {from, genesis_member(d->o.genesis, from)->id, clock_monotonic_ns()};
     e = intake_add_forwarded(&d->intake, &sender, request, awaited);
     if (e == ERR_BUSY)
@@ -249,7 +252,7 @@ static bool propose_block(struct driver *d, const struct raft_status *status)
 void driver_propose(struct driver *d)
 {
     struct raft_status status;
-    if (!d->leads || d->quarantined || d->space_low) return;
+    if (!d->leads || !takes_blocks(d)) return;
     while (d->intake.waiting.count > 0) {
         raft_status_get(d->raft, &status);
         if (!may_propose(d, &status) || !propose_block(d, &status)) return;

@@ -6,10 +6,18 @@
  * so that a peer that was away for a while needs no state; while an active peer
  * still reads further back, up to twice that. The log forgets durably before the
  * core does.
+ * A log that can't be trimmed, since too few nodes are there to witness anything:
+ * beyond LIMIT_LOG_SCARCE thousandths of its limits what is witnessed goes for lagging
+ * peers' needs, too; beyond LIMIT_LOG_NEW nothing new is submitted, forwarded or
+ * proposed, but the leader leads on, since who comes back has to get from it what is
+ * to be co-signed. A follower goes on to LIMIT_LOG_BLOCKS: its log may have been longer
+ * by twice log_keep_bytes when the last trimming was. Beyond that it drops blocks as
+ * with a full device, and nobody loses an office by it.
  * Catching up: the owner pulls the state (consensus/catchup.h); nothing is applied
  * from on_install until it is told and synced, since a half replayed state belongs
  * to no position of the log.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "consensus/driver_internal.h"
@@ -33,6 +41,10 @@ void driver_count_size(struct driver *d, raft_index index, size_t bytes)
     }
     d->log_bytes += bytes + ENTRY_OVERHEAD_BYTES;
 }
+
+/* Twice what is kept, and all that may come while nothing is trimmed, leave a follower a quarter of the limit. */
+static_assert(2ull * LIMIT_LOG_KEEP_MIB * MIB <= (uint64_t)LIMIT_LOG_SEGMENTS * LOG_SEGMENT_SIZE / 4 &&
+              LIMIT_LOG_NEW <= LIMIT_LOG_BLOCKS / 2, "the log's limits");
 
 static uint64_t log_size(const struct driver *d) { return d->size_count ? d->log_bytes - d->sizes[0].bytes : 0; }
 
@@ -80,11 +92,12 @@ static void offer_snapshot(struct driver *d)
 static raft_index trim_target(const struct driver *d, const struct raft_status *status)
 {
     uint64_t size = log_size(d), keep = d->o.log_keep_bytes;
-    if (size <= keep) return 0;
-    raft_index target = trail_end(d, keep / 2);
+    bool scarce = d->log_filled >= LIMIT_LOG_SCARCE; /* also by what isn't counted here: records beside the entries */
+    if (size <= keep && !scarce) return 0;
+    raft_index target = size > keep ? trail_end(d, keep / 2) : status->snapshot;
     if (target > status->snapshot) target = status->snapshot;
     raft_index needed = raft_needed_from(d->raft);
-    if (size < 2 * keep && needed > 0 && target > needed - 1) target = needed - 1;
+    if (size < 2 * keep && !scarce && needed > 0 && target > needed - 1) target = needed - 1;
     return target > status->compacted.index ? target : 0;
 }
 

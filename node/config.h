@@ -40,7 +40,7 @@ enum setting_kind { SETTING_TEXT, SETTING_NUMBER, SETTING_FLAG };
       "address space reserved for the state, GiB")                                                 \
     X(free_mib, "free-mib", SETTING_NUMBER, "MIB", "256", 16, 1048576,                             \
       "refuse new work when less than this is free on the device, MiB")                            \
-    X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "MIB", "128", 32, 65536,                       \
+    X(log_keep_mib, "log-keep-mib", SETTING_NUMBER, "MIB", "128", 32, LIMIT_LOG_KEEP_MIB,           \
       "keep about so much of the log for nodes that lag, MiB")                                     \
     X(digest_seconds, "digest-seconds", SETTING_NUMBER, "SECONDS", "3600", 0, 604800,              \
       "have the nodes compare their states when they didn't for so long; 0: never")                \

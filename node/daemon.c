@@ -58,6 +58,7 @@ const char *node_state(const struct node *node)
     if (d.quarantined) return "quarantined";
     if (d.catching_up || !catchup_ready(node->catchup)) return "catching up";
     if (d.space_low) return "no space left";
+    if (board_log_full(node)) return NODE_LOG_FULL;
     if (!d.leader) return "no leader";
     if (!node->epoch.epoch) return "generating keys";
     if (keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch)) return "ready";

@@ -80,7 +80,9 @@ struct node {
     } counters;
 };
 
-/* "ready", or in a word why not: "catching up", "generating keys", "no leader", "quarantined". */
+/* "ready", or in a word why not: "catching up", "generating keys", "no leader", "quarantined",
+ * or NODE_LOG_FULL, also where it is the leader's. */
+#define NODE_LOG_FULL "log full: start the nodes that are away"
 const char *node_state(const struct node *node);
 /* Runs until SIGTERM or SIGINT, or until it can't go on. Returns the exit code. */
 int node_run(struct node *node);

@@ -15,6 +15,7 @@
 #include "ledger/query.h"
 #include "ledger/record.h"
 #include "ledger/request.h"
+#include "node/status.h"
 
 #define CHECK_JOBS 16           /* of one batch on a worker */
 #define CHECK_BYTES (256 * KIB)
@@ -483,7 +484,7 @@ static void submit_checked(struct request_job *j)
     j->submission.awaited = j->wait == WAIT_COSIGNED || reads_records(j);
     j->submission.data = j;
     j->submission.done = applied;
-    enum err e = driver_submit(j->node->driver, &j->submission);
+    enum err e = board_log_full(j->node) ? ERR_LOG_FULL : driver_submit(j->node->driver, &j->submission);
     if (e != OK) job_fail(j, e, NULL);
 }
 

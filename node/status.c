@@ -117,6 +117,16 @@ unsigned board_reached(const struct node *node)
     return count;
 }
 
+/* A follower's log may lack a bit of the same, for ever, since nothing comes any more. */
+bool board_log_full(const struct node *node)
+{
+    struct driver_status d;
+    driver_status(node->driver, &d);
+    if (d.log_full || d.leads || !node->board) return d.log_full;
+    const struct entry *leader = &node->board->entries[d.leader];
+    return heard_lately(leader, clock_monotonic_ns()) && strcmp(leader->state, NODE_LOG_FULL) == 0;
+}
+
 /* Off the lower median of the clocks known, the own one (offset 0) included. With
  * fewer than a majority known there is no opinion, and the last one stands. */
 static void judge_clock(struct board *b)
@@ -218,7 +228,8 @@ void board_counters(struct message_status_ok *m, const struct node *node)
         {"requests_forwarded", d.forwarded}, {"requests_busy", d.busy}, {"requests_waiting", d.waiting},
         {"blocks_refused", d.refused_blocks}, {"peer_messages_refused", d.bad_messages}, {"evidence", d.evidence},
         {"raft_first", d.first}, {"raft_commit", d.commit},
-        {"synced_size", d.synced_size}, {"client_sessions", node->counters.sessions},
+        {"log_filled_permille", d.log_filled}, {"synced_size", d.synced_size},
+        {"client_sessions", node->counters.sessions},
         {"client_requests", node->counters.requests}, {"client_refused", node->counters.refused},
         {"releases", node->counters.releases}, {"connections_open", net->open},
         {"handshakes_full", net->handshakes_full}, {"handshakes_resumed", net->handshakes_resumed},

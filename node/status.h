@@ -13,6 +13,8 @@ void board_message(struct node *node, unsigned from, struct bytes body); /* STAT
 void board_status(struct session *s, uint64_t id, struct bytes body);    /* STATUS */
 /* How many members can be reached, this node included. */
 unsigned board_reached(const struct node *node);
+/* No new entries are taken: this node's log can't be trimmed, or the leader's, as it says. */
+bool board_log_full(const struct node *node);
 /* Appends this node's counters; no personal data. */
 void board_counters(struct message_status_ok *m, const struct node *node);
 

@@ -151,10 +151,6 @@ static enum err enter_next(struct log *log)
 {
     enum err code = sync_note(log);
     if (code != OK) return code;
-    if (log->segment_count >= LIMIT_LOG_SEGMENTS) {
-        errno = 0;
-        return set_failed(log, ERR_FULL, "begin another segment, the log is at its limit");
-    }
     while (!log->next) {
         code = prepare_next(log);
         if (code != OK) return set_failed(log, code, "prepare the next segment");
@@ -244,7 +240,12 @@ static enum err make_room(struct log *log, uint32_t span)
 
 static enum err stage_block(struct log *log, enum log_record_type type, const struct log_entry *e)
 {
-    enum err code = make_room(log, log_record_span((uint32_t)e->payload.size + SEAL_OVERHEAD));
+    uint32_t span = log_record_span((uint32_t)e->payload.size + SEAL_OVERHEAD);
+    if (log->segment_count >= log->segment_limit / 4 * 5 && !room_for(log, span)) {
+        errno = 0;
+        return set_failed(log, ERR_LOG_FULL, "begin another segment for blocks");
+    }
+    enum err code = make_room(log, span);
     if (code != OK) return code;
     struct log_header h = new_header(log, type, e->index, e->term);
     h.kind = e->kind;
@@ -256,7 +257,7 @@ static enum err append_one(struct log *log, const struct log_entry *e)
     CHECK(e->index == log->ahead.last + 1 && e->payload.size <= LIMIT_BLOCK);
     if (e->index - log->ahead.compacted > LOG_ENTRIES_MAX) {
         errno = 0;
-        return set_failed(log, ERR_FULL, "hold more blocks");
+        return set_failed(log, ERR_LOG_FULL, "hold more blocks");
     }
     enum err code = stage_block(log, LOG_BLOCK, e);
     if (code == OK) log->ahead.last = e->index;

@@ -15,6 +15,11 @@
  * returns the first error (ERR_IO, ERR_FULL); nothing is tried again, since after
  * a failed fsync the kernel may drop the pages and report success. Restart.
  *
+ * Limits: LIMIT_LOG_SEGMENTS, and LIMIT_LOG_ENTRIES blocks. Who appends has to stop there
+ * (`filled` in struct log_status is 1000 then). A quarter more is a reserve for the
+ * blocks that were under way; beyond it a block is ERR_LOG_FULL, and that is final.
+ * Term and vote, marks, and the compaction that makes room again, are always taken.
+ *
  * Opening tells apart
  *   - a torn tail: the last, never acknowledged batch, partly written: cut;
  *   - damage: anything that a later record proves to have been acknowledged, or
@@ -47,6 +52,7 @@ struct log_options {
     const struct seal_key *key; /* the storage key; copied into secret memory */
     const struct disk *disk;    /* NULL: the real one; must outlive the log */
     uint32_t segment_size;      /* 0: LOG_SEGMENT_SIZE; multiple of 4 KiB; of new segments */
+    uint32_t segment_limit;     /* 0: LIMIT_LOG_SEGMENTS, which is the most; multiple of 4 */
 };
 
 /* Makes the log if the folder has none. ERR_IN_USE: another process has it;
@@ -119,6 +125,7 @@ struct log_status {
     uint64_t torn;            /* bytes of a torn tail that opening cut */
     uint64_t syncs, written;  /* fdatasyncs of batches, bytes written, since opening */
     uint32_t segments;        /* files with records */
+    unsigned filled;          /* thousandths of the limit of segments, or of blocks, whichever is nearer */
 };
 void log_status(struct log *log, struct log_status *out);
 /* Why every call fails now: the first error, in words; code OK: none. */

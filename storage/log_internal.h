@@ -31,6 +31,7 @@ struct log {
     struct log_view view;
     struct log_segment **segments; /* sequence numbers without gaps; the last one is written to */
     size_t segment_count, segment_capacity;
+    uint32_t segment_limit;
     struct failure failure; /* code OK: none */
     uint64_t syncs, written, torn;
 

@@ -74,6 +74,8 @@ static struct log *new_log(const struct log_options *options)
         .key = key,
         .segment_size = size,
     };
+    log->segment_limit = options->segment_limit ? options->segment_limit : LIMIT_LOG_SEGMENTS;
+    CHECK(log->segment_limit <= LIMIT_LOG_SEGMENTS);
     log->lock.file = -1;
     log->preparation.file = -1;
     log->view.low = LOG_NEVER;

@@ -6,10 +6,14 @@
 #include "base/log.h"
 #include "storage/log_internal.h"
 
+static unsigned thousandths(uint64_t part, uint64_t whole) { return (unsigned)(part * 1000 / whole); }
+
 void log_status(struct log *log, struct log_status *out)
 {
     const struct log_view *v = &log->view;
     pthread_mutex_lock(&log->mutex);
+    unsigned segments = thousandths(log->segment_count, log->segment_limit);
+    unsigned blocks = thousandths(v->count, LIMIT_LOG_ENTRIES);
     *out = (struct log_status){
         .term = v->term,
         .vote = v->vote,
@@ -27,6 +31,7 @@ void log_status(struct log *log, struct log_status *out)
         .syncs = log->syncs,
         .written = log->written,
         .segments = (uint32_t)log->segment_count,
+        .filled = segments > blocks ? segments : blocks,
     };
     pthread_mutex_unlock(&log->mutex);
 }

@@ -12,7 +12,7 @@
 
 #include "storage/log_format.h"
 
-#define LOG_ENTRIES_MAX (8 * 1024 * 1024) /* 24 bytes of memory each */
+#define LOG_ENTRIES_MAX (LIMIT_LOG_ENTRIES / 4 * 5) /* 24 bytes of memory each */
 
 struct log_place {
     uint32_t segment; /* 0: nowhere, damaged */

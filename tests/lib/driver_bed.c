@@ -183,7 +183,8 @@ static void open_disk(struct bed_node *node)
     folder_join(path, node->folder, "log");
     mkdir(path, 0700);
     struct log_options log = {
-        .directory = path, .name = "test", .key = &storage_key, .disk = &node->fault.disk, .segment_size = 4 << 20};
+        .directory = path, .name = "test", .key = &storage_key, .disk = &node->fault.disk, .segment_size = 4 << 20,
+        .segment_limit = node->segment_limit};
     if (log_open(&node->log, &log, &failure) != OK) fprintf(stderr, "log: %s\n", failure.text);
     folder_join(path, node->folder, "store");
     mkdir(path, 0700);

@@ -35,6 +35,7 @@ struct bed_node {
     struct raft_place { uint64_t term, index; } withdrawn[LIMIT_NODES + 1]; /* by other members, as told last */
     enum err fatal_code;
     uint64_t keep_bytes; /* of the log */
+    uint32_t segment_limit; /* of the log, 4 MiB each; 0: the usual one */
     uint64_t map_size;   /* of the store */
     /* Before messages for other parts than the driver (witness, catch-up); may be NULL. */
     void (*on_message)(struct bed_node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body);

@@ -19,6 +19,7 @@ static struct kit_actor doctor;
 static struct driver_applied history[LIMIT_NODES + 1][HISTORY];
 static size_t known[LIMIT_NODES + 1];
 static unsigned installs[LIMIT_NODES + 1];
+static unsigned quorum; /* so many nodes witness a position */
 static uint64_t install_index[LIMIT_NODES + 1];
 
 static void note_applied(struct bed_node *node, const struct driver_applied *a)
@@ -30,13 +31,20 @@ static void note_applied(struct bed_node *node, const struct driver_applied *a)
     history[node->index][known[node->index]++] = *a;
 }
 
+static bool is_witnessed(uint64_t index)
+{
+    unsigned count = 0;
+    for (unsigned i = 1; i <= bed.n; i++) count += bed.nodes[i].driver && bed.nodes[i].applied.raft_index >= index;
+    return count >= quorum;
+}
+
 static bool name_snapshot(struct bed_node *node, uint64_t *index, uint64_t *term, struct buffer *manifest)
 {
     struct driver_status status;
     driver_status(node->driver, &status);
     for (size_t i = known[node->index]; i-- > 0;) {
         const struct driver_applied *a = &history[node->index][i];
-        if (a->raft_index > status.synced_index || a->replayed) continue;
+        if (a->raft_index > status.synced_index || a->replayed || !is_witnessed(a->raft_index)) continue;
         *index = a->raft_index;
         *term = a->raft_term;
         buffer_append_text(manifest, "a manifest");
@@ -53,13 +61,15 @@ static void note_install(struct bed_node *node, uint64_t index, uint64_t term, s
     install_index[node->index] = index;
 }
 
-static void up_keeping(unsigned n, unsigned b, uint64_t keep_bytes)
+static unsigned up_with(unsigned n, unsigned b, uint64_t keep_bytes, uint32_t segment_limit)
 {
     bed_open(&bed, n, b);
+    quorum = (n + b) / 2 + 1;
     memset(known, 0, sizeof known);
     memset(installs, 0, sizeof installs);
     for (unsigned i = 1; i <= n; i++) {
         bed.nodes[i].keep_bytes = keep_bytes;
+        bed.nodes[i].segment_limit = segment_limit;
         bed.nodes[i].on_applied = note_applied;
         bed.nodes[i].snapshot = name_snapshot;
         bed.nodes[i].on_install = note_install;
@@ -68,9 +78,10 @@ static void up_keeping(unsigned n, unsigned b, uint64_t keep_bytes)
     unsigned leader = bed_await_leader(&bed);
     doctor = bed_add_user(&bed, leader, 1, "doctor");
     bed_add_user(&bed, leader, 2, "patient");
+    return leader;
 }
 
-static void up(unsigned n, unsigned b) { up_keeping(n, b, KEEP); }
+static void up(unsigned n, unsigned b) { up_with(n, b, KEEP, 0); }
 
 static struct driver_status status_of(unsigned node)
 {
@@ -88,20 +99,26 @@ static bool all_done(struct bed *b, void *data)
     return true;
 }
 
-/* So many bytes of events with notes, 16 at a time. */
-static void write_much(unsigned node, size_t bytes)
+/* An event with a note. */
+static enum err submit_event(struct bed_request *r, unsigned node, unsigned ms)
 {
     static uint8_t note[LIMIT_NOTE];
+    struct arguments args = {.action = ACTION_EVENT_ADD};
     memset(note, 'n', sizeof note);
+    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+    bed.kit.now = clock_wall_ms();
+    kit_request(&bed.kit, &r->s.request, &doctor, &args, BYTES(note));
+    return bed_submit(&bed, r, node, ms);
+}
+
+/* So many bytes of events, 16 at a time. */
+static void write_much(unsigned node, size_t bytes)
+{
     for (size_t written = 0; written < bytes;) {
         struct bed_request r[16] = {0};
         for (unsigned i = 0; i < 16; i++) {
-            struct arguments args = {.action = ACTION_EVENT_ADD};
-            args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
-            bed.kit.now = clock_wall_ms();
-            kit_request(&bed.kit, &r[i].s.request, &doctor, &args, BYTES(note));
+            assert_int_equal(submit_event(&r[i], node, BED_PATIENCE_MS), OK);
             written += r[i].s.request.size;
-            assert_int_equal(bed_submit(&bed, &r[i], node, BED_PATIENCE_MS), OK);
         }
         assert_true(bed_until(&bed, BED_PATIENCE_MS, all_done, r));
         for (unsigned i = 0; i < 16; i++) {
@@ -336,7 +353,7 @@ static void who_says_all_has_all(uv_prepare_t *handle)
 static void who_is_behind_knows_it(void **state)
 {
     (void)state;
-    up_keeping(3, 0, 64 * MIB);
+    up_with(3, 0, 64 * MIB, 0);
     unsigned leader = bed_await_leader(&bed), away = leader % 3 + 1, other = away % 3 + 1;
     uv_prepare_t watch;
     assert_int_equal(uv_prepare_init(&bed.loop, &watch), 0);
@@ -444,6 +461,105 @@ static void a_lost_state_is_replayed_from_the_log(void **state)
     bed_close(&bed);
 }
 
+/* ---- a log that can't be trimmed ---- */
+
+/* Two of five, which don't lead, are away, so that nothing is witnessed. */
+static unsigned up_without_two(unsigned away[2], uint32_t segment_limit)
+{
+    unsigned leader = up_with(5, 1, KEEP, segment_limit);
+    for (unsigned i = 0; i < 2; i++) {
+        away[i] = (leader + i) % 5 + 1;
+        bed_crash(&bed, away[i]);
+    }
+    return leader;
+}
+
+/* 16 events, as far as they are taken. True: all were applied; *last: the leaf of the last that was. */
+static bool write_some(unsigned node, uint64_t *last)
+{
+    struct bed_request r[16] = {0};
+    bool all = true;
+    for (unsigned i = 0; i < 16; i++) {
+        enum err code = submit_event(&r[i], node, 5000);
+        assert_true(code == OK || code == ERR_LOG_FULL);
+        r[i].done |= code != OK;
+    }
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, all_done, r));
+    for (unsigned i = 0; i < 16; i++) {
+        bool applied = r[i].has_leaf;
+        all &= applied;
+        if (applied && r[i].outcome.leaf_index > *last) *last = r[i].outcome.leaf_index;
+        bed_request_free(&r[i]);
+    }
+    return all;
+}
+
+static bool nobody_has_a_full_log(struct bed *b, void *data)
+{
+    (void)data;
+    for (unsigned i = 1; i <= b->n; i++)
+        if (status_of(i).log_full) return false;
+    return true;
+}
+
+static void expect_all_well(const unsigned away[2], uint64_t last)
+{
+    for (unsigned i = 0; i < 2; i++) bed_start(&bed, away[i]);
+    assert_true(bed_await_same(&bed, last + 1));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, nobody_has_a_full_log, NULL));
+    for (unsigned i = 1; i <= 5; i++) {
+        write_much(i, 4096);
+        assert_false(bed.nodes[i].fatal);
+        assert_int_equal(installs[i], 0);
+    }
+    assert_true(bed_await_same(&bed, status_of(1).size));
+    bed_close(&bed);
+}
+
+static void a_log_that_cannot_be_trimmed_takes_no_blocks(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    unsigned away[2], leader = up_without_two(away, 8);
+    uint64_t last = 0;
+    while (write_some(leader, &last)) continue;
+    assert_true(status_of(leader).log_full);
+    assert_int_equal(status_of(leader).first, 1);
+    bed_turn(&bed, 2500); /* several election time-outs */
+    assert_true(status_of(leader).leads);
+    bed_event(&bed, &r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, &r, leader, 1000), ERR_LOG_FULL);
+    bed_request_free(&r);
+    /* It is no hindrance to starting, nor to a new leader. */
+    for (unsigned i = 1; i <= 5; i++)
+        if (i != away[0] && i != away[1]) {
+            assert_false(bed.nodes[i].fatal);
+            bed_crash(&bed, i);
+            bed_start(&bed, i);
+        }
+    leader = bed_await_leader(&bed);
+    assert_true(bed_await_same(&bed, last + 1));
+    BED_AWAIT(&bed, status_of(leader).log_full);
+    expect_all_well(away, last);
+}
+
+static void a_follower_at_the_end_of_its_log_waits(void **state)
+{
+    (void)state;
+    unsigned away[2], leader = up_without_two(away, 16), small = (leader + 2) % 5 + 1;
+    uint64_t last = 0;
+    bed_crash(&bed, small);
+    bed.nodes[small].segment_limit = 4;
+    bed_start(&bed, small);
+    while (write_some(leader, &last)) continue; /* its copy is needed for a majority */
+    assert_false(status_of(leader).log_full);
+    assert_true(status_of(small).log_full && status_of(small).refused_blocks > 0);
+    uint64_t term = status_of(leader).term;
+    bed_turn(&bed, 2500); /* several election time-outs */
+    assert_true(status_of(leader).leads && status_of(leader).term == term);
+    expect_all_well(away, last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +570,8 @@ int main(void)
         cmocka_unit_test(a_crash_amid_catching_up),
         cmocka_unit_test(a_lost_log_goes_on_from_the_state),
         cmocka_unit_test(a_lost_state_is_replayed_from_the_log),
+        cmocka_unit_test(a_log_that_cannot_be_trimmed_takes_no_blocks),
+        cmocka_unit_test(a_follower_at_the_end_of_its_log_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "consensus/witness.h"
+#include "node/status.h"
 #include "tests/lib/ledger_kit.h"
 #include "tests/lib/unit.h"
 
@@ -11,6 +12,7 @@ static struct kit kit;
 static struct node node;
 static struct session session;
 static struct driver_status status;
+static bool log_full;
 
 /* --- what stands around it --- */
 
@@ -51,6 +53,12 @@ void driver_status(const struct driver *d, struct driver_status *out)
 {
     (void)d;
     *out = status;
+}
+
+bool board_log_full(const struct node *n)
+{
+    (void)n;
+    return log_full;
 }
 
 enum err driver_work(struct driver *d, struct worker_task *task)
@@ -102,6 +110,7 @@ static int set_up(void **state)
     node = (struct node){.genesis = kit.genesis, .store = kit.store};
     session = (struct session){.node = &node, .connection = (struct connection *)&session};
     status = (struct driver_status){.leader = 2, .term = 5, .applied_term = 5, .applied = 40, .leader_commit = 40};
+    log_full = false;
     failed = OK;
     submitted = NULL;
     meanwhile = NULL;
@@ -170,6 +179,17 @@ static void of_users_unknown(void **state)
     }
 }
 
+/* Nobody waits in vain for what the leader drops. */
+static void while_the_log_is_full(void **state)
+{
+    (void)state;
+    struct kit_actor doctor = kit_add_user(&kit, 1, "doctor", "Mercy General", "Dana");
+    log_full = true;
+    assert_int_equal(answer_to(&doctor), ERR_LOG_FULL);
+    log_full = false;
+    assert_int_equal(answer_to(&doctor), OK);
+}
+
 static void all_is_applied(void) { status.applied = 40; }
 static void more_is_committed(void) { status.leader_commit = 50; }
 
@@ -209,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(of_users_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_users_unknown, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(while_the_log_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(while_others_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rows_of_a_query_just_made, set_up, tear_down),
     };

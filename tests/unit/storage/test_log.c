@@ -506,6 +506,69 @@ static void test_visits_every_record(void **state)
     assert_string_equal(log_record_name(LOG_BLOCK), "block");
 }
 
+/* ---- at the limit ---- */
+
+#define SEGMENTS 8
+
+static void reopen_limited(void)
+{
+    struct log_options o = model_options(folder, NULL);
+    log_close(log_now);
+    o.segment_size = 64 * KIB;
+    o.segment_limit = SEGMENTS;
+    assert_int_equal(log_open(&log_now, &o, NULL), OK);
+}
+
+static enum err append_until(unsigned filled, uint64_t *index)
+{
+    static char text[12 * KIB];
+    enum err code = OK;
+    memset(text, 'x', sizeof text - 1);
+    while (status().filled < filled && code == OK) {
+        code = append((*index)++, 1, text);
+        if (code == OK) code = log_sync(log_now);
+    }
+    return code;
+}
+
+static void expect_room_again(uint64_t *index)
+{
+    struct log_status before = status();
+    assert_int_equal(log_compact(log_now, before.last, 1, bytes_text("members"), bytes_text("state")), OK);
+    assert_int_equal(log_sync(log_now), OK);
+    assert_true(status().filled <= 2000 / SEGMENTS);
+    *index = before.last + 1;
+    assert_int_equal(append(*index, 1, "goes on"), OK);
+    assert_int_equal(log_sync(log_now), OK);
+    reopen_limited();
+    expect((*index)++, 1, "goes on");
+    expect_healthy();
+}
+
+static void test_at_its_limit_it_opens_and_compacts(void **state)
+{
+    (void)state;
+    uint64_t index = 1;
+    reopen_limited();
+    assert_int_equal(append_until(1000, &index), OK);
+    assert_int_equal(status().segments, SEGMENTS);
+    for (uint64_t term = 2; term < 1500; term++) { /* more than one segment of votes */
+        assert_int_equal(log_set_vote(log_now, term, 1), OK);
+        assert_int_equal(log_sync(log_now), OK);
+    }
+    assert_true(status().segments > SEGMENTS);
+    reopen_limited();
+    assert_true(status().filled >= 1000);
+    assert_int_equal(status().last, index - 1);
+    expect_room_again(&index);
+    /* With the reserve gone as well. */
+    assert_int_equal(append_until(UINT32_MAX, &index), ERR_LOG_FULL);
+    assert_int_equal(log_set_vote(log_now, 1 << 30, 1), ERR_LOG_FULL);
+    reopen_limited();
+    assert_true(status().segments > SEGMENTS);
+    expect_room_again(&index);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -526,6 +589,7 @@ int main(void)
         TEST(test_in_use_wrong_key_wrong_name),
         TEST(test_reads_beside_writes),
         TEST(test_visits_every_record),
+        TEST(test_at_its_limit_it_opens_and_compacts),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,118 @@
+/* Two of five nodes are away, so that nothing is co-signed and no log is trimmed, until the logs are full (short_log.c).
+ * No node ends, also when it is started again; clients and status hear why nothing more is taken; and with the two back it
+ * goes on unaided, with all that was acknowledged. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/attacker.h"
+#include "tests/lib/unit.h"
+
+#define NODES 5
+#define PRESENT 3 /* a majority, but k is 4 */
+
+static struct testbed bed;
+static struct attacker them;
+static struct signer doctor;
+static struct id patient;
+static struct buffer out, errors;
+static char person[ID_TEXT_SIZE], about[ID_TEXT_SIZE];
+
+/* An event with a long note. OK: applied, at *leaf. */
+static enum err add_event(struct client *c, uint64_t *leaf)
+{
+    static uint8_t note[LIMIT_NOTE];
+    struct said said = {0};
+    struct message_result result;
+    struct buffer request = {0};
+    struct arguments args = {.action = ACTION_EVENT_ADD,
+                             .event_add = {.patient = patient, .what = bytes_text("bill"), .object = bytes_text("1")}};
+    memset(note, 'n', sizeof note);
+    attacker_request(&request, &them, &doctor, &args, BYTES(note), NULL);
+    attacker_submit(&them, c, &said, &result, buffer_bytes(&request));
+    enum err code = said.type == MESSAGE_APPLIED ? result.code : said.code;
+    if (said.type == MESSAGE_APPLIED) *leaf = result.leaf_index;
+    said_free(&said);
+    buffer_free(&request);
+    return code;
+}
+
+/* The last leaf that was acknowledged. */
+static uint64_t write_until_refused(unsigned node)
+{
+    uint64_t leaf = 0;
+    enum err code;
+    struct client *c = attacker_greet(&them, node);
+    do {
+        code = add_event(c, &leaf); /* ERR_NO_QUORUM: who led was one of the two, or its log was full by then */
+    } while (code == OK || code == ERR_NO_QUORUM);
+    client_close(c);
+    if (code != ERR_LOG_FULL) testbed_fail(&bed, "refused for another reason: %s", err_name(code));
+    return leaf;
+}
+
+static void await_state(unsigned node, const char *state)
+{
+    char path[64], value[80] = "";
+    snprintf(path, sizeof path, "members.%u.state", node - 1);
+    for (unsigned i = 0; i < TESTBED_PATIENCE_S * 10; i++) {
+        testbed_expect(&bed, 0, &out, "--json --via node-%u status", node);
+        testbed_json(&out, path, value, sizeof value);
+        if (strcmp(value, state) == 0) return;
+        usleep(100000);
+    }
+    testbed_fail(&bed, "node %u says \"%s\" and not \"%s\"", node, value, state);
+}
+
+static void each_says_why(void)
+{
+    for (unsigned node = 1; node <= PRESENT; node++) {
+        await_state(node, "log full: start the nodes that are away");
+        int code = testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-%u --timeout 2 event add %s bill 2", bed.dir,
+                               node, about);
+        const char *said = (const char *)errors.data;
+        if (code != 5 || !strstr(said, "not co-signed")) testbed_fail(&bed, "exit code %d, and \"%s\"", code, said);
+    }
+}
+
+static void full_logs_wait_for_those_who_are_away(void **state)
+{
+    (void)state;
+    testbed_make(&bed, NODES, 1);
+    for (unsigned node = 1; node <= NODES; node++) bed.program[node] = "short_log";
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 30);
+    testbed_care(&bed, person, about);
+    attacker_open(&them, &bed);
+    doctor = attacker_signer(&them, "doctor");
+    assert_int_equal(id_parse(&patient, about), OK);
+    for (unsigned node = PRESENT + 1; node <= NODES; node++) testbed_signal(&bed, node, SIGKILL);
+    uint64_t last = write_until_refused(1);
+    each_says_why();
+    for (unsigned node = 1; node <= PRESENT; node++) {
+        if (node == 1) testbed_signal(&bed, node, SIGKILL);
+        else assert_int_equal(testbed_signal(&bed, node, SIGTERM), 0); /* it still ran */
+    }
+    for (unsigned node = 1; node <= PRESENT; node++) testbed_start(&bed, node);
+    for (unsigned node = 1; node <= PRESENT; node++) testbed_await_log(&bed, node, "listening on");
+    each_says_why();
+    for (unsigned node = PRESENT + 1; node <= NODES; node++) testbed_start(&bed, node);
+    for (unsigned node = PRESENT + 1; node <= NODES; node++) testbed_await_log(&bed, node, "listening on");
+    for (unsigned node = 1; node <= NODES; node++) await_state(node, "ready");
+    for (unsigned node = 1; node <= NODES; node++) {
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill 3", bed.dir, node, about);
+        if (attacker_mark(&them, node).size <= last) testbed_fail(&bed, "node %u lacks what was acknowledged", node);
+        assert_false(testbed_log_has(&bed, node, "nothing more is acknowledged"));
+    }
+    signer_close(&doctor);
+    attacker_close(&them);
+    testbed_end(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(full_logs_wait_for_those_who_are_away)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
