@@ -170,8 +170,7 @@ struct driver {
     uint64_t moved_tick;    /* ... since then, if it should go on */
     char quarantined_why[240];
     bool recovering;             /* the log lost what may have been acknowledged: no vote yet */
-    raft_index recover_to;       /* ... until this is durable here again */
-    uint64_t recover_since;      /* tick of the first leader heard; 0: none */
+    struct raft_recovery recovery;
     struct cosigned_mark mark;   /* the last durable one */
     bool marked;
 

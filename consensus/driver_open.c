@@ -287,31 +287,9 @@ void driver_open(struct driver *d)
 
 /* ---- voting again ---- */
 
-/* Whatever this node once acknowledged, a leader elected without its vote has; so once it
- * holds all that a leader has committed in its own term, nothing is missing. Two election
- * time-outs long, so that a candidate that it may have voted for before has shown itself. */
 void driver_recovered(struct driver *d)
 {
-    struct raft_status status;
-    raft_status_get(d->raft, &status);
-    if (status.leader == 0 || status.leader == d->o.self) {
-        d->recover_since = 0;
-        return;
-    }
-    if (d->recover_since == 0) {
-        d->recover_since = d->ticks;
-        d->recover_to = 0;
-    }
-    if (d->ticks - d->recover_since < 80) return;
-    /* Also what was committed beyond our log by copies that we had, and lost: counted by the leader, or by this node
-     * itself, together with the leader's own. */
-    if (d->recover_to == 0) {
-        d->recover_to = status.checked > status.commit ? status.checked : status.commit;
-        if (status.leader_commit > d->recover_to) d->recover_to = status.leader_commit;
-        if (status.leader_durable > d->recover_to) d->recover_to = status.leader_durable;
-    }
-    if (raft_term_of(d->raft, status.commit) != status.term || status.persisted < d->recover_to) return;
-    if (!driver_past_reached(d)) return;
+    if (!raft_recovered(&d->recovery, d->raft) || !driver_past_reached(d)) return;
     struct job *job = xcalloc(1, sizeof *job);
     job->kind = LOG_JOB_RECOVERED;
     log_thread_push(d->log, job);

@@ -73,10 +73,9 @@
  *     without its vote, so it has all that could have been committed by the lost copies.
  * (Only the first would leave a node voteless for long if what it lost was never
  * committed. A leader of the same term may still count the lost copies until it
- * has heard of the loss, so with nothing but that to go by, wait until persisted
- * reaches the leader_commit heard after a while of following it; and its
- * leader_durable, since the node may have counted the lost copies itself, with
- * the leader's, and the leader need not know that these entries are committed.)
+ * has heard of the loss; and the node may have counted them itself, with the
+ * leader's, which need not know that these entries are committed.)
+ * A driver that does not know what the log held asks raft_recovered.
  */
 #ifndef CONSENSUS_RAFT_H
 #define CONSENSUS_RAFT_H
@@ -338,6 +337,16 @@ void raft_set_floor(struct raft *raft, raft_index floor);
 /* false: grants no vote and starts no election (damaged log, rolled-back disk, quarantine). Acknowledges
  * entries as ever. A leader hands over as below. True at start. */
 void raft_set_may_vote(struct raft *raft, bool may);
+/* May a node with a damaged log vote again, if nobody knows what the log held? Asked again and again, at
+ * least once in an election time-out, until it says true. That takes a leader that is heard for a while
+ * without a pause, and was told how far this log goes; then all that may have been committed by lost copies
+ * has to be durable here. Starts as zero. */
+struct raft_recovery {
+    raft_term term;   /* the leader's; 0: none is heard */
+    uint64_t since;   /* tick */
+    raft_index bound; /* up to here all must be durable; 0: not known yet */
+};
+bool raft_recovered(struct raft_recovery *recovery, const struct raft *raft);
 /* false: starts no election (clock off); a leader hands over, and steps down if that
  * fails within an election time-out. True at start. */
 void raft_set_may_lead(struct raft *raft, bool may);

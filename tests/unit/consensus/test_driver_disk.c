@@ -429,6 +429,73 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
     bed_close(&bed);
 }
 
+/* An entry that the leader and `node` have; nobody else takes any. */
+static uint64_t acknowledge_alone(struct bed_request *r, unsigned leader, unsigned node)
+{
+    struct driver_status status;
+    for (unsigned i = 1; i <= 5; i++) {
+        if (i == leader || i == node) continue;
+        bed_stop(&bed, i);
+        start_without_space(i);
+    }
+    driver_status(bed.nodes[leader].driver, &status);
+    assert_true(status.leads);
+    uint64_t index = status.last + 1;
+    bed_event(&bed, r, &doctor, 2);
+    assert_int_equal(bed_submit(&bed, r, leader, BED_PATIENCE_MS), OK);
+    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.last >= index));
+    bed_turn(&bed, 20 * BED_TICK_MS); /* it is durable there, and the leader knows */
+    driver_status(bed.nodes[leader].driver, &status);
+    assert_true(status.leads && status.last == index && status.commit == index - 1);
+    return index;
+}
+
+static void cut_from_all(unsigned node, bool cut)
+{
+    for (unsigned i = 1; i <= 5; i++) bed.cut[node][i] = bed.cut[i][node] = cut;
+}
+
+/* A leader that does not know of the loss may count the lost copy until it is gone: that it was heard says nothing of
+ * what it commits later. */
+static void a_leader_that_was_heard_once_is_no_proof(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    struct driver_status status;
+    up(5, 1);
+    unsigned leader = bed_await_leader(&bed), node = leader % 5 + 1, third = node % 5 + 1;
+    uint64_t size = event_through(leader) + 1;
+    assert_true(bed_await_same(&bed, size));
+    bed_stop(&bed, node); /* its state is on disk */
+    bed_start(&bed, node);
+    uint64_t index = acknowledge_alone(&r, leader, node);
+    bed_crash(&bed, node);
+    lose_end(node, index);
+    cut_from_all(node, true);
+    bed.cut[leader][node] = false;
+    bed_start(&bed, node);
+    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.leader == leader));
+    bed.cut[leader][node] = true;
+    bed_stop(&bed, third);
+    bed.nodes[third].map_size = UINT64_C(4) << 30;
+    bed_start(&bed, third);
+    assert_true(bed_await(&bed, &r)); /* committed by three of five, one of which has lost it */
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    bed_crash(&bed, leader);
+    bed_crash(&bed, third);
+    bed_turn(&bed, 200 * BED_TICK_MS);
+    cut_from_all(node, false);
+    driver_status(bed.nodes[node].driver, &status);
+    assert_int_equal(status.last, index - 1);
+    assert_false(status.may_vote);
+    bed_start(&bed, third);
+    bed_start(&bed, leader);
+    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.may_vote));
+    assert_true(status.last >= index && bed.nodes[node].applied.size > size);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -439,6 +506,7 @@ int main(void)
         cmocka_unit_test(a_node_without_space_takes_no_blocks),
         cmocka_unit_test(an_old_image_of_a_disk_does_not_vote),
         cmocka_unit_test(what_only_a_follower_knew_committed_is_awaited),
+        cmocka_unit_test(a_leader_that_was_heard_once_is_no_proof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
