@@ -62,6 +62,26 @@ static void draw_laggards(struct world *w)
     p->client_every_us = 1000 + sim_below(w, 3000);
 }
 
+/* Disks lose what was counted, while few have a copy of it; in half of these plans by a plot: chance hits upon it
+ * too seldom. */
+static void draw_forgetful(struct world *w)
+{
+    struct plan *p = &w->plan;
+    p->damage = 200 + (unsigned)sim_below(w, 600);
+    p->crash = 30 + (unsigned)sim_below(w, 120);
+    p->refuse = some(w, 700, 150);
+    if (sim_chance(w, 700)) p->members = 0;
+    if (sim_chance(w, 500)) return;
+    p->voters = 5;
+    p->plot = 100 + (unsigned)sim_below(w, 300);
+    p->crash = p->crash_leader = p->crash_new_leader = p->lonely_leader = p->partition = p->stall = p->refuse = 0;
+    p->damage = 900;
+    p->sync = 500;
+    p->fault_every_us = 10000 + sim_below(w, 20000);
+    p->client_every_us = 2000 + sim_below(w, 20000);
+    if (p->delay_us > 10000) p->delay_us = 10000;
+}
+
 void plan_draw(struct world *w)
 {
     struct plan *p = &w->plan;
@@ -92,12 +112,15 @@ void plan_draw(struct world *w)
     p->payload = sim_chance(w, 500) ? 1 : 1 + (unsigned)sim_below(w, 300);
     p->torn = sim_chance(w, 800);
     p->damage = some(w, 150, 300);
+    p->unaware = sim_chance(w, 600);
+    p->refuse = some(w, 200, 100);
     p->members = some(w, 300, 300);
     if (sim_chance(w, 350)) draw_churn(w);
     if (sim_chance(w, 150)) draw_members(w);
     if (sim_chance(w, 200)) draw_laggards(w);
+    if (sim_chance(w, 100)) draw_forgetful(w);
     p->nodes = p->members ? SIM_NODES : p->voters;
-    if (p->members) p->damage = 0; /* two voters, one of them without a vote: nobody could go on */
+    if (p->voters < 3) p->damage = 0; /* two voters, one of them without a vote: nobody could go on */
     if (!p->members && !p->damage) p->stay_down = (unsigned)sim_below(w, (p->voters - 1) / 2 + 1);
 }
 
@@ -167,7 +190,7 @@ void faults_change_members(struct world *w, struct node *n)
     struct raft_config config = *raft_config_latest(n->raft, NULL);
     raft_id id = any_node(w)->id;
     const struct raft_member *m = raft_config_find(&config, id);
-    unsigned least = sim_chance(w, 300) ? 1 : 3;
+    unsigned least = !w->plan.damage && sim_chance(w, 300) ? 1 : 3;
     if (!m)
         raft_config_set(&config, id, false);
     else if (!m->voter)
@@ -237,9 +260,73 @@ static void lose_connection(struct world *w)
     node_handle_ready(w, n);
 }
 
+/* ---- a plot: struct plot, step by step ---- */
+
+static void all_refuse(struct world *w, uint64_t us)
+{
+    for (unsigned id = 1; id <= w->plan.nodes; id++) w->nodes[id].refuses_until = w->now + us;
+}
+
+static bool begin_plot(struct world *w)
+{
+    struct node *leads = leader(w), *loser = any_up(w), *holder = any_up(w);
+    if (!leads || !loser || !holder || loser == leads || holder == leads || holder == loser) return false;
+    all_refuse(w, 2000000);
+    leads->refuses_until = loser->refuses_until = 0;
+    w->plot = (struct plot){.leader = leads->id, .loser = loser->id, .holder = holder->id};
+    return true;
+}
+
+static void lose_copy(struct world *w)
+{
+    struct node *n = &w->nodes[w->plot.loser];
+    if (n->raft) node_crash(w, n);
+    n->refuses_until = w->now + sim_below(w, 1000000);
+    node_start(w, n);
+}
+
+/* The leader is not heard by who lost the copy, or does not hear it, or both. */
+static void part(struct world *w)
+{
+    const struct plot *p = &w->plot;
+    uint64_t ways = 1 + sim_below(w, 3);
+    for (unsigned id = 1; id <= SIM_NODES; id++) {
+        w->cut[id][p->loser] = id != p->leader || (ways & 1);
+        w->cut[p->loser][id] = id != p->leader || (ways & 2);
+    }
+    w->nodes[p->holder].refuses_until = 0;
+}
+
+static void end_plot(struct world *w)
+{
+    for (unsigned id = 1; id <= w->plan.nodes; id++)
+        if ((id == w->plot.leader || id == w->plot.holder) && w->nodes[id].raft) node_crash(w, &w->nodes[id]);
+    clear_cuts(w);
+    all_refuse(w, 0);
+}
+
+static void plot(struct world *w)
+{
+    struct plot *p = &w->plot;
+    if (p->step && w->now < p->due) return;
+    switch (p->step) {
+    case 0:
+        if (!sim_chance(w, w->plan.plot) || !begin_plot(w)) return;
+        break;
+    case 1: lose_copy(w); break;
+    case 2: part(w); break;
+    case 3: end_plot(w); break;
+    }
+    const uint64_t most_us[] = {100000, 100000, 900000, 0};
+    sim_trace(w, "plot of leader %u, loser %u, holder %u: step %u", p->leader, p->loser, p->holder, p->step);
+    p->due = w->now + sim_below(w, most_us[p->step]);
+    p->step = (p->step + 1) % 4;
+}
+
 void faults_step(struct world *w)
 {
     const struct plan *p = &w->plan;
+    plot(w);
     crash_or_restart(w);
     if (sim_chance(w, p->crash_leader)) {
         struct node *n = leader(w);
@@ -253,6 +340,7 @@ void faults_step(struct world *w)
         n->disk_stalled_until = w->now + sim_below(w, 1500000);
         sim_trace(w, "disk %u stalls", n->id);
     }
+    if (sim_chance(w, p->refuse)) any_node(w)->refuses_until = w->now + sim_below(w, 1500000);
     if (sim_chance(w, p->sync)) {
         struct node *n = any_up(w);
         if (n) node_sync_state(w, n, sim_chance(w, 700));
@@ -281,7 +369,7 @@ void faults_heal(struct world *w)
     unsigned down = 0;
     for (unsigned id = 1; id <= p->nodes; id++) {
         struct node *n = &w->nodes[id];
-        n->disk_stalled_until = 0;
+        n->disk_stalled_until = n->refuses_until = 0;
         if (!n->raft && down++ < p->stay_down) continue;
         if (!n->raft) node_start(w, n);
         node_settle(n);

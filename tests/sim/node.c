@@ -41,6 +41,7 @@ void node_start(struct world *w, struct node *n)
     free((void *)(uintptr_t)state.runs);
     free((void *)(uintptr_t)state.configs);
     if (n->recover_to) raft_set_may_vote(n->raft, false);
+    n->recovery = (struct raft_recovery){0};
     n->applied = n->disk.state;
     n->apply_to = state.applied;
     n->apply_scheduled = n->installing = false;
@@ -81,14 +82,20 @@ static void damage(struct world *w, struct node *n)
 }
 
 /* As consensus/raft.h says of a damaged log. */
-static void recover(struct world *w, struct node *n)
+static bool has_recovered(const struct world *w, struct node *n)
 {
     struct raft_status s;
-    if (!n->recover_to) return;
+    if (w->plan.unaware) return raft_recovered(&n->recovery, n->raft);
     raft_status_get(n->raft, &s);
     bool refilled = s.persisted >= n->recover_to;
     bool followed = s.term > n->recover_term && raft_term_of(n->raft, s.commit) == s.term && s.persisted >= s.commit;
-    if (!refilled && !followed) return;
+    return refilled || followed;
+}
+
+static void recover(struct world *w, struct node *n)
+{
+    if (!n->recover_to || !has_recovered(w, n)) return;
+    w->totals->recoveries++;
     sim_trace(w, "node %u has made up for its damage", n->id);
     n->recover_to = 0;
     raft_set_may_vote(n->raft, true);
@@ -231,11 +238,13 @@ void node_tick(struct world *w, struct node *n)
 {
     raft_tick(n->raft);
     schedule(w, n, n->tick_us, EVENT_TICK);
+    recover(w, n);
     node_handle_ready(w, n);
 }
 
 void node_deliver(struct world *w, struct node *n, const struct raft_message *m)
 {
+    if (m->entry_count && w->now < n->refuses_until) return;
     enum err e = raft_step(n->raft, m);
     if (e && e != ERR_BUSY)
         sim_fail(w, "node %u refuses '%s' of %u: %s", n->id, raft_message_name(m->type), m->from, err_text(e));

@@ -88,6 +88,8 @@ struct node {
     struct state install;
     raft_index recover_to; /* the log lost durable entries up to here, 0: none: no vote yet */
     raft_term recover_term; /* when that happened */
+    struct raft_recovery recovery;
+    uint64_t refuses_until; /* its driver takes no entries */
     /* for the oracle */
     struct raft_status before;
     raft_index commit_seen;
@@ -143,13 +145,22 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     unsigned batch, payload;
     bool torn;
     unsigned damage; /* a crash that loses durable entries, of one node at a time */
+    bool unaware;    /* ... which does not know how many, nor in which term */
+    unsigned refuse, plot;
     unsigned stay_down; /* nodes that come back only after the others went on */
+};
+
+/* A leader that commits by a copy that was lost, and is gone before it hears of that. */
+struct plot {
+    unsigned step; /* the next; 0: none */
+    uint64_t due;
+    raft_id leader, loser, holder; /* who loses an entry that the leader has, and who gets it then */
 };
 
 struct totals {
     uint64_t seeds, events, messages, committed;
     uint64_t elections, leaders, crashes, truncations, conflicts;
-    uint64_t reads, installs, configs, transfers, damages;
+    uint64_t reads, installs, configs, transfers, damages, recoveries;
 };
 
 struct term_entry { /* of one index */
@@ -179,6 +190,7 @@ struct world {
     bool cut[SIM_NODES + 1][SIM_NODES + 1]; /* from, to */
     uint64_t link_free[SIM_NODES + 1][SIM_NODES + 1];
     uint64_t next_payload;
+    struct plot plot;
     struct raft_config genesis;
     struct oracle oracle;
     struct raft_position marker; /* a block proposed after healing */
