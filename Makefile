@@ -244,15 +244,20 @@ all_objects = $(call o,$(lib_src) $(node_src) $(cli_src) $(tlib_src) $(sim_src) 
 compile: $(all_objects)
 .PHONY: compile
 
-# FUZZ_SECONDS for each target, with clang's libFuzzer; a crash leaves its input in build/fuzz.
+# FUZZ_SECONDS for each target, with clang's libFuzzer, FUZZ_JOBS of them at once; FUZZ=bundle,share: of these only. A
+# crash leaves its input in build/fuzz, beside what the target said; no other target begins then.
 FUZZ_SECONDS ?= 30
-FUZZ_BINS = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(fuzz_src))
+FUZZ_JOBS ?= $(shell nproc)
+comma     = ,
+FUZZ_NAMES = $(or $(subst $(comma), ,$(FUZZ)),$(patsubst tests/fuzz/fuzz_%.c,%,$(fuzz_src)))
+FUZZ_ONE  = mkdir -p build/fuzz/corpus/NAME; echo "  FUZZ NAME"; \
+            build/fuzz/fuzz_NAME -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048 -verbosity=0 \
+            -print_final_stats=1 -artifact_prefix=build/fuzz/NAME- build/fuzz/corpus/NAME tests/fuzz/corpus/NAME \
+            >build/fuzz/NAME.log 2>&1 && { echo "  DONE NAME"; cat build/fuzz/NAME.log; } || { cat build/fuzz/NAME.log; exit 255; }
 fuzz: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=build/fuzz CC=clang OPT=-O1 \
-	    SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" $(FUZZ_BINS)
-	@for f in $(FUZZ_BINS); do name=$${f##*/fuzz_}; mkdir -p build/fuzz/corpus/$$name; echo "  FUZZ $$name"; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
-	    -artifact_prefix=build/fuzz/$$name- build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+	    SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" $(FUZZ_NAMES:%=build/fuzz/fuzz_%)
+	@printf '%s\n' $(FUZZ_NAMES) | xargs -P $(FUZZ_JOBS) -I NAME sh -c '$(FUZZ_ONE)'
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(patsubst %,build/fuzz/lib%.a,test node cli consilium)
 	@$(if $(V),,echo "  LD  $@")
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LDFLAGS) $(LDLIBS)
