@@ -10,8 +10,9 @@
 
 /* network */
 #define LIMIT_FRAME (4 * MIB)           /* length after the 4-byte prefix */
-#define LIMIT_CONNECTIONS 12288         /* of clients, in all */
-#define LIMIT_CONNECTIONS_PER_ADDRESS 4096 /* of clients; a hospital behind one address has them all */
+#define LIMIT_CONNECTIONS 12288         /* in all, also those that say nothing */
+#define LIMIT_CONNECTIONS_PER_ADDRESS 4096 /* a hospital behind one address has them all */
+#define LIMIT_CLIENTS 2048              /* of these after the handshake, 13 to 25 KiB each: above, who is idle goes */
 #define LIMIT_HANDSHAKES 4              /* steps handed to threads at once */
 #define LIMIT_HANDSHAKE_MS 10000
 #define LIMIT_HANDSHAKE_PLACES 192      /* handshakes of clients under way, some 50 KiB each; others wait in line */

@@ -391,8 +391,10 @@ enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type typ
     uint64_t before = c->give_up_ns, end = cluster_deadline(c);
     bool again = true;
     c->give_up_ns = before && before < end ? before : end;
-    for (uint32_t tried = 0; again && tried < nodes; tried++) {
+    bool idle = c->client != NULL; /* a node closes a connection that was idle for long: which is no answer of it */
+    for (uint32_t tried = 0; again && tried < nodes; tried += !idle, idle = false) {
         e = ask_one(c, out, &again, type, body, expected, failure);
+        if (c->client) idle = false;
         if (again) cluster_drop(c);
         again = again && cluster_left_ms(c->give_up_ns) > 0;
     }

@@ -22,6 +22,13 @@ static void enter(struct connection *c, enum phase phase)
     crowd_sort(c);
 }
 
+static void is_active(struct connection *c)
+{
+    c->active_ms = now_ms(c);
+    c->shrunk = false;
+    if (c->owner) c->owner->active(c->owner, c);
+}
+
 /* --- the end --- */
 
 static void say_why(struct connection *c, enum err code, const char *text)
@@ -302,8 +309,7 @@ void connection_placed(struct connection *c)
 static void on_input(struct connection *c, struct bytes in)
 {
     c->network->counters.bytes_in += in.size;
-    c->active_ms = now_ms(c);
-    c->shrunk = false;
+    is_active(c);
     switch (c->phase) {
     case PHASE_HANDSHAKE: /* not read on before a worker has used it */
         if (!c->tls) {
@@ -392,8 +398,7 @@ static void took(struct connection *c, size_t size)
     c->taken += size;
     if (size) c->took_ms = now_ms(c);
     c->network->counters.bytes_out += size;
-    c->active_ms = now_ms(c);
-    c->shrunk = false;
+    is_active(c);
 }
 
 static void on_written(uv_write_t *request, int status)

@@ -13,7 +13,8 @@
  *   - no handshake in LIMIT_HANDSHAKE_MS, or silent in it for LIMIT_HANDSHAKE_SILENT_MS while
  *     others wait for a place: ERR_HANDSHAKE_TIMEOUT; not TLS: ERR_NOT_TLS
  *   - wrong key, wrong ALPN: ERR_WRONG_PEER, ERR_ALPN
- *   - nothing heard for the idle time: ERR_IDLE
+ *   - nothing heard for the idle time: ERR_IDLE; of LIMIT_CLIENTS the one that was idle for long, when another client
+ *     comes: ERR_TOO_MANY_CONNECTIONS (listener.c)
  *   - a frame that is too long or not well-formed: its code; on_fault may answer first
  *   - a frame unfinished after LIMIT_FRAME_MS: ERR_TIMEOUT; the oldest one after LIMIT_CROWD_MS
  *     when all unfinished ones hold LIMIT_RECEIVE_TOTAL: ERR_BUSY; both through on_fault
@@ -73,6 +74,9 @@ struct connection_events {
     void (*on_writable)(struct connection *c, void *data);
     /* Bad input: one last frame may be sent, it is flushed before the close. */
     void (*on_fault)(struct connection *c, enum err code, void *data);
+    /* Whether it was asked something that is not answered yet, or waits for what it will be told: then it is not closed
+     * to make room for others. NULL: never. */
+    bool (*is_waiting)(struct connection *c, void *data);
     /* The last event. `code` OK: closed in order by either side. `text` for people. */
     void (*on_close)(struct connection *c, enum err code, const char *text, void *data);
 };

@@ -36,7 +36,7 @@ TAILQ_HEAD(connection_list, connection);
 
 struct connection {
     struct network *network;
-    TAILQ_ENTRY(connection) all, wake, shake, place, turn, crowd, fresh; /* fresh: of its listener's */
+    TAILQ_ENTRY(connection) all, wake, shake, place, turn, crowd, heard; /* heard: of its listener's lists */
     uint64_t serial;
     uv_tcp_t tcp;
     struct tls_session *tls;
@@ -97,6 +97,7 @@ struct connection {
 struct connection_owner {
     /* The handshake is done: sets events, data, raw and idle_ms. false: nobody serves this ALPN. */
     bool (*choose)(struct connection_owner *owner, struct connection *c);
+    void (*active)(struct connection_owner *owner, struct connection *c); /* a byte went either way */
     void (*gone)(struct connection_owner *owner, struct connection *c);
 };
 

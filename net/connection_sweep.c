@@ -1,7 +1,7 @@
 /* What time does to a connection: who is too slow is closed, and memory that is not used goes back. */
 #include "net/connection_state.h"
 
-#define SHRINK_MS 5000 /* without a byte either way, before what it has in reserve goes back */
+#define SHRINK_MS 1000 /* without a byte either way, before what it has in reserve goes back */
 
 /* Bytes wait and the other side takes fewer than LIMIT_STALL_BYTES in a whole
  * period: a reader of a byte now and then holds memory like one that stopped. */

@@ -14,7 +14,8 @@
 #define BUCKETS 1024 /* 2^(64 - 54) */
 #define HANDLERS_MAX 4
 #define RESERVED 64        /* places that clients never have: for links between nodes, and for handshakes */
-#define FRESH_MS 250       /* so long a handshake is left alone, however many come */
+#define FRESH_MS 250       /* so long a handshake, or a silent client, is left alone, however many come */
+#define LOOKED_AT 64       /* clients that wait, for one that does not */
 #define ACCEPT_TURN 16     /* connections taken in one turn of the loop, less than a millisecond: libuv has no end */
 
 struct listener {
@@ -29,10 +30,11 @@ struct listener {
     size_t handler_count;
     uint32_t connections;
     uint32_t leaving; /* of these: closed to make room */
-    uint32_t clients; /* of these: open, and no link between nodes */
+    uint32_t clients; /* of these: open, no link between nodes, and not leaving */
     struct connection_list fresh; /* in the handshake, oldest first */
+    struct connection_list open;  /* these clients, the one that was silent for longest first */
     uint64_t refused;
-    uint64_t told_ms; /* when a refusal was last logged */
+    uint64_t told_ms, made_room_ms; /* when a refusal was last logged; who left for another one */
     bool closing;
     unsigned handles; /* not yet closed */
     struct connection *buckets[BUCKETS];
@@ -106,7 +108,7 @@ static void free_if_done(struct listener *l)
 
 static void no_longer_fresh(struct listener *l, struct connection *c)
 {
-    if (c->is_fresh) TAILQ_REMOVE(&l->fresh, c, fresh);
+    if (c->is_fresh) TAILQ_REMOVE(&l->fresh, c, heard);
     c->is_fresh = false;
 }
 
@@ -115,7 +117,8 @@ static uint32_t reserve_of(uint32_t places) { return places / 8 < RESERVED ? pla
 
 static uint32_t most_clients(const struct listener *l)
 {
-    return l->options.connections - reserve_of(l->options.connections);
+    uint32_t most = l->options.connections - reserve_of(l->options.connections);
+    return l->options.clients < most ? l->options.clients : most;
 }
 
 /* One party's clients are limited; beside them it may have links between nodes, and handshakes. */
@@ -125,19 +128,81 @@ static uint32_t most_of_party(const struct listener *l)
     return clients + reserve_of(clients);
 }
 
+static void count_client(struct listener *l, struct connection *c)
+{
+    c->is_counted = true;
+    l->clients++;
+    TAILQ_INSERT_TAIL(&l->open, c, heard);
+}
+
+static void no_longer_client(struct listener *l, struct connection *c)
+{
+    if (!c->is_counted) return;
+    c->is_counted = false;
+    l->clients--;
+    TAILQ_REMOVE(&l->open, c, heard);
+}
+
+static bool is_waiting(struct connection *c)
+{
+    return c->phase != PHASE_OPEN || crowd_queued(c) > 0 ||
+           (c->events.is_waiting && c->events.is_waiting(c, c->data));
+}
+
+static void leave(struct listener *l, struct connection *c)
+{
+    c->is_leaving = true;
+    l->leaving++;
+}
+
+static void is_active(struct connection_owner *owner, struct connection *c)
+{
+    struct listener *l = (struct listener *)owner;
+    if (!c->is_counted) return;
+    TAILQ_REMOVE(&l->open, c, heard);
+    TAILQ_INSERT_TAIL(&l->open, c, heard);
+}
+
+/* Who waits is looked at again once all others were. */
+static struct connection *idle_client(struct listener *l)
+{
+    struct connection *c = TAILQ_FIRST(&l->open);
+    for (unsigned i = 0; i < LOOKED_AT && i < l->clients && is_waiting(c); i++) {
+        is_active(&l->owner, c);
+        c = TAILQ_FIRST(&l->open);
+    }
+    return c && !is_waiting(c) && uv_now(l->network->loop) - c->active_ms >= FRESH_MS ? c : NULL;
+}
+
+/* Clients that only hold a connection fill all places, and memory, for little: one that was idle for long goes, and
+ * comes again when it has something to say. */
+static bool make_room_for_client(struct listener *l)
+{
+    struct connection *c = idle_client(l);
+    uint64_t now = uv_now(l->network->loop);
+    if (!c) return false;
+    no_longer_client(l, c);
+    leave(l, c);
+    connection_finish(c, ERR_TOO_MANY_CONNECTIONS, "idle, and others needed its place");
+    if (l->made_room_ms && now - l->made_room_ms < 60000) return true;
+    l->made_room_ms = now;
+    log_warning("net", "all %u places of clients are taken: those that were idle for long are closed for others",
+                most_clients(l));
+    return true;
+}
+
 static bool choose(struct connection_owner *owner, struct connection *c)
 {
     struct listener *l = (struct listener *)owner;
     no_longer_fresh(l, c);
     if (l->closing) return false;
     bool client = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) != 0;
-    if (client && (l->clients >= most_clients(l) ||
-                   count_party(l, c->party).clients >= l->options.connections_per_address)) {
+    if (client && (count_party(l, c->party).clients >= l->options.connections_per_address ||
+                   (l->clients >= most_clients(l) && !make_room_for_client(l)))) {
         connection_finish(c, ERR_TOO_MANY_CONNECTIONS, NULL);
         return false;
     }
-    c->is_counted = client;
-    l->clients += client;
+    if (client) count_client(l, c);
     for (size_t i = 0; i < l->handler_count; i++) {
         const struct listener_handler *h = &l->handlers[i];
         if (strcmp(h->alpn, tls_alpn(c->tls)) != 0) continue;
@@ -155,7 +220,7 @@ static void gone(struct connection_owner *owner, struct connection *c)
     struct listener *l = (struct listener *)owner;
     no_longer_fresh(l, c);
     l->leaving -= c->is_leaving;
-    l->clients -= c->is_counted;
+    no_longer_client(l, c);
     forget(l, c);
     free_if_done(l);
 }
@@ -178,8 +243,7 @@ static bool make_room(struct listener *l, struct connection *oldest)
 {
     if (!oldest || uv_now(l->network->loop) - oldest->since_ms < FRESH_MS) return false;
     no_longer_fresh(l, oldest);
-    oldest->is_leaving = true;
-    l->leaving++;
+    leave(l, oldest);
     connection_finish(oldest, ERR_TOO_MANY_CONNECTIONS, NULL);
     return true;
 }
@@ -209,7 +273,7 @@ static void take(struct listener *l)
         connection_finish(c, ERR_TOO_MANY_CONNECTIONS, why);
     } else {
         c->is_fresh = true;
-        TAILQ_INSERT_TAIL(&l->fresh, c, fresh);
+        TAILQ_INSERT_TAIL(&l->fresh, c, heard);
         connection_accepted(c, &l->owner);
     }
 }
@@ -275,11 +339,13 @@ enum err listener_new(struct listener **out, struct network *n, const struct add
     if (!address_to_socket(&at, address))
         return fail(failure, ERR_INVALID, "cannot listen on '%s': a numeric address is needed", address->host);
     struct listener *l = xcalloc(1, sizeof *l);
-    l->owner = (struct connection_owner){choose, gone};
+    l->owner = (struct connection_owner){choose, is_active, gone};
     TAILQ_INIT(&l->fresh);
+    TAILQ_INIT(&l->open);
     l->network = n;
     l->options = options ? *options : (struct listener_options){0};
     if (!l->options.connections) l->options.connections = LIMIT_CONNECTIONS;
+    if (!l->options.clients) l->options.clients = LIMIT_CLIENTS;
     if (!l->options.connections_per_address) l->options.connections_per_address = LIMIT_CONNECTIONS_PER_ADDRESS;
     memcpy(l->handlers, handlers, count * sizeof *handlers);
     l->handler_count = count;

@@ -17,12 +17,14 @@ struct listener_handler {
 
 struct listener_options {
     uint32_t connections;             /* 0: LIMIT_CONNECTIONS */
+    uint32_t clients;                 /* of these; 0: LIMIT_CLIENTS */
     uint32_t connections_per_address; /* clients; 0: LIMIT_CONNECTIONS_PER_ADDRESS */
 };
 
 /* Listens on a numeric address. Handlers are copied; an ALPN without a handler is refused.
  * ERR_IN_USE, ERR_PERMISSION, ERR_INVALID, ERR_IO, with a text that names the address.
- * A connection over a limit is accepted and closed at once, and counted; so is one that comes when
+ * A client over the limit of clients takes the place of one that was idle for long (ERR_TOO_MANY_CONNECTIONS).
+ * Any other connection over a limit is accepted and closed at once, and counted; so is one that comes when
  * the process has no file descriptors left (EMFILE). Connections per address: per /64 for IPv6. */
 enum err listener_new(struct listener **out, struct network *n, const struct address *address,
                       const struct listener_handler *handlers, size_t count,

@@ -174,6 +174,13 @@ static void on_open(struct connection *c, void *data)
     http_say(k, 503, "too many connections"); /* keep_alive is not set: it closes */
 }
 
+static bool is_waiting(struct connection *c, void *data)
+{
+    const struct http_client *k = data;
+    (void)c;
+    return k->answering || k->blocked;
+}
+
 void http_client_free(struct http_client *k)
 {
     http_reader_free(k->reader);
@@ -258,7 +265,7 @@ struct listener_handler http_handler(struct node *node)
     return (struct listener_handler){
         .alpn = TLS_ALPN_HTTP,
         .raw = true,
-        .events = {.on_open = on_open, .on_raw = on_raw, .on_close = on_close},
+        .events = {.on_open = on_open, .on_raw = on_raw, .is_waiting = is_waiting, .on_close = on_close},
         .data = node,
         .idle_ms = LIMIT_HTTP_IDLE_MS,
     };

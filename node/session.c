@@ -187,6 +187,13 @@ static void on_fault(struct connection *c, enum err code, void *data)
     session_fail(s, 0, code, NULL, 0);
 }
 
+static bool is_waiting(struct connection *c, void *data)
+{
+    const struct session *s = data;
+    (void)c;
+    return s->references > 1 || s->follow;
+}
+
 static void on_close(struct connection *c, enum err code, const char *text, void *data)
 {
     (void)code;
@@ -215,7 +222,8 @@ struct listener_handler session_handler(struct node *node)
 {
     return (struct listener_handler){
         .alpn = TLS_ALPN_CLIENT,
-        .events = {.on_open = on_open, .on_frame = on_frame, .on_fault = on_fault, .on_close = on_close},
+        .events = {.on_open = on_open, .on_frame = on_frame, .on_fault = on_fault, .is_waiting = is_waiting,
+                   .on_close = on_close},
         .data = node,
         .idle_ms = (uint32_t)node->config->idle_seconds.number * 1000,
     };

@@ -2,6 +2,7 @@
 #include "cli/submit.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "cli/collective.h"
@@ -155,6 +156,22 @@ static void test_silent_nodes_share_the_time(void **state)
     fake_cluster_fault(&fake, 3, FAKE_FINE);
     assert_int_equal(ask_keys(), OK);
     assert_int_equal(cluster.member, 3);
+}
+
+/* Nodes close connections that are idle: who may go through one node only connects to it again. */
+static void test_a_connection_that_was_idle(void **state)
+{
+    (void)state;
+    cluster.timeout_ms = PATIENCE_MS;
+    only_node(1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(ask_keys(), OK);
+        assert_int_equal(shutdown(client_descriptor(cluster.client), SHUT_RDWR), 0);
+    }
+    assert_int_equal(ask_keys(), OK);
+    fake_cluster_fault(&fake, 1, FAKE_MUTE); /* one that answers nothing isn't asked again */
+    cluster.timeout_ms = 300;
+    assert_int_equal(ask_keys(), ERR_TIMEOUT);
 }
 
 static void test_one_deadline(void **state)
@@ -447,7 +464,7 @@ int main(void)
         TEST(test_done),
         TEST(test_failing_nodes),
         TEST(test_silent_nodes_share_the_time),
-        TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline),
+        TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline), TEST(test_a_connection_that_was_idle),
         TEST(test_what_became_of_it),
         TEST(test_lookup),
         TEST(test_lies_are_refused),

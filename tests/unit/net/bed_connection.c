@@ -53,6 +53,8 @@ static void server_fault(struct connection *c, enum err code, void *data)
     buffer_free(&body);
 }
 
+static bool server_is_waiting(struct connection *c, void *data) { return ((struct world *)data)->waiting == c; }
+
 static void server_close(struct connection *c, enum err code, const char *text, void *data)
 {
     struct world *w = data;
@@ -68,6 +70,7 @@ const struct connection_events server_events = {
     .on_raw = server_raw,
     .on_writable = server_writable,
     .on_fault = server_fault,
+    .is_waiting = server_is_waiting,
     .on_close = server_close,
 };
 

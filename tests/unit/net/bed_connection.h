@@ -28,7 +28,7 @@ struct world {
     char closed_text[200];
     struct connection *last;
     bool pausing;
-    struct connection *asked[4];
+    struct connection *asked[4], *waiting; /* whose answer is still to come */
     struct buffer raw;
 };
 

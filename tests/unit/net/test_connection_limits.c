@@ -232,6 +232,66 @@ static void test_room_for_nodes_of_an_address(void **state)
     caller_end(&peers[1]);
 }
 
+/* All places of clients are taken: who waits for an answer keeps its own, of the others the one that was idle for longest
+ * goes. Nobody who comes is refused. */
+static void test_the_idlest_goes(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 4, MORE = 3 };
+    struct world w;
+    static struct caller a[CLIENTS + MORE];
+    struct listener_options limits = {.clients = CLIENTS};
+    memset(a, 0, sizeof a);
+    world_start(&w, NULL, &limits);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened);
+        if (i == 0) w.waiting = w.last;
+    }
+    run_for(&w, 300);
+    callers_ask(&a[1], 1, 8);
+    RUN_UNTIL(&w, a[1].frames == 1);
+    for (unsigned i = 0; i < MORE; i++) { /* 2, 3, and then 1 goes */
+        run_for(&w, 300);
+        call(&w, &a[CLIENTS + i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, a[CLIENTS + i].opened == 1 && w.closed == i + 1);
+        assert_int_equal(w.closed_code, ERR_TOO_MANY_CONNECTIONS);
+        RUN_UNTIL(&w, a[i < 2 ? i + 2 : 1].closed == 1);
+    }
+    assert_int_equal(a[0].closed, 0);
+    assert_int_equal(listener_refused(w.listener), 0);
+    assert_int_equal(listener_connections(w.listener), CLIENTS);
+    callers_ask(&a[0], 1, 8);
+    RUN_UNTIL(&w, a[0].frames == 1);
+    world_end(&w);
+    callers_end(a, CLIENTS + MORE);
+}
+
+/* More clients than are looked at for one place: each who comes gets one, as long as somebody is idle. */
+static void test_many_idle_ones_go(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 70, MORE = 60 };
+    struct world w;
+    static struct caller idle[CLIENTS], a[MORE];
+    struct listener_options limits = {.clients = CLIENTS};
+    memset(idle, 0, sizeof idle);
+    memset(a, 0, sizeof a);
+    world_start(&w, NULL, &limits);
+    callers_open(&w, idle, CLIENTS);
+    run_for(&w, 300);
+    for (unsigned i = 0; i < MORE; i++) {
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == CLIENTS + i + 1);
+    }
+    RUN_UNTIL(&w, w.closed == MORE);
+    for (unsigned i = 0; i < MORE; i++)
+        assert_int_equal(a[i].closed, 0);
+    world_end(&w);
+    callers_end(idle, CLIENTS);
+    callers_end(a, MORE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +302,8 @@ int main(void)
         cmocka_unit_test(test_frames_in_turns),
         cmocka_unit_test(test_room_for_who_speaks),
         cmocka_unit_test(test_room_for_nodes_of_an_address),
+        cmocka_unit_test(test_the_idlest_goes),
+        cmocka_unit_test(test_many_idle_ones_go),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
