@@ -193,7 +193,7 @@ disks: deps-check
 	$(Q)FAULTS=$(DAMAGES) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/test_disks
 floods: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/cluster/test_storm
-	$(Q)FRAMES=1000000 CONNECTIONS=10000 ROUNDS=5 SLICE_MS=3000 BUILD=$(BUILD) $(BUILD)/cluster/test_storm
+	$(Q)FRAMES=1000000 CONNECTIONS=10000 CLIENTS=10000 ROUNDS=5 SLICE_MS=3000 BUILD=$(BUILD) $(BUILD)/cluster/test_storm
 .PHONY: disks floods
 
 # make demo and make check from nothing, in a bare Debian of this SUITE; as root. The other Debian's libraries (that

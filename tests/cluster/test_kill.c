@@ -15,13 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
+#include "tests/lib/events.h"
 #include "tests/lib/testbed.h"
 #include "tests/lib/unit.h"
 
 #define CLIENTS 3
-#define MOST 200000
 #define MANY 10 /* acknowledgements, or the test says little */
 
 static struct testbed bed;
@@ -92,43 +90,6 @@ static void torment(unsigned seconds)
     }
 }
 
-struct seen {
-    char (*codes)[24];
-    size_t count;
-};
-
-static int compare(const void *a, const void *b) { return strcmp(a, b); }
-
-/* All events in one node's ledger, page by page. */
-static void read_events(struct seen *seen, unsigned node)
-{
-    char cursor[2 * LIMIT_CURSOR + 16] = "";
-    struct buffer out = {0}, errors = {0};
-    seen->count = 0;
-    for (;;) {
-        int code = testbed_cli(&bed, &out, &errors,
-                               "-i %s/auditor.key --via node-%u --json log --all --action event.add -n 256 %s", bed.dir,
-                               node, cursor);
-        if (code != 0) testbed_fail(&bed, "log of node %u: exit %d: %s", node, code, (const char *)errors.data);
-        json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL), *row;
-        size_t i;
-        json_array_foreach(rows, i, row) {
-            if (json_object_get(row, "next")) continue;
-            const char *object = json_string_value(json_object_get(row, "object"));
-            if (!object || seen->count == MOST) testbed_fail(&bed, "a row without an object");
-            const char *code_at = strrchr(object, ' ');
-            snprintf(seen->codes[seen->count++], sizeof seen->codes[0], "%s", code_at ? code_at + 1 : object);
-        }
-        const char *more = json_string_value(json_object_get(json_array_get(rows, json_array_size(rows) - 1), "next"));
-        snprintf(cursor, sizeof cursor, "--cursor %s", more ? more : "");
-        json_decref(rows);
-        if (!more) break;
-    }
-    qsort(seen->codes, seen->count, sizeof seen->codes[0], compare);
-    buffer_free(&out);
-    buffer_free(&errors);
-}
-
 static unsigned count_acknowledged(void)
 {
     unsigned count = 0;
@@ -143,7 +104,7 @@ static unsigned count_acknowledged(void)
     return count;
 }
 
-static unsigned check_acknowledged(const struct seen *seen, unsigned node)
+static unsigned check_acknowledged(const struct events *seen, unsigned node)
 {
     unsigned count = 0;
     for (unsigned number = 0; number < CLIENTS; number++) {
@@ -153,14 +114,12 @@ static unsigned check_acknowledged(const struct seen *seen, unsigned node)
         assert_non_null(f);
         while (fscanf(f, "%23s", code) == 1) {
             count++;
-            const char *found = bsearch(code, seen->codes, seen->count, sizeof seen->codes[0], compare);
-            if (!found) testbed_fail(&bed, "node %u lost %s, which was acknowledged", node, code);
+            if (!events_have(seen, code)) testbed_fail(&bed, "node %u lost %s, which was acknowledged", node, code);
         }
         fclose(f);
     }
-    for (size_t i = 1; i < seen->count; i++)
-        if (strcmp(seen->codes[i - 1], seen->codes[i]) == 0)
-            testbed_fail(&bed, "node %u has %s twice", node, seen->codes[i]);
+    const char *twice = events_twice(seen);
+    if (twice) testbed_fail(&bed, "node %u has %s twice", node, twice);
     return count;
 }
 
@@ -193,15 +152,15 @@ static void nothing_acknowledged_is_lost(void **state)
         kill(clients[i], SIGKILL);
         waitpid(clients[i], NULL, 0);
     }
-    struct seen seen = {.codes = calloc(MOST, sizeof *seen.codes)};
+    struct events seen = {0};
     unsigned acknowledged = 0;
     for (unsigned node = 1; node <= bed.n; node++) {
-        read_events(&seen, node);
+        events_read(&seen, &bed, node);
         acknowledged = check_acknowledged(&seen, node);
     }
     printf("%u acknowledged, all on each of %u nodes\n", acknowledged, bed.n);
     assert_true(acknowledged > MANY);
-    free(seen.codes);
+    events_free(&seen);
 }
 
 static int begin(unsigned nodes, unsigned faulty)

@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tests/lib/events.h"
 
 #define MOST 200000u      /* operations told to one client */
 #define TIMEOUT_S 2       /* of an operation: one that hangs also hides that the others go on ... */
 #define TIMEOUT_MOST_S 8  /* ... but a slow machine needs more: doubled after each that failed */
-#define CODE_SIZE 24
 
 enum kind { EVENT, UPDATE, SHOW };
 
@@ -584,70 +584,22 @@ void chaos_close(struct chaos *c)
 
 /* ---- the check afterwards ---- */
 
-struct seen {
-    char (*codes)[CODE_SIZE];
-    size_t count, room;
-};
-
-static int compare(const void *a, const void *b) { return strcmp(a, b); }
-
-static void see(struct chaos *c, struct seen *seen, const char *object)
+static void check_events(struct chaos *c, struct events *seen, unsigned node)
 {
-    if (seen->count == seen->room) {
-        seen->room = seen->room ? 2 * seen->room : 4096;
-        seen->codes = realloc(seen->codes, seen->room * sizeof seen->codes[0]);
-        if (!seen->codes) testbed_fail(&c->bed, "no memory");
-    }
-    const char *code = strrchr(object, ' ');
-    snprintf(seen->codes[seen->count++], sizeof seen->codes[0], "%s", code ? code + 1 : object);
-}
-
-/* All events in one node's ledger, page by page. */
-static void read_events(struct chaos *c, struct seen *seen, unsigned node)
-{
-    char cursor[2 * LIMIT_CURSOR + 16] = "";
-    struct buffer out = {0}, errors = {0};
-    seen->count = 0;
-    for (;;) {
-        int code = testbed_cli(&c->bed, &out, &errors,
-                               "-i %s/auditor.key --via node-%u --json log --all --action event.add -n 256 %s",
-                               c->bed.dir, node, cursor);
-        if (code != 0) testbed_fail(&c->bed, "log of node %u: exit %d: %s", node, code, (const char *)errors.data);
-        json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL), *row;
-        size_t i;
-        json_array_foreach(rows, i, row) {
-            if (json_object_get(row, "next")) continue;
-            const char *object = json_string_value(json_object_get(row, "object"));
-            if (!object) testbed_fail(&c->bed, "a row without an object");
-            see(c, seen, object);
-        }
-        const char *more = json_string_value(json_object_get(json_array_get(rows, json_array_size(rows) - 1), "next"));
-        snprintf(cursor, sizeof cursor, "--cursor %s", more ? more : "");
-        json_decref(rows);
-        if (!more) break;
-    }
-    qsort(seen->codes, seen->count, sizeof seen->codes[0], compare);
-    buffer_free(&out);
-    buffer_free(&errors);
-}
-
-static void check_events(struct chaos *c, struct seen *seen, unsigned node)
-{
-    char code[CODE_SIZE];
-    read_events(c, seen, node);
+    char code[EVENT_CODE_SIZE];
+    events_read(seen, &c->bed, node);
     for (unsigned number = 1; number <= CHAOS_CLIENTS; number++) {
         const struct client *client = &c->shared->clients[number];
         for (unsigned i = 0; i < atomic_load(&client->count); i++) {
             if (client->told[i].kind != EVENT) continue;
             snprintf(code, sizeof code, "c%u-%u", number, client->told[i].number);
-            if (!seen->count || !bsearch(code, seen->codes, seen->count, sizeof seen->codes[0], compare))
+            if (!events_have(seen, code))
                 testbed_fail(&c->bed, "seed %llu: node %u lost %s, which was acknowledged", (unsigned long long)c->seed,
                              node, code);
         }
     }
-    for (size_t i = 1; i < seen->count; i++)
-        if (strcmp(seen->codes[i - 1], seen->codes[i]) == 0)
-            testbed_fail(&c->bed, "seed %llu: node %u has %s twice", (unsigned long long)c->seed, node, seen->codes[i]);
+    const char *twice = events_twice(seen);
+    if (twice) testbed_fail(&c->bed, "seed %llu: node %u has %s twice", (unsigned long long)c->seed, node, twice);
 }
 
 static void check_records(struct chaos *c, unsigned node)
@@ -720,7 +672,7 @@ static void check_ledgers(struct chaos *c, struct buffer *out)
 
 void chaos_check(struct chaos *c)
 {
-    struct seen seen = {0};
+    struct events seen = {0};
     struct buffer out = {0};
     chaos_unload(c);
     chaos_heal(c);
@@ -735,6 +687,6 @@ void chaos_check(struct chaos *c)
     await_agreement(c);
     printf("%u acknowledged, all on each of %u nodes; one root, and it verifies\n", chaos_acknowledged(c), c->bed.n);
     fflush(stdout);
-    free(seen.codes);
+    events_free(&seen);
     buffer_free(&out);
 }
