@@ -1,15 +1,15 @@
 #!/bin/sh
 # Runs test programs (cmocka, or any that exits with 0 for passed), JOBS at once
-# (one per processor), and ends with the line "N passed, N failed". A program's
-# output is shown only when it fails, without the lines of tests that passed, or
-# whole with V=1. TEST_TIMEOUT: seconds for each.
+# (one per processor), and ends with the line "N passed, N failed", and how many
+# were skipped if any. A program's output is shown only when it fails, without the
+# lines of tests that passed, or whole with V=1. TEST_TIMEOUT: seconds for each.
 #   tests/run.sh PROGRAM...      a program with arguments: one quoted word
 set -u
 
 # The test that a program came to.
 last_begun() { sed -n 's/^\[ RUN      \] //p' "$1" | tail -n 1; }
 
-# One program: a line on standard output, "passed failed command" into the folder RESULTS.
+# One program: a line on standard output, "passed failed status skipped command" into the folder RESULTS.
 if [ "${1:-}" = --one ]; then
     command=$2
     out=$(mktemp "$RESULTS/out.XXXXXX") || exit 1
@@ -21,9 +21,10 @@ if [ "${1:-}" = --one ]; then
     ok=$(grep -acE '^\[       OK \]' "$out")
     bad=$(grep -acE '^\[  FAILED  \] [A-Za-z_0-9]+$' "$out")
     skip=$(grep -acE '^\[  SKIPPED \] [A-Za-z_0-9]+$' "$out")
+    [ "$skip" -eq 0 ] && skip=$(grep -ac '^skipped: ' "$out") # the whole program, where this machine can't do it
     bad=$((bad / 2)) # cmocka names each failed test twice
     [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
-    [ "$status" -eq 0 ] && [ "$ok" -eq 0 ] && ok=1
+    [ "$status" -eq 0 ] && [ "$ok" -eq 0 ] && [ "$skip" -eq 0 ] && ok=1
     {
         flock 9 # one program's words at a time
         if [ "$status" -ne 0 ]; then
@@ -33,11 +34,11 @@ if [ "${1:-}" = --one ]; then
             if [ -n "${V:-}" ]; then cat "$out"; else grep -avE '^\[ (RUN     |      OK) \]' "$out"; fi
         else
             note=
-            [ "$skip" -gt 0 ] && note=", $skip skipped"
+            [ "$skip" -gt 0 ] && note=", $skip skipped$(sed -n 's/^skipped//p' "$out" | head -n 1)"
             printf '  ok  %-40s %3d tests%s, %d s\n' "$(basename "${command%% *}")" "$ok" "$note" "$seconds"
             [ -n "${V:-}" ] && cat "$out"
         fi
-        echo "$ok $bad $status $command" >>"$RESULTS/results"
+        echo "$ok $bad $status $skip $command" >>"$RESULTS/results"
     } 9>"$RESULTS/lock"
     rm -f "$out"
     exit 0
@@ -49,11 +50,11 @@ trap 'rm -rf "$RESULTS"' EXIT
 : >"$RESULTS/results"
 printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-$(nproc)}" sh "$0" --one
 awk -v wanted=$# '
-    { passed += $1; failed += $2 }
-    $3 != 0 { line = $0; sub(/^[0-9]+ [0-9]+ [0-9]+ /, "", line); broken = broken "\n  " line " (exit " $3 ")" }
+    { passed += $1; failed += $2; skipped += $4 }
+    $3 != 0 { line = $0; sub(/^[0-9]+ [0-9]+ [0-9]+ [0-9]+ /, "", line); broken = broken "\n  " line " (exit " $3 ")" }
     END {
         if (NR != wanted) { failed++; broken = broken "\n  " wanted - NR " programs did not run" }
         if (broken != "") print "failed:" broken
-        print passed + 0 " passed, " failed + 0 " failed"
+        print passed + 0 " passed, " failed + 0 " failed" (skipped ? ", " skipped " skipped" : "")
         exit failed > 0
     }' "$RESULTS/results"
