@@ -2,6 +2,8 @@
 #include "net/connection_state.h"
 
 #define SHRINK_MS 1000 /* without a byte either way, before what it has in reserve goes back */
+#define SHRINK_MANY_MS 100 /* the same, with so many connections that it adds up: */
+#define MANY 512u
 
 /* Bytes wait and the other side takes fewer than LIMIT_STALL_BYTES in a whole
  * period: a reader of a byte now and then holds memory like one that stopped. */
@@ -21,6 +23,12 @@ static bool stalled(struct connection *c, uint64_t now)
     return false;
 }
 
+/* As many as may be can come within a second. */
+static uint64_t shrink_ms(const struct connection *c)
+{
+    return c->network->counters.open > MANY ? SHRINK_MANY_MS : SHRINK_MS;
+}
+
 static void sweep_open(struct connection *c, uint64_t now)
 {
     if (stalled(c, now)) {
@@ -34,7 +42,7 @@ static void sweep_open(struct connection *c, uint64_t now)
         crowd_limit_receiving(c); /* who holds it up may be slow by now */
     } else if (c->full) {
         network_wake(c); /* the total may have room again */
-    } else if (!c->shrunk && now - c->active_ms >= SHRINK_MS) {
+    } else if (!c->shrunk && now - c->active_ms >= shrink_ms(c)) {
         c->shrunk = true;
         tls_shrink(c->tls);
         if (c->plain.size == 0) buffer_free(&c->plain);
