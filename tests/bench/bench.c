@@ -151,8 +151,8 @@ static void print_run(const struct settings *s, const struct run *r, double floo
             "{\"name\":\"%s\",\"clients\":%u,\"of\":\"%s\",\"answer\":\"%s\",\"operations_per_s\":%.1f,\"p50_ms\":%.3f,"
             "\"p99_ms\":%.3f,\"nodes_cpu_us\":%.1f,\"client_cpu_us\":%.1f,\"private_mib\":%.1f,"
             "\"device_bytes\":%.0f,\"stored_bytes_per_node\":%.0f,\"operations\":%.0f,\"of_ceiling\":%.3f}\n",
-            r->row->name, r->clients, at_names[r->at], wait, rate, r->p50_ms, r->p99_ms, r->nodes_us, r->client_us, r->private_mib,
-            r->device, r->stored, r->operations, share);
+            r->row->name, r->clients, at_names[r->at], wait, rate, r->p50_ms, r->p99_ms, r->nodes_us, r->client_us,
+            r->private_mib, r->device, r->stored, r->operations, share);
     fflush(s->json);
 }
 
@@ -163,12 +163,13 @@ static void measure_floor(struct floor_cost *out, const struct settings *s, cons
     *out = (struct floor_cost){.total_us = 0};
     if (!s->floor || row->work == WORK_LOG) return;
     sleep(1); /* what the nodes still had to do is done */
-    floor_measure(out, row->work, row->operations, row->bytes, s->nodes ? s->nodes : 3);
+    const struct floor_kind kind = {row->work, row->operations, row->bytes, s->nodes ? s->nodes : 3};
+    floor_measure(out, &kind);
 }
 
 static struct floor_cost mean_floor(const struct floor_cost *a, const struct floor_cost *b)
 {
-    struct floor_cost mean = {.total_us = (a->total_us + b->total_us) / 2};
+    struct floor_cost mean = {.total_us = (a->total_us + b->total_us) / 2, .alone_us = (a->alone_us + b->alone_us) / 2};
     for (unsigned i = 0; i < FLOOR_PARTS; i++) mean.us[i] = (a->us[i] + b->us[i]) / 2;
     return mean;
 }
@@ -181,10 +182,11 @@ static void print_with_floor(const struct settings *s, const struct run *runs, u
     double after_us = 2 * mean->total_us - before->total_us;
     for (unsigned i = 0; i < count; i++) print_run(s, &runs[i], mean->total_us);
     if (mean->total_us == 0) return;
-    printf("%-22s floor %.1f us before, %.1f us after\n", "", before->total_us, after_us);
+    printf("%-22s floor %.1f us before, %.1f us after; %.1f us with the other processors at rest\n", "",
+           before->total_us, after_us, mean->alone_us);
     if (s->json)
-        fprintf(s->json, "{\"name\":\"floors\",\"operation\":\"%s\",\"before_us\":%.2f,\"after_us\":%.2f}\n",
-                runs[0].row->name, before->total_us, after_us);
+        fprintf(s->json, "{\"name\":\"floors\",\"operation\":\"%s\",\"before_us\":%.2f,\"after_us\":%.2f,\"alone_us\":%.2f}\n",
+                runs[0].row->name, before->total_us, after_us, mean->alone_us);
 }
 
 /* --- the table --- */

@@ -1,8 +1,11 @@
 #include "tests/bench/floor_internal.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "crypto/dkg.h"
@@ -132,25 +135,95 @@ static void floor_close(struct floor *f)
 
 /* --- measuring --- */
 
-void floor_measure(struct floor_cost *out, enum work work, unsigned operations, size_t bytes, unsigned nodes)
+static struct floor *prepared(const struct floor_kind *kind)
 {
-    *out = (struct floor_cost){{0}};
-    if (work == WORK_LOG) return;
     struct floor *f = xcalloc(1, sizeof *f);
-    f->operations = operations;
-    f->bytes = bytes;
-    f->n = nodes;
+    f->operations = kind->operations;
+    f->bytes = kind->bytes;
+    f->n = kind->nodes;
     floor_open(f);
-    if (work == WORK_RECORD_SHOW) floor_block(f, WORK_RECORD_CREATE);
-    for (unsigned i = 0; i < WARM_UP; i++) floor_block(f, work);
-    floor_restart(f);
-    for (unsigned i = 0; i < BLOCKS; i++) floor_block(f, work);
-    for (unsigned i = 0; i < FLOOR_PARTS; i++) {
-        out->us[i] = f->us[i] / ((double)BLOCKS * BLOCK_REQUESTS * operations);
-        out->total_us += out->us[i];
-    }
+    if (kind->work == WORK_RECORD_SHOW) floor_block(f, WORK_RECORD_CREATE);
+    for (unsigned i = 0; i < WARM_UP; i++) floor_block(f, kind->work);
+    return f;
+}
+
+static void done_with(struct floor *f)
+{
     floor_close(f);
     free(f);
+}
+
+/* Processes that do the same on the other processors, until `stop` is closed. */
+struct companions {
+    unsigned count;
+    int stop;
+};
+
+static _Noreturn void accompany(const struct floor_kind *kind, int ready, int stopped)
+{
+    struct floor *f = prepared(kind);
+    struct pollfd end = {.fd = stopped, .events = POLLIN};
+    CHECK(write(ready, "", 1) == 1);
+    while (poll(&end, 1, 0) == 0)
+        floor_block(f, kind->work);
+    done_with(f);
+    _exit(0);
+}
+
+static void companions_start(struct companions *c, const struct floor_kind *kind)
+{
+    int ready[2], stop[2];
+    char byte;
+    CHECK(pipe(ready) == 0 && pipe(stop) == 0);
+    fflush(NULL);
+    c->count = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+    for (unsigned i = 0; i < c->count; i++) {
+        pid_t pid = fork();
+        CHECK(pid >= 0);
+        if (pid != 0) continue;
+        close(stop[1]);
+        accompany(kind, ready[1], stop[0]);
+    }
+    close(ready[1]);
+    close(stop[0]);
+    for (unsigned i = 0; i < c->count; i++)
+        CHECK(read(ready[0], &byte, 1) == 1); /* none: one of them ended */
+    close(ready[0]);
+    c->stop = stop[1];
+}
+
+static void companions_stop(struct companions *c)
+{
+    int status;
+    close(c->stop);
+    for (unsigned i = 0; i < c->count; i++)
+        CHECK(wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void measure(struct floor_cost *out, struct floor *f, const struct floor_kind *kind)
+{
+    *out = (struct floor_cost){{0}};
+    floor_restart(f);
+    for (unsigned i = 0; i < BLOCKS; i++) floor_block(f, kind->work);
+    for (unsigned i = 0; i < FLOOR_PARTS; i++) {
+        out->us[i] = f->us[i] / ((double)BLOCKS * BLOCK_REQUESTS * kind->operations);
+        out->total_us += out->us[i];
+    }
+}
+
+void floor_measure(struct floor_cost *out, const struct floor_kind *kind)
+{
+    struct companions others;
+    struct floor_cost alone;
+    *out = (struct floor_cost){{0}};
+    if (kind->work == WORK_LOG) return;
+    struct floor *f = prepared(kind);
+    companions_start(&others, kind);
+    measure(out, f, kind);
+    companions_stop(&others);
+    measure(&alone, f, kind);
+    out->alone_us = alone.total_us;
+    done_with(f);
 }
 
 void floor_print_head(void)

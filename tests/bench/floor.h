@@ -1,6 +1,8 @@
 /* The floor: what an operation costs this machine's processors when one thread does all that clients and nodes must
  * do for it, with the product's own functions, and nothing else: no network, no waiting, no switching between
- * programs. A cluster on this machine can't do more than processors / floor operations a second.
+ * programs. A cluster on this machine can't do more than processors / floor operations a second. All processors do
+ * it at once, each by itself: they may share a core, its caches or its power, and what a cluster can have of them is
+ * what they do together.
  *
  * Done once for each operation: content, operation and signature of the client; TLS records (client to node, to the
  * leader, to the followers, and the answer); for each node: decoding, hashing and verifying, sealing and writing the
@@ -30,10 +32,17 @@ enum floor_part {
 struct floor_cost {
     double us[FLOOR_PARTS]; /* of one operation */
     double total_us;
+    double alone_us; /* the same as total_us, with the other processors at rest */
 };
 
-/* What `work` has no floor for (WORK_LOG) gives zeros. */
-void floor_measure(struct floor_cost *out, enum work work, unsigned operations, size_t bytes, unsigned nodes);
+struct floor_kind {
+    enum work work;
+    unsigned operations; /* in a request */
+    size_t bytes;        /* of each event's note, or of each record */
+    unsigned nodes;
+};
+/* WORK_LOG has no floor: zeros. */
+void floor_measure(struct floor_cost *out, const struct floor_kind *kind);
 void floor_print_head(void);
 void floor_print(const char *name, const struct floor_cost *cost, FILE *json);
 
