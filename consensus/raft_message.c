@@ -1,5 +1,5 @@
 /* Raft messages as msgpack: [type, from, to, term, extra, fields of the type ...].
- * The writer and the reader of each type stand next to each other. */
+ * One table (layouts) says which fields a type has, for the writer and the reader. */
 #include <assert.h>
 
 #include "base/check.h"
@@ -12,7 +12,7 @@ static_assert(LIMIT_BLOCK + LIMIT_RAFT_ENTRIES * 20 + LIMIT_RAFT_EXTRA + KIB < L
 
 #define HEAD_FIELDS 5
 
-/* ---- fields that several types share ---- */
+/* ---- positions ---- */
 
 static void pack_position(struct buffer *out, struct raft_position p)
 {
@@ -30,34 +30,6 @@ static struct raft_position unpack_position(struct unpack *u)
     p.term = unpack_term(u);
     if ((p.index == 0) != (p.term == 0)) unpack_fail(u, ERR_MALFORMED);
     return p;
-}
-
-/* ---- votes ---- */
-
-static void pack_vote_request(struct buffer *out, const struct raft_message *m)
-{
-    pack_position(out, m->log);
-    pack_uint(out, m->proposed);
-    pack_bool(out, m->transfer);
-}
-
-static void unpack_vote_request(struct unpack *u, struct raft_message *m)
-{
-    m->log = unpack_position(u);
-    m->proposed = unpack_uint_max(u, RAFT_TERM_MAX + 1);
-    m->transfer = unpack_bool(u);
-}
-
-static void pack_vote_answer(struct buffer *out, const struct raft_message *m)
-{
-    pack_uint(out, m->proposed);
-    pack_bool(out, m->granted);
-}
-
-static void unpack_vote_answer(struct unpack *u, struct raft_message *m)
-{
-    m->proposed = unpack_uint_max(u, RAFT_TERM_MAX + 1);
-    m->granted = unpack_bool(u);
 }
 
 /* ---- entries ---- */
@@ -101,229 +73,178 @@ static void unpack_entries(struct unpack *u, struct raft_message *m)
     }
 }
 
-static void pack_append(struct buffer *out, const struct raft_message *m)
-{
-    pack_position(out, m->log);
-    pack_uint(out, m->commit);
-    pack_uint(out, m->durable);
-    pack_uint(out, m->round);
-    pack_entries(out, m);
-}
-
-static void unpack_append(struct unpack *u, struct raft_message *m)
-{
-    m->log = unpack_position(u);
-    m->commit = unpack_index(u);
-    m->durable = unpack_index(u);
-    m->round = unpack_uint(u);
-    unpack_entries(u, m);
-}
-
-static void pack_append_1(struct buffer *out, const struct raft_message *m)
-{
-    pack_position(out, m->log);
-    pack_uint(out, m->commit);
-    pack_uint(out, m->round);
-    pack_entries(out, m);
-}
-
-static void unpack_append_1(struct unpack *u, struct raft_message *m)
-{
-    m->log = unpack_position(u);
-    m->commit = unpack_index(u);
-    m->round = unpack_uint(u);
-    unpack_entries(u, m);
-}
-
-static void pack_append_answer(struct buffer *out, const struct raft_message *m)
-{
-    pack_position(out, m->log);
-    pack_bool(out, m->rejected);
-    pack_uint(out, m->round);
-    pack_uint(out, m->match);
-    pack_uint(out, m->checked);
-    pack_position(out, m->conflict);
-    pack_uint(out, m->conflict_first);
-}
-
-static void unpack_append_answer(struct unpack *u, struct raft_message *m)
-{
-    m->log = unpack_position(u);
-    m->rejected = unpack_bool(u);
-    m->round = unpack_uint(u);
-    m->match = unpack_index(u);
-    m->checked = unpack_index(u);
-    m->conflict = unpack_position(u);
-    m->conflict_first = unpack_index(u);
-}
-
-/* ---- heartbeats ---- */
-
-static void pack_heartbeat(struct buffer *out, const struct raft_message *m)
-{
-    pack_uint(out, m->commit);
-    pack_uint(out, m->durable);
-    pack_uint(out, m->round);
-    pack_uint(out, m->sent);
-}
-
-static void unpack_heartbeat(struct unpack *u, struct raft_message *m)
-{
-    m->commit = unpack_index(u);
-    m->durable = unpack_index(u);
-    m->round = unpack_uint(u);
-    m->sent = unpack_index(u);
-}
-
-static void pack_heartbeat_1(struct buffer *out, const struct raft_message *m)
-{
-    pack_uint(out, m->commit);
-    pack_uint(out, m->round);
-    pack_uint(out, m->sent);
-}
-
-static void unpack_heartbeat_1(struct unpack *u, struct raft_message *m)
-{
-    m->commit = unpack_index(u);
-    m->round = unpack_uint(u);
-    m->sent = unpack_index(u);
-}
-
-static void pack_heartbeat_answer(struct buffer *out, const struct raft_message *m)
-{
-    pack_uint(out, m->round);
-    pack_uint(out, m->sent);
-    pack_uint(out, m->match);
-    pack_uint(out, m->checked);
-    pack_uint(out, m->installing);
-}
-
-static void unpack_heartbeat_answer(struct unpack *u, struct raft_message *m)
-{
-    m->round = unpack_uint(u);
-    m->sent = unpack_index(u);
-    m->match = unpack_index(u);
-    m->checked = unpack_index(u);
-    m->installing = unpack_index(u);
-}
-
 /* ---- snapshots ---- */
 
-static void pack_snapshot(struct buffer *out, const struct raft_message *m)
+static void pack_config(struct buffer *out, const struct raft_config *members)
 {
-    pack_position(out, m->log);
-    pack_uint(out, m->commit);
-    pack_uint(out, m->round);
     struct buffer config = {0};
-    raft_config_encode(&config, &m->config, (struct bytes){0});
+    raft_config_encode(&config, members, (struct bytes){0});
     if (config.failed) out->failed = true;
     pack_bytes(out, buffer_bytes(&config));
     buffer_free(&config);
-    pack_bytes(out, raft_blob_bytes(m->manifest));
 }
 
-static void unpack_snapshot(struct unpack *u, struct raft_message *m)
+static void unpack_config(struct unpack *u, struct raft_config *members)
 {
-    m->log = unpack_position(u);
-    m->commit = unpack_index(u);
-    m->round = unpack_uint(u);
-    struct bytes config = unpack_bin(u, KIB);
+    struct bytes config = unpack_bin(u, KIB), context;
+    if (u->error) return;
+    enum err e = raft_config_decode(members, &context, config);
+    if (!e && context.size) e = ERR_MALFORMED;
+    if (e) unpack_fail(u, e);
+}
+
+static void unpack_manifest(struct unpack *u, struct raft_message *m)
+{
     struct bytes manifest = unpack_bin(u, LIMIT_RAFT_MANIFEST);
     if (u->error) return;
-    struct bytes context;
-    enum err e = raft_config_decode(&m->config, &context, config);
-    if (!e && context.size) e = ERR_MALFORMED;
-    if (e) {
-        unpack_fail(u, e);
-        return;
-    }
     m->manifest = raft_blob_copy(manifest);
     if (!m->manifest) unpack_fail(u, ERR_NOMEM);
 }
 
-static void pack_snapshot_answer(struct buffer *out, const struct raft_message *m)
+/* ---- fields ---- */
+
+enum field {
+    END,
+    LOG,
+    PROPOSED,
+    TRANSFER,
+    GRANTED,
+    COMMIT,
+    DURABLE,
+    ROUND,
+    SENT,
+    ENTRIES,
+    REJECTED,
+    MATCH,
+    CHECKED,
+    CONFLICT,
+    CONFLICT_FIRST,
+    INSTALLING,
+    CONFIG,
+    MANIFEST,
+};
+
+static void pack_field(struct buffer *out, const struct raft_message *m, enum field field)
 {
-    pack_position(out, m->log);
-    pack_bool(out, m->rejected);
+    switch (field) {
+    case END: return;
+    case LOG: pack_position(out, m->log); return;
+    case PROPOSED: pack_uint(out, m->proposed); return;
+    case TRANSFER: pack_bool(out, m->transfer); return;
+    case GRANTED: pack_bool(out, m->granted); return;
+    case COMMIT: pack_uint(out, m->commit); return;
+    case DURABLE: pack_uint(out, m->durable); return;
+    case ROUND: pack_uint(out, m->round); return;
+    case SENT: pack_uint(out, m->sent); return;
+    case ENTRIES: pack_entries(out, m); return;
+    case REJECTED: pack_bool(out, m->rejected); return;
+    case MATCH: pack_uint(out, m->match); return;
+    case CHECKED: pack_uint(out, m->checked); return;
+    case CONFLICT: pack_position(out, m->conflict); return;
+    case CONFLICT_FIRST: pack_uint(out, m->conflict_first); return;
+    case INSTALLING: pack_uint(out, m->installing); return;
+    case CONFIG: pack_config(out, &m->config); return;
+    case MANIFEST: pack_bytes(out, raft_blob_bytes(m->manifest)); return;
+    }
 }
 
-static void unpack_snapshot_answer(struct unpack *u, struct raft_message *m)
+static void unpack_field(struct unpack *u, struct raft_message *m, enum field field)
 {
-    m->log = unpack_position(u);
-    m->rejected = unpack_bool(u);
+    switch (field) {
+    case END: return;
+    case LOG: m->log = unpack_position(u); return;
+    case PROPOSED: m->proposed = unpack_uint_max(u, RAFT_TERM_MAX + 1); return;
+    case TRANSFER: m->transfer = unpack_bool(u); return;
+    case GRANTED: m->granted = unpack_bool(u); return;
+    case COMMIT: m->commit = unpack_index(u); return;
+    case DURABLE: m->durable = unpack_index(u); return;
+    case ROUND: m->round = unpack_uint(u); return;
+    case SENT: m->sent = unpack_index(u); return;
+    case ENTRIES: unpack_entries(u, m); return;
+    case REJECTED: m->rejected = unpack_bool(u); return;
+    case MATCH: m->match = unpack_index(u); return;
+    case CHECKED: m->checked = unpack_index(u); return;
+    case CONFLICT: m->conflict = unpack_position(u); return;
+    case CONFLICT_FIRST: m->conflict_first = unpack_index(u); return;
+    case INSTALLING: m->installing = unpack_index(u); return;
+    case CONFIG: unpack_config(u, &m->config); return;
+    case MANIFEST: unpack_manifest(u, m); return;
+    }
 }
-
-static void pack_nothing(struct buffer *out, const struct raft_message *m) { (void)out, (void)m; }
-static void unpack_nothing(struct unpack *u, struct raft_message *m) { (void)u, (void)m; }
 
 /* ---- all types ---- */
 
-static const struct codec {
+#define FIELDS_MAX 8 /* of a type, with its END */
+
+static const struct layout {
     const char *name;
-    uint32_t fields;
-    void (*pack)(struct buffer *out, const struct raft_message *m);
-    void (*unpack)(struct unpack *u, struct raft_message *m);
-} codecs[] = {
-    [RAFT_PREVOTE] = {"pre-vote", 4, pack_vote_request, unpack_vote_request},
-    [RAFT_PREVOTE_ANSWER] = {"pre-vote answer", 2, pack_vote_answer, unpack_vote_answer},
-    [RAFT_VOTE] = {"vote", 4, pack_vote_request, unpack_vote_request},
-    [RAFT_VOTE_ANSWER] = {"vote answer", 2, pack_vote_answer, unpack_vote_answer},
-    [RAFT_APPEND] = {"append", 6, pack_append, unpack_append},
-    [RAFT_APPEND_ANSWER] = {"append answer", 9, pack_append_answer, unpack_append_answer},
-    [RAFT_HEARTBEAT] = {"heartbeat", 4, pack_heartbeat, unpack_heartbeat},
-    [RAFT_HEARTBEAT_ANSWER] = {"heartbeat answer", 5, pack_heartbeat_answer, unpack_heartbeat_answer},
-    [RAFT_SNAPSHOT] = {"snapshot", 6, pack_snapshot, unpack_snapshot},
-    [RAFT_SNAPSHOT_ANSWER] = {"snapshot answer", 3, pack_snapshot_answer, unpack_snapshot_answer},
-    [RAFT_TIMEOUT_NOW] = {"timeout now", 0, pack_nothing, unpack_nothing},
+    enum field fields[FIELDS_MAX];
+} layouts[] = {
+    [RAFT_PREVOTE] = {"pre-vote", {LOG, PROPOSED, TRANSFER}},
+    [RAFT_PREVOTE_ANSWER] = {"pre-vote answer", {PROPOSED, GRANTED}},
+    [RAFT_VOTE] = {"vote", {LOG, PROPOSED, TRANSFER}},
+    [RAFT_VOTE_ANSWER] = {"vote answer", {PROPOSED, GRANTED}},
+    [RAFT_APPEND] = {"append", {LOG, COMMIT, DURABLE, ROUND, ENTRIES}},
+    [RAFT_APPEND_ANSWER] = {"append answer", {LOG, REJECTED, ROUND, MATCH, CHECKED, CONFLICT, CONFLICT_FIRST}},
+    [RAFT_HEARTBEAT] = {"heartbeat", {COMMIT, DURABLE, ROUND, SENT}},
+    [RAFT_HEARTBEAT_ANSWER] = {"heartbeat answer", {ROUND, SENT, MATCH, CHECKED, INSTALLING}},
+    [RAFT_SNAPSHOT] = {"snapshot", {LOG, COMMIT, ROUND, CONFIG, MANIFEST}},
+    [RAFT_SNAPSHOT_ANSWER] = {"snapshot answer", {LOG, REJECTED}},
+    [RAFT_TIMEOUT_NOW] = {"timeout now", {END}},
 };
 
-/* The forms of version 1, where they were others. */
-static const struct codec codecs_1[RAFT_TIMEOUT_NOW + 1] = {
-    [RAFT_APPEND] = {"append", 5, pack_append_1, unpack_append_1},
-    [RAFT_HEARTBEAT] = {"heartbeat", 3, pack_heartbeat_1, unpack_heartbeat_1},
-};
-
-static const struct codec *codec_of(unsigned type, unsigned version)
+static bool has_field(enum field field, unsigned version)
 {
-    return version < PEER_VERSION_DURABLE && codecs_1[type].pack ? &codecs_1[type] : &codecs[type];
+    return field != DURABLE || version >= PEER_VERSION_DURABLE;
+}
+
+/* In values: a position is two. */
+static uint32_t layout_size(const struct layout *layout, unsigned version)
+{
+    uint32_t size = HEAD_FIELDS;
+    for (const enum field *f = layout->fields; *f; f++)
+        if (has_field(*f, version)) size += *f == LOG || *f == CONFLICT ? 2 : 1;
+    return size;
 }
 
 const char *raft_message_name(enum raft_message_type type)
 {
-    return type >= RAFT_PREVOTE && type <= RAFT_TIMEOUT_NOW ? codecs[type].name : "unknown";
+    return type >= RAFT_PREVOTE && type <= RAFT_TIMEOUT_NOW ? layouts[type].name : "unknown";
 }
 
 void raft_message_encode(struct buffer *out, const struct raft_message *m, unsigned version)
 {
     CHECK(m->type >= RAFT_PREVOTE && m->type <= RAFT_TIMEOUT_NOW);
     CHECK(m->extra.size <= LIMIT_RAFT_EXTRA && m->entry_count <= LIMIT_RAFT_ENTRIES);
-    const struct codec *codec = codec_of(m->type, version);
-    pack_array(out, HEAD_FIELDS + codec->fields);
+    const struct layout *layout = &layouts[m->type];
+    pack_array(out, layout_size(layout, version));
     pack_uint(out, m->type);
     pack_uint(out, m->from);
     pack_uint(out, m->to);
     pack_uint(out, m->term);
     pack_bytes(out, m->extra);
-    codec->pack(out, m);
+    for (const enum field *f = layout->fields; *f; f++)
+        if (has_field(*f, version)) pack_field(out, m, *f);
 }
 
 static void unpack_message(struct unpack *u, struct raft_message *m, unsigned version)
 {
-    uint32_t fields = unpack_array(u, HEAD_FIELDS + 9);
+    uint32_t size = unpack_array(u, HEAD_FIELDS + 9);
     uint64_t type = unpack_uint(u);
     if (u->error) return;
     if (type < RAFT_PREVOTE || type > RAFT_TIMEOUT_NOW) {
         unpack_fail(u, ERR_UNKNOWN_TYPE);
         return;
     }
-    const struct codec *codec = codec_of((unsigned)type, version);
-    if (fields != HEAD_FIELDS + codec->fields) unpack_fail(u, ERR_MALFORMED);
+    const struct layout *layout = &layouts[type];
+    if (size != layout_size(layout, version)) unpack_fail(u, ERR_MALFORMED);
     m->type = (enum raft_message_type)type;
     m->from = (raft_id)unpack_uint_max(u, UINT16_MAX);
     m->to = (raft_id)unpack_uint_max(u, UINT16_MAX);
     m->term = unpack_term(u);
     m->extra = unpack_bin(u, LIMIT_RAFT_EXTRA);
-    if (!u->error) codec->unpack(u, m);
+    for (const enum field *f = layout->fields; *f; f++)
+        if (has_field(*f, version)) unpack_field(u, m, *f);
 }
 
 enum err raft_message_decode(struct raft_message *m, struct bytes in, unsigned version)
