@@ -305,7 +305,6 @@ void raft_status_get(const struct raft *r, struct raft_status *out)
         .persisted = r->persisted,
         .checked = r->role == RAFT_LEADER ? r->log.last : r->checked,
         .leader_commit = r->role == RAFT_LEADER ? r->commit : r->leader_commit,
-        .leader_durable = raft_two_decide(r, r->leader, r->options.id) ? r->leader_durable : 0,
         .floor = r->floor,
         .compacted = r->log.compacted,
         .snapshot = r->snapshot,

@@ -438,8 +438,6 @@ struct raft_status {
     raft_index persisted; /* durable in the own log */
     raft_index checked;   /* checked against this term's leader (a leader: last) */
     raft_index leader_commit; /* the highest commit index that this term's leader told, perhaps beyond our log */
-    raft_index leader_durable; /* the same, of its own log, where it and this node are a majority: what this node may
-                                  have committed alone; else 0 */
     raft_index floor;     /* as set */
     struct raft_position compacted;
     raft_index snapshot;   /* offered */

@@ -177,8 +177,6 @@ static void an_older_peer_hears_of_commits(void **state)
     raft_index index = rig_propose(rig, 1, "x");
     rig_run(rig);
     for (raft_id id = 1; id <= 3; id++) commit_index_is(rig, id, index);
-    assert_int_equal(rig_status(rig, 2).leader_durable, 0);
-    assert_int_equal(rig_status(rig, 3).leader_durable, index);
     rig->cut[2][1] = rig->cut[3][1] = true; /* no acknowledgement comes back */
     index = rig_propose(rig, 1, "y");
     rig_run(rig);
