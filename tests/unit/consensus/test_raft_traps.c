@@ -75,7 +75,8 @@ static void trap_2_unchecked_suffix_is_not_acknowledged(void **state)
     assert_int_equal(answer->match, 1);
     assert_int_equal(rig_status(rig, 1).last.index, suffix);
     assert_int_equal(rig_status(rig, 1).commit, 1); /* nor is the suffix committed */
-    struct raft_message beat = {.type = RAFT_HEARTBEAT, .from = 2, .term = term, .commit = 100};
+    struct raft_message beat = {
+        .type = RAFT_HEARTBEAT, .from = 2, .term = term, .commit = 100, .durable = suffix};
     assert_int_equal(rig_step(rig, 1, beat), OK);
     assert_int_equal(rig_sent(rig, 1, 2, RAFT_HEARTBEAT_ANSWER)->match, 1);
     assert_int_equal(rig_status(rig, 1).commit, 1);
