@@ -23,6 +23,7 @@
 #include "consensus/entry.h"
 #include "consensus/intake.h"
 #include "consensus/log_thread.h"
+#include "consensus/pace.h"
 #include "consensus/peer_messages.h"
 #include "consensus/preverify.h"
 #include "consensus/raft.h"
@@ -176,7 +177,7 @@ struct driver {
 
     /* submissions */
     struct intake intake;
-    uint64_t proposed_ns;  /* when the last block was proposed here */
+    struct pace pace;      /* of the blocks proposed here */
     int64_t clock_ahead_ms; /* the wall clock of the monotonic one, when last looked at; 0: not yet */
     uint64_t clock_set_ns;  /* when the wall clock was seen to be set, 0: never */
 

@@ -1,9 +1,7 @@
 /* Submissions, forwarding, and the leader's blocks.
  *
- * A leader's pace is its own: with nothing in flight a request goes out at once;
- * while a block is being replicated what comes waits, and goes into the next block
- * together, when the one before is committed or PACE_NS have passed. So one client
- * sees no delay, and many share the cost of a block.
+ * A leader's blocks follow each other by consensus/pace.h: one client sees no delay, and many share
+ * the cost of a block.
  * A follower's requests go to the leader, again at each change of leader or link,
  * and by timer, until the own apply or the deadline: the leader forgets, restarts,
  * is full; none of that is told.
@@ -15,14 +13,6 @@
 #include "net/peers.h"
 
 #define RESEND_NS (1000ull * 1000000)
-/* While a block is in flight, the next one, if it isn't full, goes out this much after it at the
- * earliest. Where disks and network are quick, the block before is committed by then and
- * took along all that waited: fewer, larger blocks, 10 to 15 % less CPU than with two in
- * flight. Where they are slow, nothing waits for a whole round. */
-#define PACE_NS (4ull * 1000000)
-/* The same once the one before is committed, if so many requests are here: then the processors are what they wait for,
- * and half as many blocks cost 5 % less of them. */
-#define PACE_FROM 32
 #define CLOCK_SETTLED_NS UINT64_C(1000000000)
 
 /* ---- submissions ---- */
@@ -142,12 +132,15 @@ void driver_forwarded(struct driver *d, unsigned from, struct bytes body)
 
 /* ---- blocks ---- */
 
-/* Too early for a small block; then the timer is set. */
-static bool wait_for_pace(struct driver *d)
+/* Too early for so small a block; then the timer is set. */
+static bool wait_for_pace(struct driver *d, uint64_t in_flight)
 {
-    uint64_t now = clock_monotonic_ns(), due = d->proposed_ns + PACE_NS;
-    if (now >= due) return false;
-    if (!uv_is_active((uv_handle_t *)&d->handles->pace)) driver_wake_in(d, (due - now) / 1000000 + 1);
+    const struct intake *in = &d->intake;
+    struct pace_load load = {.waiting = in->waiting.count, .here = in->waiting.count + in->proposed.count,
+                             .in_flight = in_flight > 0, .full = intake_fills_block(in)};
+    uint64_t wait = pace_wait(&d->pace, &load, clock_monotonic_ns());
+    if (wait == 0) return false;
+    if (!uv_is_active((uv_handle_t *)&d->handles->pace)) driver_wake_in(d, wait / 1000000 + 1);
     return true;
 }
 
@@ -177,8 +170,7 @@ static bool may_propose(struct driver *d, const struct raft_status *status)
     uint64_t in_flight = status->last.index - status->commit;
     if (status->role != RAFT_LEADER || status->transfer != 0) return false;
     if (in_flight >= LIMIT_BLOCKS_IN_FLIGHT || !clock_is_steady(d)) return false;
-    bool paced = in_flight > 0 || d->intake.own_count + d->intake.forwarded_count >= PACE_FROM;
-    if (paced && !intake_fills_block(&d->intake) && wait_for_pace(d)) return false;
+    if (wait_for_pace(d, in_flight)) return false;
     return d->pipeline_bytes + d->applying_bytes < LIMIT_UNAPPLIED_BYTES &&
            status->last.index - (d->apply_next - 1) + d->applying < LIMIT_PIPELINE / 2;
 }
@@ -243,7 +235,7 @@ static bool propose_block(struct driver *d, const struct raft_status *status)
     struct raft_blob *blob = assemble(d, status, requests, count, &hash);
     enum err e = blob ? propose(d, status, blob, &hash) : ERR_NOMEM;
     raft_blob_release(blob);
-    if (e == OK) d->proposed_ns = clock_monotonic_ns();
+    if (e == OK) pace_proposed(&d->pace, clock_monotonic_ns());
     if (e == OK) return true;
     intake_withdraw(&d->intake, requests, count); /* backlog full, no memory: it goes on with the next event */
     return false;
