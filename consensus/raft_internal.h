@@ -255,7 +255,7 @@ void raft_leader_start(struct raft *r);
 void raft_leader_tick(struct raft *r);
 void raft_maybe_commit(struct raft *r);
 void raft_append_own(struct raft *r, enum raft_entry_type type, struct raft_blob *blob);
-void raft_hand_over(struct raft *r); /* may not lead any more */
+void raft_hand_over(struct raft *r); /* may not lead any more, or was removed */
 void raft_advance_transfer(struct raft *r, const struct progress *p);
 enum err raft_handle_append_answer(struct raft *r, const struct raft_message *m);
 enum err raft_handle_heartbeat_answer(struct raft *r, const struct raft_message *m);
@@ -269,7 +269,6 @@ void raft_progress_replicate(struct raft *r, struct progress *p, raft_index next
 void raft_progress_matched(struct progress *p, raft_index match);
 bool raft_progress_active(const struct raft *r, const struct progress *p);
 void raft_flush(struct raft *r);
-void raft_send_heartbeat(struct raft *r, struct progress *p);
 void raft_broadcast_heartbeat(struct raft *r);
 
 /* raft_follower.c */

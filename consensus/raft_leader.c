@@ -34,21 +34,7 @@ void raft_leader_start(struct raft *r)
 
 /* ---- commit ---- */
 
-static void step_down_when_removed(struct raft *r)
-{
-    if (latest(r)->index > r->commit || leads_itself(r)) return;
-    struct progress *best = NULL;
-    for (unsigned i = 0; i < r->progress_count; i++) {
-        struct progress *p = &r->progress[i];
-        raft_send_heartbeat(r, p);
-        if (p->voter && (!best || p->match > best->match)) best = p;
-    }
-    if (best) {
-        struct raft_message m = {.type = RAFT_TIMEOUT_NOW, .to = best->id};
-        raft_emit(r, &m);
-    }
-    raft_become_follower(r, r->term, 0);
-}
+static bool is_removed(const struct raft *r) { return latest(r)->index <= r->commit && !leads_itself(r); }
 
 void raft_maybe_commit(struct raft *r)
 {
@@ -67,7 +53,7 @@ void raft_maybe_commit(struct raft *r)
     if (majority <= r->commit || raft_log_term(&r->log, majority) != r->term) return;
     CHECK(majority >= r->term_start && majority <= r->log.last);
     r->commit = majority;
-    step_down_when_removed(r);
+    if (is_removed(r)) raft_hand_over(r);
 }
 
 /* ---- proposals ---- */
@@ -221,7 +207,7 @@ static void tick_transfer(struct raft *r)
         return;
     }
     r->transfer = 0;
-    if (!r->may_lead || !r->may_vote) raft_become_follower(r, r->term, 0);
+    if (!r->may_lead || !r->may_vote || is_removed(r)) raft_become_follower(r, r->term, 0);
 }
 
 /* Proposals are refused meanwhile: if nobody takes over, the next time is only after a rest. */

@@ -81,7 +81,7 @@ void raft_progress_sync(struct raft *r)
 
 /* ---- heartbeats ---- */
 
-void raft_send_heartbeat(struct raft *r, struct progress *p)
+static void send_heartbeat(struct raft *r, struct progress *p)
 {
     struct raft_message m = {.type = RAFT_HEARTBEAT,
                              .to = p->id,
@@ -96,7 +96,7 @@ void raft_send_heartbeat(struct raft *r, struct progress *p)
 
 void raft_broadcast_heartbeat(struct raft *r)
 {
-    for (unsigned i = 0; i < r->progress_count; i++) raft_send_heartbeat(r, &r->progress[i]);
+    for (unsigned i = 0; i < r->progress_count; i++) send_heartbeat(r, &r->progress[i]);
 }
 
 /* ---- appends ---- */
@@ -220,7 +220,7 @@ void raft_flush(struct raft *r)
     for (unsigned i = 0; i < r->progress_count; i++) {
         struct progress *p = &r->progress[i];
         while (advance(r, p) && p->state == RAFT_REPLICATE) continue;
-        if (p->state == RAFT_REPLICATE && has_news(r, p)) raft_send_heartbeat(r, p); /* answers wait for it */
+        if (p->state == RAFT_REPLICATE && has_news(r, p)) send_heartbeat(r, p); /* answers wait for it */
     }
 }
 

@@ -148,6 +148,48 @@ static void who_was_named_has_all_turns(void **state)
     rig_free(rig);
 }
 
+/* A leader that removed itself, of four; 0: none of the others may lead. */
+static struct rig *removed_leader(raft_id fit)
+{
+    struct rig *rig = rig_new(4, 4);
+    rig_elect(rig, 1);
+    rig_ticks(rig, 2);
+    for (raft_id id = 2; id <= 4; id++) raft_set_may_lead(rig->nodes[id].raft, id == fit);
+    assert_int_equal(rig_change(rig, 1, 1, -1), OK);
+    raft_index index = rig_status(rig, 1).last.index;
+    rig_run(rig);
+    assert_int_equal(rig_status(rig, 1).commit, index);
+    return rig;
+}
+
+static void who_is_removed_passes_over_who_may_not_lead(void **state)
+{
+    (void)state;
+    for (raft_id fit = 2; fit <= 4; fit++) {
+        struct rig *rig = removed_leader(fit);
+        rig_ticks(rig, 6);
+        assert_int_equal(rig_status(rig, fit).role, RAFT_LEADER);
+        assert_int_equal(rig_status(rig, fit).term, 2);
+        assert_int_equal(rig_status(rig, 1).role, RAFT_FOLLOWER);
+        rig_free(rig);
+    }
+}
+
+static void who_is_removed_and_finds_no_heir_steps_down(void **state)
+{
+    (void)state;
+    struct rig *rig = removed_leader(0);
+    rig_ticks(rig, 9);
+    for (raft_id id = 2; id <= 4; id++) assert_non_null(rig_sent(rig, 1, id, RAFT_TIMEOUT_NOW));
+    rig_ticks(rig, 1);
+    assert_int_equal(rig_status(rig, 1).role, RAFT_FOLLOWER);
+    raft_set_may_lead(rig->nodes[3].raft, true);
+    rig_ticks(rig, 40);
+    assert_int_equal(rig_status(rig, 3).role, RAFT_LEADER);
+    assert_int_equal(rig_status(rig, 1).elections, 1); /* its first one */
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +200,8 @@ int main(void)
         cmocka_unit_test(who_is_asked_late_starts_no_election),
         cmocka_unit_test(who_was_behind_gets_another_turn),
         cmocka_unit_test(who_was_named_has_all_turns),
+        cmocka_unit_test(who_is_removed_passes_over_who_may_not_lead),
+        cmocka_unit_test(who_is_removed_and_finds_no_heir_steps_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
