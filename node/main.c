@@ -24,19 +24,20 @@ struct options {
     bool now;
     bool cut;
     struct config config;
+    int argc;
+    char **argv; /* all of the process */
 };
 
-static int command_init(int argc, char **argv);
-static int command_run(int argc, char **argv);
-static int command_dump(int argc, char **argv);
-static int command_scrub(int argc, char **argv);
-static int command_rebuild(int argc, char **argv);
-static int command_alert_test(int argc, char **argv);
-static int run_again(struct node *node, char **argv);
+static int command_init(struct options *o);
+static int command_run(struct options *o);
+static int command_dump(struct options *o);
+static int command_scrub(struct options *o);
+static int command_rebuild(struct options *o);
+static int command_alert_test(struct options *o);
 
 static const struct command {
     const char *name, *arguments, *what, *example;
-    int (*run)(int argc, char **argv);
+    int (*run)(struct options *o);
     bool configured; /* takes the settings */
 } commands[] = {
     {"init", "--dir DIR --name NAME --hospital HOSPITAL --listen HOST:PORT\n"
@@ -134,20 +135,27 @@ static const char **own_option(struct options *o, const char *word)
     return NULL;
 }
 
-/* Parses the arguments after the command; `settings` also takes configuration. 0 or the exit code. */
-static int parse(struct options *o, int argc, char **argv)
+static bool *own_flag(struct options *o, const char *word)
 {
+    const char *command = o->argv[1];
+    if (strcmp(word, "--now") == 0 && strcmp(command, "scrub") == 0) return &o->now;
+    if (strcmp(word, "--cut") == 0 && strcmp(command, "rebuild") == 0) return &o->cut;
+    return NULL;
+}
+
+/* Parses the arguments after the command. 0 or the exit code. */
+static int parse(struct options *o)
+{
+    const int argc = o->argc;
+    char **argv = o->argv;
+    o->positional = NULL;
     for (int i = 2; i < argc;) {
         struct failure failure = {0};
         int used;
         const char **value = own_option(o, argv[i]);
-        if (strcmp(argv[i], "--now") == 0 && strcmp(argv[1], "scrub") == 0) {
-            o->now = true;
-            i++;
-            continue;
-        }
-        if (strcmp(argv[i], "--cut") == 0 && strcmp(argv[1], "rebuild") == 0) {
-            o->cut = true;
+        bool *flag = own_flag(o, argv[i]);
+        if (flag) {
+            *flag = true;
             i++;
             continue;
         }
@@ -170,12 +178,10 @@ static int parse(struct options *o, int argc, char **argv)
 }
 
 /* File and environment first, then the command line again, since it wins. 0 or the exit code. */
-static int configure(struct options *o, int argc, char **argv)
+static int configure(struct options *o)
 {
     char path[FILES_PATH];
     struct failure failure = {0};
-    int code = parse(o, argc, argv);
-    if (code) return code;
     enum err e = OK;
     config_defaults(&o->config);
     if (o->config_file) {
@@ -185,35 +191,38 @@ static int configure(struct options *o, int argc, char **argv)
     }
     if (e == OK) e = config_read_environment(&o->config, &failure);
     if (e != OK) return complain(&failure, 2);
-    o->positional = NULL;
-    code = parse(o, argc, argv);
+    int code = parse(o);
     if (code) return code;
-    if (config_check(&o->config, &failure) != OK) return complain(&failure, 2);
-    return 0;
+    return config_check(&o->config, &failure) == OK ? 0 : complain(&failure, 2);
 }
 
-static int command_init(int argc, char **argv)
+/* What is the same for all commands. 0 or the exit code. */
+static int prepare(struct options *o, const struct command *c)
 {
-    struct options o = {0};
+    config_defaults(&o->config);
+    int code = parse(o);
+    if (code == 0 && c->run != command_init) code = configure(o);
+    if (code) return code;
+    return o->positional && c->run != command_dump ? wrong_usage("unknown word", o->positional) : 0;
+}
+
+static int command_init(struct options *o)
+{
     struct failure failure = {0};
     struct buffer line = {0};
-    config_defaults(&o.config);
-    int code = parse(&o, argc, argv);
-    if (code) return code;
-    if (o.positional) return wrong_usage("unknown word", o.positional);
-    if (!o.dir || !o.name || !o.hospital || !o.config.listen.text[0])
+    if (!o->dir || !o->name || !o->hospital || !o->config.listen.text[0])
         return wrong_usage("init needs --dir, --name, --hospital and --listen", "");
-    struct identity_options init = {.directory = o.dir, .name = o.name, .hospital = o.hospital,
-                                    .listen = o.config.listen.text, .advertise = o.advertise,
-                                    .storage_key_file = o.config.storage_key_file.text};
+    struct identity_options init = {.directory = o->dir, .name = o->name, .hospital = o->hospital,
+                                    .listen = o->config.listen.text, .advertise = o->advertise,
+                                    .storage_key_file = o->config.storage_key_file.text};
     if (identity_create(&line, &init, &failure) != OK) return complain(&failure, 1);
     fwrite(line.data, 1, line.size, stdout);
     fprintf(stderr,
             "Made the node %s in %s. Give the line above (%s/node.descriptor) to whoever writes the genesis file.\n",
-            o.name, o.dir, o.dir);
-    if (!o.config.storage_key_file.text[0])
+            o->name, o->dir, o->dir);
+    if (!o->config.storage_key_file.text[0])
         fprintf(stderr, "The storage key is %s/storage.key: move it to another device before real use "
-                        "(--storage-key-file), so that a stolen disk shows nothing.\n", o.dir);
+                        "(--storage-key-file), so that a stolen disk shows nothing.\n", o->dir);
     buffer_free(&line);
     return fflush(stdout) == 0 ? 0 : 1;
 }
@@ -252,109 +261,19 @@ static void keep_memory_small(void)
     mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
 }
 
-static int command_run(int argc, char **argv)
+/* A member, with its keys and its genesis, for what `act` does. The exit code. */
+static int as_member(struct options *o, bool read_only, int (*act)(struct node *node, struct options *o))
 {
-    struct options o = {0};
     struct failure failure = {0};
-    config_defaults(&o.config);
-    int code = configure(&o, argc, argv);
-    if (code) return code;
-    if (o.positional) return wrong_usage("unknown word", o.positional);
-    if (!o.dir || !o.genesis) return wrong_usage("run needs --dir and --genesis", "");
-    log_setup(config_log_level(&o.config), strcmp(o.config.log_format.text, "json") == 0);
-    check_on_failure(log_dump);
-    keep_memory_small();
-    raise_file_limit();
     struct node *node = xcalloc(1, sizeof *node);
-    node->config = &o.config;
-    enum err e = identity_open(&node->identity, o.dir, &o.config, false, &failure);
-    if (e == OK) e = load_genesis(node, o.genesis, &failure);
-    code = e == OK ? node_run(node) : complain(&failure, 1);
-    if (code == 0 && node->rebuild) code = run_again(node, argv);
+    node->config = &o->config;
+    enum err e = identity_open(&node->identity, o->dir, &o->config, read_only, &failure);
+    if (e == OK) e = load_genesis(node, o->genesis, &failure);
+    int code = e == OK ? act(node, o) : complain(&failure, 1);
     identity_close(&node->identity);
     buffer_free(&node->genesis_text);
     free(node);
     return code;
-}
-
-/* identity_open for commands that need what the node has stored: ERR_NO_STORE before its first start. */
-static enum err open_stored(struct node_identity *out, const struct options *o, bool read_only, struct failure *failure)
-{
-    enum err e = identity_open(out, o->dir, &o->config, read_only, failure);
-    if (e != OK || files_exists(out->state_directory) || files_exists(out->log_directory)) return e;
-    identity_close(out);
-    return fail(failure, ERR_NO_STORE, "the node in %s was never started, so nothing is stored there yet", o->dir);
-}
-
-static int command_dump(int argc, char **argv)
-{
-    struct options o = {0};
-    struct failure failure = {0};
-    config_defaults(&o.config);
-    int code = configure(&o, argc, argv);
-    if (code) return code;
-    if (o.positional && strcmp(o.positional, "list") == 0) {
-        dump_list();
-        return fflush(stdout) == 0 ? 0 : 1;
-    }
-    if (!o.dir || !o.positional)
-        return wrong_usage("dump needs a table and --dir DIR; 'consiliumd dump list' names the tables", "");
-    char *end = NULL;
-    uint64_t limit = o.limit ? strtoull(o.limit, &end, 10) : 0;
-    if (o.limit && (*end || end == o.limit)) return wrong_usage("--limit is not a number", o.limit);
-    struct node_identity identity;
-    enum err e = open_stored(&identity, &o, true, &failure);
-    if (e == OK) {
-        e = dump_table(&identity, o.positional, limit, &failure);
-        identity_close(&identity);
-    }
-    return e == OK ? 0 : complain(&failure, e == ERR_USAGE ? 2 : 1);
-}
-
-/* A running node scrubs itself; what it holds may be read beside it. */
-static int command_scrub(int argc, char **argv)
-{
-    struct options o = {0};
-    struct failure failure = {0};
-    struct node_identity identity;
-    config_defaults(&o.config);
-    int code = configure(&o, argc, argv);
-    if (code) return code;
-    if (o.positional) return wrong_usage("unknown word", o.positional);
-    if (!o.dir || !o.now) return wrong_usage("scrub needs --now and --dir (a running node scrubs all the time)", "");
-    enum err e = open_stored(&identity, &o, false, &failure);
-    bool runs = e == ERR_IN_USE;
-    if (runs) {
-        failure = (struct failure){0};
-        e = open_stored(&identity, &o, true, &failure);
-    }
-    if (e != OK) return complain(&failure, 1);
-    code = scrub_once(&identity, o.genesis, runs, &failure);
-    identity_close(&identity);
-    return code == 1 ? complain(&failure, 1) : code;
-}
-
-/* The derived state is set aside as evidence; keys, key share and log stay. */
-static int command_rebuild(int argc, char **argv)
-{
-    struct options o = {0};
-    struct failure failure = {0};
-    struct node_identity identity;
-    char aside[REBUILD_PATH];
-    config_defaults(&o.config);
-    int code = configure(&o, argc, argv);
-    if (code) return code;
-    if (o.positional) return wrong_usage("unknown word", o.positional);
-    if (!o.dir) return wrong_usage("rebuild needs --dir", "");
-    enum err e = open_stored(&identity, &o, false, &failure);
-    if (e != OK) return complain(&failure, 1);
-    e = rebuild(aside, &identity, o.cut, &failure);
-    identity_close(&identity);
-    if (e != OK) return complain(&failure, 1);
-    printf("The state was set aside as %s.\n"
-           "Start the node: it derives its state anew from its log and its peers, and checks every entry against\n"
-           "what k nodes co-signed. Keep the folder as evidence, or remove it.\n", aside);
-    return 0;
 }
 
 /* This process again, from its beginning. Returns only when it can't be. */
@@ -371,23 +290,97 @@ static int run_again(struct node *node, char **argv)
     return 1;
 }
 
-static int command_alert_test(int argc, char **argv)
+static int run(struct node *node, struct options *o)
 {
-    struct options o = {0};
+    int code = node_run(node);
+    return code == 0 && node->rebuild ? run_again(node, o->argv) : code;
+}
+
+static int command_run(struct options *o)
+{
+    if (!o->dir || !o->genesis) return wrong_usage("run needs --dir and --genesis", "");
+    log_setup(config_log_level(&o->config), strcmp(o->config.log_format.text, "json") == 0);
+    check_on_failure(log_dump);
+    keep_memory_small();
+    raise_file_limit();
+    return as_member(o, false, run);
+}
+
+static int send_test_alerts(struct node *node, struct options *o)
+{
+    return alert_test(&o->config, &node->genesis, node->self);
+}
+
+static int command_alert_test(struct options *o)
+{
+    if (!o->dir || !o->genesis) return wrong_usage("alert-test needs --dir and --genesis", "");
+    return as_member(o, true, send_test_alerts); /* beside a node that runs */
+}
+
+/* identity_open for commands that need what the node has stored: ERR_NO_STORE before its first start. */
+static enum err open_stored(struct node_identity *out, const struct options *o, bool read_only, struct failure *failure)
+{
+    enum err e = identity_open(out, o->dir, &o->config, read_only, failure);
+    if (e != OK || files_exists(out->state_directory) || files_exists(out->log_directory)) return e;
+    identity_close(out);
+    return fail(failure, ERR_NO_STORE, "the node in %s was never started, so nothing is stored there yet", o->dir);
+}
+
+static int command_dump(struct options *o)
+{
     struct failure failure = {0};
-    config_defaults(&o.config);
-    int code = configure(&o, argc, argv);
-    if (code) return code;
-    if (o.positional) return wrong_usage("unknown word", o.positional);
-    if (!o.dir || !o.genesis) return wrong_usage("alert-test needs --dir and --genesis", "");
-    struct node *node = xcalloc(1, sizeof *node);
-    enum err e = identity_open(&node->identity, o.dir, &o.config, true, &failure); /* beside a node that runs */
-    if (e == OK) e = load_genesis(node, o.genesis, &failure);
-    code = e == OK ? alert_test(&o.config, &node->genesis, node->self) : complain(&failure, 1);
-    identity_close(&node->identity);
-    buffer_free(&node->genesis_text);
-    free(node);
-    return code;
+    if (o->positional && strcmp(o->positional, "list") == 0) {
+        dump_list();
+        return fflush(stdout) == 0 ? 0 : 1;
+    }
+    if (!o->dir || !o->positional)
+        return wrong_usage("dump needs a table and --dir DIR; 'consiliumd dump list' names the tables", "");
+    char *end = NULL;
+    uint64_t limit = o->limit ? strtoull(o->limit, &end, 10) : 0;
+    if (o->limit && (*end || end == o->limit)) return wrong_usage("--limit is not a number", o->limit);
+    struct node_identity identity;
+    enum err e = open_stored(&identity, o, true, &failure);
+    if (e == OK) {
+        e = dump_table(&identity, o->positional, limit, &failure);
+        identity_close(&identity);
+    }
+    return e == OK ? 0 : complain(&failure, e == ERR_USAGE ? 2 : 1);
+}
+
+/* A running node scrubs itself; what it holds may be read beside it. */
+static int command_scrub(struct options *o)
+{
+    struct failure failure = {0};
+    struct node_identity identity;
+    if (!o->dir || !o->now) return wrong_usage("scrub needs --now and --dir (a running node scrubs all the time)", "");
+    enum err e = open_stored(&identity, o, false, &failure);
+    bool runs = e == ERR_IN_USE;
+    if (runs) {
+        failure = (struct failure){0};
+        e = open_stored(&identity, o, true, &failure);
+    }
+    if (e != OK) return complain(&failure, 1);
+    int code = scrub_once(&identity, o->genesis, runs, &failure);
+    identity_close(&identity);
+    return code == 1 ? complain(&failure, 1) : code;
+}
+
+/* The derived state is set aside as evidence; keys, key share and log stay. */
+static int command_rebuild(struct options *o)
+{
+    struct failure failure = {0};
+    struct node_identity identity;
+    char aside[REBUILD_PATH];
+    if (!o->dir) return wrong_usage("rebuild needs --dir", "");
+    enum err e = open_stored(&identity, o, false, &failure);
+    if (e != OK) return complain(&failure, 1);
+    e = rebuild(aside, &identity, o->cut, &failure);
+    identity_close(&identity);
+    if (e != OK) return complain(&failure, 1);
+    printf("The state was set aside as %s.\n"
+           "Start the node: it derives its state anew from its log and its peers, and checks every entry against\n"
+           "what k nodes co-signed. Keep the folder as evidence, or remove it.\n", aside);
+    return 0;
 }
 
 static bool is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
@@ -411,5 +404,7 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++)
         if (is_help(argv[i])) return help(command);
     crypto_init();
-    return command->run(argc, argv);
+    struct options o = {.argc = argc, .argv = argv};
+    int code = prepare(&o, command);
+    return code ? code : command->run(&o);
 }
