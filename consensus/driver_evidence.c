@@ -132,10 +132,10 @@ void driver_check_statement(struct driver *d, const struct raft_message *m)
     if (before && digest_equal(&before->hash, &s.hash)) return;
     if (before && driver_contradiction(d, m->from, before, &s)) return;
     const struct head *head = driver_head(d, s.index);
-    if (head && head->term == s.term && head->signer == m->from && !digest_equal(&head->hash, &s.hash)) {
+    if (head && head->term == s.term && head->signer == m->from) {
         struct statement made = driver_head_statement(head);
-        driver_contradiction(d, m->from, &made, &s);
-        return;
+        if (!digest_equal(&head->hash, &s.hash)) driver_contradiction(d, m->from, &made, &s);
+        return; /* or it says what its signature of the block says already */
     }
     if (evidence_statement_verify(&s, d->o.genesis, m->from) != OK) return;
     remember(d, m->from, &s);
