@@ -441,6 +441,13 @@ static bool is_same(struct bed *bed, void *data)
     return true;
 }
 
+struct driver_status bed_status(const struct bed *bed, unsigned node)
+{
+    struct driver_status status;
+    driver_status(bed->nodes[node].driver, &status);
+    return status;
+}
+
 bool bed_await_same(struct bed *bed, uint64_t size) { return bed_until(bed, BED_PATIENCE_MS, is_same, &size); }
 
 /* ---- requests ---- */
@@ -513,4 +520,30 @@ struct kit_actor bed_add_user(struct bed *bed, unsigned node, unsigned n, const 
     buffer_free(&encoded);
     bed_request_free(&r);
     return user;
+}
+
+unsigned bed_start_people(struct bed *bed)
+{
+    bed_start_all(bed);
+    unsigned leader = bed_await_leader(bed);
+    bed->doctor = bed_add_user(bed, leader, 1, "doctor");
+    bed_add_user(bed, leader, BED_PATIENT, "patient");
+    return leader;
+}
+
+unsigned bed_up(struct bed *bed, unsigned n, unsigned b)
+{
+    bed_open(bed, n, b);
+    return bed_start_people(bed);
+}
+
+uint64_t bed_event_through(struct bed *bed, unsigned node)
+{
+    struct bed_request r;
+    bed_event(bed, &r, &bed->doctor, BED_PATIENT);
+    CHECK(bed_submit(bed, &r, node, BED_PATIENCE_MS) == OK && bed_await(bed, &r));
+    CHECK(r.done == 1 && r.code == OK && r.count == 1 && r.has_leaf);
+    CHECK(r.outcome.code == OK && r.outcome.decision == DECISION_APPROVED);
+    bed_request_free(&r);
+    return r.outcome.leaf_index;
 }

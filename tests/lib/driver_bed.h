@@ -16,6 +16,7 @@
 #define BED_TICK_MS 20
 /* For what must come, on however slow a machine. */
 #define BED_PATIENCE_MS 120000u
+#define BED_PATIENT 2 /* the user of that number, of bed_start_people */
 
 struct bed;
 
@@ -52,6 +53,7 @@ struct bed {
     uv_async_t wake;
     uv_timer_t timer;
     struct kit kit; /* genesis, keys, makes requests; its own ledger is a model */
+    struct kit_actor doctor; /* user 1, of bed_start_people */
     unsigned n;
     struct bed_node nodes[LIMIT_NODES + 1]; /* 1 .. n */
     bool cut[LIMIT_NODES + 1][LIMIT_NODES + 1]; /* from, to: what is sent is lost */
@@ -66,6 +68,8 @@ void bed_close(struct bed *bed); /* stops what runs, removes the folders */
 enum err bed_try_start(struct bed *bed, unsigned node, struct failure *failure);
 void bed_start(struct bed *bed, unsigned node); /* again after a crash or stop: from the disk */
 void bed_start_all(struct bed *bed);
+unsigned bed_start_people(struct bed *bed); /* all, with a doctor and a patient: leaves 1 and 2; who leads */
+unsigned bed_up(struct bed *bed, unsigned n, unsigned b); /* opened, and started with them */
 void bed_crash(struct bed *bed, unsigned node); /* as kill -9: nothing is flushed, no callback comes */
 void bed_stop(struct bed *bed, unsigned node);  /* in order */
 void bed_wipe(struct bed *bed, unsigned node);  /* of a node that is down: its disk is empty */
@@ -86,6 +90,7 @@ void bed_turn(struct bed *bed, unsigned ms);
     } while (0)
 unsigned bed_leader(struct bed *bed);       /* who leads and whom a majority follows; 0: nobody */
 unsigned bed_await_leader(struct bed *bed); /* CHECKs that there is one */
+struct driver_status bed_status(const struct bed *bed, unsigned node);
 /* All running nodes have the same size and root, of at least `size` leaves, and wait for nothing. */
 bool bed_await_same(struct bed *bed, uint64_t size);
 
@@ -103,6 +108,7 @@ void bed_event(struct bed *bed, struct bed_request *r, const struct kit_actor *w
 enum err bed_submit(struct bed *bed, struct bed_request *r, unsigned node, unsigned ms);
 void bed_copy(struct bed_request *to, const struct bed_request *from); /* the same bytes, to be submitted again */
 bool bed_await(struct bed *bed, struct bed_request *r);
+uint64_t bed_event_through(struct bed *bed, unsigned node); /* the doctor's on the patient: CHECKs it; its leaf */
 void bed_request_free(struct bed_request *r);
 /* Makes user n through `node` and waits; CHECKs that it was approved. */
 struct kit_actor bed_add_user(struct bed *bed, unsigned node, unsigned n, const char *role);

@@ -4,46 +4,16 @@
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/unit.h"
 
-#define DOCTOR 1
-#define PATIENT 2
-
 static struct bed bed;
-static struct kit_actor doctor;
-
-static void up(unsigned n, unsigned b)
-{
-    bed_open(&bed, n, b);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed);
-    doctor = bed_add_user(&bed, leader, DOCTOR, "doctor");
-    bed_add_user(&bed, leader, PATIENT, "patient");
-}
-
-/* One event through `node`; approved, with its leaf. */
-static uint64_t event_through(unsigned node)
-{
-    struct bed_request r;
-    bed_event(&bed, &r, &doctor, PATIENT);
-    assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
-    assert_true(bed_await(&bed, &r));
-    assert_int_equal(r.done, 1);
-    assert_int_equal(r.code, OK);
-    assert_int_equal(r.count, 1);
-    assert_int_equal(r.outcome.code, OK);
-    assert_int_equal(r.outcome.decision, DECISION_APPROVED);
-    assert_true(r.has_leaf);
-    bed_request_free(&r);
-    return r.outcome.leaf_index;
-}
 
 static void writes_through_every_node(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     uint64_t last = 2;
     for (unsigned round = 0; round < 5; round++)
         for (unsigned node = 1; node <= 3; node++) {
-            uint64_t index = event_through(node);
+            uint64_t index = bed_event_through(&bed, node);
             assert_int_equal(index, last + 1);
             last = index;
         }
@@ -73,7 +43,7 @@ static bool all_applied(struct bed *b, uint64_t size)
 static void every_release_hears_of_commits_at_once(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     uint64_t last = 2;
     for (unsigned older = 0; older < 8; older++) { /* a bit each */
         for (unsigned node = 1; node <= 3; node++) {
@@ -84,11 +54,11 @@ static void every_release_hears_of_commits_at_once(void **state)
             bed_start(&bed, node);
         }
         bed_await_leader(&bed);
-        last = event_through(1);
+        last = bed_event_through(&bed, 1);
         assert_true(bed_await_same(&bed, last + 1));
         stop_ticks(&bed, true);
         for (unsigned node = 1; node <= 3; node++) {
-            assert_int_equal(event_through(node), ++last);
+            assert_int_equal(bed_event_through(&bed, node), ++last);
             BED_AWAIT(&bed, all_applied(&bed, last + 1));
         }
         stop_ticks(&bed, false);
@@ -101,12 +71,12 @@ static void a_follower_counts_two_copies(void **state)
 {
     (void)state;
     struct bed_request r;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
-    uint64_t size = event_through(leader) + 2;
+    uint64_t size = bed_event_through(&bed, leader) + 2;
     assert_true(bed_await_same(&bed, size - 1));
     stop_ticks(&bed, true);
-    bed_event(&bed, &r, &doctor, PATIENT);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     for (unsigned i = 1; i <= 3; i++) bed.cut[i][leader] = true; /* no acknowledgement comes */
     assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
     BED_AWAIT(&bed, bed.nodes[other].applied.size >= size);
@@ -122,9 +92,9 @@ static void a_follower_counts_two_copies(void **state)
 static void four_nodes(void **state)
 {
     (void)state;
-    up(4, 1);
+    bed_up(&bed, 4, 1);
     for (unsigned node = 1; node <= 4; node++)
-        event_through(node);
+        bed_event_through(&bed, node);
     assert_true(bed_await_same(&bed, 7));
     bed_close(&bed);
 }
@@ -132,12 +102,12 @@ static void four_nodes(void **state)
 static void a_killed_leader_loses_nothing(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     for (unsigned round = 0; round < 3; round++) {
         unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
-        uint64_t index = event_through(other);
+        uint64_t index = bed_event_through(&bed, other);
         bed_crash(&bed, leader);
-        uint64_t next = event_through(other);
+        uint64_t next = bed_event_through(&bed, other);
         assert_true(next > index);
         bed_start(&bed, leader);
         assert_true(bed_await_same(&bed, next + 1));
@@ -148,38 +118,35 @@ static void a_killed_leader_loses_nothing(void **state)
 static void all_killed_replay_from_the_log(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     uint64_t last = 0;
-    struct driver_status before;
     for (unsigned i = 0; i < 20; i++)
-        last = event_through(i % 3 + 1);
+        last = bed_event_through(&bed, i % 3 + 1);
     assert_true(bed_await_same(&bed, last + 1));
-    driver_status(bed.nodes[1].driver, &before);
+    struct driver_status before = bed_status(&bed, 1);
     for (unsigned i = 1; i <= 3; i++)
         bed_crash(&bed, i);
     bed_start_all(&bed);
     bed_await_leader(&bed);
     assert_true(bed_await_same(&bed, last + 1));
-    struct driver_status after;
-    driver_status(bed.nodes[2].driver, &after);
+    struct driver_status after = bed_status(&bed, 2);
     assert_int_equal(after.size, before.size);
     assert_true(digest_equal(&after.root, &before.root));
-    assert_int_equal(event_through(3), last + 1);
+    assert_int_equal(bed_event_through(&bed, 3), last + 1);
     bed_close(&bed);
 }
 
 static void a_stop_in_order_leaves_nothing_to_replay(void **state)
 {
     (void)state;
-    up(3, 0);
-    uint64_t last = event_through(1);
+    bed_up(&bed, 3, 0);
+    uint64_t last = bed_event_through(&bed, 1);
     assert_true(bed_await_same(&bed, last + 1));
     unsigned leader = bed_await_leader(&bed);
     bed_stop(&bed, leader);
-    event_through(leader % 3 + 1);
+    bed_event_through(&bed, leader % 3 + 1);
     bed_start(&bed, leader);
-    struct driver_status status;
-    driver_status(bed.nodes[leader].driver, &status);
+    struct driver_status status = bed_status(&bed, leader);
     assert_int_equal(status.synced_size, last + 1); /* from the store alone */
     assert_true(bed_await_same(&bed, last + 2));
     bed_close(&bed);
@@ -189,8 +156,8 @@ static void the_same_request_twice_is_one_leaf(void **state)
 {
     (void)state;
     struct bed_request first, second, third;
-    up(3, 0);
-    bed_event(&bed, &first, &doctor, PATIENT);
+    bed_up(&bed, 3, 0);
+    bed_event(&bed, &first, &bed.doctor, BED_PATIENT);
     bed_copy(&second, &first);
     bed_copy(&third, &first);
     assert_int_equal(bed_submit(&bed, &first, 1, BED_PATIENCE_MS), OK);
@@ -215,9 +182,9 @@ static void one_node_twice_the_same_request(void **state)
 {
     (void)state;
     struct bed_request first, second;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     for (unsigned node = 1; node <= 3; node++) {
-        bed_event(&bed, &first, &doctor, PATIENT);
+        bed_event(&bed, &first, &bed.doctor, BED_PATIENT);
         bed_copy(&second, &first);
         assert_int_equal(bed_submit(&bed, &first, node, BED_PATIENCE_MS), OK);
         assert_int_equal(bed_submit(&bed, &second, node, BED_PATIENCE_MS), OK);
@@ -234,18 +201,18 @@ static void without_a_majority_the_deadline_answers(void **state)
 {
     (void)state;
     struct bed_request r;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed), alone = leader % 3 + 1, other = alone % 3 + 1;
     bed_crash(&bed, leader);
     bed_crash(&bed, other);
-    bed_event(&bed, &r, &doctor, PATIENT);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, alone, 500), OK);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.code, ERR_NO_QUORUM);
     assert_int_equal(r.done, 1);
     bed_request_free(&r);
     /* Waiting over the election of a new leader is the driver's business. */
-    bed_event(&bed, &r, &doctor, PATIENT);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, alone, BED_PATIENCE_MS), OK);
     bed_start(&bed, other);
     assert_true(bed_await(&bed, &r));
@@ -258,13 +225,13 @@ static void a_cut_off_leader_is_replaced_and_follows(void **state)
 {
     (void)state;
     struct bed_request lost;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed), a = leader % 3 + 1, b = a % 3 + 1;
     bed_cut(&bed, leader, a, true);
     bed_cut(&bed, leader, b, true);
-    bed_event(&bed, &lost, &doctor, PATIENT);
+    bed_event(&bed, &lost, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &lost, leader, BED_PATIENCE_MS), OK);
-    uint64_t index = event_through(a);
+    uint64_t index = bed_event_through(&bed, a);
     assert_int_equal(lost.done, 0);
     bed_cut(&bed, leader, a, false);
     bed_cut(&bed, leader, b, false);
@@ -281,10 +248,10 @@ static void bad_requests_are_answered_and_change_nothing(void **state)
 {
     (void)state;
     struct bed_request r;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed);
     for (unsigned node = 1; node <= 3; node++) {
-        bed_event(&bed, &r, &doctor, PATIENT);
+        bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
         r.s.request.data[r.s.request.size - 1] ^= 1; /* the signature's end */
         assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
         assert_true(bed_await(&bed, &r));
@@ -295,8 +262,7 @@ static void bad_requests_are_answered_and_change_nothing(void **state)
     }
     (void)leader;
     assert_true(bed_await_same(&bed, 3));
-    struct driver_status status;
-    driver_status(bed.nodes[1].driver, &status);
+    struct driver_status status = bed_status(&bed, 1);
     assert_int_equal(status.size, 3);
     bed_close(&bed);
 }

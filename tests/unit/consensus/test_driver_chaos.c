@@ -14,7 +14,6 @@
 #define RECORDED 8192
 
 static struct bed bed;
-static struct kit_actor doctor;
 static uint64_t seed;
 
 static unsigned below(unsigned bound) /* splitmix64 */
@@ -66,7 +65,7 @@ static void keep_writing(void)
         struct writer *w = &writers[i];
         unsigned node = 1 + below(bed.n);
         if (w->busy || !bed.nodes[node].driver) continue;
-        bed_event(&bed, &w->r, &doctor, 2);
+        bed_event(&bed, &w->r, &bed.doctor, BED_PATIENT);
         w->r.s.data = w;
         w->r.s.done = writer_done;
         w->r.s.deadline_ns = clock_monotonic_ns() + 4000 * 1000000ull;
@@ -183,11 +182,8 @@ static bool idle(struct bed *b, void *data)
 static void run(unsigned n, unsigned b)
 {
     bed_open(&bed, n, b);
-    bed_start_all(&bed);
     recorded_count = unknown = 0;
-    unsigned leader = bed_await_leader(&bed);
-    doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
+    bed_start_people(&bed);
     for (unsigned step = 0; step < STEPS; step++) {
         keep_writing();
         if (below(4) == 0) trouble();

@@ -5,12 +5,9 @@
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/unit.h"
 
-#define DOCTOR 1
-#define PATIENT 2
 #define NODES 3
 
 static struct bed bed;
-static struct kit_actor doctor;
 static struct driver_digest given[NODES + 1], refused[NODES + 1]; /* the last of each node */
 
 static void take(struct bed_node *node, const struct driver_digest *digest)
@@ -27,38 +24,22 @@ static void up(void)
     memset(refused, 0, sizeof refused);
     bed_open(&bed, NODES, 0);
     for (unsigned i = 1; i <= NODES; i++) bed.nodes[i].on_digest = take;
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed);
-    doctor = bed_add_user(&bed, leader, DOCTOR, "doctor");
-    bed_add_user(&bed, leader, PATIENT, "patient");
-}
-
-static uint64_t done(struct bed_request *r, unsigned node)
-{
-    assert_int_equal(bed_submit(&bed, r, node, 20000), OK);
-    assert_true(bed_await(&bed, r));
-    assert_int_equal(r->code, OK);
-    assert_int_equal(r->outcome.decision, DECISION_APPROVED);
-    uint64_t leaf = r->outcome.leaf_index;
-    bed_request_free(r);
-    return leaf;
-}
-
-static uint64_t event_through(unsigned node)
-{
-    struct bed_request r;
-    bed_event(&bed, &r, &doctor, PATIENT);
-    return done(&r, node);
+    bed_start_people(&bed);
 }
 
 static uint64_t ask_through(unsigned node)
 {
     struct bed_request r;
     struct arguments ask = {.action = ACTION_STATE_DIGEST};
-    bed_event(&bed, &r, &doctor, PATIENT); /* its time and limits; the request is another one */
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT); /* its time and limits; the request is another one */
     buffer_clear(&r.s.request);
     kit_request(&bed.kit, &r.s.request, &bed.kit.root, &ask, (struct bytes){0});
-    return done(&r, node);
+    assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    assert_int_equal(r.outcome.decision, DECISION_APPROVED);
+    bed_request_free(&r);
+    return r.outcome.leaf_index;
 }
 
 static void end(unsigned node)
@@ -80,9 +61,9 @@ static void the_same_state_on_every_node(void **state)
 {
     (void)state;
     up();
-    for (unsigned i = 0; i < 10; i++) event_through(1 + i % NODES);
+    for (unsigned i = 0; i < 10; i++) bed_event_through(&bed, 1 + i % NODES);
     uint64_t leaf = ask_through(1);
-    for (unsigned i = 0; i < 10; i++) event_through(1 + i % NODES);
+    for (unsigned i = 0; i < 10; i++) bed_event_through(&bed, 1 + i % NODES);
     assert_true(bed_await_same(&bed, leaf + 11));
     struct digest first = digest_of(1);
     for (unsigned i = 1; i <= NODES; i++) { /* of then, though more was applied since */
@@ -127,7 +108,7 @@ static void whenever_it_dies(void **state)
     up();
     for (unsigned ms = 0; ms < 12; ms++) {
         unsigned leader = bed_await_leader(&bed);
-        bed_event(&bed, &r, &doctor, PATIENT);
+        bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
         buffer_clear(&r.s.request);
         kit_request(&bed.kit, &r.s.request, &bed.kit.root, &ask, (struct bytes){0});
         assert_int_equal(bed_submit(&bed, &r, leader, 20000), OK);

@@ -14,28 +14,8 @@
 #include "tests/lib/unit.h"
 
 static struct bed bed;
-static struct kit_actor doctor;
 
-static void up(unsigned n, unsigned b)
-{
-    bed_open(&bed, n, b);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed);
-    doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
-}
-
-static uint64_t event_through(unsigned node)
-{
-    struct bed_request r;
-    bed_event(&bed, &r, &doctor, 2);
-    assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
-    assert_true(bed_await(&bed, &r));
-    assert_int_equal(r.code, OK);
-    assert_int_equal(r.outcome.code, OK);
-    bed_request_free(&r);
-    return r.outcome.leaf_index;
-}
+static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
 
 static bool is_fatal(struct bed *b, void *data)
 {
@@ -50,7 +30,7 @@ static void check_failed_disk(unsigned node, enum fault_call call, int number, e
     struct bed_node *failing = &bed.nodes[node];
     assert_true(bed_await_same(&bed, 3));
     uint64_t size = failing->applied.size;
-    bed_event(&bed, &lost, &doctor, 2);
+    bed_event(&bed, &lost, &bed.doctor, BED_PATIENT);
     failing->fault.lasting = true;
     fault_arm(&failing->fault, call, 1, number);
     assert_int_equal(bed_submit(&bed, &lost, node, BED_PATIENCE_MS), OK);
@@ -59,11 +39,11 @@ static void check_failed_disk(unsigned node, enum fault_call call, int number, e
     assert_int_equal(lost.done, 1);
     assert_int_equal(lost.code, ERR_STOPPED);
     assert_int_equal(failing->applied.size, size); /* nothing was applied, so nothing acknowledged */
-    bed_event(&bed, &more, &doctor, 2);
+    bed_event(&bed, &more, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &more, node, 1000), ERR_STOPPED);
     bed_request_free(&more);
     bed_request_free(&lost);
-    uint64_t index = event_through(node % 3 + 1);
+    uint64_t index = bed_event_through(&bed, node % 3 + 1);
     assert_true(index >= size);
     bed_crash(&bed, node);
     fault_arm(&failing->fault, call, 0, 0);
@@ -75,7 +55,7 @@ static void check_failed_disk(unsigned node, enum fault_call call, int number, e
 static void a_leaders_disk_fails(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     check_failed_disk(bed_await_leader(&bed), FAULT_FDATASYNC, EIO, ERR_IO);
     check_failed_disk(bed_await_leader(&bed), FAULT_PWRITE, ENOSPC, ERR_FULL);
     bed_close(&bed);
@@ -84,7 +64,7 @@ static void a_leaders_disk_fails(void **state)
 static void a_followers_disk_fails(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     check_failed_disk(bed_await_leader(&bed) % 3 + 1, FAULT_FDATASYNC, EIO, ERR_IO);
     bed_close(&bed);
 }
@@ -147,26 +127,22 @@ static bool whole(struct bed *b, void *data)
 static void damaged_entries_come_from_the_peers(void **state)
 {
     (void)state;
-    up(4, 1);
+    bed_up(&bed, 4, 1);
     uint64_t last = 0;
     for (unsigned i = 0; i < 12; i++)
-        last = event_through(i % 4 + 1);
+        last = bed_event_through(&bed, i % 4 + 1);
     assert_true(bed_await_same(&bed, last + 1));
     unsigned node = bed_await_leader(&bed) % 4 + 1;
-    struct driver_status before;
-    driver_status(bed.nodes[node].driver, &before);
+    struct driver_status before = status_of(node);
     bed_stop(&bed, node);
     damage(node, before.last - 3);
     damage(node, before.last - 8);
     bed_start(&bed, node);
-    struct driver_status status;
-    driver_status(bed.nodes[node].driver, &status);
-    assert_false(status.may_vote); /* no part in elections while the log has holes */
+    assert_false(status_of(node).may_vote); /* no part in elections while the log has holes */
     assert_true(bed_until(&bed, BED_PATIENCE_MS, whole, &bed.nodes[node]));
-    last = event_through(node);
+    last = bed_event_through(&bed, node);
     assert_true(bed_await_same(&bed, last + 1));
-    driver_status(bed.nodes[node].driver, &status);
-    assert_true(status.may_vote);
+    assert_true(status_of(node).may_vote);
     bed_close(&bed);
 }
 
@@ -174,20 +150,19 @@ static void a_damaged_node_takes_no_part_alone(void **state)
 {
     (void)state;
     struct bed_request r;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     uint64_t last = 0;
     for (unsigned i = 0; i < 9; i++)
-        last = event_through(i % 3 + 1);
+        last = bed_event_through(&bed, i % 3 + 1);
     assert_true(bed_await_same(&bed, last + 1));
-    struct driver_status before;
-    driver_status(bed.nodes[1].driver, &before);
+    struct driver_status before = status_of(1);
     for (unsigned i = 1; i <= 3; i++)
         bed_stop(&bed, i);
     damage(1, before.last - 2);
     damage(2, before.last - 4);
     bed_start(&bed, 1);
     bed_start(&bed, 2);
-    bed_event(&bed, &r, &doctor, 2);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     /* Two of three, each with a hole at another place: they mend each other, then elect. */
     assert_int_equal(bed_submit(&bed, &r, 1, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
@@ -204,25 +179,23 @@ static void a_node_without_space_takes_no_blocks(void **state)
 {
     (void)state;
     struct bed_request r;
-    struct driver_status status;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned node = bed_await_leader(&bed);
-    uint64_t last = event_through(node);
+    uint64_t last = bed_event_through(&bed, node);
     assert_true(bed_await_same(&bed, last + 1));
     bed_stop(&bed, node);
     bed.nodes[node].map_size = STORE_WATERMARK / 2; /* less left than the watermark from the start */
     bed_start(&bed, node);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.space_low));
-    bed_event(&bed, &r, &doctor, 2);
+    BED_AWAIT(&bed, status_of(node).space_low);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, node, 1000), ERR_FULL);
     bed_request_free(&r);
     for (unsigned i = 0; i < 5; i++)
-        last = event_through(node % 3 + 1); /* the others go on */
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.refused_blocks > 0));
+        last = bed_event_through(&bed, node % 3 + 1); /* the others go on */
+    BED_AWAIT(&bed, status_of(node).refused_blocks > 0);
     bed_turn(&bed, 1000);
     BED_AWAIT(&bed, bed_leader(&bed) != 0 && bed_leader(&bed) != node);
-    driver_status(bed.nodes[node].driver, &status);
-    assert_int_equal(status.size, last + 1 - 5);
+    assert_int_equal(status_of(node).size, last + 1 - 5);
     assert_false(bed.nodes[node].fatal);
     bed_stop(&bed, node);
     bed.nodes[node].map_size = UINT64_C(4) << 30;
@@ -305,9 +278,8 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
 {
     (void)state;
     char image[FOLDER_PATH];
-    struct driver_status status;
-    up(3, 0);
-    uint64_t last = event_through(1);
+    bed_up(&bed, 3, 0);
+    uint64_t last = bed_event_through(&bed, 1);
     assert_true(bed_await_same(&bed, last + 1));
     unsigned node = bed_await_leader(&bed) % 3 + 1, other = node % 3 + 1;
     bed_stop(&bed, node);
@@ -315,8 +287,8 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
     copy_disk(image, bed.nodes[node].folder);
     bed_start(&bed, node);
     for (unsigned i = 0; i < 10; i++)
-        last = event_through(node);
-    driver_status(bed.nodes[node].driver, &status);
+        last = bed_event_through(&bed, node);
+    struct driver_status status = status_of(node);
     for (unsigned i = 1; i <= 3; i++) /* its peers hear, and keep, how far it came */
         if (i != node) await_kept(i, node, status.applied);
     bed_stop(&bed, node);
@@ -325,24 +297,22 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
     bed_await_leader(&bed);
     bed_start(&bed, node); /* as it was: nothing is wrong */
     bed_turn(&bed, 500);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.may_vote));
+    BED_AWAIT(&bed, status_of(node).may_vote);
     bed_stop(&bed, node);
     bed_wipe(&bed, node);
     copy_disk(bed.nodes[node].folder, image);
     bed_start(&bed, node);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
-    last = event_through(node); /* it follows and serves */
+    last = bed_event_through(&bed, node); /* it follows and serves */
     assert_true(bed_await_same(&bed, last + 1));
-    driver_status(bed.nodes[node].driver, &status);
-    assert_false(status.may_vote);
+    assert_false(status_of(node).may_vote);
     bed_stop(&bed, node); /* that it has caught up gives it no vote back, whoever is there to tell */
     bed_stop(&bed, other);
     bed_start(&bed, node);
     bed_turn(&bed, 500);
-    driver_status(bed.nodes[node].driver, &status);
-    assert_false(status.may_vote);
+    assert_false(status_of(node).may_vote);
     bed_start(&bed, other);
-    last = event_through(node);
+    last = bed_event_through(&bed, node);
     assert_true(bed_await_same(&bed, last + 1));
     folder_remove(image);
     bed_close(&bed);
@@ -364,25 +334,23 @@ static void lose_end(unsigned node, uint64_t index)
 
 static void start_without_space(unsigned node)
 {
-    struct driver_status status;
     bed.nodes[node].map_size = STORE_WATERMARK / 2;
     bed_start(&bed, node);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.space_low));
+    BED_AWAIT(&bed, status_of(node).space_low);
 }
 
 /* An entry that this leader and `node` have committed, of which the leader does not know: `node` applied it, and is
  * down since then. The third takes no blocks. */
 static uint64_t commit_at_follower(struct bed_request *r, unsigned leader, unsigned node, uint64_t size)
 {
-    struct driver_status status;
     for (unsigned i = 1; i <= 3; i++) bed.cut[node][i] = true;
-    bed_event(&bed, r, &doctor, 2);
+    bed_event(&bed, r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, r, leader, BED_PATIENCE_MS), OK);
     BED_AWAIT(&bed, bed.nodes[node].applied.size > size);
     uint64_t index = bed.nodes[node].applied.raft_index;
     bed_crash(&bed, node);
     for (unsigned i = 1; i <= 3; i++) bed.cut[node][i] = false;
-    driver_status(bed.nodes[leader].driver, &status);
+    struct driver_status status = status_of(leader);
     assert_true(status.leads && status.commit == index - 1);
     return index;
 }
@@ -394,10 +362,9 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
     (void)state;
     char image[FOLDER_PATH];
     struct bed_request r;
-    struct driver_status status;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed), node = leader % 3 + 1, other = node % 3 + 1;
-    uint64_t size = event_through(leader) + 1;
+    uint64_t size = bed_event_through(&bed, leader) + 1;
     assert_true(bed_await_same(&bed, size));
     bed_stop(&bed, other);
     start_without_space(other); /* it follows, so that the leader stays */
@@ -405,7 +372,7 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
     folder_make(image, 1);
     copy_disk(image, bed.nodes[node].folder);
     bed_start(&bed, node);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.leader == leader));
+    BED_AWAIT(&bed, status_of(node).leader == leader);
     bed_turn(&bed, 20 * BED_TICK_MS); /* the leader finds its log, and sends entries as they come */
     uint64_t index = commit_at_follower(&r, leader, node, size);
     lose_end(node, index);
@@ -414,14 +381,14 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
     start_without_space(node);
     bed.cut[leader][node] = false;
     bed_turn(&bed, 200 * BED_TICK_MS); /* longer than a damaged node waits for anything but entries */
-    driver_status(bed.nodes[node].driver, &status);
+    struct driver_status status = status_of(node);
     assert_true(status.leader == leader && status.last == index - 1);
     assert_false(status.may_vote);
     bed_stop(&bed, node);
     bed.nodes[node].map_size = UINT64_C(4) << 30;
     bed_start(&bed, node);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.may_vote));
-    assert_true(status.last >= index);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    assert_true(status_of(node).last >= index);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.code, OK);
     bed_request_free(&r);
@@ -432,20 +399,19 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
 /* An entry that the leader and `node` have; nobody else takes any. */
 static uint64_t acknowledge_alone(struct bed_request *r, unsigned leader, unsigned node)
 {
-    struct driver_status status;
     for (unsigned i = 1; i <= 5; i++) {
         if (i == leader || i == node) continue;
         bed_stop(&bed, i);
         start_without_space(i);
     }
-    driver_status(bed.nodes[leader].driver, &status);
+    struct driver_status status = status_of(leader);
     assert_true(status.leads);
     uint64_t index = status.last + 1;
-    bed_event(&bed, r, &doctor, 2);
+    bed_event(&bed, r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, r, leader, BED_PATIENCE_MS), OK);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.last >= index));
+    BED_AWAIT(&bed, status_of(node).last >= index);
     bed_turn(&bed, 20 * BED_TICK_MS); /* it is durable there, and the leader knows */
-    driver_status(bed.nodes[leader].driver, &status);
+    status = status_of(leader);
     assert_true(status.leads && status.last == index && status.commit == index - 1);
     return index;
 }
@@ -461,10 +427,9 @@ static void a_leader_that_was_heard_once_is_no_proof(void **state)
 {
     (void)state;
     struct bed_request r;
-    struct driver_status status;
-    up(5, 1);
+    bed_up(&bed, 5, 1);
     unsigned leader = bed_await_leader(&bed), node = leader % 5 + 1, third = node % 5 + 1;
-    uint64_t size = event_through(leader) + 1;
+    uint64_t size = bed_event_through(&bed, leader) + 1;
     assert_true(bed_await_same(&bed, size));
     bed_stop(&bed, node); /* its state is on disk */
     bed_start(&bed, node);
@@ -474,7 +439,7 @@ static void a_leader_that_was_heard_once_is_no_proof(void **state)
     cut_from_all(node, true);
     bed.cut[leader][node] = false;
     bed_start(&bed, node);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.leader == leader));
+    BED_AWAIT(&bed, status_of(node).leader == leader);
     bed.cut[leader][node] = true;
     bed_stop(&bed, third);
     bed.nodes[third].map_size = UINT64_C(4) << 30;
@@ -486,13 +451,13 @@ static void a_leader_that_was_heard_once_is_no_proof(void **state)
     bed_crash(&bed, third);
     bed_turn(&bed, 200 * BED_TICK_MS);
     cut_from_all(node, false);
-    driver_status(bed.nodes[node].driver, &status);
+    struct driver_status status = status_of(node);
     assert_int_equal(status.last, index - 1);
     assert_false(status.may_vote);
     bed_start(&bed, third);
     bed_start(&bed, leader);
-    BED_AWAIT(&bed, (driver_status(bed.nodes[node].driver, &status), status.may_vote));
-    assert_true(status.last >= index && bed.nodes[node].applied.size > size);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    assert_true(status_of(node).last >= index && bed.nodes[node].applied.size > size);
     bed_close(&bed);
 }
 

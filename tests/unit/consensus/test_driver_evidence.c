@@ -32,12 +32,7 @@ static void up(unsigned nodes)
 
 static void down(void) { bed_close(&bed); }
 
-static struct driver_status status_of(unsigned node)
-{
-    struct driver_status status;
-    driver_status(bed.nodes[node].driver, &status);
-    return status;
-}
+static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
 
 static const struct sign_secret *key_of(unsigned node) { return &bed.kit.nodes[node].message; }
 

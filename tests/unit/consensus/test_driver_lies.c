@@ -32,12 +32,7 @@ static void down(void)
     bed_close(&bed);
 }
 
-static struct driver_status status_of_one(void)
-{
-    struct driver_status status;
-    driver_status(bed.nodes[1].driver, &status);
-    return status;
-}
+static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
 
 /* A block's entry by the liar; `signer` and key may be another's. */
 static struct raft_entry make_entry(uint64_t index, uint64_t time_ms, struct bytes request, unsigned signer,
@@ -94,24 +89,24 @@ static void blocks_that_admission_refuses(void **state)
     uint64_t now = clock_wall_ms();
     struct bytes r = buffer_bytes(&request);
     append(make_entry(1, now, r, LIAR, key_of(2)), 0, 0, 0); /* another's key */
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 1);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 1);
     append(make_entry(1, now, r, 2, key_of(2)), 0, 0, 0); /* not this term's leader */
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 2);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 2);
     append(make_entry(1, now, r, 9, key_of(2)), 0, 0, 0); /* nobody */
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 3);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 3);
     append(make_entry(1, now + LIMIT_BLOCK_AHEAD_MS + 5000, r, LIAR, key_of(LIAR)), 0, 0, 0); /* the future */
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 4);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 4);
     append(make_entry(1, now, bytes_text("no request"), LIAR, key_of(LIAR)), 0, 0, 0);
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 5);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 5);
     struct raft_entry bare = {.index = 1, .term = term, .type = RAFT_ENTRY_BLOCK,
                               .blob = raft_blob_copy(bytes_text("short"))};
     append(bare, 0, 0, 0);
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 6);
-    assert_int_equal(status_of_one().last, 0);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 6);
+    assert_int_equal(status_of(1).last, 0);
     /* And one that it takes. */
     append(make_entry(1, now, r, LIAR, key_of(LIAR)), 0, 0, 1);
-    BED_AWAIT(&bed, status_of_one().last == 1);
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 6);
+    BED_AWAIT(&bed, status_of(1).last == 1);
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 6);
     buffer_free(&request);
     down();
 }
@@ -130,14 +125,14 @@ static void members_that_nobody_approved(void **state)
     struct raft_entry e = {.index = 1, .term = term, .type = RAFT_ENTRY_CONFIG,
                            .blob = raft_blob_copy(buffer_bytes(&encoded))};
     append(e, 0, 0, 0);
-    BED_AWAIT(&bed, status_of_one().refused_blocks == 1);
-    assert_int_equal(status_of_one().last, 0);
-    before = status_of_one();
+    BED_AWAIT(&bed, status_of(1).refused_blocks == 1);
+    assert_int_equal(status_of(1).last, 0);
+    before = status_of(1);
     struct raft_message m = {.type = RAFT_SNAPSHOT, .log = {50, term}, .commit = 50, .config = fewer,
                              .manifest = raft_blob_copy(bytes_text("anything"))};
     step(&m);
-    BED_AWAIT(&bed, status_of_one().bad_messages == before.bad_messages + 1);
-    assert_false(status_of_one().catching_up);
+    BED_AWAIT(&bed, status_of(1).bad_messages == before.bad_messages + 1);
+    assert_false(status_of(1).catching_up);
     raft_blob_release(m.manifest);
     buffer_free(&encoded);
     down();
@@ -150,10 +145,10 @@ static void two_blocks_for_one_place(void **state)
     up();
     uint64_t now = clock_wall_ms();
     append(make_entry(1, now, (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 0);
-    BED_AWAIT(&bed, status_of_one().last == 1);
+    BED_AWAIT(&bed, status_of(1).last == 1);
     request_by_root(&request);
     append(make_entry(1, now, buffer_bytes(&request), LIAR, key_of(LIAR)), 0, 0, 0);
-    BED_AWAIT(&bed, status_of_one().evidence == 1);
+    BED_AWAIT(&bed, status_of(1).evidence == 1);
     assert_false(bed.nodes[1].fatal); /* one liar can't stop an honest node */
     buffer_free(&request);
     down();
@@ -167,13 +162,13 @@ static void a_block_against_what_is_applied(void **state)
     uint64_t now = clock_wall_ms();
     request_by_root(&request);
     append(make_entry(1, now, buffer_bytes(&request), LIAR, key_of(LIAR)), 0, 0, 1);
-    BED_AWAIT(&bed, status_of_one().applied == 1);
-    uint64_t size = status_of_one().size;
+    BED_AWAIT(&bed, status_of(1).applied == 1);
+    uint64_t size = status_of(1).size;
     term++; /* as leader of a new term it overwrites what it had committed */
     append(make_entry(1, now, (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 1);
-    BED_AWAIT(&bed, status_of_one().evidence == 1);
-    assert_int_equal(status_of_one().size, size);
-    BED_AWAIT(&bed, status_of_one().last == 1);
+    BED_AWAIT(&bed, status_of(1).evidence == 1);
+    assert_int_equal(status_of(1).size, size);
+    BED_AWAIT(&bed, status_of(1).last == 1);
     assert_false(bed.nodes[1].fatal);
     buffer_free(&request);
     down();
@@ -196,20 +191,20 @@ static void a_statement_of_another_block(void **state)
     append(e, 0, 0, 1);
     statement_sign(&statement, &place, key_of(LIAR));
     heartbeat(1, buffer_bytes(&statement));
-    assert_int_equal(status_of_one().evidence, 0); /* the truth */
+    assert_int_equal(status_of(1).evidence, 0); /* the truth */
     buffer_clear(&statement);
     place.hash.bytes[0] ^= 1;
     statement_sign(&statement, &place, key_of(2)); /* not its own signature: proves nothing */
     heartbeat(1, buffer_bytes(&statement));
-    assert_int_equal(status_of_one().evidence, 0);
+    assert_int_equal(status_of(1).evidence, 0);
     buffer_clear(&statement);
     statement_sign(&statement, &place, key_of(LIAR));
     heartbeat(1, buffer_bytes(&statement));
-    BED_AWAIT(&bed, status_of_one().evidence == 1);
+    BED_AWAIT(&bed, status_of(1).evidence == 1);
     buffer_clear(&statement);
     pack_text(&statement, "not a statement");
     heartbeat(1, buffer_bytes(&statement));
-    BED_AWAIT(&bed, status_of_one().evidence == 1);
+    BED_AWAIT(&bed, status_of(1).evidence == 1);
     buffer_free(&statement);
     down();
 }
@@ -225,13 +220,13 @@ static void messages_that_are_none(void **state)
     driver_message(d, LIAR, PEER_BLOCK_ASK, 0, bytes_text("x"));
     driver_message(d, LIAR, PEER_BLOCK, 0, bytes_text("x"));
     driver_message(d, LIAR, 4711, 0, bytes_text("x"));
-    BED_AWAIT(&bed, status_of_one().bad_messages == 2);
+    BED_AWAIT(&bed, status_of(1).bad_messages == 2);
     struct raft_message m = {.type = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 9};
     raft_message_encode(&out, &m, PEER_VERSION); /* in another's name */
     driver_message(d, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
-    BED_AWAIT(&bed, status_of_one().bad_messages == 3);
+    BED_AWAIT(&bed, status_of(1).bad_messages == 3);
     bed_turn(&bed, 100);
-    assert_int_equal(status_of_one().leader, 0);
+    assert_int_equal(status_of(1).leader, 0);
     buffer_free(&out);
     down();
 }
@@ -248,8 +243,7 @@ static void a_forwarded_request_that_does_not_decode(void **state)
     pack_bytes(&body, bytes_text("certainly not a request, but long enough to have a signature's place at its end"));
     pack_bool(&body, false);
     driver_message(bed.nodes[leader].driver, other, PEER_FORWARD, 0, buffer_bytes(&body));
-    struct driver_status status;
-    driver_status(bed.nodes[leader].driver, &status);
+    struct driver_status status = status_of(leader);
     assert_int_equal(status.bad_messages, 1);
     bed_add_user(&bed, other, 1, "doctor");
     assert_true(bed_await_same(&bed, 2));
@@ -264,14 +258,10 @@ static void a_changed_request_is_not_recognised(void **state)
     (void)state;
     struct bed_request r;
     struct buffer body = {0};
-    bed_open(&bed, 3, 0);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
-    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
-    bed_event(&bed, &r, &doctor, 2);
+    unsigned leader = bed_up(&bed, 3, 0), other = leader % 3 + 1;
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     r.s.verified = true;
-    r.s.verified_key = doctor.key;
+    r.s.verified_key = bed.doctor.key;
     struct buffer changed = {0};
     buffer_append_bytes(&changed, buffer_bytes(&r.s.request));
     uint8_t *object = NULL;
@@ -288,8 +278,7 @@ static void a_changed_request_is_not_recognised(void **state)
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.outcome.code, OK);
     assert_true(bed_await_same(&bed, 4));
-    struct driver_status status;
-    driver_status(bed.nodes[other].driver, &status);
+    struct driver_status status = status_of(other);
     assert_int_equal(status.size, 4); /* genesis, two users, one event */
     buffer_free(&changed);
     buffer_free(&body);
@@ -307,23 +296,6 @@ static void forward_from(unsigned leader, unsigned from, const struct buffer *re
     pack_bool(&body, false);
     driver_message(bed.nodes[leader].driver, from, PEER_FORWARD, 0, buffer_bytes(&body));
     buffer_free(&body);
-}
-
-static struct driver_status status_of(unsigned node)
-{
-    struct driver_status status;
-    driver_status(bed.nodes[node].driver, &status);
-    return status;
-}
-
-static void assert_served(const struct kit_actor *who, unsigned node)
-{
-    struct bed_request r;
-    bed_event(&bed, &r, who, 2);
-    assert_int_equal(bed_submit(&bed, &r, node, BED_PATIENCE_MS), OK);
-    assert_true(bed_await(&bed, &r));
-    assert_int_equal(r.outcome.code, OK);
-    bed_request_free(&r);
 }
 
 /* Requests with signatures that are none, until it is noticed. */
@@ -349,24 +321,20 @@ static void requests_of(bool stranger)
     struct kit_actor nobody = kit_user(77);
     bool silenced = false;
     uint64_t size = 3; /* genesis, two users */
-    bed_open(&bed, 3, 0);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed), liar = leader % 3 + 1, other = liar % 3 + 1;
-    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
-    bed_event(&bed, &junk, stranger ? &nobody : &doctor, 2);
+    unsigned leader = bed_up(&bed, 3, 0), liar = leader % 3 + 1, other = liar % 3 + 1;
+    bed_event(&bed, &junk, stranger ? &nobody : &bed.doctor, BED_PATIENT);
     while (!silenced) { /* again where this machine paused until it was forgiven; the next time takes twice as long */
         flood(leader, liar, &junk.s.request);
         uint64_t busy = status_of(leader).busy;
-        bed_event(&bed, &honest, &doctor, 2);
+        bed_event(&bed, &honest, &bed.doctor, BED_PATIENT);
         forward_from(leader, liar, &honest.s.request);
         silenced = status_of(leader).busy == busy + 1;
         size += !silenced;
         bed_request_free(&honest);
     }
-    assert_served(&doctor, other);
-    assert_served(&doctor, leader);
-    assert_served(&doctor, liar); /* forgiven: its clients are served again */
+    bed_event_through(&bed, other);
+    bed_event_through(&bed, leader);
+    bed_event_through(&bed, liar); /* forgiven: its clients are served again */
     size += 3;
     assert_true(bed_await_same(&bed, size));
     assert_int_equal(status_of(other).size, size); /* what nobody signed left nothing */
@@ -392,21 +360,17 @@ static void an_action_of_later(void **state)
     (void)state;
     struct buffer request = {0};
     struct request_builder *builder = calloc(1, sizeof *builder);
-    bed_open(&bed, 3, 0);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed), other = leader % 3 + 1;
-    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
-    struct operation op = {.cluster = bed.kit.genesis.cluster, .request_id = sample_id(4711), .actor = doctor.actor,
+    unsigned leader = bed_up(&bed, 3, 0), other = leader % 3 + 1;
+    struct operation op = {.cluster = bed.kit.genesis.cluster, .request_id = sample_id(4711), .actor = bed.doctor.actor,
                            .issued_at_ms = clock_wall_ms(), .action = (enum action)999, .args = bytes_of("\x90", 1)};
     assert_int_equal(request_builder_add(builder, &op, (struct bytes){0}), OK);
-    assert_int_equal(request_builder_sign(&request, builder, &doctor.secret), OK);
+    assert_int_equal(request_builder_sign(&request, builder, &bed.doctor.secret), OK);
     uint64_t bad = status_of(leader).bad_messages, busy = status_of(leader).busy, blocks = status_of(leader).applied;
     forward_from(leader, other, &request);
     for (unsigned i = 0; i < 3000 && status_of(leader).applied == blocks; i++)
         bed_turn(&bed, 20);
     assert_int_equal(status_of(leader).bad_messages, bad);
-    assert_served(&doctor, other);
+    bed_event_through(&bed, other);
     assert_int_equal(status_of(leader).busy, busy);
     request_builder_free(builder);
     free(builder);
@@ -425,12 +389,8 @@ static void operations_in_its_own_name(void **state)
     struct arguments args = {.action = ACTION_KEY_CLOSE,
                              .key_close = {.secret = KEY_RECORDS, .attempt = 1, .phase = 1}};
     struct buffer request = {0};
-    bed_open(&bed, 3, 0);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed), liar = leader % 3 + 1, other = liar % 3 + 1;
-    struct kit_actor doctor = bed_add_user(&bed, leader, 1, "doctor"), itself = kit_node(&bed.kit, liar),
-                     another = kit_node(&bed.kit, other);
-    bed_add_user(&bed, leader, 2, "patient");
+    unsigned leader = bed_up(&bed, 3, 0), liar = leader % 3 + 1, other = liar % 3 + 1;
+    struct kit_actor itself = kit_node(&bed.kit, liar), another = kit_node(&bed.kit, other);
     uint64_t busy = status_of(leader).busy, bad = status_of(leader).bad_messages;
     for (unsigned i = 0; i < FLOOD; i++) {
         buffer_clear(&request);
@@ -449,8 +409,8 @@ static void operations_in_its_own_name(void **state)
     forward_from(leader, liar, &request);
     assert_int_equal(status_of(leader).bad_messages, bad + 1);
     /* Its clients' requests are not counted there. */
-    assert_served(&doctor, liar);
-    assert_served(&doctor, other);
+    bed_event_through(&bed, liar);
+    bed_event_through(&bed, other);
     buffer_free(&request);
     bed_close(&bed);
 }

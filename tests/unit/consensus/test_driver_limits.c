@@ -11,25 +11,10 @@
 #include "tests/lib/unit.h"
 
 static struct bed bed;
-static struct kit_actor doctor;
-
-static void up(unsigned n, unsigned b)
-{
-    bed_open(&bed, n, b);
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed);
-    doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
-}
 
 static struct driver *driver_of(unsigned node) { return bed.nodes[node].driver; }
 
-static struct driver_status status_of(unsigned node)
-{
-    struct driver_status status;
-    driver_status(driver_of(node), &status);
-    return status;
-}
+static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
 
 /* ---- many at once ---- */
 
@@ -50,7 +35,7 @@ static bool all_done(struct bed *b, void *data)
 static void more_than_the_intake_holds(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed);
     for (unsigned round = 0; round < 2; round++) {
         unsigned node = round == 0 ? leader : leader % 3 + 1, refused = 0;
@@ -58,7 +43,7 @@ static void more_than_the_intake_holds(void **state)
         uint64_t size = status_of(leader).size;
         for (unsigned i = 0; i < LIMIT_REQUESTS + 100; i++) {
             struct bed_request *r = &batch.requests[batch.count];
-            bed_event(&bed, r, &doctor, 2);
+            bed_event(&bed, r, &bed.doctor, BED_PATIENT);
             enum err e = bed_submit(&bed, r, node, BED_PATIENCE_MS);
             assert_true(e == OK || e == ERR_BUSY);
             if (e == OK)
@@ -87,7 +72,7 @@ static void too_large_and_empty_requests(void **state)
 {
     (void)state;
     struct bed_request r = {0};
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     assert_int_equal(bed_submit(&bed, &r, 1, 1000), ERR_TOO_LARGE);
     assert_non_null(buffer_extend(&r.s.request, LIMIT_REQUEST + 1));
     memset(r.s.request.data, 0, r.s.request.size);
@@ -123,13 +108,13 @@ static void large_event(struct bed_request *r)
     args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
     memset(r, 0, sizeof *r);
     bed.kit.now = clock_wall_ms();
-    kit_request(&bed.kit, &r->s.request, &doctor, &args, BYTES(note));
+    kit_request(&bed.kit, &r->s.request, &bed.doctor, &args, BYTES(note));
 }
 
 static void a_lagging_state_holds_the_leader_back(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed), slept = 0;
     struct state_write slow = {.data = &slept, .run = sleep_a_while, .done = write_done};
     struct batch batch = {calloc(3000, sizeof *batch.requests), 3000};
@@ -182,15 +167,15 @@ static void a_leader_whose_state_hangs_hands_over(void **state)
     struct bed_request r, own;
     unsigned woken = 0;
     struct state_write slow = {.data = &woken, .run = hang, .done = write_done};
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed);
     assert_true(bed_await_same(&bed, 3));
     atomic_store(&hangs, true);
     assert_int_equal(driver_write(driver_of(leader), &slow), OK);
-    bed_event(&bed, &own, &doctor, 2);
+    bed_event(&bed, &own, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &own, leader, BED_PATIENCE_MS), OK);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, others_lead, &leader));
-    bed_event(&bed, &r, &doctor, 2);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, leader % 3 + 1, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.code, OK);
@@ -265,7 +250,7 @@ static void reads_and_writes(void **state)
 {
     (void)state;
     unsigned written = 0;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     struct state_write write = {.durable = true, .data = &written, .run = put_row, .done = write_done};
     assert_int_equal(read_row(1, true), ERR_NOT_FOUND);
     assert_int_equal(read_row(1, false), ERR_NOT_FOUND);
@@ -301,7 +286,7 @@ static void marks_last_and_only_grow(void **state)
 {
     (void)state;
     struct cosigned_mark mark, read;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     assert_true(bed_await_same(&bed, 3));
     struct driver_status s = status_of(1);
     assert_false(driver_cosigned(driver_of(1), &read));
@@ -325,13 +310,13 @@ static void marks_last_and_only_grow(void **state)
 static void a_node_with_a_wrong_clock_hands_over(void **state)
 {
     (void)state;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed);
     driver_set_clock_ok(driver_of(leader), false);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, others_lead, &leader));
     /* It follows and serves as ever. */
     struct bed_request r;
-    bed_event(&bed, &r, &doctor, 2);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.code, OK);
@@ -343,14 +328,14 @@ static void a_quarantined_node_serves_nothing(void **state)
 {
     (void)state;
     struct bed_request waiting, r;
-    up(4, 1);
+    bed_up(&bed, 4, 1);
     unsigned leader = bed_await_leader(&bed);
-    bed_event(&bed, &waiting, &doctor, 2);
+    bed_event(&bed, &waiting, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &waiting, leader, BED_PATIENCE_MS), OK);
     driver_quarantine(driver_of(leader), "a test says so");
     assert_int_equal(waiting.done, 1);
     assert_int_equal(waiting.code, ERR_QUARANTINED);
-    bed_event(&bed, &r, &doctor, 2);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, leader, 1000), ERR_QUARANTINED);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, others_lead, &leader));
     assert_true(status_of(leader).quarantined);
@@ -367,14 +352,14 @@ static void a_stopping_leader_hands_over(void **state)
 {
     (void)state;
     unsigned quick = 0;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     for (unsigned round = 0; round < 3 || (!quick && round < 50); round++) {
         struct bed_request r;
         unsigned leader = bed_await_leader(&bed);
         assert_true(bed_await_same(&bed, 3));
         bed_stop(&bed, leader);
         uint64_t start = clock_monotonic_ns();
-        bed_event(&bed, &r, &doctor, 2);
+        bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
         assert_int_equal(bed_submit(&bed, &r, leader % 3 + 1, BED_PATIENCE_MS), OK);
         assert_true(bed_await(&bed, &r));
         assert_int_equal(r.code, OK);
@@ -391,11 +376,11 @@ static void stopping_answers_what_waits(void **state)
 {
     (void)state;
     struct bed_request r;
-    up(3, 0);
+    bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed), alone = leader % 3 + 1, other = alone % 3 + 1;
     bed_crash(&bed, leader);
     bed_crash(&bed, other);
-    bed_event(&bed, &r, &doctor, 2);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, alone, BED_PATIENCE_MS), OK);
     bed_stop(&bed, alone);
     assert_int_equal(r.done, 1);

@@ -13,7 +13,6 @@
 #define HISTORY 8192
 
 static struct bed bed;
-static struct kit_actor doctor;
 
 /* What each node told it applied, so that it can name a position behind its synced state. */
 static struct driver_applied history[LIMIT_NODES + 1][HISTORY];
@@ -74,21 +73,12 @@ static unsigned up_with(unsigned n, unsigned b, uint64_t keep_bytes, uint32_t se
         bed.nodes[i].snapshot = name_snapshot;
         bed.nodes[i].on_install = note_install;
     }
-    bed_start_all(&bed);
-    unsigned leader = bed_await_leader(&bed);
-    doctor = bed_add_user(&bed, leader, 1, "doctor");
-    bed_add_user(&bed, leader, 2, "patient");
-    return leader;
+    return bed_start_people(&bed);
 }
 
 static void up(unsigned n, unsigned b) { up_with(n, b, KEEP, 0); }
 
-static struct driver_status status_of(unsigned node)
-{
-    struct driver_status status;
-    driver_status(bed.nodes[node].driver, &status);
-    return status;
-}
+static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
 
 static bool all_done(struct bed *b, void *data)
 {
@@ -107,7 +97,7 @@ static enum err submit_event(struct bed_request *r, unsigned node, unsigned ms)
     memset(note, 'n', sizeof note);
     args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
     bed.kit.now = clock_wall_ms();
-    kit_request(&bed.kit, &r->s.request, &doctor, &args, BYTES(note));
+    kit_request(&bed.kit, &r->s.request, &bed.doctor, &args, BYTES(note));
     return bed_submit(&bed, r, node, ms);
 }
 
@@ -527,7 +517,7 @@ static void a_log_that_cannot_be_trimmed_takes_no_blocks(void **state)
     assert_int_equal(status_of(leader).first, 1);
     bed_turn(&bed, 2500); /* several election time-outs */
     assert_true(status_of(leader).leads);
-    bed_event(&bed, &r, &doctor, 2);
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, leader, 1000), ERR_LOG_FULL);
     bed_request_free(&r);
     /* It is no hindrance to starting, nor to a new leader. */
