@@ -6,23 +6,17 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "consensus/node_request.h"
 #include "consensus/peer_messages.h"
 #include "ledger/tables.h"
+#include "node/digest_ask.h"
 #include "node/digest_scan.h"
 #include "node/integrity.h"
 #include "node/session.h"
 
 #define TIMER_MS 1000
-#define STAGGER_MS 30000 /* who doesn't lead asks later, each member in its turn: one digest, not n */
-#define AGAIN_MS 15000   /* after an attempt to ask that came to nothing */
 #define OLD_MS 60000     /* a leaf that asked longer ago isn't answered any more */
 #define AGAIN_MOST 2     /* so often a node may take back what it said of one leaf */
 #define WAIT_MS 60000    /* for who said nothing, where their word could change who is right */
-#define CLEAR_MS 600000  /* who is said to differ asks as soon as it may, so much later again, then twice that, ... */
-#define CLEAR_DOUBLED 7  /* so often: once a day */
-#define GAP_MARGIN_MS 500 /* this clock may be ahead of the ledger's */
-#define IDLE_PERIODS 24  /* without new leaves a digest comes so much more rarely */
 
 /* What one member said, newest last; a member's own words can only push out its own. */
 struct said {
@@ -53,13 +47,7 @@ struct digest_desk {
     uv_timer_t timer;
     struct digest_scan *scan; /* NULL: none runs */
     uint64_t scan_leaf, scan_size;
-    uint64_t last_leaf, last_ms; /* the last that asked, wall clock; leaf 0: none so far, since last_ms */
-    bool asking;                 /* a node.digest of this node is under way */
-    uint64_t again_ms, clear_ms; /* not before; monotonic */
-    unsigned cleared;            /* so often it asked in vain, as long as it is said to differ */
-    bool reading; /* the state's row is being read again: leaves were replayed */
-    struct state_read read;
-    uint64_t read_leaf, read_ms;
+    struct digest_ask ask;
 };
 
 /* --- what is kept --- */
@@ -358,8 +346,7 @@ static void on_wake(uv_async_t *handle)
 /* What came from others before this node knew that leaf. */
 static void take_asked(struct digest_desk *desk, uint64_t leaf)
 {
-    desk->last_leaf = leaf;
-    desk->last_ms = clock_wall_ms();
+    digest_ask_noted(&desk->ask, leaf);
     if (asked_of(desk, leaf)) return;
     add_asked(desk, leaf);
     for (unsigned i = 1; i <= members(desk); i++) {
@@ -492,111 +479,17 @@ void digest_serve(struct session *s, uint64_t id, struct bytes body)
     for (uint32_t i = 0; i < answer.count; i++) buffer_free(&statements[i]);
 }
 
-/* --- asking --- */
-
-static uint64_t steady_ms(void) { return clock_monotonic_ns() / 1000000; }
-
-static void asked_done(void *data, enum err code, uint64_t leaf_index, enum decision decision, enum reason reason)
+void digest_applied(struct node *node, const struct driver_applied *applied)
 {
-    struct digest_desk *desk = data;
-    (void)leaf_index;
-    desk->asking = false;
-    desk->again_ms = steady_ms() + AGAIN_MS;
-    if (code == OK && decision == DECISION_APPROVED) {
-        desk->clear_ms = steady_ms() + ((uint64_t)CLEAR_MS << desk->cleared);
-        if (desk->cleared < CLEAR_DOUBLED) desk->cleared++;
-    }
-    if (code != OK && code != ERR_STOPPED) log_info("digest", "asking for a state digest: %s", err_text(code));
-    if (code == OK && reason != REASON_NONE) log_debug("digest", "no digest now: %s", reason_text(reason));
-}
-
-/* More others than may lie say that this node's data were modified, and it doesn't (any more): it was rebuilt. What they
- * found by a digest ends by one at which it is the same, and not before: without this one, in an hour, a day, or never.
- * Fewer can't make every node digest its state: what they say does nobody harm. */
-static bool is_to_be_cleared(const struct digest_desk *desk)
-{
-    struct integrity_view view;
-    unsigned self = desk->node->self;
-    uint32_t saying = 0;
-    integrity_view(desk->node, &view);
-    for (size_t i = 0; i < view.count; i++) {
-        const struct alarm *a = &view.alarms[i];
-        if (a->named != self || a->kind != ALARM_MODIFIED) continue;
-        if (a->index == 0 || alarm_says(a, self)) return false;
-        saying |= a->saying;
-    }
-    return alarm_counts(ALARM_MODIFIED, self, saying, desk->node->genesis.faulty) && !view.quarantined;
-}
-
-/* Whatever `digest-seconds` says: it is about this node alone, and soon over. */
-static bool is_clearing_due(struct digest_desk *desk, uint64_t now_ms)
-{
-    if (!is_to_be_cleared(desk)) {
-        desk->cleared = 0;
-        return false;
-    }
-    return steady_ms() >= desk->clear_ms && now_ms >= desk->last_ms + STATE_DIGEST_GAP_MS + GAP_MARGIN_MS;
-}
-
-static bool is_due(struct digest_desk *desk, uint64_t now_ms)
-{
-    const struct node *node = desk->node;
-    struct driver_status d;
-    uint64_t wait = node->config->digest_seconds.number * 1000;
-    if (desk->asking || desk->scan || steady_ms() < desk->again_ms || !node->ready) return false;
-    driver_status(node->driver, &d);
-    if (d.quarantined || !d.leader) return false;
-    if (is_clearing_due(desk, now_ms)) return true;
-    if (wait == 0) return false;
-    bool changed = desk->last_leaf == 0 || d.size > desk->last_leaf + 1;
-    uint64_t stagger = wait < STAGGER_MS ? wait : STAGGER_MS;
-    if (!changed) wait *= IDLE_PERIODS;
-    if (!d.leads) wait += stagger * node->self;
-    return now_ms >= desk->last_ms && now_ms - desk->last_ms >= wait;
+    struct digest_desk *desk = node->digest;
+    if (desk && applied->replayed && !node->stopping) digest_ask_replayed(&desk->ask);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct digest_desk *desk = timer->data;
-    struct node *node = desk->node;
-    uint64_t now = clock_wall_ms();
-    if (desk->last_ms > now) desk->last_ms = now; /* the clock was set back */
     end_waiting(desk);
-    if (!is_due(desk, now)) return;
-    struct node_signer signer = {node->driver, &node->genesis, node->identity.secrets, node->self};
-    struct buffer args = {0};
-    pack_array(&args, 0);
-    desk->asking = true;
-    enum err e = node_request_submit(&signer, ACTION_NODE_DIGEST, buffer_bytes(&args), (struct bytes){0}, desk,
-                                     asked_done);
-    if (e != OK) asked_done(desk, e, 0, DECISION_DENIED, REASON_NONE);
-    buffer_free(&args);
-}
-
-/* --- leaves that were replayed: who asked last stands in the state --- */
-
-static enum err asked_run(struct state_read *read, struct table_txn *txn)
-{
-    struct digest_desk *desk = read->data;
-    enum err e = state_digest_asked_get(&desk->read_leaf, &desk->read_ms, txn);
-    return e == ERR_NOT_FOUND ? OK : e;
-}
-
-static void asked_read(struct state_read *read, enum err code)
-{
-    struct digest_desk *desk = read->data;
-    desk->reading = false;
-    if (code != OK || desk->read_leaf <= desk->last_leaf) return;
-    desk->last_leaf = desk->read_leaf;
-    desk->last_ms = desk->read_ms;
-}
-
-void digest_applied(struct node *node, const struct driver_applied *applied)
-{
-    struct digest_desk *desk = node->digest;
-    if (!desk || !applied->replayed || desk->reading || node->stopping) return;
-    desk->read = (struct state_read){.fresh = true, .data = desk, .run = asked_run, .done = asked_read};
-    desk->reading = driver_read(node->driver, &desk->read) == OK;
+    digest_ask_turn(&desk->ask, desk->scan != NULL);
 }
 
 /* --- start and end --- */
@@ -606,8 +499,7 @@ static enum err load(struct digest_desk *desk)
     struct table_txn *txn;
     enum err e = store_begin_read(&txn, desk->node->store);
     if (e != OK) return e;
-    e = state_digest_asked_get(&desk->last_leaf, &desk->last_ms, txn);
-    if (e == ERR_NOT_FOUND) e = OK;
+    e = digest_ask_load(&desk->ask, txn);
     if (e == OK) e = load_rows(desk, txn);
     store_abort(txn);
     uint64_t oldest = desk->asked_next > DIGEST_ROUNDS ? desk->asked_next - DIGEST_ROUNDS : 0;
@@ -620,7 +512,7 @@ enum err digest_new(struct digest_desk **out, struct node *node, struct failure 
 {
     struct digest_desk *desk = xcalloc(1, sizeof *desk);
     desk->node = node;
-    desk->last_ms = clock_wall_ms();
+    digest_ask_begin(&desk->ask, node);
     enum err e = load(desk);
     if (e != OK) {
         digest_free(desk);
