@@ -332,11 +332,20 @@ static void take_left(struct driver *d, struct queue *left, void (*done)(struct 
         done(d, j);
 }
 
+static void say_handed_over(const struct driver *d)
+{
+    if (d->leads)
+        log_warning("raft", "nobody takes leadership over: this node stops all the same");
+    else if (d->leaves)
+        log_notice("raft", "leadership is handed over");
+}
+
 /* Reads on workers are short: when they are done, what is left in the threads is flushed. */
 static void flush_when_idle(struct driver *d)
 {
     struct queue left = {0};
     if (d->phase == DRIVER_LEAVING && (!d->leads || d->ticks >= d->leave_by)) {
+        say_handed_over(d);
         d->phase = DRIVER_FLUSHING;
         if (d->raft) raft_halt(d->raft);
         driver_finish_all(d, ERR_STOPPED);
@@ -364,6 +373,9 @@ void driver_stop(struct driver *d, void (*done)(void *data), void *data)
     if (d->phase != DRIVER_FAILED) {
         d->phase = DRIVER_LEAVING;
         d->leave_by = d->ticks + LEAVE_TICKS;
+        d->leaves = d->leads;
+        if (d->leads)
+            log_notice("raft", "hands leadership over: it led in term %llu, and stops", (unsigned long long)d->term);
         enum err e = d->leads ? raft_transfer(d->raft, 0) : OK;
         if (e != OK && e != ERR_BUSY) d->leave_by = d->ticks; /* busy: it hands over already */
         d->dirty = true;

@@ -36,8 +36,20 @@ static void write_log(struct driver *d, const struct raft_ready *ready)
     log_thread_push(d->log, &w->job);
 }
 
+/* So that logs tell afterwards why a leader went. Peers ask as often as they like, but a leader is heard for a second
+ * before it is missed: the first word of each term is said. */
+static void say_wish(struct driver *d, raft_id candidate, raft_term term)
+{
+    struct raft_status status;
+    if (!log_seldom(&d->wished_ns)) return;
+    raft_status_get(d->raft, &status);
+    log_info("raft", "would have node %u lead in term %llu: no leader was heard for %llu ms", candidate,
+             (unsigned long long)term, (unsigned long long)status.unheard_ticks * DRIVER_TICK_MS);
+}
+
 static void send_message(struct driver *d, struct raft_message *m)
 {
+    if (m->type == RAFT_PREVOTE_ANSWER && m->granted) say_wish(d, m->to, m->proposed);
     if (m->type == RAFT_HEARTBEAT) {
         driver_state_commit(d);
         m->extra = buffer_bytes(&d->statement);
@@ -73,9 +85,15 @@ static void tell_role(struct driver *d)
     d->term = status.term;
     if (!moved) return;
     if (leads)
-        log_notice("raft", "leads in term %llu", (unsigned long long)status.term);
+        log_notice("raft", "leads in term %llu%s", (unsigned long long)status.term,
+                   status.asked ? ", which the leader before handed over" : "");
     else if (status.leader != 0)
         log_info("raft", "follows node %u in term %llu", status.leader, (unsigned long long)status.term);
+    else if (status.role == RAFT_PRECANDIDATE)
+        say_wish(d, status.id, status.term + 1);
+    else if (status.role == RAFT_CANDIDATE)
+        log_info("raft", "stands for election in term %llu%s", (unsigned long long)status.term,
+                 status.asked ? ", as the leader asked" : "");
     driver_unsent(d);
     driver_route_all(d);
     if (d->o.on_role) d->o.on_role(d->o.data, leads, d->leader, d->term);

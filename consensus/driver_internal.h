@@ -166,6 +166,7 @@ struct driver {
     unsigned log_filled; /* thousandths of the log's limits ... */
     bool log_full;       /* ... so many that no new blocks are begun */
     uint64_t yielded, warned_disk_ns; /* as the core last said; see watch_disk */
+    uint64_t wished_ns;  /* when this node last said that it wants another leader */
     bool stuck;             /* the state takes nothing, though it should */
     raft_index moved_to;    /* where it was ... */
     uint64_t moved_tick;    /* ... since then, if it should go on */
@@ -238,6 +239,7 @@ struct driver {
     void (*stopped)(void *data);
     void *stopped_data;
     uint64_t leave_by; /* tick */
+    bool leaves;       /* leadership */
 
     struct buffer out; /* a message being encoded */
     struct driver_status counters;

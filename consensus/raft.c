@@ -233,6 +233,7 @@ enum err raft_step(struct raft *r, const struct raft_message *m)
     if (m->term > r->term && m->term - r->term > RAFT_TERM_JUMP) return climb(r);
     if (m->term < r->term && step_older(r, m)) return OK;
     if (m->term > r->term && step_newer(r, m)) return OK;
+    if (from_leader(m->type)) r->heard_tick = r->ticks;
     return dispatch(r, m);
 }
 
@@ -314,6 +315,8 @@ void raft_status_get(const struct raft *r, struct raft_status *out)
         .may_lead = r->may_lead,
         .backlog_bytes = raft_log_bytes_after(&r->log, index_min(r->commit, r->persisted)),
         .cache_bytes = (size_t)(r->log.bytes_total - r->log.bytes_evicted),
+        .unheard_ticks = r->role == RAFT_LEADER ? 0 : r->ticks - r->heard_tick,
+        .asked = r->asked,
         .elections = r->elections,
         .yielded = r->yielded,
     };

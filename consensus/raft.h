@@ -445,6 +445,8 @@ struct raft_status {
     raft_id transfer;      /* target at the moment, 0: none */
     bool may_vote, may_lead;
     size_t backlog_bytes, cache_bytes; /* now */
+    uint64_t unheard_ticks; /* since a leader was heard last, or was this node */
+    bool asked;            /* the last time that it stood for election, the leader before it had handed over to it */
     uint64_t elections;    /* started here since start */
     uint64_t yielded;      /* times that it began to hand over, as a leader whose own disk was slow or hung */
 };

@@ -50,6 +50,7 @@ bool raft_electable(const struct raft *r)
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
 {
     if (r->role == RAFT_LEADER) {
+        r->heard_tick = r->ticks;
         r->transfer = 0;
         r->progress_count = 0;
         r->reads.count = 0;
@@ -96,6 +97,7 @@ static void become_candidate(struct raft *r, bool transfer)
 {
     r->role = RAFT_CANDIDATE;
     r->leader = 0;
+    r->asked = transfer;
     raft_reset_election_timer(r);
     raft_drop_campaign(r);
     raft_set_hard_state(r, r->term + 1, r->options.id);

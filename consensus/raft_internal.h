@@ -170,6 +170,7 @@ struct raft {
     uint32_t election_elapsed, election_timeout;
     uint32_t heartbeat_elapsed;
     uint64_t climbed_tick; /* of the last jump of term */
+    uint64_t heard_tick;   /* of the last word of a leader whose term was this node's; its own while it leads */
     uint64_t elections, yielded;
 
     /* durability */
@@ -198,7 +199,7 @@ struct raft {
 
     /* candidate: by place in the latest configuration */
     enum { VOTE_NONE, VOTE_YES, VOTE_NO } votes[LIMIT_NODES];
-    bool campaign_transfer;
+    bool asked; /* it stands, or led from then on, since the leader before it handed over */
 
     /* leader */
     struct progress progress[LIMIT_NODES];

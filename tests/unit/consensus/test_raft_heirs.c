@@ -115,6 +115,31 @@ static void who_is_asked_late_starts_no_election(void **state)
     rig_free(rig);
 }
 
+/* What logs say of it: handed over, or for how long no leader was heard. */
+static void it_is_known_why_one_stands(void **state)
+{
+    (void)state;
+    struct rig *rig = leader_hands_over(2);
+    assert_false(rig_status(rig, 1).asked);
+    rig_run(rig);
+    check_leader(rig, 2, 2);
+    assert_true(rig_status(rig, 2).asked);
+    assert_int_equal(rig_status(rig, 2).unheard_ticks, 0);
+    rig_ticks(rig, 30);
+    assert_true(rig_status(rig, 1).unheard_ticks < rig->options.election_ticks);
+    rig_isolate(rig, 2);
+    while (rig_status(rig, 1).role != RAFT_LEADER && rig_status(rig, 3).role != RAFT_LEADER) {
+        raft_id stands = rig_status(rig, 1).role == RAFT_FOLLOWER ? 3 : 1;
+        assert_true(rig_status(rig, stands).role == RAFT_FOLLOWER ||
+                    rig_status(rig, stands).unheard_ticks >= rig->options.election_ticks);
+        rig_ticks(rig, 1);
+    }
+    raft_id leader = rig_status(rig, 1).role == RAFT_LEADER ? 1 : 3;
+    assert_false(rig_status(rig, leader).asked);
+    assert_true(rig_status(rig, 2).unheard_ticks < 2 * rig->options.election_ticks); /* it led until then */
+    rig_free(rig);
+}
+
 static void who_was_behind_gets_another_turn(void **state)
 {
     (void)state;
@@ -198,6 +223,7 @@ int main(void)
         cmocka_unit_test(with_no_heir_the_leader_goes_on),
         cmocka_unit_test(who_campaigns_late_disturbs_nobody),
         cmocka_unit_test(who_is_asked_late_starts_no_election),
+        cmocka_unit_test(it_is_known_why_one_stands),
         cmocka_unit_test(who_was_behind_gets_another_turn),
         cmocka_unit_test(who_was_named_has_all_turns),
         cmocka_unit_test(who_is_removed_passes_over_who_may_not_lead),
