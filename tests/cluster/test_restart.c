@@ -15,9 +15,13 @@
 #include <unistd.h>
 
 #include "tests/lib/chaos_bed.h"
+#include "tests/lib/reign.h"
 #include "tests/lib/unit.h"
 
 #define PATIENCE_S 60 /* on a machine that pauses us: what fails then has failed */
+#define TRIES 8       /* to stop a leader, which may be unseated by a pause just before */
+
+static unsigned handovers; /* since the cluster was made */
 
 /* ---- what a node holds ---- */
 
@@ -57,14 +61,32 @@ static struct held held_by(unsigned node)
 
 /* ---- restarts ---- */
 
+/* Who led in `term` ended only after another one stood, as it had been asked to; and that one leads in the very next
+ * term, so that no election time-out had to pass. Of two who stood, since the first was late, neither may have won. */
+static void was_handed_over(unsigned node, uint64_t term, bool handed_over)
+{
+    bool asked = false;
+    if (!handed_over)
+        testbed_fail(&chaos.bed, "node %u led in term %llu, and ended before it had handed over", node,
+                     (unsigned long long)term);
+    chaos_await_leader(&chaos, NULL);
+    unsigned heir = reign_leader(&chaos.bed, term + 1, &asked), heirs = reign_heirs(&chaos.bed, term + 1);
+    if (heirs == 0 || (heir && !asked) || (!heir && heirs < 2))
+        testbed_fail(&chaos.bed, "node %u led in term %llu, and was asked to stop; in the next one %u stood as asked, and "
+                     "node %u leads", node, (unsigned long long)term, heirs, heir);
+    handovers += heir != 0;
+}
+
 /* SIGTERM, the end, and a start on the same store; the others go on meanwhile. */
 static void restart(unsigned node)
 {
-    bool led = chaos_await_leader(&chaos, NULL) == node;
+    bool handed_over;
     int status = testbed_signal(&chaos.bed, node, SIGTERM);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         testbed_fail(&chaos.bed, "node %u did not end by itself: %d", node, status);
-    chaos_goes_on(&chaos, CHAOS_ALL & ~(1u << node), led ? "the leader is stopped" : "a follower is stopped");
+    uint64_t term = reign_left(&chaos.bed, node, &handed_over);
+    chaos_goes_on(&chaos, CHAOS_ALL & ~(1u << node), term ? "the leader is stopped" : "a follower is stopped");
+    if (term) was_handed_over(node, term, handed_over);
     testbed_start(&chaos.bed, node);
     testbed_wait_ready(&chaos.bed, PATIENCE_S);
     chaos_goes_on(&chaos, CHAOS_ALL, "  it is back");
@@ -86,12 +108,21 @@ static void begin(unsigned nodes, const char *program)
     chaos.patience_s = PATIENCE_S;
     chaos_load(&chaos);
     chaos_goes_on(&chaos, CHAOS_ALL, "all work");
+    handovers = 0;
+}
+
+/* Whoever led at the end goes as well. */
+static void a_leader_goes(void)
+{
+    unsigned before = handovers;
+    for (unsigned i = 0; i < TRIES && handovers == before; i++) restart(chaos_await_leader(&chaos, NULL));
+    if (handovers == before) testbed_fail(&chaos.bed, "no leader that was stopped handed over");
+    printf("%u leaders handed over\n", handovers);
 }
 
 static void end(void)
 {
-    unsigned leader = chaos_await_leader(&chaos, NULL); /* whoever led at the end goes as well */
-    restart(leader);
+    a_leader_goes();
     all_others_were_served();
     chaos_check(&chaos);
     chaos_close(&chaos);
