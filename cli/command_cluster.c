@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "cli/alarms.h"
 #include "cli/commands.h"
+#include "cli/outlook.h"
 #include "cli/profile.h"
 #include "cli/receipt.h"
 #include "cli/tool.h"
@@ -36,12 +37,11 @@ static json_t *status_json(const struct cluster *c, const struct message_status_
 {
     json_t *rows = json_array(), *counters = json_object();
     uint64_t end = 0;
-    int reachable = 0;
     for (uint32_t i = 0; i < m->member_count; i++)
         if (m->members[i].reachable && m->members[i].ledger_size > end) end = m->members[i].ledger_size;
     for (uint32_t i = 0; i < m->member_count; i++) {
-        reachable += m->members[i].reachable;
         json_t *row = member_json(&m->members[i], end);
+        json_object_set_new(row, "clock_ahead_ms", json_integer(outlook_clock_ahead(m, i)));
         alarms_integrity(row, c, &m->members[i]);
         json_array_append_new(rows, row);
     }
@@ -50,23 +50,26 @@ static json_t *status_json(const struct cluster *c, const struct message_status_
         snprintf(name, sizeof name, "%.*s", (int)m->counters[i].name.size, (const char *)m->counters[i].name.data);
         json_object_set_new(counters, name, json_integer((json_int_t)m->counters[i].value));
     }
-    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:s, s:s, s:o}", "asked",
+    struct outlook o = outlook_of(rows);
+    return json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:b, s:o, s:o, s:s, s:s, s:o}", "asked",
                      cluster_member_name(c, c->member), "origin", c->genesis.origin, "nodes",
                      (int)c->genesis.member_count, "faulty", (int)c->genesis.faulty, "quorum", (int)c->genesis.quorum,
-                     "reachable", reachable, "opening_possible", reachable >= (int)c->genesis.quorum, "members", rows,
-                     "counters", counters, "state", c->state, "warning", c->warning, "alarms", alarms_open_json(c));
+                     "reachable", (int)o.reachable, "ready", (int)o.opening, "opening_possible",
+                     o.opening >= c->genesis.quorum, "recording_possible", o.recording >= c->genesis.quorum, "members",
+                     rows, "counters", counters, "state", c->state, "warning", c->warning, "alarms",
+                     alarms_open_json(c));
 }
 
 static void say_what_is_possible(struct tool *t, const json_t *status)
 {
     const struct genesis *g = &t->cluster.genesis;
-    uint32_t reachable = (uint32_t)json_integer_value(json_object_get(status, "reachable"));
-    printf("\n%s: opening needs %u nodes, %u reachable%s.\n", g->origin, g->quorum, reachable,
-           reachable >= g->quorum ? "" : ": NOTHING can be opened or recorded as done now");
-    if (reachable == g->quorum && g->member_count > g->quorum)
-        puts("No further node may fail before work stops.");
-    else if (reachable > g->quorum && reachable < g->member_count)
-        printf("%u more may fail before work stops.\n", reachable - g->quorum);
+    const json_t *members = json_object_get(status, "members");
+    struct outlook o = outlook_of(members);
+    struct buffer text = {0};
+    outlook_text(&text, &o, g);
+    outlook_clocks(&text, members);
+    printf("\n%.*s", (int)text.size, (const char *)text.data);
+    buffer_free(&text);
     if (g->faulty == 0)
         puts("Crash-safe only (b = 0): a single node that lies is not caught; see 'consilium genesis show'.");
     if (strcmp(t->cluster.state, "ready") != 0)
