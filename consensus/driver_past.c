@@ -28,8 +28,9 @@
 #include "storage/log.h"
 
 static const char tag[] = "consilium/past/v1\n";
-#define JOIN_ANEW "This disk can only come back as a new member: it has to join anew, as a new node with keys of its " \
-                  "own ('consiliumd init' in an empty folder)"
+/* Members are fixed by the genesis file, so nothing that an operator does in this cluster gives it a vote again. */
+#define NO_VOTE_AGAIN "Leave it running, it is of use; but its vote does not come back in this cluster, whose members are " \
+                      "fixed: only a new one, with its own genesis file, has a new node in its place"
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
 
 static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)
@@ -166,7 +167,7 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
         d->past = d->pasts[peer] = p;
         d->set_back = true;
         log_error("driver", "this node's disk was set back before this start: it follows and serves, but does not "
-                  "vote. " JOIN_ANEW);
+                  "vote. " NO_VOTE_AGAIN);
         return;
     }
     if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;
@@ -200,7 +201,7 @@ void driver_past_judge(struct driver *d)
     log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, "
               "cosigned size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does "
               "not vote. "
-              JOIN_ANEW,
+              NO_VOTE_AGAIN,
               (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
     driver_apply_settings(d);
     d->pasts[d->o.self] = *p;

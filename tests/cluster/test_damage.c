@@ -184,7 +184,7 @@ static void keep_old(void)
 
 static bool says_what_to_do(void)
 {
-    return testbed_life_has(&bed, BAD, "rebuild") || testbed_life_has(&bed, BAD, "join anew");
+    return testbed_life_has(&bed, BAD, "rebuild") || testbed_life_has(&bed, BAD, "its vote does not come back");
 }
 
 /* Ended by itself: in order, with words. */
@@ -223,7 +223,7 @@ static enum verdict verdict(void)
         member_value(1, "root", theirs, sizeof theirs);
         member_value(BAD, "root", ours, sizeof ours);
         if (strcmp(ours, theirs) != 0) continue;
-        return testbed_life_has(&bed, BAD, "join anew") ? SET_BACK : WHOLE;
+        return testbed_life_has(&bed, BAD, "its vote does not come back") ? SET_BACK : WHOLE;
     }
     testbed_fail(&bed, "node %u neither comes back nor says why: %s", BAD, state);
 }

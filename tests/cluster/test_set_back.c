@@ -79,7 +79,7 @@ static void what_was_acknowledged_stays(void **state)
         if (testbed_life_has(&bed, 2, "it was set back")) break;
     }
     assert_true(testbed_life_has(&bed, 2, "does not vote"));
-    assert_true(testbed_life_has(&bed, 2, "This disk can only come back as a new member"));
+    assert_true(testbed_life_has(&bed, 2, "its vote does not come back in this cluster"));
     testbed_expect(&bed, 6, &out, "-i %s/auditor.key verify --all", bed.dir);
     assert_non_null(strstr(text(), "node-2's ledger is rolled back"));
 }
@@ -101,11 +101,29 @@ static void it_does_not_vote(void **state)
     nothing_is_lost();
 }
 
+/* A disk that is lost: what the README says to keep a copy of brings the node back with its share, and nothing else does. */
+static void small_files_bring_its_share_back(void **state)
+{
+    (void)state;
+    static const char *const lost[] = {"log node-2/state node-2/lock", "log node-2/state node-2/lock node-2/key-share-*"};
+    static const char *const said[] = {"this node holds its share of key 1", "key share is gone with its disk"};
+    for (int i = 0; i < 2; i++) {
+        testbed_signal(&bed, 2, SIGTERM);
+        shell("rm -rf node-2/%s", lost[i]);
+        testbed_start(&bed, 2);
+        testbed_await_log(&bed, 2, said[i]);
+        testbed_await_log(&bed, 2, "was set back");
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print lost-%d", bed.dir, patient, i);
+    }
+    nothing_is_lost();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_acknowledged_stays),
         cmocka_unit_test(it_does_not_vote),
+        cmocka_unit_test(small_files_bring_its_share_back),
     };
     return cmocka_run_group_tests(tests, setup, bed_end);
 }
