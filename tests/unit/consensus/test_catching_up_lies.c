@@ -262,7 +262,7 @@ static void fork_target(unsigned users)
 static void assert_quarantined(uint64_t size)
 {
     assert_true(wait_for(quarantined, 10000));
-    wait_for(never, 200);
+    wait_for(never, LIMIT_COMMIT_MS + 100); /* what was replayed is committed */
     assert_int_equal(position().size, size);
     assert_int_equal(nodes[TARGET].driver.caught_up, 0);
     assert_int_equal(nodes[TARGET].driver.quarantined, 1);
