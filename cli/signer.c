@@ -112,6 +112,7 @@ enum err signer_open(struct signer *signer, const char *path, const char *passph
     else
         e = terminal_passphrase(&passphrase, "Passphrase: ", failure);
     if (e == OK) e = signer_unlock(signer, buffer_bytes(&passphrase), failure);
+    if (e == ERR_PASSPHRASE) fail(failure, e, "the passphrase does not open %s", path);
     secret_wipe_buffer(&passphrase);
     return e;
 }

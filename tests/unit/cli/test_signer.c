@@ -54,6 +54,7 @@ static void test_with_passphrase(void **state)
     signer_close(&me);
     folder_store(folder, "passphrase", bytes_text("wrong\n"));
     assert_int_equal(signer_open(&me, path, passphrase_path, &failure), ERR_PASSPHRASE);
+    assert_non_null(strstr(failure.text, path)); /* which of several keys was used may be what is wrong */
     folder_store(folder, "passphrase", bytes_text("\n"));
     assert_int_equal(signer_open(&me, path, passphrase_path, &failure), ERR_NO_KEY);
     /* No terminal here (standard input is none in the test run), so it says what to give. */
