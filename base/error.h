@@ -59,7 +59,8 @@
     X(ERR_ATTACHMENT, 44, "attachment does not match its hash", "send it again")                   \
     X(ERR_BAD_CAPSULE, 45, "capsule's proof fails", "encrypt the record again")                    \
     X(ERR_UNKNOWN_ACTION, 46, "unknown action", "upgrade the older side")                          \
-    X(ERR_UNKNOWN_ACTOR, 47, "no such user or key", "ask an administrator to register the key")    \
+    X(ERR_UNKNOWN_ACTOR, 47, "no such user or key",                                                    \
+      "ask an administrator to register the key; if that was done, 'consilium key assign' says whose it is") \
     X(ERR_RECORD_TOO_LARGE, 48, "record is larger than 1 MiB", "split the record")                 \
     /* the cluster */                                                                              \
     X(ERR_NO_QUORUM, 60, "no quorum: too few nodes answer", "check the nodes with 'status'")       \
