@@ -108,13 +108,13 @@ static enum err write_file(const char *path, struct bytes content, unsigned mode
     enum err e = OK;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0) {
-        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", temporary, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, strerror(errno));
         goto free_name;
     }
     if (write_all(fd, content, synced) != OK)
-        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", temporary, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
     if (close(fd) != 0 && e == OK)
-        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", temporary, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
     if (e == OK && put_in_place(temporary, path, fresh) != 0)
         e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, strerror(errno));
     if (e != OK) unlink(temporary);
@@ -171,11 +171,21 @@ enum err folder_create(const char *path, struct failure *failure)
 char *path_join(const char *folder, const char *name)
 {
     size_t n = strlen(folder), m = strlen(name);
+    if (n > 0 && folder[n - 1] == '/') n--;
     char *path = xmalloc(n + m + 2);
     memcpy(path, folder, n);
     path[n] = '/';
     memcpy(path + n + 1, name, m + 1);
     return path;
+}
+
+char *path_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) return xstrdup(".");
+    char *folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    CHECK(folder != NULL);
+    return folder;
 }
 
 static char *home_folder(const char *variable, const char *otherwise)

@@ -22,8 +22,10 @@ enum err file_move(const char *from, const char *to, struct failure *failure);
 /* Makes a folder and those above it, mode 0700. */
 enum err folder_create(const char *path, struct failure *failure);
 
-/* "a/b"; allocated. */
+/* "a/b"; allocated. A folder may end with a slash. */
 char *path_join(const char *folder, const char *name);
+/* Where the file is, or would be: "a" of "a/b", "." of "b"; allocated. */
+char *path_folder(const char *path);
 /* ~/.config/consilium and ~/.cache/consilium, or under XDG_CONFIG_HOME and
  * XDG_CACHE_HOME when those are absolute; allocated; NULL without a home. */
 char *config_folder(void);

@@ -53,8 +53,10 @@ static enum err try_place(const struct receipt_files *r, struct failure *failure
     struct buffer text = {0};
     buffer_printf(&text, "%s.try-%ld", longest, (long)getpid());
     char *name = take_name(&text);
-    enum err e = file_write_lazily(name, (struct bytes){content, sizeof content}, 0600, true, failure);
+    struct failure why = {0};
+    enum err e = file_write_lazily(name, (struct bytes){content, sizeof content}, 0600, true, &why);
     if (e == OK) unlink(name);
+    if (e != OK) fail(failure, e, "no receipt can be written to %s: %s", r->path, err_text(e));
     free(name);
     free(longest);
     return e;
