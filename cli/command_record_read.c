@@ -72,8 +72,15 @@ static enum err put_into(struct tool *t, const char *path, struct bytes content)
 static enum err check_output(struct tool *t, const char *path)
 {
     struct stat st;
-    if (!path || writes_over(t, path) || lstat(path, &st) != 0) return OK;
-    return fail(&t->failure, ERR_EXISTS, "%s exists already, so nothing was asked for; --force writes over it", path);
+    if (!path) return OK;
+    if (!writes_over(t, path) && lstat(path, &st) == 0)
+        return fail(&t->failure, ERR_EXISTS, "%s exists already, so nothing was asked for; --force writes over it",
+                    path);
+    char *folder = path_folder(path);
+    bool there = stat(folder, &st) == 0 && S_ISDIR(st.st_mode);
+    enum err e = there ? OK : fail(&t->failure, ERR_NO_FILE, "there is no folder %s, so nothing was asked for", folder);
+    free(folder);
+    return e;
 }
 
 static int show_one(struct tool *t)

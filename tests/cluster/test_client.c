@@ -144,6 +144,7 @@ static void a_file_is_not_written_over(void **state)
     assert_non_null(strstr(said(), "exists already"));
     assert_non_null(strstr(said(), "--force"));
     content_is("mine", "something else");
+    testbed_expect(&bed, 1, &out, "-i %s/doctor.key record show %s -o %s/nowhere/mine", bed.dir, record, bed.dir);
     assert_int_equal(reads(), before); /* no access was made for nothing */
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s -o %s/mine --force", bed.dir, record, bed.dir);
     content_is("mine", "words to keep");
