@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cli/commands.h"
+#include "cli/settings.h"
 #include "tests/lib/dies.h"
 #include "tests/lib/unit.h"
 
@@ -258,6 +259,22 @@ static void test_real_commands(void **state)
     }
 }
 
+/* Whatever the environment may set is told: else a forgotten variable is a riddle. */
+static void test_overview_names_the_environment(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"CONSILIUM_CLUSTER", "CONSILIUM_IDENTITY", "CONSILIUM_PASSPHRASE_FILE",
+                                        "CONSILIUM_VIA", "CONSILIUM_TIMEOUT", "~/.config/consilium/config"};
+    assert_int_equal(sizeof names / sizeof names[0], SETTINGS + 1);
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    print_overview(to, COMMANDS, COMMON_OPTIONS, NULL);
+    assert_int_equal(fclose(to), 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_non_null(strstr(text, names[i]));
+    free(text);
+}
+
 static void ask_for_unknown_option(void)
 {
     assert_int_equal(PARSE("status"), OK);
@@ -282,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_distance),
         cmocka_unit_test(test_real_commands),
+        cmocka_unit_test(test_overview_names_the_environment),
         cmocka_unit_test(test_misuse_dies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
