@@ -72,7 +72,7 @@ static void a_restart_goes_on_in_the_middle(void **state)
     pulled_seen = 0;
     install(&marks[2]);
     assert_true(wait_for(two_pulled, 5000));
-    wait_for(never, 250); /* a commit */
+    wait_for(never, LIMIT_COMMIT_MS + 150); /* a commit */
     close_target(false);
     drop_messages();
     tamper = NULL;
@@ -98,7 +98,7 @@ static void a_state_beyond_the_offer_goes_to_the_newest(void **state)
     pulled_seen = 0;
     install(&marks[2]);
     assert_true(wait_for(two_pulled, 5000));
-    wait_for(never, 250);
+    wait_for(never, LIMIT_COMMIT_MS + 150);
     close_target(false);
     drop_messages();
     tamper = NULL;
