@@ -74,9 +74,11 @@ void scalar_invert(struct scalar *out, const struct scalar *a)
 bool scalar_is_zero(const struct scalar *a) { return secret_is_zero(a->bytes, sizeof a->bytes); }
 bool scalar_equal(const struct scalar *a, const struct scalar *b) { return secret_equal(a, b, sizeof *a); }
 
+/* RFC 9496 section 4.3.1, step 1: bit 255 is not set. libsodium 1.0.18 ignores it, so that each point has two encodings
+ * there, and the identity one that is not all zeros. */
 enum err point_decode(struct point *out, const uint8_t in[static 32])
 {
-    if (!crypto_core_ristretto255_is_valid_point(in)) return ERR_BAD_POINT;
+    if (in[31] & 0x80 || !crypto_core_ristretto255_is_valid_point(in)) return ERR_BAD_POINT;
     memcpy(out->bytes, in, sizeof out->bytes);
     return OK;
 }

@@ -297,6 +297,8 @@ static void test_codecs(void **state)
         assert_int_equal(dkg_commitments_decode(&c2, k, bytes_of(b.data, b.size - 1)), ERR_MALFORMED);
         memset(b.data + 32 * (k - 1), 0, 32);
         assert_int_equal(dkg_commitments_decode(&c2, k, buffer_bytes(&b)), ERR_BAD_POINT);
+        b.data[32 * k - 1] = 0x80; /* libsodium takes this for the identity, too */
+        assert_int_equal(dkg_commitments_decode(&c2, k, buffer_bytes(&b)), ERR_BAD_POINT);
         memset(b.data + 32 * (k - 1), 0xff, 32);
         assert_int_equal(dkg_commitments_decode(&c2, k, buffer_bytes(&b)), ERR_BAD_POINT);
         memset(a.data + 32 * (k - 1), 0xff, 32);

@@ -79,6 +79,21 @@ static void test_invalid_encodings(void **state)
     assert_int_equal(point_decode_not_identity(&kept, POINT_IDENTITY.bytes), ERR_BAD_POINT);
 }
 
+/* The same points with bit 255, which is no part of a field element. */
+static void test_second_encodings(void **state)
+{
+    (void)state;
+    struct point p = POINT_IDENTITY, kept = POINT_GENERATOR;
+    for (unsigned i = 0; i < 16; i++) {
+        struct point other = p;
+        other.bytes[31] |= 0x80;
+        assert_int_equal(point_decode(&kept, other.bytes), ERR_BAD_POINT);
+        assert_int_equal(point_decode_not_identity(&kept, other.bytes), ERR_BAD_POINT);
+        point_add(&p, &p, &POINT_GENERATOR);
+    }
+    assert_true(point_equal(&kept, &POINT_GENERATOR));
+}
+
 static void test_from_hash(void **state)
 {
     static const char *const cases[][2] = {
@@ -303,6 +318,7 @@ int main(void)
     crypto_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_multiples),        cmocka_unit_test(test_invalid_encodings),
+        cmocka_unit_test(test_second_encodings),
         cmocka_unit_test(test_from_hash),        cmocka_unit_test(test_scalar_decode),
         cmocka_unit_test(test_scalar_laws),      cmocka_unit_test(test_scalar_from_uint),
         cmocka_unit_test(test_point_laws),       cmocka_unit_test(test_identity),
