@@ -34,6 +34,12 @@ struct attempt {
     unsigned said;       /* those of which it does, though the row may be read later */
 };
 
+/* Of what this node can't say in the ledger (node/alert_alone.h). */
+struct lone {
+    struct alert_lasting lasting;
+    struct attempt attempt;
+};
+
 struct alert {
     struct node *node;
     uv_timer_t timer;
@@ -44,8 +50,7 @@ struct alert {
     enum alert_state state;
     struct attempt attempts[ATTEMPTS];
     struct attempt *current;
-    struct alert_alone alone;
-    struct attempt lone; /* of what this node can't say in the ledger */
+    struct lone own, full; /* found in itself, and without a majority; its log takes nothing more */
     bool rest;           /* it is for what the last telling lacks */
     struct alert_message message;
     unsigned wanted;     /* by which ways people are to be told by this claim */
@@ -204,10 +209,16 @@ static void say_failed(struct alert *t)
                   t->failure.text);
 }
 
-static void say_refused(const struct alert *t)
+/* NULL: it is an alarm that the ledger has. */
+static struct lone *lone_now(struct alert *t)
+{
+    return t->current == &t->own.attempt ? &t->own : t->current == &t->full.attempt ? &t->full : NULL;
+}
+
+static void say_refused(struct alert *t)
 {
     char what[64] = "what is wrong with this node"; /* and in no leaf */
-    if (t->current != &t->lone)
+    if (!lone_now(t))
         snprintf(what, sizeof what, "the alarm in leaf %llu", (unsigned long long)t->current->index);
     for (size_t i = 0; i < t->refused.count; i++)
         log_error("alert", "the mail server refused %s for %s: %s; %s", t->refused.list[i].receiver, what,
@@ -215,9 +226,9 @@ static void say_refused(const struct alert *t)
 }
 
 /* No other node knows of it: nothing is said in the ledger, and by a way that works it is told. */
-static void end_lone(struct alert *t)
+static void end_lone(struct alert *t, struct lone *lone)
 {
-    struct attempt *a = &t->lone;
+    struct attempt *a = &lone->attempt;
     a->sent |= t->sent;
     bool all = (t->wanted & ~a->sent) == 0, enough = all || (a->sent && ++a->resends > RESENDS);
     if (t->sent)
@@ -227,7 +238,7 @@ static void end_lone(struct alert *t)
         log_error("alert", "what is wrong with this node, and in no ledger, could not be sent by %s: %s: %s",
                   ways_text(t->wanted & ~a->sent), alert_error_text(t->code), t->failure.text);
     if (enough) {
-        t->alone.told_ms = now_ms();
+        lone->lasting.told_ms = now_ms();
         *a = (struct attempt){0};
     }
     finish(t, !enough);
@@ -241,8 +252,8 @@ static void on_done(uv_async_t *handle)
     t->running = false;
     if (t->node->stopping) return;
     say_refused(t);
-    if (t->current == &t->lone) {
-        end_lone(t);
+    if (lone_now(t)) {
+        end_lone(t, lone_now(t));
         return;
     }
     t->current->sent |= t->sent;
@@ -320,17 +331,36 @@ static bool begin(struct alert *t, const struct alarm *a)
     return begin_claim(t, know(t, a), a, own_claim, wall);
 }
 
-static bool begin_lone(struct alert *t, const struct integrity_view *view)
+/* What is tried for it is forgotten once it is over. */
+static bool may_begin_lone(struct lone *lone, bool due)
 {
-    const struct alarm *a = alert_alone_due(&t->alone, t->node, view, now_ms());
-    if (t->alone.alone_ms == 0) t->lone = (struct attempt){0};
-    if (!a || now_ms() < t->lone.next_ms) return false;
-    t->current = &t->lone;
+    if (lone->lasting.lasts_ms == 0) lone->attempt = (struct attempt){0};
+    return due && now_ms() >= lone->attempt.next_ms;
+}
+
+static bool begin_lone(struct alert *t, struct lone *lone, const struct alert_message *message)
+{
+    t->current = &lone->attempt;
     t->wanted = alert_ways(t->node->config);
-    t->message = (struct alert_message){.genesis = &t->node->genesis, .sender = t->node->self, .alarm = *a};
+    t->message = *message;
     if (start_thread(t)) return true;
     finish(t, true);
     return false;
+}
+
+static bool begin_own(struct alert *t, const struct integrity_view *view)
+{
+    const struct alarm *a = alert_alone_due(&t->own.lasting, t->node, view, now_ms());
+    if (!may_begin_lone(&t->own, a != NULL)) return false;
+    return begin_lone(t, &t->own, &(struct alert_message){&t->node->genesis, t->node->self, *a, false});
+}
+
+static bool begin_full(struct alert *t)
+{
+    unsigned self = t->node->self;
+    if (!may_begin_lone(&t->full, alert_full_due(&t->full.lasting, t->node, now_ms()))) return false;
+    struct alarm about = {.named = self, .raiser = self, .since_ms = clock_wall_ms() - t->full.lasting.lasts_ms};
+    return begin_lone(t, &t->full, &(struct alert_message){&t->node->genesis, self, about, true});
 }
 
 static void look(struct alert *t)
@@ -339,7 +369,7 @@ static void look(struct alert *t)
     struct integrity_view view;
     if (t->state != ALERT_IDLE || node->stopping || alert_ways(node->config) == 0) return;
     integrity_view(node, &view);
-    if (begin_lone(t, &view) || view.quarantined || !node->ready) return;
+    if (begin_own(t, &view) || begin_full(t) || view.quarantined || !node->ready) return;
     forget_closed(t, &view);
     for (size_t i = 0; i < view.count; i++)
         if (begin(t, &view.alarms[i])) return;

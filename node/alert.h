@@ -10,7 +10,8 @@
  * Failures: a sender that dies, or can't reach its servers, leaves a claim that runs
  * out after ALARM_CLAIM_MS; then another node claims (or this one, later and later). A sender
  * that dies between sending and saying so makes one repetition, with the same key.
- * Without a majority, a node tells its own administrators of what is wrong with itself alone (node/alert_alone.h).
+ * Without a majority, a node tells its own administrators of what is wrong with itself alone, and of a log that takes
+ * nothing more (node/alert_alone.h).
  * A node without settings for it never claims. What stays open is told again a day later, by the next one.
  *
  * Loop thread.

@@ -10,21 +10,30 @@ static bool is_alone(const struct node *node)
     return d.leader == 0 || board_reached(node) < node->genesis.member_count / 2 + 1;
 }
 
-static void keep_account(struct alert_alone *a, bool alone, uint64_t now_ms)
+static void keep_account(struct alert_lasting *l, bool holds, uint64_t limit_ms, uint64_t now_ms)
 {
-    uint64_t passed = a->seen_ms ? now_ms - a->seen_ms : 0, most = alone ? ALONE_MS - a->alone_ms : a->alone_ms;
+    uint64_t passed = l->seen_ms ? now_ms - l->seen_ms : 0, most = holds ? limit_ms - l->lasts_ms : l->lasts_ms;
     if (passed > most) passed = most;
-    a->alone_ms = alone ? a->alone_ms + passed : a->alone_ms - passed;
-    a->seen_ms = now_ms;
+    l->lasts_ms = holds ? l->lasts_ms + passed : l->lasts_ms - passed;
+    l->seen_ms = now_ms;
 }
 
-const struct alarm *alert_alone_due(struct alert_alone *a, const struct node *node, const struct integrity_view *view,
-                                    uint64_t now_ms)
+static bool is_due(struct alert_lasting *l, bool holds, uint64_t limit_ms, uint64_t now_ms)
 {
-    bool alone = is_alone(node);
-    keep_account(a, alone, now_ms);
-    if (!alone || a->alone_ms < ALONE_MS || (a->told_ms && now_ms - a->told_ms < ALARM_AGAIN_MS)) return NULL;
+    keep_account(l, holds, limit_ms, now_ms);
+    return holds && l->lasts_ms >= limit_ms && (!l->told_ms || now_ms - l->told_ms >= ALARM_AGAIN_MS);
+}
+
+const struct alarm *alert_alone_due(struct alert_lasting *alone, const struct node *node,
+                                    const struct integrity_view *view, uint64_t now_ms)
+{
+    if (!is_due(alone, is_alone(node), ALONE_MS, now_ms)) return NULL;
     for (size_t i = 0; i < view->count; i++)
         if (view->alarms[i].named == node->self && view->alarms[i].index == 0) return &view->alarms[i];
     return NULL;
+}
+
+bool alert_full_due(struct alert_lasting *full, const struct node *node, uint64_t now_ms)
+{
+    return is_due(full, board_log_full(node), FULL_MS, now_ms);
 }

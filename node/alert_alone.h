@@ -13,16 +13,20 @@
 #include "node/integrity.h"
 
 #define ALONE_MS (15 * 60 * 1000)
+#define FULL_MS (60 * 1000) /* until then the nodes that came back have told what they co-signed, and the log is trimmed */
 
-/* Zero-initialised. */
-struct alert_alone {
-    uint64_t alone_ms; /* for so long, less the time that it was not; 0 to ALONE_MS */
+/* Of something that lasts. Zero-initialised. */
+struct alert_lasting {
+    uint64_t lasts_ms; /* for so long, less the time that it did not; 0 to ALONE_MS or FULL_MS */
     uint64_t seen_ms;  /* until then, monotonic; 0: not looked so far */
     uint64_t told_ms;  /* 0: not so far */
 };
 
 /* To be called now and again. What is due now, a view from `view`; NULL: nothing. */
-const struct alarm *alert_alone_due(struct alert_alone *a, const struct node *node, const struct integrity_view *view,
-                                    uint64_t now_ms);
+const struct alarm *alert_alone_due(struct alert_lasting *alone, const struct node *node,
+                                    const struct integrity_view *view, uint64_t now_ms);
+/* The same, whether it is due that no log takes anything more (board_log_full): a majority may be there, but nothing gets
+ * into any ledger, so each node tells its own administrators. */
+bool alert_full_due(struct alert_lasting *full, const struct node *node, uint64_t now_ms);
 
 #endif

@@ -31,7 +31,8 @@ enum alert_way { ALERT_MAIL = 1, ALERT_HOOK = 2 }; /* bits */
 struct alert_message {
     const struct genesis *genesis;
     unsigned sender;    /* member index of this node */
-    struct alarm alarm; /* kind 0: a test; index 0: the ledger does not have it, for want of a majority */
+    struct alarm alarm; /* kind 0: a test, or `log_full`; index 0: the ledger does not have it, for want of a majority */
+    bool log_full;      /* no alarm, but nothing more gets into any ledger since alarm.since_ms */
 };
 
 /* Which ways are set up: bits of enum alert_way; 0: none. */

@@ -7,15 +7,16 @@
 
 #include "node/alert_send.h"
 
-static bool is_test(const struct alert_message *m) { return m->alarm.kind == 0; }
+static bool is_test(const struct alert_message *m) { return m->alarm.kind == 0 && !m->log_full; }
 static bool is_recorded(const struct alert_message *m) { return m->alarm.index != 0; }
 
 void alert_key(char out[static 96], const struct alert_message *m)
 {
     char cluster[17];
     hex_format(cluster, m->genesis->cluster.bytes, 8);
-    if (is_test(m)) {
-        snprintf(out, 96, "%s-test-%u-%llu", cluster, m->sender, (unsigned long long)m->alarm.since_ms);
+    if (is_test(m) || m->log_full) {
+        snprintf(out, 96, "%s-%s-%u-%llu", cluster, is_test(m) ? "test" : "full", m->sender,
+                 (unsigned long long)m->alarm.since_ms);
         return;
     }
     snprintf(out, 96, "%s-%u-%u-%llu-%s%llu", cluster, (unsigned)m->alarm.kind, m->alarm.named,
@@ -114,12 +115,30 @@ static void append_alarm(struct buffer *out, const struct alert_message *m)
         buffer_append_text(out, "Once it is repaired or replaced: \"consilium alarm clear\" with the leaf above.\r\n");
 }
 
+static void append_full(struct buffer *out, const struct alert_message *m)
+{
+    char since[32];
+    format_time(since, m->alarm.since_ms);
+    buffer_printf(out, "Node:      %s of %s (member %u)\r\n", name_of(m, m->sender), hospital_of(m, m->sender), m->sender);
+    buffer_printf(out, "What:      log full: fewer than %u nodes have co-signed for so long that no more entries are "
+                       "taken\r\n", m->genesis->quorum);
+    buffer_printf(out, "Since:     %s\r\n\r\n", since);
+    buffer_append_text(out, "No node records anything more, nor opens a record; nothing that was acknowledged is lost. Each "
+                            "node says so to its own administrators.\r\n"
+                            "What to do next: \"consilium status\" shows which nodes are away. Start them: then it goes "
+                            "on by itself.\r\n");
+}
+
 /* Names of nodes are ASCII without spaces (ledger/descriptor.h): nothing to encode, no line can begin in them. */
 static void append_subject(struct buffer *out, const struct alert_message *m)
 {
     const struct alarm *a = &m->alarm;
     if (is_test(m)) {
         buffer_printf(out, "Consilium: test message of node %s", name_of(m, m->sender));
+        return;
+    }
+    if (m->log_full) {
+        buffer_printf(out, "Consilium ALARM: node %s: log full, nothing more is recorded", name_of(m, m->sender));
         return;
     }
     buffer_printf(out, "Consilium ALARM: node %s: %s, ", name_of(m, a->named), alarm_kind_text(a->kind));
@@ -143,7 +162,9 @@ void alert_mail_text(struct buffer *out, const struct config *config, const stru
     buffer_append_text(out, "\r\nAuto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
                             "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
     buffer_printf(out, "Cluster:   %s\r\n", m->genesis->checkpoint_origin);
-    if (!is_test(m))
+    if (m->log_full)
+        append_full(out, m);
+    else if (!is_test(m))
         append_alarm(out, m);
     else
         buffer_printf(out, "\r\nThis is a test: node %s of %s can send its alarms here.\r\n", name_of(m, m->sender),
@@ -164,6 +185,11 @@ static json_t *words_json(const struct alert_message *m)
     return list;
 }
 
+static const char *event_of(const struct alert_message *m)
+{
+    return is_test(m) ? "test" : m->log_full ? "log full" : "alarm";
+}
+
 void alert_json(struct buffer *out, const struct alert_message *m)
 {
     const struct alarm *a = &m->alarm;
@@ -171,9 +197,10 @@ void alert_json(struct buffer *out, const struct alert_message *m)
     hex_format(cluster, m->genesis->cluster.bytes, 32);
     alert_key(key, m);
     format_time(since, a->since_ms);
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "event", is_test(m) ? "test" : "alarm", "key", key, "cluster",
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:o}", "event", event_of(m), "key", key, "cluster",
                              cluster, "origin", m->genesis->checkpoint_origin, "sender", node_json(m, m->sender));
-    if (json && !is_test(m)) {
+    if (json && m->log_full) json_object_set_new(json, "since", json_string(since));
+    if (json && !is_test(m) && !m->log_full) {
         json_object_set_new(json, "recorded", json_boolean(is_recorded(m)));
         json_object_set_new(json, "counts", json_boolean(counts(m)));
         json_object_set_new(json, "said_by", words_json(m));

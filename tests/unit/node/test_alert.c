@@ -22,7 +22,7 @@ static struct node node;
 static struct config config;
 static struct alarm row; /* the only open one */
 static unsigned leader, reached;
-static bool quarantined;
+static bool quarantined, log_full;
 static unsigned calls, mails, claims, rest_claims, tells, told_ways, rests, sends, sent_ways;
 static unsigned fails;       /* ways that take nothing */
 static enum reason denies;   /* claims */
@@ -47,7 +47,8 @@ enum err alert_send(unsigned *sent, unsigned ways, const struct config *c, const
 {
     (void)c, (void)stop, (void)failure;
     refused->count = 0;
-    CHECK(message->alarm.index == row.index && message->sender == node.self);
+    CHECK(message->sender == node.self && message->log_full == log_full);
+    CHECK(message->alarm.index == (log_full ? 0 : row.index) && (message->alarm.kind == 0) == log_full);
     *sent = ways & ~fails;
     sends += *sent != 0;
     mails += (*sent & ALERT_MAIL) != 0;
@@ -74,6 +75,12 @@ unsigned board_reached(const struct node *n)
 {
     CHECK(n == &node);
     return reached;
+}
+
+bool board_log_full(const struct node *n)
+{
+    CHECK(n == &node);
+    return log_full;
 }
 
 /* As the thread that alert_send is for; it has ended when it began. */
@@ -209,7 +216,7 @@ static int open_node(void **state)
     sample_genesis(&node.genesis, MEMBERS, 1);
     calls = mails = claims = rest_claims = tells = told_ways = rests = sends = sent_ways = fails = 0;
     denies = REASON_NONE;
-    waiting.waits = lost = quarantined = false;
+    waiting.waits = lost = quarantined = log_full = false;
     leader = 1;
     reached = MEMBERS;
     paced_clock_turn();
@@ -606,6 +613,37 @@ static void alone_it_tells_of_nobody_else(void **state)
     assert_int_equal(calls, 0);
 }
 
+/* Its leader and a majority are there, but no telling could be claimed. */
+static void a_full_log_is_told_without_the_ledger(void **state)
+{
+    (void)state;
+    found_in_itself();
+    row.named = 3;
+    row.index = LEAF;
+    row.claimed_by = 1;
+    row.claimed_ms = clock_wall_ms() + 7 * ALARM_AGAIN_MS; /* another one tells of that */
+    log_full = true;
+    settle();
+    assert_int_equal(calls, 0); /* it may be trimmed at once */
+    leap(60);
+    fails = ALERT_MAIL;
+    until_called(1);
+    fails = 0;
+    until_called(2);
+    settle();
+    assert_true(calls == 2 && mails == 1 && sends == 2 && claims == 0 && tells == 0);
+    leap(23 * 3600);
+    settle();
+    assert_int_equal(calls, 2);
+    leap(3600);
+    until_called(3);
+    log_full = false;
+    settle();
+    leap(48 * 3600);
+    settle();
+    assert_int_equal(calls, 3);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_node, close_node)
 
 int main(void)
@@ -617,7 +655,7 @@ int main(void)
         TEST(a_restart_forgets_no_way), TEST(what_is_not_said_is_sent_again), TEST(others_tellings_are_not_ours),
         TEST(a_node_alone_tells_of_itself), TEST(without_a_leader_it_is_alone_too),
         TEST(a_leader_for_a_moment_keeps_nothing_back),
-        TEST(alone_it_tells_of_nobody_else),
+        TEST(alone_it_tells_of_nobody_else), TEST(a_full_log_is_told_without_the_ledger),
         TEST(another_one_takes_the_rest), TEST(the_senders_claim_holds),
     };
     return cmocka_run_group_tests_name("node/alert", tests, NULL, NULL);

@@ -489,11 +489,33 @@ static void test_not_recorded(void **state)
     json_decref(json);
 }
 
+static void test_log_full(void **state)
+{
+    (void)state;
+    message.alarm = (struct alarm){.named = 1, .raiser = 1, .since_ms = 1700000000000};
+    message.log_full = true;
+    alert_mail_text(&got, &config, &message, 0);
+    buffer_append(&got, "", 1);
+    expect_text("\r\nSubject: Consilium ALARM: node node-1: log full, nothing more is recorded\r\n");
+    expect_text("fewer than 3 nodes have co-signed");
+    expect_text("\r\nSince:     2023-11-14T22:13:20Z\r\n");
+    assert_null(strstr((const char *)got.data, "test"));
+    buffer_clear(&got);
+    alert_json(&got, &message);
+    json_t *json = json_loadb((const char *)got.data, got.size, 0, NULL);
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json, "event")), "log full");
+    assert_non_null(strstr(json_string_value(json_object_get(json, "key")), "-full-1-1700000000000"));
+    assert_string_equal(json_string_value(json_object_get(json, "since")), "2023-11-14T22:13:20Z");
+    assert_null(json_object_get(json, "kind"));
+    json_decref(json);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_not_recorded),
+        TEST(test_not_recorded), TEST(test_log_full),
         TEST(test_mail),            TEST(test_starttls), TEST(test_never_in_the_clear), TEST(test_login),
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
         TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
