@@ -393,6 +393,9 @@ enum err alert_new(struct alert **out, struct node *node)
         return ERR_NOMEM;
     }
     uv_timer_start(&t->timer, on_timer, LOOK_MS, LOOK_MS);
+    struct failure why = {0};
+    if (alert_files_check(node->config, &why) != OK) /* no reason not to start: the others tell people, too */
+        log_error("alert", "alarms can't be sent from here: %s; try it with 'consiliumd alert-test'", why.text);
     *out = t;
     return OK;
 }

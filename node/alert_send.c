@@ -2,9 +2,11 @@
 
 #include <ctype.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -171,6 +173,26 @@ static enum err read_secret(char out[static ALERT_SECRET], const char *path, str
         secret_wipe(file.data, file.size);
     }
     buffer_free(&file);
+    return e;
+}
+
+static enum err check_secret(const char *path, struct failure *failure)
+{
+    char secret[ALERT_SECRET];
+    enum err e = path[0] ? read_secret(secret, path, failure) : OK;
+    secret_wipe(secret, sizeof secret);
+    return e;
+}
+
+enum err alert_files_check(const struct config *config, struct failure *failure)
+{
+    unsigned ways = alert_ways(config);
+    const char *authorities = config->alert_ca_file.text;
+    enum err e = OK;
+    if (ways & ALERT_MAIL) e = check_secret(config->alert_mail_password_file.text, failure);
+    if (e == OK && (ways & ALERT_HOOK)) e = check_secret(config->alert_webhook_token_file.text, failure);
+    if (e == OK && ways && authorities[0] && access(authorities, R_OK) != 0)
+        e = fail(failure, ERR_NOT_FOUND, "cannot read %s: %s", authorities, strerror(errno));
     return e;
 }
 

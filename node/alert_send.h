@@ -39,6 +39,8 @@ struct alert_message {
 unsigned alert_ways(const struct config *config);
 /* Settings that can't work: ERR_INVALID with the setting's name. For config_check. */
 enum err alert_settings_check(const struct config *config, struct failure *failure);
+/* Whether the files that they name can be read now: else the first alarm would be the first to find out. */
+enum err alert_files_check(const struct config *config, struct failure *failure);
 
 /* Receivers that the mail server refused; the mail goes to the others. */
 struct alert_refused {

@@ -446,6 +446,29 @@ static void test_settings(void **state)
     }
 }
 
+/* A file that is not there is found before there is an alarm, and only where it is used. */
+static void test_settings_files(void **state)
+{
+    (void)state;
+    config_defaults(&config);
+    strcpy(config.alert_ca_file.text, "/no/such/ca");
+    assert_int_equal(alert_files_check(&config, &failure), OK); /* nothing is sent */
+    strcpy(config.alert_webhook.text, "https://h/");
+    assert_int_not_equal(alert_files_check(&config, &failure), OK);
+    assert_non_null(strstr(failure.text, "/no/such/ca"));
+    strcpy(config.alert_ca_file.text, "/dev/null");
+    assert_int_equal(alert_files_check(&config, &failure), OK);
+    strcpy(config.alert_webhook_token_file.text, "/no/such/token");
+    assert_int_not_equal(alert_files_check(&config, &failure), OK);
+    assert_non_null(strstr(failure.text, "/no/such/token"));
+    config.alert_webhook_token_file.text[0] = '\0';
+    strcpy(config.alert_mail_password_file.text, "/no/such/password");
+    assert_int_equal(alert_files_check(&config, &failure), OK);
+    strcpy(config.alert_mail_server.text, "smtps://h:465");
+    assert_int_not_equal(alert_files_check(&config, &failure), OK);
+    assert_non_null(strstr(failure.text, "/no/such/password"));
+}
+
 /* The same alarm has one key, whoever sends it; others have others. */
 static void test_key(void **state)
 {
@@ -520,7 +543,7 @@ int main(void)
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
         TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
         TEST(test_key),             TEST(test_receiver_refused), TEST(test_places),
-        TEST(test_every_kind),
+        TEST(test_every_kind),      TEST(test_settings_files),
     };
     crypto_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
