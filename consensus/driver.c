@@ -158,6 +158,16 @@ void driver_state_done(struct driver *d, struct job *job)
 
 /* ---- the loop's handles ---- */
 
+/* With the settings that say what is little: a device may look far from full. */
+static void say_little_space(const struct driver *d)
+{
+    struct store_space space = {0};
+    store_space(d->o.store, &space);
+    log_error("driver", "little space left on the device: no new blocks are taken; %llu MiB are free there, and %llu "
+              "MiB of the state's address space (settings free-mib, map-gib)", (unsigned long long)(space.device_free >> 20),
+              (unsigned long long)((space.map_size - space.map_used) >> 20));
+}
+
 static void take_synced(struct driver *d)
 {
     bool was_low = d->space_low;
@@ -169,7 +179,7 @@ static void take_synced(struct driver *d)
     }
     if (was_low == d->space_low) return;
     if (d->space_low)
-        log_error("driver", "little space left on the device: no new blocks are taken");
+        say_little_space(d);
     else
         log_notice("driver", "space on the device again");
     driver_apply_settings(d);

@@ -236,6 +236,7 @@ static void little_space(void **state)
     skip_without_small_disks();
     fill_but(FULL, 12);
     testbed_await_log(&bed, FULL, "little space left on the device: no new blocks are taken");
+    assert_true(testbed_life_has(&bed, FULL, " MiB are free there")); /* and what setting says that it is little */
     assert_int_not_equal(add_event_within(FULL, 8), 0);
     if (!strstr(said(), "no space left")) testbed_fail(&bed, "no clear error: %s", said());
     others_go_on(FULL);
