@@ -7,7 +7,8 @@
 
 #define DAY_MS 86400000
 
-/* node_state() of node/daemon.c; what isn't here (no leader, catching up, no space left, quarantined ...) helps nobody. */
+/* node_state() of node/daemon.c; what isn't here (no leader, catching up, no space left, quarantined ...) helps
+ * nobody. */
 static const char *const taking[] = {"ready", "ready, without a key share", "waiting for its key share",
                                      "generating keys"};
 

@@ -13,7 +13,7 @@ struct outlook {
     uint32_t reachable;
     uint32_t opening;   /* of these hold a share of the key, and know who leads */
     uint32_t recording; /* of these take entries */
-    uint32_t sound;     /* of `opening` are named by no alarm that counts: the others may not vote, or not be believed */
+    uint32_t sound;     /* of `opening` are named by no alarm that counts: the others may have no vote */
 };
 
 /* `members`: the rows of 'status', of which it reads "reachable", "state" and "integrity". */
