@@ -20,6 +20,7 @@ void raft_options_default(struct raft_options *options)
         .window_bytes = 16 * MIB,
         .message_bytes = 1 * MIB,
         .cache_bytes = 64 * MIB,
+        .spent_bytes = 2 * MIB,
         .backlog_bytes = 32 * MIB,
     };
 }
@@ -243,6 +244,7 @@ void raft_applied(struct raft *r, raft_index index)
 {
     CHECK(index <= r->apply_given);
     r->applied = index_max(r->applied, index);
+    raft_evict(r);
 }
 
 void raft_set_floor(struct raft *r, raft_index floor) { r->floor = index_max(r->floor, floor); }

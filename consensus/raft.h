@@ -240,7 +240,8 @@ struct raft_options {
     uint32_t window_messages; /* appends in flight per peer, at most LIMIT_RAFT_WINDOW */
     size_t window_bytes;      /* of entries in flight per peer (one entry always passes) */
     size_t message_bytes;     /* of entries per append, at most LIMIT_BLOCK (one entry always passes) */
-    size_t cache_bytes;       /* of recent entries kept after they are durable and committed */
+    size_t cache_bytes;       /* of recent entries that are durable, applied or not, had by all peers or not */
+    size_t spent_bytes;       /* the same, of those that are applied here and durable on all active peers */
     size_t backlog_bytes;     /* uncommitted, or not yet durable here: beyond it proposals and appends are refused */
 };
 void raft_options_default(struct raft_options *options);

@@ -236,6 +236,7 @@ void raft_reset_log(struct raft *r, struct raft_position position);
 void raft_request_read(struct raft *r, const struct raft_read *read);
 void raft_note_conflict(struct raft *r, const struct raft_message *m, const struct raft_entry *theirs);
 void raft_drop_outbox(struct raft *r);
+void raft_evict(struct raft *r); /* cached entries beyond the limits */
 
 /* raft_election.c */
 void raft_become_follower(struct raft *r, raft_term term, raft_id leader);

@@ -276,6 +276,7 @@ static void agreed(struct raft *r, struct progress *p, const struct raft_message
     if (p->state == RAFT_SNAPSHOT_SENT && have >= p->snapshot) raft_progress_replicate(r, p, have + 1);
     p->next = index_max(p->next, have + 1);
     raft_maybe_commit(r);
+    raft_evict(r);
 }
 
 static void rejected(struct raft *r, struct progress *p, const struct raft_message *m)

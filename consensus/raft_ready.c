@@ -225,6 +225,14 @@ static void note_late(struct raft *r, uint64_t write)
         r->slow_writes = 0;
 }
 
+/* What nobody waits for, here or elsewhere, is kept only for who asks again: a lost message, a new leader. */
+void raft_evict(struct raft *r)
+{
+    raft_index spent = index_min(index_min(r->persisted, r->applied), raft_needed_from(r) - 1);
+    raft_log_evict(&r->log, spent, r->options.spent_bytes);
+    raft_log_evict(&r->log, r->persisted, r->options.cache_bytes);
+}
+
 void raft_persisted(struct raft *r, uint64_t write)
 {
     if (r->halted) return;
@@ -246,7 +254,7 @@ void raft_persisted(struct raft *r, uint64_t write)
         raft_maybe_commit(r);
     else
         raft_acknowledge(r);
-    raft_log_evict(&r->log, r->persisted, r->options.cache_bytes);
+    raft_evict(r);
 }
 
 /* ---- the ready ---- */

@@ -21,6 +21,7 @@ static void draw_options(struct world *w)
     o->message_bytes = sim_chance(w, 500) ? 100 + sim_below(w, 1000) : 1 << 16;
     o->backlog_bytes = sim_chance(w, 500) ? 500 + sim_below(w, 4000) : 1 << 20;
     o->cache_bytes = o->backlog_bytes + (sim_chance(w, 500) ? 0 : 1 << 16);
+    o->spent_bytes = sim_chance(w, 500) ? sim_below(w, 500) : 2 * MIB;
 }
 
 /* Leaders come and go with entries that only some nodes have: the paper's Figure 8. */

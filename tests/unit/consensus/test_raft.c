@@ -415,6 +415,50 @@ static void old_entries_are_read_from_the_log(void **state)
     rig_free(rig);
 }
 
+static void propose_50(struct rig *rig)
+{
+    for (int i = 0; i < 50; i++) rig_propose(rig, 1, "an entry");
+    rig_run(rig);
+    rig_ticks(rig, 4); /* all know what is committed */
+}
+
+static size_t cached_bytes(struct rig *rig, raft_id id) { return rig_status(rig, id).cache_bytes; }
+
+static void what_all_have_applied_is_let_go(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(3, 3);
+    rig->options.spent_bytes = 1000;
+    for (raft_id id = 1; id <= 3; id++) {
+        rig_crash(rig, id);
+        rig_start_node(rig, id);
+    }
+    rig_elect(rig, 1);
+    propose_50(rig);
+    for (raft_id id = 1; id <= 3; id++) {
+        assert_true(cached_bytes(rig, id) <= 1000);
+        assert_non_null(raft_entry_cached(rig->nodes[id].raft, rig_status(rig, id).last.index));
+    }
+    /* Who is away for a moment is given all of it from memory, and meanwhile only the leader keeps it. */
+    raft_index first = rig_status(rig, 1).last.index + 1;
+    rig_crash(rig, 3);
+    propose_50(rig);
+    assert_true(cached_bytes(rig, 1) > 1000 && cached_bytes(rig, 2) <= 1000);
+    assert_non_null(raft_entry_cached(rig->nodes[1].raft, first));
+    rig_start_node(rig, 3);
+    rig_ticks(rig, 6);
+    assert_int_equal(rig_status(rig, 3).applied, rig_status(rig, 1).last.index);
+    assert_int_equal(rig->nodes[1].reads, 0);
+    for (raft_id id = 1; id <= 3; id++) assert_true(cached_bytes(rig, id) <= 1000);
+    /* Not for who stays away. */
+    rig_crash(rig, 3);
+    propose_50(rig);
+    assert_true(cached_bytes(rig, 1) > 1000);
+    rig_ticks(rig, 2 * rig->options.election_ticks);
+    assert_true(cached_bytes(rig, 1) <= 1000);
+    rig_free(rig);
+}
+
 static void lost_messages_are_found_by_heartbeats(void **state)
 {
     (void)state;
@@ -643,6 +687,7 @@ int main(void)
         cmocka_unit_test(early_votes_do_not_count),
         cmocka_unit_test(a_leap_of_term_is_refused_but_climbed),
         cmocka_unit_test(old_entries_are_read_from_the_log),
+        cmocka_unit_test(what_all_have_applied_is_let_go),
         cmocka_unit_test(lost_messages_are_found_by_heartbeats),
         cmocka_unit_test(refused_appends_come_once_per_heartbeat),
         cmocka_unit_test(compacted_prefix_in_an_append),
