@@ -161,7 +161,8 @@ const struct command COMMANDS[] = {
                  OPTION_PURPOSE}},
     {.name = "user key", .operands = "USER KEY", .least = 2, .most = 2, .summary = "Give a user a key, or revoke one",
      .run = command_user_key,
-     .details = "KEY is a file or the text of 'key public'. Its owner then runs 'key assign' once.\n" LOOKED_UP,
+     .details = "KEY is a file or the text of 'key public'. Its owner then runs 'key assign' once.\n"
+                "A key that was revoked does not come back: make another one.\n" LOOKED_UP,
      .example = "user key 7mz3k2vq4t5yxw6lbjnfhsdg2e patient.pub",
      .options = {{.name = "revoke", .help = "take it away"}, OPTION_PURPOSE}},
 

@@ -154,7 +154,7 @@ enum decision { DECISION_APPROVED = 1, DECISION_DENIED = 2 };
     X(REASON_CONFLICT, 18, "changed meanwhile: not the latest version")                            \
     X(REASON_RECORD_DELETED, 19, "the record is deleted")                                          \
     X(REASON_NOT_A_PATIENT, 20, "the user is not a patient")                                       \
-    X(REASON_KEY_EXISTS, 21, "the key is registered already")                                      \
+    X(REASON_KEY_EXISTS, 21, "the key is registered already, or was revoked")                      \
     X(REASON_KEY_UNKNOWN, 22, "the user has no such key")                                          \
     X(REASON_TOO_MANY_KEYS, 23, "the user has as many keys as may be")                             \
     X(REASON_UNCHANGED, 24, "nothing would change")                                                \

@@ -167,6 +167,7 @@ static void a_patient_gets_a_key_and_loses_it(void **state)
     as("doctor", 3, NULL, "user key jane %s/jane.pub --revoke", bed.dir);
     as("registrar", 0, NULL, "user key jane %s/jane.pub --revoke", bed.dir);
     as("jane", 3, "the key is revoked", "whoami");
+    as("registrar", 7, "or was revoked", "user key jane %s/jane.pub", bed.dir); /* it does not come back */
     as("registrar", 7, NULL, "user key slip %s/jane.pub", bed.dir); /* a key is one person's for ever */
 }
 
