@@ -164,7 +164,8 @@ static void say_little_space(const struct driver *d)
     struct store_space space = {0};
     store_space(d->o.store, &space);
     log_error("driver", "little space left on the device: no new blocks are taken; %llu MiB are free there, and %llu "
-              "MiB of the state's address space (settings free-mib, map-gib)", (unsigned long long)(space.device_free >> 20),
+              "MiB of the state's address space (settings free-mib, map-gib)",
+              (unsigned long long)(space.device_free >> 20),
               (unsigned long long)((space.map_size - space.map_used) >> 20));
 }
 

@@ -29,8 +29,8 @@
 
 static const char tag[] = "consilium/past/v1\n";
 /* Members are fixed by the genesis file, so nothing that an operator does in this cluster gives it a vote again. */
-#define NO_VOTE_AGAIN "Leave it running, it is of use; but its vote does not come back in this cluster, whose members " \
-                      "are fixed: only a new one, with its own genesis file, has a new node in its place"
+#define NO_VOTE_AGAIN "Leave it running, it is of use; but its vote does not come back in this cluster, whose " \
+                      "members are fixed: only a new one, with its own genesis file, has a new node in its place"
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
 
 static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)

@@ -101,7 +101,7 @@ static void it_does_not_vote(void **state)
     nothing_is_lost();
 }
 
-/* A disk that is lost: what the README says to keep a copy of brings the node back with its share, else nothing does. */
+/* A disk that is lost: what the README says to keep a copy of brings the node back, with its share. */
 static void small_files_bring_its_share_back(void **state)
 {
     (void)state;
