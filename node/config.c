@@ -91,6 +91,7 @@ void config_defaults(struct config *c)
 
 struct reading {
     struct config *c;
+    bool taken[COUNT];
     struct failure why; /* of the first wrong line */
 };
 
@@ -103,6 +104,10 @@ static int take_line(void *data, const char *section, const char *name, const ch
     if (section[0])
         return fail(&r->why, ERR_SYNTAX, "section [%s]: settings stand without sections", section) == OK;
     if (!s) return fail(&r->why, ERR_SYNTAX, "no setting is called \"%s\"; see configs/consiliumd.conf", name) == OK;
+    /* Also the next line of a value that goes on, indented: inih hands it over as another value. */
+    if (r->taken[s - settings])
+        return fail(&r->why, ERR_SYNTAX, "%s has a value already: give it once, on one line", s->name) == OK;
+    r->taken[s - settings] = true;
     return set(r->c, s, value, &r->why) == OK;
 }
 

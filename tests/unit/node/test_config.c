@@ -201,6 +201,8 @@ static void test_bad_files(void **state)
         {"listen = 127.0.0.1:1\nworkers = many\nhttp = yes\n", ":2: workers = \"many\" is not a number from 0 to 128",
          ERR_INVALID},
         {"listen = 127.0.0.1:1\nbind-source = maybe\n", "yes or no", ERR_INVALID},
+        {"workers = 3\nhttp = no\nworkers = 4\n", ":3: workers has a value already", ERR_SYNTAX},
+        {"alert-mail-to = a@b,\n    c@d\n", ":2: alert-mail-to has a value already", ERR_SYNTAX},
         /* What the log can't hold (base/limits.h) is said here, not when it is full. */
         {"\nlog-keep-mib = 513\nworkers = 3\n", ":2: log-keep-mib = \"513\" is not a number from 32 to 512",
          ERR_INVALID},
