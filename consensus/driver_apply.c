@@ -292,7 +292,7 @@ static void fetch_ahead(struct driver *d)
 
 /* ---- handing over ---- */
 
-/* Submissions whose request stands in this block, byte for byte. */
+/* Submissions whose request stands in this block, byte for byte. Each once: a leader may put a request in twice. */
 static void match(struct driver *d, struct block_job *job)
 {
     uint32_t first = 0;
@@ -309,6 +309,7 @@ static void match(struct driver *d, struct block_job *job)
             job->wanted[i] = true;
             job->matched[job->matched_count++] =
                 (struct matched){.submission = item->submission, .first = first, .count = r->count};
+            item->slot = &item->submission; /* taken */
         }
         first += r->count;
     }

@@ -35,18 +35,24 @@ static void down(void)
 static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
 
 /* A block's entry by the liar; `signer` and key may be another's. */
-static struct raft_entry make_entry(uint64_t index, uint64_t time_ms, struct bytes request, unsigned signer,
-                                    const struct sign_secret *key)
+static struct raft_entry make_entry_of(uint64_t index, uint64_t time_ms, const struct bytes *requests, uint32_t count,
+                                       unsigned signer, const struct sign_secret *key)
 {
     struct buffer b = {0};
     struct block_place place = {.cluster = bed.kit.genesis.cluster, .term = term, .index = index};
     assert_non_null(buffer_extend(&b, ENTRY_HEAD));
-    block_encode(&b, time_ms, &request, request.size ? 1 : 0);
+    block_encode(&b, time_ms, requests, count);
     entry_sign(&b, &place, signer, key);
     struct raft_entry e = {.index = index, .term = term, .type = RAFT_ENTRY_BLOCK,
                            .blob = raft_blob_copy(buffer_bytes(&b))};
     buffer_free(&b);
     return e;
+}
+
+static struct raft_entry make_entry(uint64_t index, uint64_t time_ms, struct bytes request, unsigned signer,
+                                    const struct sign_secret *key)
+{
+    return make_entry_of(index, time_ms, &request, request.size ? 1 : 0, signer, key);
 }
 
 static void step(struct raft_message *m)
@@ -108,6 +114,36 @@ static void blocks_that_admission_refuses(void **state)
     BED_AWAIT(&bed, status_of(1).last == 1);
     BED_AWAIT(&bed, status_of(1).refused_blocks == 6);
     buffer_free(&request);
+    down();
+}
+
+/* Its owner may have freed it by then. */
+static void touch_what_was_answered(struct bed_node *node, const struct driver_applied *applied)
+{
+    struct bed_request *r = node->data;
+    (void)applied;
+    if (r->done) r->s.driver.slot = (struct submission **)&r->s;
+}
+
+/* A client's request twice in one block: its submission is answered once, and not touched any more. */
+static void a_request_twice_in_a_block(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    up();
+    bed_event(&bed, &r, &bed.kit.root, 2);
+    assert_int_equal(bed_submit(&bed, &r, 1, BED_PATIENCE_MS), OK);
+    bed.nodes[1].data = &r;
+    bed.nodes[1].on_applied = touch_what_was_answered;
+    struct bytes request = buffer_bytes(&r.s.request);
+    const struct bytes twice[] = {request, request};
+    append(make_entry_of(1, clock_wall_ms(), twice, 2, LIAR, key_of(LIAR)), 0, 0, 1);
+    assert_true(bed_await(&bed, &r));
+    BED_AWAIT(&bed, status_of(1).applied == 1);
+    assert_int_equal(r.done, 1);
+    assert_int_equal(r.outcome.leaf_index, 1);
+    assert_ptr_equal(r.s.driver.slot, &r.s);
+    bed_request_free(&r);
     down();
 }
 
@@ -419,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_that_admission_refuses),
+        cmocka_unit_test(a_request_twice_in_a_block),
         cmocka_unit_test(members_that_nobody_approved),
         cmocka_unit_test(two_blocks_for_one_place),
         cmocka_unit_test(a_block_against_what_is_applied),
