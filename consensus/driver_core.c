@@ -196,13 +196,27 @@ static enum err has_room(const struct driver *d)
     return d->log_filled < LIMIT_LOG_BLOCKS ? OK : ERR_LOG_FULL;
 }
 
+/* How many of the entries the core has already. Behind the first that differs all others are new to it, also one of the
+ * term that the log has there now. */
+static size_t count_known(const struct driver *d, const struct raft_message *m)
+{
+    struct raft_status status;
+    size_t known = 0;
+    raft_status_get(d->raft, &status);
+    for (; known < m->entry_count; known++) {
+        const struct raft_entry *e = &m->entries[known];
+        if (e->index >= status.compacted.index && raft_term_of(d->raft, e->index) != e->term) break;
+    }
+    return known;
+}
+
 /* Whether the core may see this append. What it has already was admitted before. */
 static bool admit(struct driver *d, const struct raft_message *m)
 {
     if (m->term < d->term) return true; /* the core answers with its own term, and takes nothing */
-    for (size_t i = 0; i < m->entry_count; i++) {
+    for (size_t i = count_known(d, m); i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
-        if (e->type == RAFT_ENTRY_NOOP || raft_term_of(d->raft, e->index) == e->term) continue;
+        if (e->type == RAFT_ENTRY_NOOP) continue;
         enum err code = e->type == RAFT_ENTRY_CONFIG ? ERR_UNAUTHORIZED : has_room(d);
         struct block_job *job = code == OK ? admit_block(d, m, e, &code) : NULL;
         if (!job) {

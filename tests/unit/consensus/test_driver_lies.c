@@ -174,6 +174,50 @@ static void members_that_nobody_approved(void **state)
     down();
 }
 
+static struct raft_entry make_entry_in(raft_term in, uint64_t index)
+{
+    uint64_t now = term;
+    term = in;
+    struct raft_entry e = make_entry(index, clock_wall_ms(), (struct bytes){0}, LIAR, key_of(LIAR));
+    term = now;
+    return e;
+}
+
+static void append_two(struct raft_entry first, struct raft_entry second)
+{
+    struct raft_entry entries[] = {first, second};
+    struct raft_message m = {.type = RAFT_APPEND, .entries = entries, .entry_count = 2};
+    step(&m);
+    raft_blob_release(first.blob);
+    raft_blob_release(second.blob);
+}
+
+/* What follows an entry that takes another's place is looked at, too, also where the log has an entry of its term. */
+static void a_second_entry_of_a_known_term(void **state)
+{
+    (void)state;
+    struct raft_config fewer = {0};
+    struct buffer encoded = {0};
+    up();
+    append_two(make_entry_in(term - 2, 1), make_entry_in(term - 1, 2));
+    BED_AWAIT(&bed, status_of(1).last == 2);
+    for (raft_id id = 1; id <= 3; id += 2)
+        assert_true(raft_config_set(&fewer, id, true));
+    raft_config_encode(&encoded, &fewer, (struct bytes){0});
+    struct raft_entry second = {.index = 2, .term = term - 1, .type = RAFT_ENTRY_CONFIG,
+                                .blob = raft_blob_copy(buffer_bytes(&encoded))};
+    append_two(make_entry_in(term - 1, 1), second);
+    assert_int_equal(status_of(1).refused_blocks, 1);
+    second = (struct raft_entry){.index = 2, .term = term - 1, .type = RAFT_ENTRY_BLOCK,
+                                 .blob = raft_blob_copy(bytes_text("nobody signed it"))};
+    append_two(make_entry_in(term - 1, 1), second);
+    assert_int_equal(status_of(1).refused_blocks, 2);
+    append_two(make_entry_in(term - 1, 1), make_entry_in(term - 1, 2));
+    assert_int_equal(status_of(1).refused_blocks, 2);
+    buffer_free(&encoded);
+    down();
+}
+
 static void two_blocks_for_one_place(void **state)
 {
     (void)state;
@@ -457,6 +501,7 @@ int main(void)
         cmocka_unit_test(blocks_that_admission_refuses),
         cmocka_unit_test(a_request_twice_in_a_block),
         cmocka_unit_test(members_that_nobody_approved),
+        cmocka_unit_test(a_second_entry_of_a_known_term),
         cmocka_unit_test(two_blocks_for_one_place),
         cmocka_unit_test(a_block_against_what_is_applied),
         cmocka_unit_test(a_statement_of_another_block),
