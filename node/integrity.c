@@ -247,7 +247,7 @@ static void close_kept(struct integrity *i, struct kept *k)
 {
     if (k->repaired || k->gone || k->alarm.kind == ALARM_FORKED) return;
     k->repaired = true;
-    k->next_ms = 0;
+    k->next_ms = k->tries = 0; /* however often it could not be raised */
     if (k->alarm.index && !alarm_says(&k->alarm, i->node->self) && i->said != k)
         kept_remove(i, k); /* those who said so close the row */
     else

@@ -123,6 +123,7 @@ static void on_said(void *data, enum err code, uint64_t leaf, enum decision deci
     }
     if (k && decided && decision == DECISION_APPROVED && repaired) k->alarm.saying &= ~(1u << i->node->self);
     if (k && decided && decision == DECISION_APPROVED && !repaired) k->alarm.saying |= 1u << i->node->self;
+    if (k && decided && decision == DECISION_APPROVED && !repaired && k->repaired) k->next_ms = k->tries = 0;
     if (k && decided && decision == DECISION_DENIED) was_denied(k, reason);
     if (k && !decided) log_info("integrity", "an alarm is not in the ledger so far: %s", err_text(code));
     if (decided) raise_read(i); /* then it is known which rows are open */

@@ -359,6 +359,23 @@ static void test_trouble(void **state)
     assert_int_equal(open_rows(rows), 1);
 }
 
+/* However often it could not be raised: that it is repaired does not wait for that. */
+static void test_repaired_after_trouble(void **state)
+{
+    (void)state;
+    refuses = ERR_NO_QUORUM;
+    find(ALARM_MODIFIED, SELF, 10, 10);
+    integrity_repaired(&node, SELF, 10, 10);
+    settle();
+    assert_true(asks > 1 && asked.waits);
+    refuses = OK;
+    do_request(); /* raised; no pause is over */
+    assert_int_equal(open_rows(rows), 1);
+    assert_true(asked.waits);
+    do_request();
+    assert_int_equal(open_rows(rows), 0);
+}
+
 static void test_others_raise(void **state)
 {
     (void)state;
@@ -688,6 +705,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_into_the_ledger), TEST(test_kills),      TEST(test_trouble),
+        TEST(test_repaired_after_trouble),
         TEST(test_others_raise),    TEST(test_repaired),   TEST(test_no_note_left),
         TEST(test_words_of_two),    TEST(test_repaired_meanwhile),
         TEST(test_liar_floods),     TEST(test_order),
