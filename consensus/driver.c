@@ -490,6 +490,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     *out = d->counters;
     out->leads = d->leads;
     out->quarantined = d->quarantined;
+    out->contradicted = d->contradiction.index != 0 && !d->deceived;
     out->space_low = d->space_low;
     out->log_full = d->log_full;
     out->log_filled = d->log_filled;

@@ -90,9 +90,10 @@ struct driver_options {
     /* Member `member` may take back what it told of roots after entries up to there: it must not count before
      * this returns (witness_withdraw). 0, 0: it counts again. May be NULL. */
     void (*on_withdraw)(void *data, unsigned member, uint64_t raft_term, uint64_t raft_index);
-    /* A leader that lies gave this node another history than the others have, and it cosigned none of that: the owner
-     * stops the node, rebuilds it (node/rebuild.h, with cut) and starts it again. Once; may be NULL. */
-    void (*on_deceived)(void *data, const char *why);
+    /* This node has another history than the others, and cosigned none of that: the owner stops the node, rebuilds it
+     * (node/rebuild.h, with cut) and starts it again. `told`: a leader that lies gave it that; else nothing shows that,
+     * and its own data may be damaged. Once; may be NULL. */
+    void (*on_deceived)(void *data, bool told, const char *why);
     /* What cannot go on: disk failed, own inconsistency. The owner stops the node with exit code 1. */
     void (*on_fatal)(void *data, enum err code, const char *text);
     /* This node's disk is older than what the node signed before; optional. Raft indexes: the first
@@ -209,8 +210,9 @@ bool driver_is_named(const struct driver *d, unsigned member);
 void driver_compare(struct driver *d, unsigned peer, uint64_t last);
 /* For long, k members have told roots under the present leader, and no k the same: another one should lead. */
 void driver_stalled(struct driver *d);
-/* k members contradict this node, which has cosigned none of it: quarantines, then on_deceived. */
-void driver_deceived(struct driver *d, const char *why);
+/* k members, these and perhaps this one, contradict this node after the entry at `last`, by their signatures, and it
+ * has cosigned none of that: quarantines, compares logs with them, then on_deceived. Once. */
+void driver_contradicted(struct driver *d, uint32_t members, uint64_t last, const char *why);
 
 /* What is kept about rebuilds: table blob, under this name. */
 #define DRIVER_REBUILT "driver/rebuilt"
@@ -229,6 +231,7 @@ void driver_set_clock_ok(struct driver *d, bool ok);
 
 struct driver_status {
     bool leads, quarantined, catching_up, may_vote;
+    bool contradicted; /* and it is not known so far by whose fault: then comes on_deceived */
     bool space_low; /* the device, or the map, is almost full: no new blocks are taken */
     bool log_full;  /* k nodes co-signed nothing for so long that the log, untrimmed, came to LIMIT_LOG_NEW: the same */
     unsigned log_filled; /* thousandths of the log's limits */

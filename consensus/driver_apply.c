@@ -139,6 +139,12 @@ static struct block_job *find_admitted(struct driver *d, const struct raft_entry
     return NULL;
 }
 
+static void note_came(struct driver *d, const struct raft_entry *entry, const struct digest *hash)
+{
+    driver_note_head(d, entry, hash);
+    d->heads[entry->index % DRIVER_HEADS].came = true;
+}
+
 void driver_adopt(struct driver *d, const struct raft_entry *entry)
 {
     struct block_job *job = entry->type == RAFT_ENTRY_BLOCK ? find_admitted(d, entry) : NULL;
@@ -146,10 +152,10 @@ void driver_adopt(struct driver *d, const struct raft_entry *entry)
     if (entry->type != RAFT_ENTRY_BLOCK) {
         struct digest hash;
         entry_hash(&hash, entry);
-        driver_note_head(d, entry, &hash);
+        note_came(d, entry, &hash);
     }
     if (job) {
-        driver_note_head(d, entry, &job->hash);
+        note_came(d, entry, &job->hash);
         d->counters.blocks++;
     }
     if (job && !has_room(d, entry->index, job_bytes(job))) {
@@ -237,7 +243,7 @@ static void fetched_to_apply(struct driver *d, struct fetch *f)
             *slot_of(d, job->entry.index))
             continue;
         f->jobs[i] = NULL;
-        driver_note_head(d, &job->entry, &job->hash);
+        if (!driver_head(d, job->entry.index)) driver_note_head(d, &job->entry, &job->hash);
         put(d, job);
     }
     d->dirty = true;

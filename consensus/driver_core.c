@@ -403,6 +403,7 @@ void driver_tick(struct driver *d)
     }
     driver_deadlines(d);
     driver_fork_tick(d);
+    driver_contradicted_tick(d);
     if (d->ticks % DRIVER_SLOW_TICKS == 0 && d->phase != DRIVER_FLUSHING) slow_tick(d);
 }
 

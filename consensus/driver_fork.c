@@ -28,7 +28,7 @@
  * Then its owner has it rebuilt: the log is cut behind what it cosigned, the state derived anew. What it
  * had applied beyond, and nobody cosigned, was never promised to be kept while a leader lies.
  * A branch that somebody has cosigned needs no vote: the k words for it are shown around (the witness'
- * TOLD), and who stands on the other one yields to them.
+ * TOLD), and who stands on the other one yields to them (driver_contradicted.c).
  */
 #include "base/pack.h"
 #include "consensus/driver_internal.h"
@@ -58,7 +58,9 @@ void driver_compare(struct driver *d, unsigned peer, raft_index last)
     if (!driver_alive(d) || (c->tick && d->ticks - c->tick < COMPARE_TICKS)) return;
     raft_index first = d->mark.raft_index + 1;
     if (last >= DRIVER_HEADS && first <= last - DRIVER_HEADS) first = last - DRIVER_HEADS + 1;
-    *c = (struct compare){.tick = d->ticks, .next = first, .last = last};
+    c->tick = d->ticks;
+    c->next = first;
+    c->last = last;
     if (first <= last) ask(d, peer, first);
 }
 
@@ -107,6 +109,8 @@ static bool compare_one(struct driver *d, unsigned from, const struct head *thei
 {
     const struct head *ours = driver_head(d, theirs->index);
     if (!ours || (ours->term == theirs->term && digest_equal(&ours->hash, &theirs->hash))) return true;
+    struct compare *c = &d->compares[from];
+    if (ours->index <= c->last && driver_was_given(d, ours)) c->given = ours->index; /* beyond, ours may be replaced */
     /* What stands there is the peer's word; who signed both is proved, or not. */
     if (ours->term == theirs->term) driver_two_heads(d, ours, theirs);
     driver_differs(d, from, theirs->index);
@@ -126,7 +130,11 @@ void driver_heads_came(struct driver *d, unsigned from, struct bytes body)
         unpack_head(&head, &u);
         if (u.error != OK || !compare_one(d, from, &head)) return;
     }
-    if (unpack_done(&u) != OK || next > c->last) return;
+    if (unpack_done(&u) != OK) return;
+    if (next > c->last) {
+        c->same = c->last;
+        return;
+    }
     c->next = next;
     ask(d, from, next);
 }
@@ -280,13 +288,13 @@ static void doubt(struct driver *d)
     end_fork(d);
 }
 
-void driver_deceived(struct driver *d, const char *why)
+void driver_deceived(struct driver *d, bool told, const char *why)
 {
     if (d->deceived) return;
     d->deceived = true;
     driver_quarantine(d, why);
     if (may_rebuild(d, 0)) {
-        if (d->o.on_deceived) d->o.on_deceived(d->o.data, why);
+        if (d->o.on_deceived) d->o.on_deceived(d->o.data, told, why);
         return;
     }
     log_error("driver", "this node was rebuilt %u times without getting further: look for the cause, then run "
@@ -308,7 +316,7 @@ static void ask_all(struct driver *d)
 void driver_fork_tick(struct driver *d)
 {
     struct fork *f = &d->fork;
-    if (f->index == 0 || d->deceived || !driver_alive(d)) return;
+    if (f->index == 0 || d->deceived || d->contradiction.index || !driver_alive(d)) return;
     if (f->leader != d->leader || f->term != d->term || driver_is_named(d, f->leader)) {
         end_fork(d); /* another leader: compared anew */
         return;
@@ -316,7 +324,7 @@ void driver_fork_tick(struct driver *d)
     if (f->asked == 0 || d->ticks - f->asked >= ASK_TICKS) ask_all(d);
     switch (judge(d)) {
     case STANCE_WAIT: return;
-    case STANCE_YIELD: driver_deceived(d, "a leader gave it entries that others did not get"); return;
+    case STANCE_YIELD: driver_deceived(d, true, "a leader gave it entries that others did not get"); return;
     case STANCE_KEEP: end_fork(d); return;
     case STANCE_DOUBT: doubt(d); return;
     }

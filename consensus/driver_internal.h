@@ -111,6 +111,7 @@ struct head {
     struct digest hash;
     unsigned signer;
     struct signature signature;
+    bool came; /* since this start, from the leader; else it was in the log */
 };
 
 struct blame { /* of one member */
@@ -126,6 +127,14 @@ struct holder { /* one peer, since it was asked */
 struct compare { /* with one peer */
     uint64_t tick;
     raft_index next, last;
+    raft_index given; /* the last one found of which it has another entry than a leader gave this node; 0: none */
+    raft_index same;  /* up to there nothing like that was found the last time */
+};
+struct contradiction { /* index 0: none */
+    raft_index index; /* after that entry these members say otherwise, by their signatures: it is applied there, too */
+    uint32_t members; /* bits */
+    uint64_t since;   /* tick */
+    char why[240];
 };
 struct fork { /* index 0: none known */
     raft_index index; /* the first one where our log differs from this leader's */
@@ -218,6 +227,7 @@ struct driver {
     struct blame blame[LIMIT_NODES + 1];
     struct holder holders[LIMIT_NODES + 1];
     struct compare compares[LIMIT_NODES + 1];
+    struct contradiction contradiction;
     struct fork fork;
     uint64_t fork_said;      /* tick at which a fork last stood in the program's log; 0: never */
     raft_index doubted;      /* 1 + the cosigned index when a leader was last distrusted for a fork of its own word */
@@ -339,9 +349,15 @@ bool driver_contradiction(struct driver *d, unsigned signer, const struct statem
 void driver_heads_asked(struct driver *d, unsigned from, struct bytes body);
 void driver_heads_came(struct driver *d, unsigned from, struct bytes body);
 void driver_differs(struct driver *d, unsigned from, raft_index index); /* our log and this peer's */
+/* This node drops what nobody cosigned. `told`: a leader gave it another history; else its own data are in doubt. */
+void driver_deceived(struct driver *d, bool told, const char *why);
 void driver_withdraw_came(struct driver *d, unsigned from, struct bytes body);
 void driver_withdrawn_came(struct driver *d, unsigned from, struct bytes body);
 void driver_fork_tick(struct driver *d);
 #define DRIVER_REBUILDS 3u              /* by itself, without having cosigned anything between */
+
+/* driver_contradicted.c */
+bool driver_was_given(const struct driver *d, const struct head *own); /* by another node that led */
+void driver_contradicted_tick(struct driver *d);
 
 #endif

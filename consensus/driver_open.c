@@ -91,10 +91,26 @@ static enum err add_config(struct recovery *r, const struct log_entry *entry)
     return raft_config_decode(&at->config, NULL, entry->payload);
 }
 
-static enum err look_at(struct driver *d, struct recovery *r, const struct log_entry *entry)
+/* Of what k nodes did not cosign: who gave it may be asked after a restart, too. */
+static enum err note_head(struct driver *d, const struct log_entry *entry)
 {
+    struct raft_entry e;
+    struct digest hash;
+    enum err code = log_entry_to_raft(&e, entry);
+    if (code != OK) return code;
+    entry_hash(&hash, &e);
+    driver_note_head(d, &e, &hash);
+    raft_blob_release(e.blob);
+    return OK;
+}
+
+static enum err look_at(struct driver *d, struct recovery *r, const struct log_status *status,
+                        const struct log_entry *entry)
+{
+    bool recent = entry->index > status->cosigned.index && entry->index + DRIVER_HEADS > status->last;
     driver_count_size(d, entry->index, entry->payload.size);
-    return entry->kind == RAFT_ENTRY_CONFIG ? add_config(r, entry) : OK;
+    enum err e = recent ? note_head(d, entry) : OK;
+    return e == OK && entry->kind == RAFT_ENTRY_CONFIG ? add_config(r, entry) : e;
 }
 
 /* Member lists stand anywhere in the log, so all of it is read once. */
@@ -108,7 +124,7 @@ static enum err scan(struct driver *d, struct recovery *r, const struct log_stat
         buffer_clear(&bytes);
         e = log_read(d->o.log, &bytes, entries, &count, SCAN_ENTRIES, at, SCAN_BYTES);
         for (size_t i = 0; e == OK && i < count; i++)
-            e = look_at(d, r, &entries[i]);
+            e = look_at(d, r, status, &entries[i]);
         at += count;
     }
     free(entries);

@@ -169,18 +169,18 @@ void witness_quarantine(struct witness *w, const char *why)
     w->o.on_quarantine(w->o.data, why);
 }
 
-/* on_deceived quarantines, too. */
-void witness_contradicted(struct witness *w, uint64_t size, const char *why)
+/* on_contradicted quarantines, too. */
+void witness_contradicted(struct witness *w, uint32_t members, uint64_t size, uint64_t raft_index, const char *why)
 {
     struct cosigned_mark last = {0};
     bool bound = w->marking || (driver_cosigned(w->o.driver, &last) && last.size >= size);
     if (w->quarantined) return;
-    if (bound || !w->o.on_deceived) {
+    if (bound || !w->o.on_contradicted) {
         witness_quarantine(w, why);
         return;
     }
     w->quarantined = true;
-    w->o.on_deceived(w->o.data, why);
+    w->o.on_contradicted(w->o.data, members & ~(UINT32_C(1) << w->o.self), raft_index, why);
 }
 
 static void keep_witnessed(struct witness *w, struct witnessed *fresh)
@@ -234,12 +234,14 @@ static const struct end *end_of_completed(const struct witness *w, uint64_t size
 static void try_complete(struct witness *w, uint64_t size, const struct digest *root)
 {
     unsigned count = 0;
+    uint32_t members = 0;
     struct cosignature list[LIMIT_NODES] = {{0}};
     if (size <= w->size) return;
     for (unsigned i = 1; i <= w->n; i++) {
         const struct cosigned *c = witness_cosigned_at(w, i, size);
         if (!c || !digest_equal(&c->root, root)) continue;
         list[i - 1] = c->cosignature;
+        members |= UINT32_C(1) << i;
         count++;
     }
     if (count < w->k) return;
@@ -256,7 +258,7 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
     }
     if (!digest_equal(&end->root, root)) {
         buffer_free(&fresh.note);
-        witness_contradicted(w, size, "its root contradicts one that k nodes co-signed");
+        witness_contradicted(w, members, size, end->raft_index, "its root contradicts one that k nodes co-signed");
         return;
     }
     fresh.raft_index = end->raft_index, fresh.raft_term = end->raft_term, fresh.time_ms = end->time_ms;

@@ -39,8 +39,9 @@ struct witness_options {
     void (*on_witnessed)(void *data, uint64_t size); /* a larger checkpoint is complete */
     void (*on_quarantine)(void *data, const char *why);
     /* Instead of on_quarantine, where this node has cosigned nothing of what k members contradict, so that it may
-     * be rebuilt (driver_deceived, which quarantines). May be NULL. */
-    void (*on_deceived)(void *data, const char *why);
+     * be rebuilt (driver_contradicted, which quarantines): which members, as bits, and after which entry. May be
+     * NULL. */
+    void (*on_contradicted)(void *data, uint32_t members, uint64_t raft_index, const char *why);
     /* A member told another root than this node's after the block at `raft_index`. May be NULL. */
     void (*on_differs)(void *data, unsigned member, uint64_t raft_index);
     /* For long, k members told roots after one block, and no k the same. May be NULL. */

@@ -173,13 +173,17 @@ static void check_contradiction(struct witness *w, const struct end *end)
 {
     const struct end *own = witness_end_at(w, end->raft_index);
     unsigned count = 0;
+    uint32_t members = 0;
     if (!own || w->quarantined || (own->size == end->size && digest_equal(&own->root, &end->root))) return;
     for (unsigned i = 1; i <= w->n; i++) {
         const struct told *told = &w->recent[i][end->raft_index % TOLD_KEPT];
         bool back = end->raft_index <= w->withdrawn[i].raft_index && end->raft_term <= w->withdrawn[i].raft_term;
-        if (i != w->o.self && told->verified && !back && witness_end_equal(&told->end, end)) count++;
+        if (i == w->o.self || !told->verified || back || !witness_end_equal(&told->end, end)) continue;
+        count++;
+        members |= UINT32_C(1) << i;
     }
-    if (count >= w->k) witness_contradicted(w, end->size, "its root contradicts one that k nodes told");
+    if (count >= w->k)
+        witness_contradicted(w, members, end->size, end->raft_index, "its root contradicts one that k nodes told");
 }
 
 bool witness_note_tell(struct witness *w, unsigned member, const struct told *told)

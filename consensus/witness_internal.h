@@ -93,8 +93,9 @@ struct witness {
 const struct end *witness_end_at(const struct witness *w, uint64_t raft_index); /* NULL: not remembered */
 const struct end *witness_end_of_size(const struct witness *w, uint64_t size);
 void witness_quarantine(struct witness *w, const char *why);
-/* k members say otherwise: quarantines, and has the node rebuilt where it has cosigned none of what they contradict. */
-void witness_contradicted(struct witness *w, uint64_t size, const char *why);
+/* k members say otherwise (bits; this node's is of no account): quarantines, and has the node rebuilt where it has
+ * cosigned none of what they contradict: its own root after that entry, of so many leaves. */
+void witness_contradicted(struct witness *w, uint32_t members, uint64_t size, uint64_t raft_index, const char *why);
 void witness_try_cosign(struct witness *w, const struct end *own);
 void witness_take_witnessed(struct witness *w, struct witnessed *fresh); /* takes the note over */
 void witness_warn(struct witness *w, unsigned from, const char *what);

@@ -42,10 +42,35 @@ static void accept_later(struct witness *w)
     witness_take_witnessed(w, &fresh);
 }
 
+/* A note that has k good lines may have others besides. */
+static uint32_t cosigners_of(const struct witness *w, const struct checkpoint *checkpoint, struct bytes text)
+{
+    struct note note;
+    struct cosignature line;
+    uint32_t members = 0;
+    if (note_parse(&note, text) != OK) return 0;
+    for (unsigned i = 1; i <= w->n; i++)
+        if (witness_line_of(&line, w, &note, i) &&
+            checkpoint_cosignature_verify(&line, checkpoint, &w->cosigners[i - 1].key) == OK)
+            members |= UINT32_C(1) << i;
+    return members;
+}
+
+/* After a start it may not be known which block ended there. */
+static uint64_t index_of(const struct witness *w, uint64_t size)
+{
+    struct driver_status d;
+    const struct end *end = witness_end_of_size(w, size);
+    driver_status(w->o.driver, &d);
+    return end ? end->raft_index : d.applied;
+}
+
 static void judge_later(struct witness *w, const struct digest *own_root)
 {
+    uint64_t size = w->later_checkpoint.size;
     if (!digest_equal(own_root, &w->later_checkpoint.root)) {
-        witness_contradicted(w, w->later_checkpoint.size, "its root contradicts one that k nodes co-signed");
+        uint32_t members = cosigners_of(w, &w->later_checkpoint, buffer_bytes(&w->later));
+        witness_contradicted(w, members, size, index_of(w, size), "its root contradicts one that k nodes co-signed");
         return;
     }
     accept_later(w);

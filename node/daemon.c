@@ -227,20 +227,20 @@ static void on_stalled(void *data)
     driver_stalled(node->driver);
 }
 
-static void on_contradicted(void *data, const char *why)
+static void on_contradicted(void *data, uint32_t members, uint64_t raft_index, const char *why)
 {
     struct node *node = data;
-    driver_deceived(node->driver, why);
+    driver_contradicted(node->driver, members, raft_index, why);
 }
 
 /* It stops, and main.c rebuilds it and starts it again. */
-static void on_deceived(void *data, const char *why)
+static void on_deceived(void *data, bool told, const char *why)
 {
     struct node *node = data;
-    log_error("node", "DECEIVED: %s. It has cosigned nothing of that: it drops what it was given, and derives its "
-              "state anew from its log and its peers", why);
+    log_error("node", "%s: %s. It has cosigned nothing of that: it drops %s, and derives its state anew from its log "
+              "and its peers", told ? "DECEIVED" : "CONTRADICTED", why, told ? "what it was given" : "what it has");
     node->rebuild = true;
-    integrity_deceived(node, why);
+    if (!told) integrity_contradicted(node, why);
     node_stop(node, 0);
 }
 
@@ -425,7 +425,7 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
         .driver = node->driver, .peers = node->peers, .store = node->store, .data = node, .on_witnessed = on_witnessed,
         .on_quarantine = on_quarantine, .on_evidence = on_told,
-        .on_deceived = on_contradicted, .on_differs = on_differs, .on_stalled = on_stalled,
+        .on_contradicted = on_contradicted, .on_differs = on_differs, .on_stalled = on_stalled,
     };
     if (e == OK) {
         witness.quiet_index = driver_rebuilt(node->driver)->index;

@@ -333,25 +333,24 @@ void integrity_quarantine(struct node *node, const char *why)
     changed(i);
 }
 
-void integrity_deceived(struct node *node, const char *why)
+void integrity_contradicted(struct node *node, const char *why)
 {
     struct integrity *i = node->integrity;
     struct driver_status d;
     if (!i || has_own(i)) return;
-    for (size_t at = 0; at < i->view_count; at++)
-        if (i->view[at].kind == ALARM_FORKED) return;
     driver_status(node->driver, &d);
     struct finding f = {.kind = ALARM_MODIFIED, .named = node->self, .first = d.size, .last = d.size};
     snprintf(f.text, sizeof f.text, "%s", why);
     take(i, &f, (struct bytes){0}, false);
 }
 
-/* Parts of the driver quarantine by themselves. */
+/* Parts of the driver quarantine by themselves. Not for good, while it is not known whether a leader lied. */
 static void watch_driver(struct integrity *i)
 {
     struct driver_status d;
     driver_status(i->node->driver, &d);
-    if (d.quarantined && !i->quarantined) integrity_quarantine(i->node, driver_quarantined_why(i->node->driver));
+    if (d.quarantined && !d.contradicted && !i->quarantined)
+        integrity_quarantine(i->node, driver_quarantined_why(i->node->driver));
     if (i->quarantined) quarantine_store(i);
 }
 

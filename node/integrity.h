@@ -48,10 +48,10 @@ void integrity_repaired(struct node *node, unsigned named, uint64_t from, uint64
 /* driver_quarantine, and durably: a restart is quarantined again, until the state's folder is made
  * anew (rebuild). Without an open finding about this node, one is made: ALARM_MODIFIED at its size. */
 void integrity_quarantine(struct node *node, const char *why);
-/* This node's state contradicts what k nodes say, and is derived anew at once (node/rebuild.h): found, unless
- * that is explained by what is open: its own finding, or a node that is proved to lie. Durable before the node
- * has stopped. */
-void integrity_deceived(struct node *node, const char *why);
+/* This node's state contradicts what k nodes say, though no leader gave it another history (then nothing of its own
+ * is wrong), and is derived anew at once (node/rebuild.h): found, unless a finding of its own is open that explains it.
+ * Durable before the node has stopped. */
+void integrity_contradicted(struct node *node, const char *why);
 /* For a state that is made anew: the notes of findings go over into it. This node's own, of data, are
  * repaired by that; they are raised and closed once it is up to date. Any thread. */
 enum err integrity_carry(struct table_txn *to, struct table_txn *from);

@@ -30,7 +30,8 @@ static unsigned acknowledged_count;
 static const char *text(void) { return out.data ? (const char *)out.data : ""; }
 static const char *said(void) { return errors.data ? (const char *)errors.data : ""; }
 
-static void begin(const char *program)
+/* victim: NULL: as all others */
+static void begin_with(const char *program, const char *victim)
 {
     char path[400];
     testbed_make(&bed, 4, 1);
@@ -39,11 +40,14 @@ static void begin(const char *program)
     acknowledged_count = 0;
     record[0] = '\0';
     bed.program[LIAR] = program;
+    bed.program[VICTIM] = victim;
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, LIMIT_S);
     testbed_care(&bed, doctor, patient);
     testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
 }
+
+static void begin(const char *program) { begin_with(program, NULL); }
 
 static void end(void)
 {
@@ -337,6 +341,20 @@ static void a_leader_that_forks_deceives_nobody_for_long(void **state)
     end();
 }
 
+/* The victim hears that k nodes have another root before anybody has seen that the liar signed two blocks: its log has
+ * the only proof. Its data are in order, and it doesn't say otherwise. */
+static void who_hears_k_words_first_accuses_the_liar(void **state)
+{
+    (void)state;
+    begin_with("liar --mode quiet", "liar --mode late");
+    lies("two blocks");
+    wait_for(VICTIM, "DECEIVED: its root contradicts one that k nodes");
+    wait_for(VICTIM, "rebuilt: the old state was set aside");
+    assert_int_equal(deceived(), 1u << VICTIM);
+    assert_false(testbed_log_has(&bed, VICTIM, "node 3 (node-3), modified"));
+    end();
+}
+
 /* It tells nobody which branch it says is true: the three honest nodes have to agree by themselves. */
 static void a_leader_that_splits_and_is_silent_stops_nobody(void **state)
 {
@@ -426,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_liar_and_the_deceived_release_nothing),
         cmocka_unit_test(a_leader_that_forks_deceives_nobody_for_long),
+        cmocka_unit_test(who_hears_k_words_first_accuses_the_liar),
         cmocka_unit_test(a_leader_that_splits_and_is_silent_stops_nobody),
         cmocka_unit_test(who_tells_two_roots_is_named),
         cmocka_unit_test(who_states_other_commits_is_named),

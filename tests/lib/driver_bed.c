@@ -155,11 +155,12 @@ static void withdraw(void *data, unsigned member, uint64_t term, uint64_t index)
     node->withdrawn[member] = (struct raft_place){term, index};
 }
 
-static void deceived(void *data, const char *why)
+static void deceived(void *data, bool told, const char *why)
 {
     struct bed_node *node = data;
     CHECK(why && !node->deceived);
     node->deceived = true;
+    node->told = told;
 }
 
 static void install(void *data, uint64_t index, uint64_t term, struct bytes manifest)
@@ -208,7 +209,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
     struct bed_node *node = &bed->nodes[index];
     CHECK(!node->driver);
     open_disk(node);
-    node->fatal = node->stopped = node->deceived = false;
+    node->fatal = node->stopped = node->deceived = node->told = false;
     node->applied = (struct driver_applied){0};
     struct driver_options options = {.loop = &bed->loop,
                                      .genesis = &bed->kit.genesis,

@@ -30,7 +30,7 @@ struct bed_node {
     struct driver *driver; /* NULL: down */
     struct peers *peers;
     struct driver_applied applied; /* the last one told */
-    bool fatal, stopped, deceived;
+    bool fatal, stopped, deceived, told; /* told: deceived by another history that a leader gave it */
     unsigned evidence;            /* pieces told */
     struct buffer last_evidence;
     struct raft_place { uint64_t term, index; } withdrawn[LIMIT_NODES + 1]; /* by other members, as told last */

@@ -7,9 +7,11 @@
  *   liar --mode clock ...  its clock is ahead by the seconds that the file named by LIAR_WHEN says; that is all
  *   liar --mode fork ...   as leader it sends one follower other blocks than all others, signed for the same places
  *   liar --mode split ...  the same, and it tells and cosigns no roots, so that nobody else decides the matter
+ *   liar --mode quiet ...  as fork, and it states no commits: only the two blocks prove it
  *   liar --mode roots ...  tells one node other roots than the others
  *   liar --mode commit ... as leader it states the commit of another block than it sent
  *   liar --mode accuse ... says of the victim that its data was modified, and that it forked, once
+ *   liar --mode late ...   asks and says what stands in its log a second late: no lie, but what a load does
  *   liar --mode slow ...   digests its state row by row, and stays where it is while the file named by LIAR_WHEN
  *                          exists: no lie, but what a large state does
  *   liar --mode note ...   shows clients a checkpoint that is none, as the first word in the file named by LIAR_WHEN
@@ -17,7 +19,7 @@
  *                          (whom nobody knows does), cluster (it is of another), fork (another root, that only it
  *                          cosigned); stubborn: the one that it has, and it goes on whatever is proved against it
  *
- * The five before slow lie once the file named by LIAR_WHEN exists (always without it), to the member
+ * The six before late lie once the file named by LIAR_WHEN exists (always without it), to the member
  * LIAR_VICTIM (3); all but accuse stand for election sooner than honest nodes. The other arguments are consiliumd's.
  */
 #include <stdbool.h>
@@ -48,7 +50,7 @@
 #define HOUR_MS 3600000
 
 static bool lies_key, lies_share, lies_time, lies_clock, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
-static bool lies_accuse, lies_slow;
+static bool lies_accuse, lies_slow, lies_quiet, lies_late;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -164,8 +166,9 @@ static struct raft_blob *other_block(const struct raft_entry *e)
 void __wrap_raft_message_encode(struct buffer *out, const struct raft_message *message, unsigned version)
 {
     struct raft_message m = *message;
+    if (lies_quiet && is_time()) m.extra = (struct bytes){0};
     if (!lies_fork || m.type != RAFT_APPEND || m.to != victim || m.entry_count == 0 || !is_time()) {
-        __real_raft_message_encode(out, message, version);
+        __real_raft_message_encode(out, &m, version);
         return;
     }
     m.entries = calloc(m.entry_count, sizeof *m.entries);
@@ -224,13 +227,23 @@ static void accuse(void)
     integrity_found(own.data, &f, bytes_text("evidence"));
 }
 
+/* From the first of these messages on. */
+static bool is_late(uint32_t type)
+{
+    static uint64_t since_ns;
+    uint64_t now = clock_monotonic_ns();
+    if (!lies_late || !is_time() || (type != PEER_HEADS_ASK && type != PEER_HEADS)) return false;
+    if (since_ns == 0) since_ns = now;
+    return now - since_ns < UINT64_C(1000000000);
+}
+
 enum err __wrap_peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body)
 {
     bool told = type == PEER_TELL || type == PEER_PACE;
     struct buffer lie = {0};
     bool of_roots = told || type == PEER_COSIGN || type == PEER_NOTE_PUSH || type == PEER_TOLD;
     if (lies_accuse) accuse();
-    if (lies_split && of_roots && is_time()) return OK;
+    if ((lies_split && of_roots && is_time()) || is_late(type)) return OK;
     if (!lies_roots || !told || index != victim || !is_time()) return __real_peers_send(p, index, type, id, body);
     other_root(&lie, body);
     enum err e = __real_peers_send(p, index, type, id, buffer_bytes(&lie));
@@ -318,10 +331,18 @@ static void shrug(void *data, const char *why)
     fprintf(stderr, "STUBBORN: %s\n", why);
 }
 
+static void shrug_at(void *data, uint32_t members, uint64_t index, const char *why)
+{
+    (void)members;
+    (void)index;
+    shrug(data, why);
+}
+
 enum err __wrap_witness_start(struct witness **out, const struct witness_options *options, struct failure *failure)
 {
     struct witness_options o = *options;
-    if (is_stubborn()) o.on_quarantine = o.on_deceived = shrug;
+    if (is_stubborn()) o.on_quarantine = shrug;
+    if (is_stubborn()) o.on_contradicted = shrug_at;
     return __real_witness_start(out, &o, failure);
 }
 
@@ -367,14 +388,16 @@ static bool set_mode(const char *mode)
     lies_time = strcmp(mode, "time") == 0;
     lies_clock = strcmp(mode, "clock") == 0;
     lies_split = strcmp(mode, "split") == 0;
-    lies_fork = lies_split || strcmp(mode, "fork") == 0;
+    lies_quiet = strcmp(mode, "quiet") == 0;
+    lies_fork = lies_split || lies_quiet || strcmp(mode, "fork") == 0;
     lies_roots = strcmp(mode, "roots") == 0;
     lies_commit = strcmp(mode, "commit") == 0;
     lies_note = strcmp(mode, "note") == 0;
     lies_accuse = strcmp(mode, "accuse") == 0;
     lies_slow = strcmp(mode, "slow") == 0;
+    lies_late = strcmp(mode, "late") == 0;
     return lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note ||
-           lies_accuse || lies_slow;
+           lies_accuse || lies_slow || lies_late;
 }
 
 /* A node that starts itself again, after a rebuild, does so with consiliumd's arguments: the mode is kept beside. */
@@ -383,7 +406,8 @@ int __wrap_main(int argc, char **argv)
     bool given = argc >= 3 && strcmp(argv[1], "--mode") == 0;
     const char *mode = given ? argv[2] : getenv("LIAR_MODE");
     if (!mode) {
-        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|roots|commit|accuse|slow|note run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|quiet|roots|commit|accuse|late|slow|note "
+                        "run ...\n");
         return 2;
     }
     if (!set_mode(mode)) {

@@ -99,7 +99,8 @@ bool driver_cosigned(const struct driver *d, struct cosigned_mark *out)
 
 void driver_status(const struct driver *d, struct driver_status *out)
 {
-    *out = (struct driver_status){.size = d->tree.size, .synced_size = d->tree.size, .synced_index = d->raft_index};
+    *out = (struct driver_status){.size = d->tree.size, .synced_size = d->tree.size, .synced_index = d->raft_index,
+                                    .applied = d->raft_index};
 }
 
 static void run_pending(struct driver *d, const struct pending *p)
@@ -218,11 +219,13 @@ static void on_evidence(void *data, const char *kind, unsigned named, uint64_t s
     buffer_append_bytes(&n->last_evidence, evidence);
 }
 
-static void on_deceived(void *data, const char *why)
+static void on_contradicted(void *data, uint32_t members, uint64_t raft_index, const char *why)
 {
     struct node *n = data;
     assert_non_null(strstr(why, "contradicts"));
     n->deceived++;
+    n->contradicting = members;
+    n->contradicted_at = raft_index;
 }
 
 uint64_t quiet_index, quiet_term;
@@ -243,7 +246,7 @@ void start_witness(unsigned i)
         .store = n->driver.store, .data = n, .on_witnessed = on_witnessed, .on_quarantine = on_quarantine,
         .on_evidence = on_evidence, .on_stalled = on_stalled, .quiet_index = quiet_index, .quiet_term = quiet_term,
     };
-    if (takes_deceived) options.on_deceived = on_deceived;
+    if (takes_deceived) options.on_contradicted = on_contradicted;
     assert_int_equal(witness_start(&n->witness, &options, NULL), OK);
 }
 
@@ -257,6 +260,14 @@ void stop_witness(unsigned i)
     uv_run(&loop, UV_RUN_NOWAIT);
     witness_free(n->witness);
     n->witness = NULL;
+}
+
+void may_be_rebuilt(unsigned node)
+{
+    stop_witness(node);
+    takes_deceived = true;
+    start_witness(node);
+    takes_deceived = false;
 }
 
 static void drop_messages(void)

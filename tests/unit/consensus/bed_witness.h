@@ -54,6 +54,8 @@ struct node {
     struct node_secrets keys;
     bool cut; /* nothing comes or goes */
     unsigned witnessed_calls, quarantined, deceived, stalled, evidence[N + 1];
+    uint32_t contradicting;    /* the members, and the index, with which it was last deceived */
+    uint64_t contradicted_at;
     char kind[64];
     struct buffer last_evidence;
     uint64_t cosigned_most; /* largest size in a COSIGN it sent */
@@ -88,6 +90,7 @@ void apply_all(unsigned leaves);
 
 extern uint64_t quiet_index, quiet_term; /* of the next start */
 extern bool takes_deceived;
+void may_be_rebuilt(unsigned node); /* its witness, made anew, takes it */
 extern uint64_t turn_takes_ns; /* 0: as long as it does */
 
 void start_witness(unsigned i);

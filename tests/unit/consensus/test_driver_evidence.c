@@ -504,6 +504,91 @@ static void a_leader_that_says_so_again(void **state)
     }
 }
 
+/* --- k members contradict this node's root --- */
+
+#define OTHERS (1u << 1 | 1u << 2 | 1u << LIAR)
+
+static bool is_deceived(struct bed *b, void *data)
+{
+    (void)data;
+    return b->nodes[3].deceived;
+}
+
+/* Before anybody has seen two signatures of one leader. */
+static void contradict(void)
+{
+    assert_int_equal(bed.nodes[3].evidence, 0);
+    driver_contradicted(bed.nodes[3].driver, OTHERS, 2, "its root contradicts one that k nodes told");
+    assert_false(bed.nodes[3].deceived);
+    assert_true(status_of(3).quarantined && status_of(3).contradicted);
+}
+
+/* Its own data are in order. Its log has the only proof of the lie, which must not be cut off unseen. */
+static void who_was_told_another_history(void **state)
+{
+    (void)state;
+    up(HONEST);
+    fork_log((const unsigned[]){0, 1, 1, 2});
+    contradict();
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, is_deceived, NULL));
+    assert_true(bed.nodes[3].told);
+    assert_false(status_of(3).contradicted);
+    assert_true(driver_is_named(bed.nodes[3].driver, LIAR));
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, all_have_some, NULL));
+    down();
+}
+
+/* What it was given before its start is shown by who signed it, alone. */
+static void who_was_told_before_its_start(void **state)
+{
+    (void)state;
+    for (unsigned altered = 0; altered < 2; altered++) {
+        up(HONEST);
+        fork_log((const unsigned[]){0, 1, 1, 2});
+        bed_stop(&bed, 3);
+        bed_start(&bed, 3);
+        BED_AWAIT(&bed, driver_head(bed.nodes[3].driver, 2) != NULL);
+        bed.nodes[3].driver->heads[2].signature.bytes[0] ^= (uint8_t)altered;
+        contradict();
+        assert_true(bed_until(&bed, BED_PATIENCE_MS, is_deceived, NULL));
+        assert_int_equal(bed.nodes[3].told, !altered);
+        down();
+    }
+}
+
+/* All have one log, so its own data are wrong, whatever a liar says that stands in its own, and whatever is proved
+ * against that. */
+static void whose_data_are_wrong(void **state)
+{
+    (void)state;
+    struct buffer encoded = {0};
+    up(HONEST);
+    fork_log((const unsigned[]){0, 1, 1, 1});
+    contradict();
+    say_other_head(3, LIARS_TERM - 1);
+    make_evidence(&encoded, 2, LIAR);
+    assert_int_equal(driver_evidence(bed.nodes[3].driver, buffer_bytes(&encoded)), OK);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, is_deceived, NULL));
+    assert_false(bed.nodes[3].told);
+    buffer_free(&encoded);
+    down();
+}
+
+/* Nobody answers, or only so many as may lie: nothing shows that it was told another history. */
+static void who_is_answered_by_too_few(void **state)
+{
+    (void)state;
+    up(HONEST);
+    fork_log((const unsigned[]){0, 1, 1, 2});
+    bed_cut(&bed, 3, 1, true);
+    bed_cut(&bed, 3, 2, true);
+    contradict();
+    say_other_head(3, LIARS_TERM - 1);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, is_deceived, NULL));
+    assert_false(bed.nodes[3].told);
+    down();
+}
+
 /* A withdrawn word is told to the owner before the answer says how far this node has cosigned. */
 
 static void withdrawing(void **state)
@@ -548,6 +633,10 @@ int main(void)
         cmocka_unit_test(a_leader_cannot_make_up_a_fork),
         cmocka_unit_test(a_leader_alone_moves_nobody),
         cmocka_unit_test(a_leader_that_says_so_again),
+        cmocka_unit_test(who_was_told_another_history),
+        cmocka_unit_test(who_was_told_before_its_start),
+        cmocka_unit_test(whose_data_are_wrong),
+        cmocka_unit_test(who_is_answered_by_too_few),
         cmocka_unit_test(withdrawing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

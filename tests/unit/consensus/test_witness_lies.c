@@ -187,14 +187,6 @@ static void its_own_earlier_word_is_shown(void **state)
     assert_int_equal(nodes[2].driver.durable.size, 1);
 }
 
-static void may_be_rebuilt(unsigned node)
-{
-    stop_witness(node);
-    takes_deceived = true;
-    start_witness(node);
-    takes_deceived = false;
-}
-
 /* k words against its own root: it yields, if it has cosigned nothing of that. */
 static void k_words_bind_who_stands_elsewhere(void **state)
 {
@@ -213,6 +205,8 @@ static void k_words_bind_who_stands_elsewhere(void **state)
     witness_withdraw(nodes[1].witness, 4, 0, 0);
     send_shown(2, 1, (const unsigned[]){2, 3, 4}, claims, 3);
     assert_int_equal(nodes[1].deceived, 1);
+    assert_int_equal(nodes[1].contradicting, 1u << 2 | 1u << 3 | 1u << 4);
+    assert_int_equal(nodes[1].contradicted_at, 1);
     assert_int_equal(nodes[1].quarantined, 0);
 }
 

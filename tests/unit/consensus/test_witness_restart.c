@@ -208,6 +208,32 @@ static void a_note_that_contradicts_quarantines(void **state)
     buffer_free(&end);
 }
 
+/* Who cosigned the note has applied what this node's root contradicts. */
+static void a_note_that_contradicts_says_who_does(void **state)
+{
+    (void)state;
+    struct buffer note = make_note(7, true, K), end = make_note(10, true, K);
+    may_be_rebuilt(4);
+    apply(4, 5);
+    apply(4, 5);
+    witness_take_note(nodes[4].witness, buffer_bytes(&note));
+    settle();
+    assert_int_equal(nodes[4].quarantined, 0);
+    assert_int_equal(nodes[4].deceived, 1);
+    assert_int_equal(nodes[4].contradicting, 1u << 1 | 1u << 2 | 1u << 3);
+    assert_int_equal(nodes[4].contradicted_at, 2); /* within a block: all that is applied */
+    may_be_rebuilt(1);
+    apply(1, 10); /* the end of the first of two blocks */
+    apply(1, 1);
+    witness_take_note(nodes[1].witness, buffer_bytes(&end));
+    settle();
+    assert_int_equal(nodes[1].deceived, 1);
+    assert_int_equal(nodes[1].contradicting, 1u << 2 | 1u << 3); /* not itself */
+    assert_int_equal(nodes[1].contradicted_at, 1);
+    buffer_free(&note);
+    buffer_free(&end);
+}
+
 static void a_replayed_state_takes_the_note_but_states_no_position(void **state)
 {
     (void)state;
@@ -234,6 +260,7 @@ int main(void)
         BED_TEST(a_note_is_judged_later_when_the_state_is_busy),
         BED_TEST(a_note_that_cannot_be_judged_holds_up_none),
         BED_TEST(a_note_that_contradicts_quarantines),
+        BED_TEST(a_note_that_contradicts_says_who_does),
         BED_TEST(a_replayed_state_takes_the_note_but_states_no_position),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);

@@ -27,6 +27,7 @@ static struct state_write *writes[JOBS];
 static struct state_read *reads[JOBS];
 static size_t write_count, read_count, pushes, quarantines;
 static bool busy;        /* the driver takes nothing */
+static bool contradicted; /* and why is not known so far */
 static enum err refuses; /* requests get no further */
 static struct asked {
     bool waits;
@@ -57,7 +58,8 @@ enum err driver_read(struct driver *d, struct state_read *r)
 void driver_status(const struct driver *d, struct driver_status *out)
 {
     (void)d;
-    *out = (struct driver_status){.size = ledger_size(kit.ledger), .quarantined = quarantines > 0};
+    *out = (struct driver_status){.size = ledger_size(kit.ledger), .quarantined = quarantines > 0,
+                                    .contradicted = contradicted};
 }
 
 void driver_quarantine(struct driver *d, const char *why)
@@ -374,6 +376,34 @@ static void test_repaired_after_trouble(void **state)
     assert_true(asked.waits);
     do_request();
     assert_int_equal(open_rows(rows), 0);
+}
+
+/* That another node is proved to lie explains nothing of this node's own. */
+static void test_contradicted(void **state)
+{
+    (void)state;
+    raised_by(2, ALARM_FORKED, 3, 41);
+    settle();
+    integrity_contradicted(&node, "a test says so");
+    assert_true(view().own);
+    settle();
+    assert_int_equal(open_rows(rows), 2);
+    integrity_contradicted(&node, "a test says so again"); /* known */
+    settle();
+    assert_int_equal(open_rows(rows), 2);
+}
+
+/* As long as it is not known whether a leader lied to it, nothing is said, nor kept over a restart. */
+static void test_contradicted_so_far(void **state)
+{
+    (void)state;
+    contradicted = true;
+    quarantines = 1; /* by the driver itself */
+    settle();
+    assert_true(!view().own && !view().quarantined && notes() == 0);
+    contradicted = false;
+    settle();
+    assert_true(view().own && view().quarantined && notes() == 1);
 }
 
 static void test_others_raise(void **state)
@@ -705,7 +735,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_into_the_ledger), TEST(test_kills),      TEST(test_trouble),
-        TEST(test_repaired_after_trouble),
+        TEST(test_repaired_after_trouble), TEST(test_contradicted), TEST(test_contradicted_so_far),
         TEST(test_others_raise),    TEST(test_repaired),   TEST(test_no_note_left),
         TEST(test_words_of_two),    TEST(test_repaired_meanwhile),
         TEST(test_liar_floods),     TEST(test_order),
