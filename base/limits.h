@@ -155,6 +155,7 @@
 #define LIMIT_LOG_SCARCE 375            /* thousandths of the two limits: trimming leaves no more than it must */
 #define LIMIT_LOG_NEW 500               /* beyond, no new blocks are begun */
 #define LIMIT_LOG_BLOCKS 1000           /* beyond, none are taken from a leader either */
+#define LIMIT_LOG_EMPTY 1125            /* beyond, not even the empty entry with which a leader begins */
 #define LIMIT_LOG_SNAPSHOT (64 * KIB)   /* configuration, and manifest, kept with a compaction */
 #define LIMIT_STORE_READERS 64          /* read transactions at once */
 #define LIMIT_STORE_VALUE (8 * MIB)     /* one value of a table */

@@ -190,8 +190,10 @@ static bool members_stand(struct driver *d, const struct raft_message *m)
     return same_members(&m->config, &genesis);
 }
 
-static enum err has_room(const struct driver *d)
+/* A leader's empty entry is taken where blocks no longer are, or a new one could not commit what its term began with. */
+static enum err has_room(const struct driver *d, enum raft_entry_type type)
 {
+    if (type == RAFT_ENTRY_NOOP) return d->log_filled < LIMIT_LOG_EMPTY ? OK : ERR_LOG_FULL;
     if (d->space_low) return ERR_FULL;
     return d->log_filled < LIMIT_LOG_BLOCKS ? OK : ERR_LOG_FULL;
 }
@@ -216,8 +218,8 @@ static bool admit(struct driver *d, const struct raft_message *m)
     if (m->term < d->term) return true; /* the core answers with its own term, and takes nothing */
     for (size_t i = count_known(d, m); i < m->entry_count; i++) {
         const struct raft_entry *e = &m->entries[i];
-        if (e->type == RAFT_ENTRY_NOOP) continue;
-        enum err code = e->type == RAFT_ENTRY_CONFIG ? ERR_UNAUTHORIZED : has_room(d);
+        enum err code = e->type == RAFT_ENTRY_CONFIG ? ERR_UNAUTHORIZED : has_room(d, e->type);
+        if (e->type == RAFT_ENTRY_NOOP && code == OK) continue;
         struct block_job *job = code == OK ? admit_block(d, m, e, &code) : NULL;
         if (!job) {
             driver_every(&d->counters.refused_blocks, "a block", m->from, code);

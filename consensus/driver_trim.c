@@ -12,7 +12,8 @@
  * proposed, but the leader leads on, since who comes back has to get from it what is
  * to be co-signed. A follower goes on to LIMIT_LOG_BLOCKS: its log may have been longer
  * by twice log_keep_bytes when the last trimming was. Beyond that it drops blocks as
- * with a full device, and nobody loses an office by it.
+ * with a full device, and nobody loses an office by it. A leader's empty entries go on to
+ * LIMIT_LOG_EMPTY: one that lies has no end of them.
  * Catching up: the owner pulls the state (consensus/catchup.h); nothing is applied
  * from on_install until it is told and synced, since a half replayed state belongs
  * to no position of the log.

@@ -55,7 +55,7 @@ static struct raft_entry make_entry(uint64_t index, uint64_t time_ms, struct byt
     return make_entry_of(index, time_ms, &request, request.size ? 1 : 0, signer, key);
 }
 
-static void step(struct raft_message *m)
+static void step_for(struct raft_message *m, unsigned ms)
 {
     struct buffer out = {0};
     m->from = LIAR;
@@ -64,8 +64,10 @@ static void step(struct raft_message *m)
     raft_message_encode(&out, m, PEER_VERSION);
     driver_message(bed.nodes[1].driver, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
     buffer_free(&out);
-    bed_turn(&bed, 60);
+    bed_turn(&bed, ms);
 }
+
+static void step(struct raft_message *m) { step_for(m, 60); }
 
 /* One append of one entry after (previous, its term); releases the entry. */
 static void append(struct raft_entry e, uint64_t previous, uint64_t previous_term, uint64_t commit)
@@ -251,6 +253,27 @@ static void a_block_against_what_is_applied(void **state)
     BED_AWAIT(&bed, status_of(1).last == 1);
     assert_false(bed.nodes[1].fatal);
     buffer_free(&request);
+    down();
+}
+
+/* Empty entries need nobody's signature, and no space on a device that looks full; the log's end they must not reach. */
+static void empty_entries_without_end(void **state)
+{
+    (void)state;
+    static struct raft_entry entries[LIMIT_RAFT_ENTRIES];
+    bed_open(&bed, 3, 0);
+    bed.nodes[1].segment_limit = 4;
+    bed_start(&bed, 1);
+    term = 5;
+    while (!bed.nodes[1].fatal && status_of(1).refused_blocks == 0) {
+        uint64_t last = status_of(1).last;
+        struct raft_message m = {.type = RAFT_APPEND, .log = {last, last ? term : 0}, .entries = entries,
+                                 .entry_count = LIMIT_RAFT_ENTRIES};
+        for (uint64_t i = 0; i < LIMIT_RAFT_ENTRIES; i++)
+            entries[i] = (struct raft_entry){.index = last + 1 + i, .term = term, .type = RAFT_ENTRY_NOOP};
+        step_for(&m, 2);
+    }
+    assert_false(bed.nodes[1].fatal);
     down();
 }
 
@@ -504,6 +527,7 @@ int main(void)
         cmocka_unit_test(a_second_entry_of_a_known_term),
         cmocka_unit_test(two_blocks_for_one_place),
         cmocka_unit_test(a_block_against_what_is_applied),
+        cmocka_unit_test(empty_entries_without_end),
         cmocka_unit_test(a_statement_of_another_block),
         cmocka_unit_test(messages_that_are_none),
         cmocka_unit_test(a_forwarded_request_that_does_not_decode),
