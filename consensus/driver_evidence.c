@@ -75,10 +75,9 @@ static void say(struct driver *d, unsigned from, raft_index index, raft_term ter
 
 void driver_conflict(struct driver *d, const struct raft_conflict *conflict)
 {
-    const struct raft_entry *own = raft_entry_cached(d->raft, conflict->index);
-    struct head theirs, ours;
-    bool signed_by_one = own && own->index == conflict->index && head_of_entry(&theirs, &conflict->entry) &&
-                         head_of_entry(&ours, own) && driver_two_heads(d, &theirs, &ours);
+    const struct head *ours = driver_head(d, conflict->index);
+    struct head theirs;
+    bool signed_by_one = ours && head_of_entry(&theirs, &conflict->entry) && driver_two_heads(d, &theirs, ours);
     if (!signed_by_one) say(d, conflict->leader, conflict->index, conflict->entry.term, "a block against what stands");
     driver_differs(d, conflict->leader, conflict->index);
 }
