@@ -8,7 +8,8 @@
 #include "base/bytes.h"
 
 /* Call first in main, and in each test program; again is harmless. Ends the
- * process when the system has no source of randomness. Any thread. */
+ * process when the system has no source of randomness, or its libsodium other
+ * rules for signatures than the ledger (crypto/sign.h). Any thread. */
 void crypto_init(void);
 
 /* Never fail; any thread; safe after fork. */
