@@ -162,10 +162,16 @@ static void page_entries(struct http_client *k)
 
 /* --- health and metrics --- */
 
+/* With a clock that is off a node serves as well, and only does not lead: the status is not for that. */
 static void page_health(struct http_client *k)
 {
     const char *state = node_state(k->desk->node);
-    http_say(k, strcmp(state, "ready") == 0 ? 200 : 503, state);
+    char text[200];
+    int64_t ahead_ms;
+    bool clock_ok = board_clock_ok(k->desk->node, &ahead_ms);
+    snprintf(text, sizeof text, "%s, but its clock is %" PRId64 " s %s the others': it does not lead; set the clock",
+             state, (ahead_ms < 0 ? -ahead_ms : ahead_ms) / 1000, ahead_ms < 0 ? "behind" : "ahead of");
+    http_say(k, strcmp(state, "ready") == 0 ? 200 : 503, clock_ok ? state : text);
 }
 
 /* What goes up and down; all else only counts up. */
@@ -184,6 +190,14 @@ static void append_metric(struct buffer *out, struct bytes name, bool gauge, uin
     const char *text = (const char *)name.data, *end = gauge ? "" : "_total";
     buffer_printf(out, "# TYPE consilium_%.*s%s %s\nconsilium_%.*s%s %" PRIu64 "\n", size, text, end,
                   gauge ? "gauge" : "counter", size, text, end, value);
+}
+
+static void append_clock(struct buffer *out, const struct node *node)
+{
+    int64_t ahead_ms;
+    board_clock_ok(node, &ahead_ms);
+    buffer_printf(out, "# TYPE consilium_clock_ahead_seconds gauge\nconsilium_clock_ahead_seconds %.3f\n",
+                  (double)ahead_ms / 1000);
 }
 
 static void append_state(struct buffer *out, const struct http_desk *desk)
@@ -210,6 +224,7 @@ static void page_metrics(struct http_client *k)
     struct buffer body = {.limit = LIMIT_HTTP_QUEUE / 2};
     struct message_status_ok *m = xcalloc(1, sizeof *m);
     append_state(&body, desk);
+    append_clock(&body, desk->node);
     board_counters(m, desk->node);
     for (uint32_t i = 0; i < m->counter_count; i++)
         append_metric(&body, m->counters[i].name, is_gauge(m->counters[i].name), m->counters[i].value);

@@ -30,6 +30,7 @@ struct board {
     struct entry entries[LIMIT_NODES + 1]; /* by member index */
     uint64_t warned_ns[LIMIT_NODES + 1];
     bool clock_ok;
+    int64_t ahead_ms; /* this node's clock against the lower median */
 };
 
 static void own_entry(struct node *node, struct entry *e)
@@ -143,16 +144,22 @@ static void judge_clock(struct board *b)
     }
     if (known < n / 2 + 1) return;
     qsort(offsets, known, sizeof offsets[0], compare_offsets);
-    int64_t median = offsets[(known - 1) / 2];
-    bool ok = median <= CLOCK_OFF_MS && median >= -CLOCK_OFF_MS;
+    b->ahead_ms = -offsets[(known - 1) / 2];
+    bool ok = b->ahead_ms <= CLOCK_OFF_MS && b->ahead_ms >= -CLOCK_OFF_MS;
     if (ok == b->clock_ok) return;
     b->clock_ok = ok;
     if (ok)
         log_notice("clock", "this node's clock agrees with the others' again");
     else
         log_error("clock", "this node's clock is %lld ms off the others': it does not lead; set the clock",
-                  (long long)-median);
+                  (long long)b->ahead_ms);
     driver_set_clock_ok(b->node->driver, ok);
+}
+
+bool board_clock_ok(const struct node *node, int64_t *ahead_ms)
+{
+    *ahead_ms = node->board->ahead_ms;
+    return node->board->clock_ok;
 }
 
 static void on_timer(uv_timer_t *timer)

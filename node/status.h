@@ -15,6 +15,9 @@ void board_status(struct session *s, uint64_t id, struct bytes body);    /* STAT
 unsigned board_reached(const struct node *node);
 /* No new entries are taken: this node's log can't be trimmed, or the leader's, as it says. */
 bool board_log_full(const struct node *node);
+/* Whether this node's clock is right enough to lead by, and how far it is ahead of the lower median (behind: below
+ * 0; at most 30,000 s), as of when a majority of the clocks was last known. */
+bool board_clock_ok(const struct node *node, int64_t *ahead_ms);
 /* Appends this node's counters; no personal data. */
 void board_counters(struct message_status_ok *m, const struct node *node);
 

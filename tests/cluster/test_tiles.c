@@ -19,6 +19,7 @@
 #include "tests/lib/unit.h"
 
 #define LONG_MS 60000
+#define FRAIL 2
 
 static struct testbed bed;
 static struct attacker them;
@@ -122,6 +123,7 @@ static int setup(void **state)
 {
     (void)state;
     testbed_make(&bed, 4, 1);
+    bed.program[FRAIL] = "frail --orders nothing"; /* it is for its clock */
     have_go = thirdparty_build(&bed);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
@@ -320,9 +322,9 @@ static void nothing_of_a_person_is_public(void **state)
     assert_non_null(strstr(metrics, "\nconsilium_http_requests_total "));
     for (const char *line = metrics; *line; line += strcspn(line, "\n") + 1) { /* Prometheus' text format */
         char name[100], kind[20];
-        unsigned long long value;
+        double value;
         bool type = sscanf(line, "# TYPE %99[a-z_0-9] %19[a-z]\n", name, kind) == 2;
-        if (!type && sscanf(line, "%99[a-z_0-9] %llu\n", name, &value) != 2) fail_msg("%.60s", line);
+        if (!type && sscanf(line, "%99[a-z_0-9] %lf\n", name, &value) != 2) fail_msg("%.60s", line);
     }
     static const char *const none[] = {
         "/",           "/tile/0/0",         "/tile/0/x000/000", "/tile/99/000", "/checkpoint/",
@@ -330,6 +332,62 @@ static void nothing_of_a_person_is_public(void **state)
     for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
         expect_status(c, none[i], 404);
     web_free(&w);
+    client_close(c);
+}
+
+static void set_clock(const char *order)
+{
+    char path[400], written[420];
+    snprintf(path, sizeof path, "%s/node-%d.clock", bed.dir, FRAIL);
+    snprintf(written, sizeof written, "%s~", path);
+    FILE *f = fopen(written, "w");
+    assert_non_null(f);
+    fputs(order, f);
+    fclose(f);
+    assert_int_equal(rename(written, path), 0);
+}
+
+/* Waits until /health of the frail node says so, and that it serves. */
+static void await_health(struct client *c, const char *says)
+{
+    struct web w = {0};
+    uint64_t until = clock_monotonic_ns() + LONG_MS * 1000000ull;
+    for (bool said_so = false; !said_so; usleep(50000)) {
+        unsigned status = web_get(c, &w, "/health");
+        buffer_append(&w.body, "", 1);
+        const char *health = (const char *)w.body.data;
+        said_so = status == 200 && strstr(health, says);
+        if (clock_monotonic_ns() > until) fail_msg("/health says %s", health);
+    }
+    web_free(&w);
+}
+
+static double clock_ahead(struct client *c)
+{
+    static const char name[] = "\nconsilium_clock_ahead_seconds ";
+    struct web w = {0};
+    assert_int_equal(web_get(c, &w, "/metrics"), 200);
+    buffer_append(&w.body, "", 1);
+    const char *at = strstr((const char *)w.body.data, name);
+    assert_non_null(at);
+    double ahead = atof(at + strlen(name));
+    web_free(&w);
+    return ahead;
+}
+
+static void a_clock_that_is_off_is_shown(void **state)
+{
+    (void)state;
+    struct client *c = web_connect(FRAIL);
+    set_clock("600000 1");
+    await_health(c, "s ahead of the others'");
+    assert_true(clock_ahead(c) > 30);
+    set_clock("-600000 1");
+    await_health(c, "s behind the others'");
+    assert_true(clock_ahead(c) < -30);
+    set_clock("0 1");
+    await_health(c, "ready\n");
+    assert_true(clock_ahead(c) < 30);
     client_close(c);
 }
 
@@ -683,6 +741,7 @@ int main(void)
         cmocka_unit_test(a_third_party_follows_the_tiles),
         cmocka_unit_test(the_checkpoint_is_asked_for_again_with_its_tag),
         cmocka_unit_test(nothing_of_a_person_is_public),
+        cmocka_unit_test(a_clock_that_is_off_is_shown),
         cmocka_unit_test(each_wrong_request_has_its_status),
         cmocka_unit_test(many_requests_at_once_are_answered_in_order),
         cmocka_unit_test(slow_clients_do_not_hold_up_others),
