@@ -164,8 +164,11 @@ static const struct option_row *find_option(const struct command_line *a, const 
     return row ? row : row_named(a->common, name, size);
 }
 
-static enum err unknown_option(const struct command_line *a, const char *word, size_t size, struct failure *failure)
+static enum err unknown_option(const struct command_line *a, const char *word, struct failure *failure)
 {
+    if (word[1] != '-') return fail(failure, ERR_USAGE, "there is no option '-%c'", word[1]);
+    word += 2;
+    size_t size = strcspn(word, "=");
     const char *candidates[2 * OPTIONS_MAX];
     size_t n = 0;
     for (const struct option_row *r = a->command ? a->command->options : NULL; r && r->name; r++)
@@ -212,8 +215,7 @@ static enum err take_option(struct command_line *a, const char *word, const char
 {
     const char *inside;
     const struct option_row *row = option_of(a, word, &inside);
-    if (!row && word[1] != '-') return fail(failure, ERR_USAGE, "there is no option '-%c'", word[1]);
-    if (!row) return unknown_option(a, word + 2, strcspn(word + 2, "="), failure);
+    if (!row) return unknown_option(a, word, failure);
     if (!row->value && inside) return fail(failure, ERR_USAGE, "option '--%s' takes no value", row->name);
     const char *value = row->value ? inside ? inside : next : NULL;
     if (row->value && !value) return fail(failure, ERR_USAGE, "option '--%s' needs a value: %s", row->name, row->value);
@@ -265,15 +267,26 @@ static enum err check_complete(const struct command_line *a, struct failure *fai
     return OK;
 }
 
-/* With a mistyped option in front, its value may stand where the command is looked for:
- * then the option is what is wrong. OK when all of them are known. */
-static enum err check_leading_options(const struct command_line *a, int argc, char **argv, struct failure *failure)
+/* The command that is only a group's name; NULL: there is none. */
+static const struct command *command_named(const struct command *commands, const char *name)
 {
-    const char *inside;
-    for (int i = 1; i < argc && is_option(argv[i]) && strcmp(argv[i], "--") != 0; i++) {
-        if (strncmp(argv[i], "--", 2) == 0 && !option_of(a, argv[i], &inside))
-            return unknown_option(a, argv[i] + 2, strcspn(argv[i] + 2, "="), failure);
-        if (takes_next(a, argv[i])) i++;
+    for (const struct command *c = commands; name && c->name; c++)
+        if (strcmp(c->name, name) == 0) return c;
+    return NULL;
+}
+
+/* With a mistyped option, its value may stand where the command is looked for, or its second word:
+ * then the option is what is wrong. OK when all options before that word are known. */
+static enum err check_options_before(const struct command_line *a, const struct command *commands, int argc,
+                                     char **argv, struct failure *failure)
+{
+    const char *inside, *wrong = a->operands[a->topic ? 1 : 0];
+    struct command_line known = *a;
+    known.command = command_named(commands, a->topic);
+    for (int i = 1; i < argc && argv[i] != wrong && strcmp(argv[i], "--") != 0; i++) {
+        if (!is_option(argv[i])) continue;
+        if (!option_of(&known, argv[i], &inside)) return unknown_option(&known, argv[i], failure);
+        if (takes_next(&known, argv[i])) i++;
     }
     return OK;
 }
@@ -286,7 +299,7 @@ enum err command_line_parse(struct command_line *out, const struct command *comm
     out->operands = out->words = xcalloc(room, sizeof *out->words);
     collect_words(out, commands, argc, argv);
     enum err e = find_command(out, commands, failure);
-    if (e != OK && check_leading_options(out, argc, argv, failure) != OK) return ERR_USAGE;
+    if (e != OK && check_options_before(out, commands, argc, argv, failure) != OK) return ERR_USAGE;
     for (int i = 1; e == OK && i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (!is_option(argv[i])) continue;
         bool next = takes_next(out, argv[i]);
