@@ -189,8 +189,8 @@ static void say_sent(const struct alert *t)
                    t->rest ? ways_text(t->wanted) : "", t->rest ? ", too" : "");
     else
         log_error("alert", "people were told of the alarm in leaf %llu by %s, but by %s it could not be sent, which "
-                  "this node tries again, and others after it: %s: %s", leaf, ways_text(t->current->sent & t->wanted),
-                  ways_text(t->ways & ~t->sent), alert_error_text(t->code), t->failure.text);
+                  "this node tries again, and others after it: %s", leaf, ways_text(t->current->sent & t->wanted),
+                  ways_text(t->ways & ~t->sent), t->failure.text);
 }
 
 static void say_failed(struct alert *t)
@@ -198,15 +198,14 @@ static void say_failed(struct alert *t)
     struct attempt *a = t->current;
     unsigned long long leaf = a->index;
     if (t->rest && ++a->resends >= RESENDS)
-        log_error("alert", "the alarm in leaf %llu is not sent by %s by this node any more, after %d attempts: %s: %s; "
+        log_error("alert", "the alarm in leaf %llu is not sent by %s by this node any more, after %d attempts: %s; "
                   "correct the settings, try them with 'consiliumd alert-test', and restart this node: then it is sent",
-                  leaf, ways_text(t->ways), RESENDS, alert_error_text(t->code), t->failure.text);
+                  leaf, ways_text(t->ways), RESENDS, t->failure.text);
     else if (t->rest)
-        log_warning("alert", "the alarm in leaf %llu could not be sent by %s: %s: %s", leaf, ways_text(t->ways),
-                    alert_error_text(t->code), t->failure.text);
+        log_warning("alert", "the alarm in leaf %llu could not be sent by %s: %s", leaf, ways_text(t->ways),
+                    t->failure.text);
     else
-        log_error("alert", "the alarm in leaf %llu could not be sent: %s: %s", leaf, alert_error_text(t->code),
-                  t->failure.text);
+        log_error("alert", "the alarm in leaf %llu could not be sent: %s", leaf, t->failure.text);
 }
 
 /* NULL: it is an alarm that the ledger has. */
@@ -235,8 +234,8 @@ static void end_lone(struct alert *t, struct lone *lone)
         log_notice("alert", "people were told by %s of what is wrong with this node, though no ledger has it",
                    ways_text(t->sent));
     if (!all)
-        log_error("alert", "what is wrong with this node, and in no ledger, could not be sent by %s: %s: %s",
-                  ways_text(t->wanted & ~a->sent), alert_error_text(t->code), t->failure.text);
+        log_error("alert", "what is wrong with this node, and in no ledger, could not be sent by %s: %s",
+                  ways_text(t->wanted & ~a->sent), t->failure.text);
     if (enough) {
         lone->lasting.told_ms = now_ms();
         *a = (struct attempt){0};

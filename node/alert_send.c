@@ -14,6 +14,7 @@
 #include "storage/files.h"
 
 #define ANSWER_MOST 200 /* of a refusal's text, for people */
+#define CAUSE_MOST 140  /* of two causes in one text, so that neither cuts off the other */
 
 /* ---- settings ---- */
 
@@ -304,7 +305,8 @@ static enum err code_of(CURLcode code)
     }
 }
 
-const char *alert_error_text(enum err code)
+/* err_text, as it reads about another's server. */
+static const char *error_text(enum err code)
 {
     if (code == ERR_DENIED) return "refused by the server";
     if (code == ERR_UNAUTHORIZED) return "the server refused the login or the token";
@@ -360,6 +362,17 @@ static enum err send_one(enum alert_way way, const struct config *config, const 
     return e;
 }
 
+/* Of each way that failed. */
+static enum err say_causes(struct failure *failure, const struct failure *mail, const struct failure *hook)
+{
+    const struct failure *one = hook->code != OK ? hook : mail;
+    if (one->code == OK) return OK;
+    if (mail->code == OK || hook->code == OK)
+        return fail(failure, one->code, "%s: %s", error_text(one->code), one->text);
+    return fail(failure, hook->code, "mail: %s: %.*s; webhook: %s: %.*s", error_text(mail->code), CAUSE_MOST,
+                mail->text, error_text(hook->code), CAUSE_MOST, hook->text);
+}
+
 static void init_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
 
 enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, const struct alert_message *message,
@@ -367,18 +380,16 @@ enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, 
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct alert_refused unread;
-    enum err result = OK;
+    struct failure mail = {0}, hook = {0};
     *sent = 0;
     if (!refused) refused = &unread;
     refused->count = 0;
     pthread_once(&once, init_curl);
     for (unsigned way = ALERT_MAIL; way <= ALERT_HOOK; way <<= 1) {
         if (!(ways & way)) continue;
-        enum err e = send_one((enum alert_way)way, config, message, stop, refused, failure);
-        if (e == OK)
-            *sent |= way;
-        else
-            result = e;
+        struct failure *why = way == ALERT_MAIL ? &mail : &hook;
+        why->code = send_one((enum alert_way)way, config, message, stop, refused, why);
+        if (why->code == OK) *sent |= way;
     }
-    return result;
+    return say_causes(failure, &mail, &hook);
 }

@@ -52,13 +52,12 @@ struct alert_refused {
 };
 
 /* Sends by the `ways` given; *refused (may be NULL) gets who got no mail of it, also when a mail went to others.
- * *sent gets those that took it. OK: all did. Else the last error, in words,
+ * *sent gets those that took it. OK: all did. Else the last error, and in words why each way failed that did,
  * with the server's answer: ERR_UNREACHABLE, ERR_TIMEOUT, ERR_TLS, ERR_UNAUTHORIZED, ERR_DENIED (refused), ERR_IO;
  * ERR_CANCELED soon after `*stop` (may be NULL) turns true. */
 enum err alert_send(unsigned *sent, unsigned ways, const struct config *config, const struct alert_message *message,
                     const atomic_bool *stop, struct alert_refused *refused, struct failure *failure);
-/* err_text and err_hint, as they read about another's server. */
-const char *alert_error_text(enum err code);
+/* err_hint, as it reads about another's server. */
 const char *alert_error_hint(enum err code);
 #define ALERT_REFUSED_HINT "correct alert-mail-to, or ask who runs the mail server"
 

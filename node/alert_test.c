@@ -45,8 +45,8 @@ static bool try_way(enum alert_way way, const struct config *config, const struc
     if (e == OK && mail) say_who_got_it(config, &refused);
     if (e == OK && !mail) printf("webhook to %s: sent\n", config->alert_webhook.text);
     if (e == OK) return all;
-    fprintf(stderr, "consiliumd: %s to %s: %s: %s\n", mail ? "mail" : "webhook",
-            mail ? config->alert_mail_to.text : config->alert_webhook.text, alert_error_text(e), failure.text);
+    fprintf(stderr, "consiliumd: %s to %s: %s\n", mail ? "mail" : "webhook",
+            mail ? config->alert_mail_to.text : config->alert_webhook.text, failure.text);
     if (alert_error_hint(e)[0]) fprintf(stderr, "What to do: %s.\n", alert_error_hint(e));
     return false;
 }

@@ -57,8 +57,6 @@ enum err alert_send(unsigned *sent, unsigned ways, const struct config *c, const
     return *sent == ways ? OK : ERR_UNREACHABLE;
 }
 
-const char *alert_error_text(enum err code) { return err_text(code); }
-
 /* What it finds is only said: nothing is sent less for it. */
 enum err alert_files_check(const struct config *c, struct failure *failure)
 {

@@ -195,7 +195,7 @@ static void test_receiver_refused(void **state)
     sink_refuse_receiver(s, "gone@example.org");
     assert_int_equal(send_it(), ERR_DENIED);
     assert_true(sent == 0 && refused.count == 1);
-    assert_null(strstr(alert_error_text(ERR_DENIED), "policy"));
+    assert_null(strstr(failure.text, "policy"));
     assert_null(strstr(alert_error_hint(ERR_DENIED), "administrator"));
     sink_stop(s);
 }
@@ -362,6 +362,38 @@ static void test_one_of_two(void **state)
     assert_int_equal(sent, ALERT_HOOK);
     assert_int_equal(sink_count(mail, NULL), 0);
     assert_int_equal(sink_count(hook, NULL), 1);
+    sink_stop(mail);
+    sink_stop(hook);
+}
+
+static void expect_cause(const char *text)
+{
+    if (!strstr(failure.text, text)) fail_msg("\"%s\" is not in: %s", text, failure.text);
+}
+
+/* Neither cause hides the other, however long they are. */
+static void test_none_of_two(void **state)
+{
+    (void)state;
+    char other[FOLDER_PATH];
+    folder_join(other, dir, "other.pem");
+    struct sink *mail = sink_start(SINK_SMTPS, other), *hook = sink_start(SINK_HTTPS, ca);
+    trust_both("other.pem");
+    set_mail(mail, "smtps");
+    set_hook(hook);
+    sink_refuse(mail, 550);
+    sink_refuse(hook, 500);
+    assert_int_equal(send_it(), ERR_DENIED);
+    assert_int_equal(sent, 0);
+    expect_cause("mail: refused by the server: ");
+    expect_cause("550");
+    expect_cause("; webhook: refused by the server: ");
+    expect_cause(" answered 500");
+    snprintf(config.alert_mail_password_file.text, SETTING_TEXT_SIZE, "%s/%0190d", dir, 0);
+    strcpy(config.alert_mail_user.text, "consilium");
+    assert_int_equal(send_it(), ERR_DENIED);
+    expect_cause("mail: not found: ");
+    expect_cause(" answered 500");
     sink_stop(mail);
     sink_stop(hook);
 }
@@ -541,7 +573,7 @@ int main(void)
         TEST(test_not_recorded), TEST(test_log_full),
         TEST(test_mail),            TEST(test_starttls), TEST(test_never_in_the_clear), TEST(test_login),
         TEST(test_mail_refused),    TEST(test_webhook),  TEST(test_webhook_refused),    TEST(test_one_of_two),
-        TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
+        TEST(test_none_of_two),     TEST(test_wrong_name),      TEST(test_unreachable), TEST(test_stopped),         TEST(test_settings),
         TEST(test_key),             TEST(test_receiver_refused), TEST(test_places),
         TEST(test_every_kind),      TEST(test_settings_files),
     };
