@@ -405,8 +405,8 @@ void print_overview(FILE *to, const struct command *commands, const struct optio
     fprintf(to, "\nOptions of every command:\n");
     print_options(to, common);
     fprintf(to, "\nExit codes: 0 done, 1 failed, 2 usage, 3 denied by policy, 4 identity missing or locked,\n"
-                "5 no quorum or time-out, 6 verification failed, 7 the ledger has it otherwise (changed\n"
-                "meanwhile, taken, done already, not there).\n"
+                "5 no quorum, time-out or a node that takes nothing now, 6 verification failed, 7 the ledger has it\n"
+                "otherwise (changed meanwhile, taken, done already, not there).\n"
                 "--cluster, --identity, --passphrase-file, --via and --timeout may stand in the environment as\n"
                 "CONSILIUM_CLUSTER, CONSILIUM_IDENTITY, CONSILIUM_PASSPHRASE_FILE, CONSILIUM_VIA and\n"
                 "CONSILIUM_TIMEOUT, or in ~/.config/consilium/config, a line each: 'cluster = FILE'.\n"

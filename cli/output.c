@@ -36,6 +36,11 @@ int exit_code_of(enum err code)
     case ERR_NOT_READY:
     case ERR_NOT_WITNESSED:
     case ERR_LOG_FULL:
+    /* What only nodes say: it is not this machine that failed. */
+    case ERR_QUARANTINED:
+    case ERR_CLOCK:
+    case ERR_STOPPED:
+    case ERR_TOO_MANY_CONNECTIONS:
     case ERR_TOO_FEW_SHARES: return EXIT_NO_QUORUM;
     case ERR_WRONG_PEER:
     case ERR_OTHER_CLUSTER:

@@ -229,6 +229,8 @@ static void test_exit_codes(void **state)
     assert_int_equal(exit_code_of(ERR_NO_QUORUM), 5);
     assert_int_equal(exit_code_of(ERR_NOT_WITNESSED), 5);
     assert_int_equal(exit_code_of(ERR_UNREACHABLE), 5);
+    assert_int_equal(exit_code_of(ERR_QUARANTINED), 5);
+    assert_int_equal(exit_code_of(ERR_TOO_MANY_CONNECTIONS), 5);
     assert_int_equal(exit_code_of(ERR_BAD_PROOF), 6);
     assert_int_equal(exit_code_of(ERR_TOO_FEW_COSIGNATURES), 6);
     assert_int_equal(exit_code_of(ERR_OTHER_CLUSTER), 6);
