@@ -20,7 +20,7 @@ static enum err check_new(struct tool *t, const struct genesis *g, const char *f
     const struct descriptor *d = &g->members[g->member_count];
     for (uint32_t i = 0; i < g->member_count; i++)
         if (id_equal(&g->members[i].id, &d->id))
-            return fail(&t->failure, ERR_INVALID, "%s is the descriptor of %s, which is a member already", file,
+            return fail(&t->failure, ERR_USAGE, "%s is the descriptor of %s, which is a member already", file,
                         d->name);
     return OK;
 }
@@ -84,6 +84,8 @@ static enum err take_numbers(struct tool *t, struct genesis *g)
     if (e == OK) e = option_number(&approvals, t->line, "approvals", 1, 1, LIMIT_ADMINS, &t->failure);
     g->faulty = (uint32_t)faulty;
     g->approvals = (uint32_t)approvals;
+    struct failure why = {0};
+    if (e == OK && genesis_check_numbers(g, &why) != OK) e = fail(&t->failure, ERR_USAGE, "%s", why.text);
     return e;
 }
 

@@ -44,7 +44,7 @@ static bool origin_valid(const char *origin)
     return strspn(origin, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/") == n;
 }
 
-static enum err check_numbers(const struct genesis *g, struct failure *failure)
+enum err genesis_check_numbers(const struct genesis *g, struct failure *failure)
 {
     uint32_t n = g->member_count, b = g->faulty;
     if (!origin_valid(g->origin))
@@ -131,7 +131,7 @@ static enum err check_members(const struct genesis *g, struct failure *failure)
 
 enum err genesis_check(const struct genesis *g, struct failure *failure)
 {
-    enum err e = check_numbers(g, failure);
+    enum err e = genesis_check_numbers(g, failure);
     if (e == OK) e = check_members(g, failure);
     if (e == OK) e = check_policy(g->policy, failure);
     return e;

@@ -61,6 +61,8 @@ bool genesis_live(uint32_t n, uint32_t b);        /* n - b >= k: goes on releasi
 
 /* All that is refused above: ERR_INVALID or ERR_TOO_LARGE, in words. */
 enum err genesis_check(const struct genesis *genesis, struct failure *failure);
+/* Of that what a person chooses: the origin, how many members and administrators, faulty and approvals. */
+enum err genesis_check_numbers(const struct genesis *genesis, struct failure *failure);
 /* The file's text from the fields that are not derived; the same for the same
  * fields. The errors of genesis_check; ERR_NOMEM. Order is kept: it numbers the members. */
 enum err genesis_format(struct buffer *out, const struct genesis *genesis, struct failure *failure);

@@ -16,7 +16,7 @@
 #define PURPOSE_SEED "consilium/node.seed"
 #define PURPOSE_TLS "consilium/tls.key"
 
-static enum err check_options(const struct identity_options *o, struct failure *failure)
+static enum err check_addresses(const struct identity_options *o, struct failure *failure)
 {
     struct address a;
     enum err e = address_parse(&a, o->listen, false, failure);
@@ -156,6 +156,8 @@ static enum err write_descriptor(struct making *m, struct buffer *line, struct f
 static enum err name_node(struct descriptor *d, const struct identity_options *o, struct failure *failure)
 {
     const char *address = o->advertise ? o->advertise : o->listen;
+    enum err e = check_addresses(o, failure);
+    if (e != OK) return e;
     if (!fill_name(d->name, sizeof d->name, o->name))
         return fail(failure, ERR_INVALID, "the name is longer than %d bytes: %s", LIMIT_NAME, o->name);
     if (!fill_name(d->hospital, sizeof d->hospital, o->hospital))
@@ -163,6 +165,12 @@ static enum err name_node(struct descriptor *d, const struct identity_options *o
     if (!fill_name(d->address, sizeof d->address, address))
         return fail(failure, ERR_INVALID, "the address is longer than %d bytes: %s", LIMIT_ADDRESS, address);
     return descriptor_check(d, failure);
+}
+
+enum err identity_options_check(const struct identity_options *options, struct failure *failure)
+{
+    struct descriptor unused = {0};
+    return name_node(&unused, options, failure);
 }
 
 static void remove_made(const struct making *m)
@@ -179,8 +187,7 @@ enum err identity_create(struct buffer *line, const struct identity_options *opt
 {
     struct node_identity id = {.lock = {-1}};
     struct making m = {.id = &id, .options = options};
-    enum err e = check_options(options, failure);
-    if (e == OK) e = name_node(&id.descriptor, options, failure);
+    enum err e = name_node(&id.descriptor, options, failure);
     if (e == OK) e = check_empty(options->directory, failure);
     if (e != OK) return e;
     m.made_directory = !files_exists(options->directory);

@@ -36,6 +36,8 @@ struct identity_options {
     const char *storage_key_file; /* NULL or "": DIR/storage.key */
 };
 
+/* Whether names and addresses can be those of a node: else ERR_INVALID. */
+enum err identity_options_check(const struct identity_options *options, struct failure *failure);
 /* Makes folder, keys, configuration and descriptor; appends the descriptor's
  * line to `line`. ERR_EXISTS when the folder has anything in it; ERR_INVALID for
  * names and addresses that can't be. On failure nothing is left behind. */

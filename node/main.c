@@ -215,6 +215,7 @@ static int command_init(struct options *o)
     struct identity_options init = {.directory = o->dir, .name = o->name, .hospital = o->hospital,
                                     .listen = o->config.listen.text, .advertise = o->advertise,
                                     .storage_key_file = o->config.storage_key_file.text};
+    if (identity_options_check(&init, &failure) != OK) return complain(&failure, 2);
     if (identity_create(&line, &init, &failure) != OK) return complain(&failure, 1);
     fwrite(line.data, 1, line.size, stdout);
     fprintf(stderr,

@@ -13,16 +13,13 @@
 static struct testbed bed;
 static struct buffer text;
 
-/* Runs BUILD/consiliumd with these words in a shell; both outputs go to `text`. The exit code. */
-__attribute__((format(printf, 1, 2))) static int node(const char *format, ...)
+/* Runs BUILD/`program` with these words in a shell; both outputs go to `text`. The exit code. */
+__attribute__((format(printf, 2, 0))) static int run(const char *program, const char *format, va_list args)
 {
     char command[4096], part[4096];
     const char *build = getenv("BUILD");
-    int n = snprintf(command, sizeof command, "exec %s/consiliumd ", build && *build ? build : "build");
-    va_list args;
-    va_start(args, format);
+    int n = snprintf(command, sizeof command, "exec %s/%s ", build && *build ? build : "build", program);
     vsnprintf(command + n, sizeof command - (size_t)n, format, args);
-    va_end(args);
     strncat(command, " 2>&1", sizeof command - strlen(command) - 1);
     FILE *f = popen(command, "r");
     assert_non_null(f);
@@ -32,6 +29,24 @@ __attribute__((format(printf, 1, 2))) static int node(const char *format, ...)
     buffer_append(&text, "", 1);
     int status = pclose(f);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+__attribute__((format(printf, 1, 2))) static int node(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int code = run("consiliumd", format, args);
+    va_end(args);
+    return code;
+}
+
+__attribute__((format(printf, 1, 2))) static int client(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int code = run("consilium", format, args);
+    va_end(args);
+    return code;
 }
 
 static bool says(const char *words) { return strstr((const char *)text.data, words) != NULL; }
@@ -81,6 +96,32 @@ static void init_makes_a_node_once(void **state)
     assert_true(says("is not a member"));
     assert_int_equal(node("init --dir %s/z --name z --hospital Z", bed.dir), 2);
     assert_true(says("--listen"));
+}
+
+/* As any other wrong usage; what is wrong with a file or a folder is no usage. */
+static void wrong_values_are_wrong_usage(void **state)
+{
+    (void)state;
+    char members[700];
+    snprintf(members, sizeof members, "--member %s/node-1/node.descriptor --member %s/node-2/node.descriptor", bed.dir,
+             bed.dir);
+    static const char *const wrong[] = {"--name x --hospital X --listen 127.0.0.1", "--name x --hospital X --listen a:1",
+                                        "--name 'x y' --hospital X --listen 127.0.0.1:1",
+                                        "--name x --hospital X --listen 0.0.0.0:7999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_int_equal(node("init --dir %s/wrong %s", bed.dir, wrong[i]), 2);
+    assert_int_equal(node("init --dir /proc/wrong --name x --hospital X --listen 127.0.0.1:7999"), 1);
+    assert_int_equal(client("genesis --origin a/b %s --admin %s -o %s/g", members, bed.admin, bed.dir), 2);
+    assert_true(says("2 members: a cluster has at least 3"));
+    assert_int_equal(client("genesis --origin a//b %s --member %s/node-3/node.descriptor --admin %s -o %s/g", members,
+                            bed.dir, bed.admin, bed.dir), 2);
+    assert_true(says("origin 'a//b'"));
+    assert_int_equal(client("genesis --origin a/b %s --member %s/node-1/node.descriptor --admin %s -o %s/g", members,
+                            bed.dir, bed.admin, bed.dir), 2);
+    assert_true(says("is a member already"));
+    assert_int_equal(client("genesis --origin a/b %s --member %s --admin %s -o %s/g", members, bed.admin, bed.admin,
+                            bed.dir), 1);
+    assert_true(says("is not a node's descriptor"));
 }
 
 static void dump_lists_without_a_node(void **state)
@@ -179,6 +220,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help),
         cmocka_unit_test(init_makes_a_node_once),
+        cmocka_unit_test(wrong_values_are_wrong_usage),
         cmocka_unit_test(dump_lists_without_a_node),
         cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),
