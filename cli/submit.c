@@ -29,6 +29,7 @@ struct sending {
     const struct signer *signer;
     struct request_builder builder;
     struct submission *out;
+    uint64_t began_ns;
     uint64_t end_ns;         /* of the attempts */
     uint64_t give_up_ns;     /* of all, with looking up */
     uint32_t patience_ms;    /* at most for one node, so that time is left for another */
@@ -335,6 +336,7 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
 {
     char token[REQUEST_TOKEN_SIZE];
     struct found found;
+    uint64_t tried_ms = (clock_monotonic_ns() - s->began_ns) / 1000000;
     const struct id *request = &s->out->request_ids[0];
     request_token_format(token, s->out->issued_at_ms, request);
     if (s->lies > 0) return fail(failure, s->lie.code, "%s", s->lie.text);
@@ -353,9 +355,9 @@ static enum err resolve(struct sending *s, const struct failure *last, struct fa
         return fail(failure, ERR_NO_QUORUM, "not recorded, and it will not be (%s); it is safe to do it again",
                     last->text);
     return fail(failure, ERR_NO_QUORUM,
-                "no answer that %u nodes back within %u s (%s). It is not known whether the request "
-                "was recorded; before doing it again, ask: consilium lookup %s",
-                s->cluster->genesis.quorum, s->cluster->timeout_ms / 1000, last->text, token);
+                "no answer that %u nodes back within %" PRIu64 ".%" PRIu64 " s (%s). It is not known whether the "
+                "request was recorded; before doing it again, ask: consilium lookup %s", s->cluster->genesis.quorum,
+                tried_ms / 1000, tried_ms / 100 % 10, last->text, token);
 }
 
 static bool is_transient(const struct sending *s, enum err e) { return s->sent && after(s, e) == NEXT_NODE; }
@@ -366,6 +368,7 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
     CHECK(signer->secrets != NULL);
     struct sending *s = xcalloc(1, sizeof *s);
     *s = (struct sending){.cluster = cluster, .signer = signer, .out = out};
+    s->began_ns = clock_monotonic_ns();
     s->give_up_ns = cluster_deadline(cluster);
     uint32_t all_ms = cluster_left_ms(s->give_up_ns);
     s->end_ns = s->give_up_ns - (uint64_t)all_ms * 1000000 / LOOKUP_PART;

@@ -241,6 +241,22 @@ static bool what_became_is_said(void)
     return says(ERR_NO_QUORUM, "safe to do it again");
 }
 
+/* A part of the time-out is kept for looking up: what went by before is said, not the whole. */
+static void test_the_time_said_went_by(void **state)
+{
+    (void)state;
+    unsigned whole = 0, tenths = 0;
+    cluster.timeout_ms = 2000;
+    fake_cluster_fault(&fake, 0, FAKE_NO_QUORUM);
+    uint64_t start = clock_monotonic_ns();
+    assert_int_equal(submit_events(1), ERR_NO_QUORUM);
+    uint64_t took_ms = (clock_monotonic_ns() - start) / 1000000;
+    const char *said = strstr(failure.text, "within ");
+    assert_non_null(said);
+    assert_int_equal(sscanf(said, "within %u.%u s", &whole, &tenths), 2);
+    assert_true(1000 * whole + 100 * tenths <= took_ms);
+}
+
 /* Only a part of the time-out is left for looking up: where this machine pauses for that long, another try has more. */
 static void test_what_became_of_it(void **state)
 {
@@ -465,7 +481,7 @@ int main(void)
         TEST(test_failing_nodes),
         TEST(test_silent_nodes_share_the_time),
         TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline), TEST(test_a_connection_that_was_idle),
-        TEST(test_what_became_of_it),
+        TEST(test_what_became_of_it), TEST(test_the_time_said_went_by),
         TEST(test_lookup),
         TEST(test_lies_are_refused),
         TEST(test_liars_are_passed_by),
