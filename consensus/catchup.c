@@ -539,6 +539,10 @@ bool catchup_manifest(const struct catchup *c, uint64_t *raft_index, uint64_t *r
     offer_encode(manifest, &offer);
     *raft_index = w->raft_index;
     *raft_term = w->raft_term;
+    /* Entries that leave no leaf may come without end (one request again and again; a leader that lies): a log that
+     * gets full of them must be trimmed of them, too. Else it is the position that most nodes keep with the note. */
+    if (d.log_filled >= LIMIT_LOG_SCARCE && witness_stood_at(c->o.witness, raft_term, w, d.synced_index))
+        *raft_index = d.synced_index;
     return !manifest->failed;
 }
 

@@ -190,7 +190,7 @@ static bool members_stand(struct driver *d, const struct raft_message *m)
     return same_members(&m->config, &genesis);
 }
 
-/* A leader's empty entry is taken where blocks no longer are, or a new one could not commit what its term began with. */
+/* A leader's empty entry is taken where blocks no longer are, or a new one could not commit what is there. */
 static enum err has_room(const struct driver *d, enum raft_entry_type type)
 {
     if (type == RAFT_ENTRY_NOOP) return d->log_filled < LIMIT_LOG_EMPTY ? OK : ERR_LOG_FULL;

@@ -640,6 +640,14 @@ const struct witnessed *witness_before(const struct witness *w, uint64_t most)
     return NULL;
 }
 
+bool witness_stood_at(const struct witness *w, uint64_t *raft_term, const struct witnessed *kept, uint64_t raft_index)
+{
+    const struct end *end = witness_end_at(w, raft_index);
+    if (!end || end->size != kept->size || !digest_equal(&end->root, &kept->root)) return false;
+    *raft_term = end->raft_term;
+    return true;
+}
+
 bool witness_newest(const struct witness *w, struct bytes *note, uint64_t *size, struct digest *root,
                     uint64_t *raft_index, uint64_t *raft_term)
 {

@@ -84,6 +84,8 @@ struct witnessed {
  * last WITNESS_KEPT are). Valid until the loop turns. */
 #define WITNESS_KEPT 64
 const struct witnessed *witness_before(const struct witness *w, uint64_t most);
+/* Whether this node applied the entry at `raft_index` itself, and had the leaves of `kept` then, no more; its term. */
+bool witness_stood_at(const struct witness *w, uint64_t *raft_term, const struct witnessed *kept, uint64_t raft_index);
 /* Whether this node applied the block at this position itself, and had so many leaves then; one of
  * the last some thousand. */
 bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term,

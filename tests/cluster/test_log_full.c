@@ -12,6 +12,7 @@
 
 #define NODES 5
 #define PRESENT 3 /* a majority, but k is 4 */
+#define SHORT_LOG_BYTES (32u * MIB) /* short_log.c: more than may begin at one node, twice */
 
 static struct testbed bed;
 static struct attacker them;
@@ -20,21 +21,33 @@ static struct id patient;
 static struct buffer out, errors;
 static char person[ID_TEXT_SIZE], about[ID_TEXT_SIZE];
 
-/* An event with a long note. OK: applied, at *leaf. */
-static enum err add_event(struct client *c, uint64_t *leaf)
+/* An event with a long note. */
+static void make_event(struct buffer *request)
 {
     static uint8_t note[LIMIT_NOTE];
-    struct said said = {0};
-    struct message_result result;
-    struct buffer request = {0};
     struct arguments args = {.action = ACTION_EVENT_ADD,
                              .event_add = {.patient = patient, .what = bytes_text("bill"), .object = bytes_text("1")}};
     memset(note, 'n', sizeof note);
-    attacker_request(&request, &them, &doctor, &args, BYTES(note), NULL);
-    attacker_submit(&them, c, &said, &result, buffer_bytes(&request));
+    attacker_request(request, &them, &doctor, &args, BYTES(note), NULL);
+}
+
+static enum err submit(struct client *c, const struct buffer *request, uint64_t *leaf)
+{
+    struct said said = {0};
+    struct message_result result;
+    attacker_submit(&them, c, &said, &result, buffer_bytes(request));
     enum err code = said.type == MESSAGE_APPLIED ? result.code : said.code;
     if (said.type == MESSAGE_APPLIED) *leaf = result.leaf_index;
     said_free(&said);
+    return code;
+}
+
+/* OK: applied, at *leaf. */
+static enum err add_event(struct client *c, uint64_t *leaf)
+{
+    struct buffer request = {0};
+    make_event(&request);
+    enum err code = submit(c, &request, leaf);
     buffer_free(&request);
     return code;
 }
@@ -111,8 +124,48 @@ static void full_logs_wait_for_those_who_are_away(void **state)
     testbed_end(&bed);
 }
 
+/* One request again and again leaves no leaf, so that nothing more is co-signed. */
+static void repeat(struct client *c, unsigned times)
+{
+    struct buffer request = {0};
+    uint64_t leaf;
+    enum err code = OK;
+    make_event(&request);
+    for (unsigned i = 0, waited = 0; i < times; i += code != ERR_LOG_FULL, waited += code == ERR_LOG_FULL) {
+        code = submit(c, &request, &leaf);
+        if (code == ERR_LOG_FULL && waited > TESTBED_PATIENCE_S * 10) testbed_fail(&bed, "the log stays full");
+        if (code != OK && code != ERR_DUPLICATE && code != ERR_LOG_FULL) testbed_fail(&bed, "%s", err_name(code));
+        if (code == ERR_LOG_FULL) usleep(100000);
+    }
+    buffer_free(&request);
+}
+
+static void what_leaves_no_leaf_fills_no_log(void **state)
+{
+    (void)state;
+    testbed_make(&bed, 4, 1);
+    for (unsigned node = 1; node <= 4; node++) bed.program[node] = "short_log";
+    testbed_start_all(&bed);
+    testbed_wait_ready(&bed, 30);
+    testbed_care(&bed, person, about);
+    attacker_open(&them, &bed);
+    doctor = attacker_signer(&them, "doctor");
+    assert_int_equal(id_parse(&patient, about), OK);
+    struct client *c = attacker_greet(&them, 1);
+    repeat(c, SHORT_LOG_BYTES / LIMIT_NOTE);
+    client_close(c);
+    for (unsigned node = 1; node <= 4; node++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill 3", bed.dir, node, about);
+    signer_close(&doctor);
+    attacker_close(&them);
+    testbed_end(&bed);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(full_logs_wait_for_those_who_are_away)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(full_logs_wait_for_those_who_are_away),
+        cmocka_unit_test(what_leaves_no_leaf_fills_no_log),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,8 @@ enum err driver_write(struct driver *d, struct state_write *w)
 
 void driver_status(const struct driver *d, struct driver_status *out)
 {
-    *out = (struct driver_status){.leader = d->leader, .synced_index = d->synced_index, .size = UINT64_MAX};
+    *out = (struct driver_status){.leader = d->leader, .synced_index = d->synced_index, .size = UINT64_MAX,
+                                  .log_filled = d->log_filled};
 }
 
 bool driver_cosigned(const struct driver *d, struct cosigned_mark *out)

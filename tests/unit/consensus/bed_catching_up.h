@@ -42,6 +42,7 @@ struct driver {
     struct store *store;
     struct state_thread *state; /* the target's */
     uint64_t synced_index;
+    unsigned log_filled;
     struct state_read *reads[64]; /* over the synced state; run in a later turn */
     size_t read_count;
     bool refuse; /* reads and writes: busy */

@@ -285,9 +285,42 @@ static void it_stops_at_any_moment(void **state)
     assert_whole();
 }
 
+static uint64_t offered_by(struct node *n)
+{
+    struct buffer manifest = {0};
+    uint64_t index = 0, term = 0;
+    assert_true(catchup_manifest(n->catchup, &index, &term, &manifest));
+    assert_int_equal(term, marks[2].raft_term + (index != marks[2].raft_index));
+    buffer_free(&manifest);
+    return index;
+}
+
+static void apply_after(struct node *n, unsigned entries, unsigned leaves)
+{
+    const struct mark *m = &marks[2];
+    n->driver.synced_index = m->raft_index + entries;
+    struct driver_applied a = {.raft_index = m->raft_index + entries, .raft_term = m->raft_term + 1,
+                               .size = m->size + leaves, .root = m->root};
+    witness_applied(n->witness, &a);
+}
+
+/* Entries that left no leaf: a log that is short of room is trimmed of them. */
+static void what_left_no_leaf_is_trimmed_where_room_is_scarce(void **state)
+{
+    (void)state;
+    struct node *n = &nodes[1];
+    apply_after(n, 3, 0);
+    assert_int_equal(offered_by(n), marks[2].raft_index);
+    n->driver.log_filled = LIMIT_LOG_SCARCE;
+    assert_int_equal(offered_by(n), marks[2].raft_index + 3);
+    apply_after(n, 4, 1); /* not witnessed */
+    assert_int_equal(offered_by(n), marks[2].raft_index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        BED_TEST(what_left_no_leaf_is_trimmed_where_room_is_scarce),
         BED_TEST(an_empty_node_catches_up),
         BED_TEST(a_node_that_has_a_part_goes_on_from_there),
         BED_TEST(the_same_again_needs_no_leaf),

@@ -256,7 +256,7 @@ static void a_block_against_what_is_applied(void **state)
     down();
 }
 
-/* Empty entries need nobody's signature, and no space on a device that looks full; the log's end they must not reach. */
+/* Empty entries need nobody's signature, and no space on a device that looks full; they must not reach a log's end. */
 static void empty_entries_without_end(void **state)
 {
     (void)state;
