@@ -34,7 +34,7 @@ lib_src   = $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 node_src  = $(filter-out node/main.c,$(wildcard node/*.c))
 cli_src   = $(filter-out cli/main.c,$(wildcard cli/*.c))
 tool_src  = $(wildcard tests/lib/liar.c tests/lib/tamper.c tests/lib/bad_disk.c tests/lib/unwitnessed.c \
-              tests/lib/short_log.c) \
+              tests/lib/short_log.c tests/lib/lean.c) \
             $(wildcard tests/lib/bad_clock.c)
 tlib_src  = $(filter-out $(tool_src),$(wildcard tests/lib/*.c))
 sim_src   = $(wildcard tests/sim/*.c)
@@ -83,7 +83,7 @@ $(eval $(call archive,$(CLILIB),$(cli_src)))
 $(eval $(call archive,$(TLIB),$(tlib_src)))
 
 # Only the node sends mail and webhooks; the client starts faster without.
-$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/older $(BUILD)/short_log $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
+$(BUILD)/consiliumd $(BUILD)/liar $(BUILD)/bad_disk $(BUILD)/frail $(BUILD)/unwitnessed $(BUILD)/older $(BUILD)/short_log $(BUILD)/lean $(BUILD)/tamper $(BUILD)/unit/% $(BUILD)/replay/% build/fuzz/fuzz_%: LDLIBS += -lcurl
 LINK = @mkdir -p $(@D); $(if $(V),,echo "  LD  $@";) \
        $(CC) $(CFLAGS) $(SAN) $(or $(LTOFLAGS),-fno-lto) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 $(BUILD)/consiliumd: $(BUILD)/node/main.o $(NODELIB) $(LIB)
@@ -112,6 +112,8 @@ $(BUILD)/older: $(BUILD)/tests/lib/older.o $(BUILD)/node/main.o $(NODELIB) $(LIB
 	$(LINK)
 $(BUILD)/short_log: $(BUILD)/tests/lib/short_log.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) -Wl,--wrap=log_open
+$(BUILD)/lean: $(BUILD)/tests/lib/lean.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
+	$(LINK) -Wl,--wrap=driver_start
 $(BUILD)/tamper: $(BUILD)/tests/lib/tamper.o $(BUILD)/tests/lib/rewrite.o $(NODELIB) $(LIB)
 	$(LINK)
 tools: $(TOOLS)
@@ -179,7 +181,7 @@ chaos: deps-check
 # Restarts in turn under load for MINUTES (an hour says something): no client of any node is refused anything, and what
 # a node holds of memory and descriptors doesn't grow.
 soak: deps-check
-	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/cluster/test_restart
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/lean $(BUILD)/cluster/test_restart
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) BUILD=$(BUILD) $(BUILD)/cluster/test_restart
 .PHONY: soak
 
