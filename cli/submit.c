@@ -232,9 +232,11 @@ static enum err attempt(struct sending *s, struct failure *failure)
     if (e != OK) return e;
     if (s->cluster->output)
         output_progress(s->cluster->output, "waiting for %u co-signatures ...", s->cluster->genesis.quorum);
+    bool before = s->sent;
     s->sent = true; /* also when sending fails: part of it may be all of it */
     e = send_request(s->cluster, &id, buffer_bytes(&s->out->request), failure);
     if (e == OK) e = receive_applied(s, id, failure);
+    if (e == ERR_FULL) s->sent = before; /* a node says so before it takes anything */
     if (e != OK) return e;
     take_applied(s);
     uint32_t leaves = 0, fresh = 0;
@@ -381,7 +383,10 @@ enum err submit(struct submission *out, struct cluster *cluster, const struct si
     enum err e = build(s, drafts, count, &why);
     if (e == OK) e = attempts(s, &why);
     CHECK((e == OK) == (why.code == OK));
-    if (e != OK) e = is_transient(s, e) ? resolve(s, &why, failure) : fail(failure, why.code, "%s", why.text);
+    if (e == ERR_FULL && !s->sent) /* the node's disk, not this machine's */
+        e = fail(failure, ERR_NO_QUORUM, "not recorded, as the node says that was asked: %s", why.text);
+    else if (e != OK)
+        e = is_transient(s, e) ? resolve(s, &why, failure) : fail(failure, why.code, "%s", why.text);
     cluster->give_up_ns = 0;
     request_builder_free(&s->builder);
     buffer_free(&s->applied_body);

@@ -225,6 +225,7 @@ static void answer_submit(struct fake_node *n, struct connection *connection, ui
     bool fresh = true;
     n->submits++;
     if (n->fault == FAKE_NO_QUORUM) return refuse(connection, id, ERR_NO_QUORUM);
+    if (n->fault == FAKE_FULL) return refuse(connection, id, ERR_FULL);
     if (n->fault == FAKE_SWALLOWS) return;
     if (n->fault == FAKE_DIES_BEFORE) return connection_abort(connection, ERR_CANCELED, NULL);
     CHECK(message_submit_decode(&m, body) == OK && request_decode(&request, m.request) == OK);

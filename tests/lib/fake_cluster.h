@@ -28,6 +28,7 @@ enum fake_fault {
     FAKE_OTHER_NODE,        /* greets as another node */
     FAKE_OTHER_NUMBERS,     /* greets with another k */
     FAKE_NO_QUORUM,         /* refuses what is submitted, for now */
+    FAKE_FULL,              /* has no space for what is submitted */
     FAKE_SWALLOWS,          /* takes what is submitted, and forgets it */
     FAKE_DIES_BEFORE,       /* closes instead of recording */
     FAKE_DIES_AFTER,        /* records, then closes */

@@ -257,6 +257,21 @@ static void test_the_time_said_went_by(void **state)
     assert_true(1000 * whole + 100 * tenths <= took_ms);
 }
 
+/* What a node refuses before it takes it is known not to be there, unless another one swallowed it. */
+static void test_no_space_left(void **state)
+{
+    (void)state;
+    cluster.timeout_ms = 2000;
+    fake_cluster_fault(&fake, 0, FAKE_FULL);
+    only_node(2);
+    assert_true(says(ERR_NO_QUORUM, "not recorded, as the node says that was asked: node-2: no space left"));
+    assert_int_equal(leaves_of_mine(), 0);
+    fake_cluster_fault(&fake, 1, FAKE_SWALLOWS);
+    only_node(0);
+    cluster.started = 1;
+    assert_true(says(ERR_NO_QUORUM, "not known"));
+}
+
 /* Only a part of the time-out is left for looking up: where this machine pauses for that long, another try has more. */
 static void test_what_became_of_it(void **state)
 {
@@ -481,7 +496,7 @@ int main(void)
         TEST(test_failing_nodes),
         TEST(test_silent_nodes_share_the_time),
         TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline), TEST(test_a_connection_that_was_idle),
-        TEST(test_what_became_of_it), TEST(test_the_time_said_went_by),
+        TEST(test_what_became_of_it), TEST(test_the_time_said_went_by), TEST(test_no_space_left),
         TEST(test_lookup),
         TEST(test_lies_are_refused),
         TEST(test_liars_are_passed_by),
