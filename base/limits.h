@@ -143,8 +143,8 @@
 /* storage */
 #define LIMIT_LOG_RECORD (LIMIT_BLOCK + 1024)
 #define LOG_SEGMENT_SIZE (8 * MIB)
-/* Each commit writes its pages anew. With 250 instead of 100 ms a record takes 3 KiB less of the devices of three nodes (64
- * clients), and 5 % less of their processors; a killed node has as much more of its log to apply again. */
+/* Each commit writes its pages anew. With 250 instead of 100 ms a record takes 3 KiB less of the devices of three
+ * nodes (64 clients), and 5 % less of their processors; a killed node has as much more of its log to apply again. */
 #define LIMIT_COMMIT_MS 250
 #define LIMIT_COMMIT_LEAVES 4096
 #define LIMIT_COMMIT_BYTES (4 * MIB)    /* LMDB keeps the memory of the largest commit for good */

@@ -1,18 +1,20 @@
 /* When a leader's next block is due.
  *
- * A block costs every node signatures, messages and writes whatever is in it, and so does the checkpoint that covers it,
- * about 900 us of processors together. One who asks alone is not to wait for others; but where many ask, each finds a
- * block under way or just gone, and blocks of few requests take the processors that all of them wait for. So:
+ * A block costs every node signatures, messages and writes whatever is in it, and so does the checkpoint that
+ * covers it, about 900 us of processors together. One who asks alone is not to wait for others; but where many ask,
+ * each finds a block under way or just gone, and blocks of few requests take the processors that all of them wait
+ * for. So:
  *
  *   nothing in flight   at once, if half as many wait as were here together lately, at the most
  *   a block in flight   when it is committed, if as many wait by then
  *   else                PACE_NS after the block before
  *   enough for a block  at once
  *
- * With one or two that is at once, and nobody waits for more than half of those who come again anyway. Against "at once
- * when nothing is in flight", by turns on 2 processors, 1 KiB: record show with 64 clients 1,680/s instead of 1,450
- * (p50 36 and 42 ms), with 16 1,600 and 1,290; co-signed events with 16 3,900 and 2,900/s (p50 3.9 and 5.2 ms), with 4
- * 1,750 and 1,330. Three quarters instead of the half make 4 clients wait for PACE_NS (p99 9 ms), three eighths gain less.
+ * With one or two that is at once, and nobody waits for more than half of those who come again anyway. Against "at
+ * once when nothing is in flight", by turns on 2 processors, 1 KiB: record show with 64 clients 1,680/s instead of
+ * 1,450 (p50 36 and 42 ms), with 16 1,600 and 1,290; co-signed events with 16 3,900 and 2,900/s (p50 3.9 and 5.2
+ * ms), with 4 1,750 and 1,330. Three quarters instead of the half make 4 clients wait for PACE_NS (p99 9 ms), three
+ * eighths gain less.
  * Pure: the time is an argument, monotonic.
  */
 #ifndef CONSENSUS_PACE_H
@@ -39,8 +41,8 @@ struct pace_load {
     bool full;      /* what waits fills a block */
 };
 
-/* For how many nanoseconds the next block must wait still; 0: it is due. To be asked whenever a request comes or a block
- * is committed, since it learns from that how many are here together. */
+/* For how many nanoseconds the next block must wait still; 0: it is due. To be asked whenever a request comes or a
+ * block is committed, since it learns from that how many are here together. */
 uint64_t pace_wait(struct pace *p, const struct pace_load *load, uint64_t now_ns);
 void pace_proposed(struct pace *p, uint64_t now_ns);
 
