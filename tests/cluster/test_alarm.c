@@ -364,7 +364,7 @@ static void a_state_that_was_cosigned(void **state)
     testbed_json(&out, "members.3.state", value, sizeof value);
     assert_string_equal(value, "quarantined");
     /* At once: it will take nothing until it is rebuilt. */
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "--via node-4 -i %s/doctor.key log", bed.dir), 1);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "--via node-4 -i %s/doctor.key log", bed.dir), 5);
     if (!strstr((const char *)errors.data, "node-4")) testbed_fail(&bed, "not named: %s", (const char *)errors.data);
 }
 
