@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,5 +21,9 @@
         print_error("\n");                                                                         \
         fail_test();                                                                               \
     } while (0)
+
+/* Links tests/lib/abort_trace.c to each program of tests. */
+extern const bool abort_is_traced;
+static const bool *const unit_aborts __attribute__((used)) = &abort_is_traced;
 
 #endif
