@@ -90,17 +90,23 @@ static void each_says_why(void)
     }
 }
 
-static void full_logs_wait_for_those_who_are_away(void **state)
+/* Nodes with short logs, a patient, and a doctor who writes about them. */
+static void begin(unsigned nodes)
 {
-    (void)state;
-    testbed_make(&bed, NODES, 1);
-    for (unsigned node = 1; node <= NODES; node++) bed.program[node] = "short_log";
+    testbed_make(&bed, nodes, 1);
+    for (unsigned node = 1; node <= nodes; node++) bed.program[node] = "short_log";
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 30);
     testbed_care(&bed, person, about);
     attacker_open(&them, &bed);
     doctor = attacker_signer(&them, "doctor");
     assert_int_equal(id_parse(&patient, about), OK);
+}
+
+static void full_logs_wait_for_those_who_are_away(void **state)
+{
+    (void)state;
+    begin(NODES);
     for (unsigned node = PRESENT + 1; node <= NODES; node++) testbed_signal(&bed, node, SIGKILL);
     uint64_t last = write_until_refused(1);
     each_says_why();
@@ -143,14 +149,7 @@ static void repeat(struct client *c, unsigned times)
 static void what_leaves_no_leaf_fills_no_log(void **state)
 {
     (void)state;
-    testbed_make(&bed, 4, 1);
-    for (unsigned node = 1; node <= 4; node++) bed.program[node] = "short_log";
-    testbed_start_all(&bed);
-    testbed_wait_ready(&bed, 30);
-    testbed_care(&bed, person, about);
-    attacker_open(&them, &bed);
-    doctor = attacker_signer(&them, "doctor");
-    assert_int_equal(id_parse(&patient, about), OK);
+    begin(4);
     struct client *c = attacker_greet(&them, 1);
     repeat(c, SHORT_LOG_BYTES / LIMIT_NOTE);
     client_close(c);
