@@ -53,6 +53,9 @@ static enum err take_admins(struct tool *t, struct genesis *g)
         enum err e = public_key_read(&admin->key, file, &t->failure);
         if (e != OK) return e;
         admin->id = id_of_key(&admin->key);
+        for (uint32_t i = 0; i < g->admin_count; i++)
+            if (id_equal(&g->admins[i].id, &admin->id))
+                return fail(&t->failure, ERR_USAGE, "%s is the key of an administrator who is named already", file);
     }
     return OK;
 }

@@ -111,7 +111,7 @@ static enum err check_config(const char *path, const char *listen, const char *k
     if (config_read_file(&back, path, NULL) == OK && strcmp(back.listen.text, listen) == 0 &&
         strcmp(back.storage_key_file.text, key_file) == 0)
         return OK;
-    return fail(failure, ERR_INVALID, "the path %s can't stand in a settings file: give a shorter one, without ';'",
+    return fail(failure, ERR_USAGE, "the path %s can't stand in a settings file: give a shorter one, without ';'",
                 key_file);
 }
 

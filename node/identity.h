@@ -40,7 +40,8 @@ struct identity_options {
 enum err identity_options_check(const struct identity_options *options, struct failure *failure);
 /* Makes folder, keys, configuration and descriptor; appends the descriptor's
  * line to `line`. ERR_EXISTS when the folder has anything in it; ERR_INVALID for
- * names and addresses that can't be. On failure nothing is left behind. */
+ * names and addresses that can't be; ERR_USAGE for a path of the storage key that can't
+ * stand in the configuration. On failure nothing is left behind. */
 enum err identity_create(struct buffer *line, const struct identity_options *options, struct failure *failure);
 
 /* Opens keys and takes the folder's lock (unless read_only). The storage key: the

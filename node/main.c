@@ -161,8 +161,8 @@ static int parse(struct options *o)
         }
         if (value) {
             const char *equals = strchr(argv[i], '=');
-            if (!equals && i + 1 >= argc) return wrong_usage("this option needs a value", argv[i]);
-            *value = equals ? equals + 1 : argv[i + 1];
+            *value = equals ? equals + 1 : argv[i + 1]; /* argv ends with NULL */
+            if (!*value || !**value) return wrong_usage("this option needs a value", argv[i]);
             i += equals ? 1 : 2;
             continue;
         }
@@ -216,7 +216,8 @@ static int command_init(struct options *o)
                                     .listen = o->config.listen.text, .advertise = o->advertise,
                                     .storage_key_file = o->config.storage_key_file.text};
     if (identity_options_check(&init, &failure) != OK) return complain(&failure, 2);
-    if (identity_create(&line, &init, &failure) != OK) return complain(&failure, 1);
+    enum err e = identity_create(&line, &init, &failure);
+    if (e != OK) return complain(&failure, e == ERR_USAGE ? 2 : 1);
     fwrite(line.data, 1, line.size, stdout);
     fprintf(stderr,
             "Made the node %s in %s. Give the line above (%s/node.descriptor) to whoever writes the genesis file.\n",
@@ -336,9 +337,8 @@ static int command_dump(struct options *o)
     }
     if (!o->dir || !o->positional)
         return wrong_usage("dump needs a table and --dir DIR; 'consiliumd dump list' names the tables", "");
-    char *end = NULL;
-    uint64_t limit = o->limit ? strtoull(o->limit, &end, 10) : 0;
-    if (o->limit && (*end || end == o->limit)) return wrong_usage("--limit is not a number", o->limit);
+    uint64_t limit = o->limit ? strtoull(o->limit, NULL, 10) : 0;
+    if (o->limit && o->limit[strspn(o->limit, "0123456789")]) return wrong_usage("--limit is not a number", o->limit);
     struct node_identity identity;
     enum err e = open_stored(&identity, o, true, &failure);
     if (e == OK) {

@@ -111,6 +111,24 @@ static void wrong_values_are_wrong_usage(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(node("init --dir %s/wrong %s", bed.dir, wrong[i]), 2);
     assert_int_equal(node("init --dir /proc/wrong --name x --hospital X --listen 127.0.0.1:7999"), 1);
+    char wide[200 + 1];
+    memset(wide, 'k', sizeof wide - 1);
+    wide[sizeof wide - 1] = '\0';
+    const char *key_files[] = {"'a ;b'", wide};
+    for (size_t i = 0; i < sizeof key_files / sizeof key_files[0]; i++) {
+        assert_int_equal(node("init --dir %s/wrong --name x --hospital X --listen 127.0.0.1:7999 --storage-key-file %s",
+                              bed.dir, key_files[i]), 2);
+        assert_true(says("can't stand in a settings file"));
+    }
+    assert_int_equal(node("init --dir %s/wrong --name x --hospital X --listen 127.0.0.1:7999 --storage-key-file "
+                          "%s/nowhere/key", bed.dir, bed.dir), 1);
+    static const char *const valueless[] = {"init --dir '' --name x --hospital X --listen 127.0.0.1:7999",
+                                            "run --dir= --genesis x", "run --dir x --genesis ''", "rebuild --dir"};
+    for (size_t i = 0; i < sizeof valueless / sizeof valueless[0]; i++) {
+        assert_int_equal(node("%s", valueless[i]), 2);
+        assert_true(says("needs a value"));
+    }
+    assert_int_equal(node("dump leaf --dir %s/node-1 --limit -1", bed.dir), 2);
     assert_int_equal(client("genesis --origin a/b %s --admin %s -o %s/g", members, bed.admin, bed.dir), 2);
     assert_true(says("2 members: a cluster has at least 3"));
     assert_int_equal(client("genesis --origin a//b %s --member %s/node-3/node.descriptor --admin %s -o %s/g", members,
@@ -119,6 +137,9 @@ static void wrong_values_are_wrong_usage(void **state)
     assert_int_equal(client("genesis --origin a/b %s --member %s/node-1/node.descriptor --admin %s -o %s/g", members,
                             bed.dir, bed.admin, bed.dir), 2);
     assert_true(says("is a member already"));
+    assert_int_equal(client("genesis --origin a/b %s --member %s/node-3/node.descriptor --admin %s --admin %s -o %s/g",
+                            members, bed.dir, bed.admin, bed.admin, bed.dir), 2);
+    assert_true(says("is named already"));
     assert_int_equal(client("genesis --origin a/b %s --member %s --admin %s -o %s/g", members, bed.admin, bed.admin,
                             bed.dir), 1);
     assert_true(says("is not a node's descriptor"));

@@ -230,11 +230,11 @@ static void test_a_path_that_cannot_be_written(void **state)
     struct failure f = {0};
     snprintf(path, sizeof path, "%s/%s", root, name);
     o.storage_key_file = path;
-    assert_int_equal(identity_create(&line, &o, &f), ERR_INVALID);
+    assert_int_equal(identity_create(&line, &o, &f), ERR_USAGE);
     assert_non_null(strstr(f.text, "shorter"));
     folder_join(odd, root, "a ;b");
     o.storage_key_file = odd;
-    assert_int_equal(identity_create(&line, &o, NULL), ERR_INVALID);
+    assert_int_equal(identity_create(&line, &o, NULL), ERR_USAGE);
     assert_int_equal(entries_of(root), 0);
     buffer_free(&line);
 }
