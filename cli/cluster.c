@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "cli/alarms.h"
-#include "cli/command_line.h"
 #include "cli/files.h"
 #include "cli/watch.h"
 #include "crypto/random.h"

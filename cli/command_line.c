@@ -7,52 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
-
-/* --- suggestions --- */
-
-#define EDIT_MAX 64
-
-static unsigned least_of(unsigned a, unsigned b, unsigned c)
-{
-    unsigned least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-unsigned edit_distance(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    if (n >= EDIT_MAX || m >= EDIT_MAX) return UINT_MAX;
-    unsigned rows[3][EDIT_MAX + 1]; /* two rows back, one back, this */
-    unsigned *before = rows[0], *last = rows[1], *now = rows[2];
-    for (size_t j = 0; j <= m; j++)
-        last[j] = (unsigned)j;
-    for (size_t i = 1; i <= n; i++) {
-        now[0] = (unsigned)i;
-        for (size_t j = 1; j <= m; j++) {
-            int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-            now[j] = least_of(last[j] + 1, now[j - 1] + 1, last[j - 1] + (x != y));
-            bool swapped = i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
-                           y == tolower((unsigned char)a[i - 2]);
-            if (swapped && before[j - 2] + 1 < now[j]) now[j] = before[j - 2] + 1;
-        }
-        unsigned *spare = before;
-        before = last, last = now, now = spare;
-    }
-    return last[m];
-}
-
-const char *nearest(const char *text, const char *const *candidates, size_t count)
-{
-    const char *best = NULL;
-    unsigned least = UINT_MAX;
-    for (size_t i = 0; i < count; i++) {
-        unsigned d = edit_distance(text, candidates[i]);
-        if (d < least) least = d, best = candidates[i];
-    }
-    size_t size = strlen(text);
-    unsigned allowed = size <= 3 ? 1 : size <= 6 ? 2 : 3;
-    return least <= allowed ? best : NULL;
-}
+#include "base/nearest.h"
 
 /* --- which command --- */
 
@@ -84,7 +39,7 @@ static bool is_group(const struct command *commands, const char *word)
 static enum err unknown_command(const struct command *commands, const char *word, struct failure *failure)
 {
     size_t n = commands_count(commands);
-    char(*words)[EDIT_MAX] = xcalloc(n, sizeof *words);
+    char(*words)[NEAREST_TEXT] = xcalloc(n, sizeof *words);
     const char **candidates = xcalloc(n, sizeof *candidates);
     for (size_t i = 0; i < n; i++) {
         snprintf(words[i], sizeof words[i], "%.*s", (int)strcspn(commands[i].name, " "), commands[i].name);
@@ -175,8 +130,8 @@ static enum err unknown_option(const struct command_line *a, const char *word, s
         candidates[n++] = r->name;
     for (const struct option_row *r = a->common; r->name && n < 2 * OPTIONS_MAX; r++)
         candidates[n++] = r->name;
-    char name[EDIT_MAX];
-    snprintf(name, sizeof name, "%.*s", (int)(size < EDIT_MAX ? size : EDIT_MAX - 1), word);
+    char name[NEAREST_TEXT];
+    snprintf(name, sizeof name, "%.*s", (int)(size < NEAREST_TEXT ? size : NEAREST_TEXT - 1), word);
     const char *near = nearest(name, candidates, n);
     if (near)
         return fail(failure, ERR_USAGE, "there is no option '--%s'; did you mean '--%s'?", name, near);

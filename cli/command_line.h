@@ -73,10 +73,4 @@ void print_overview(FILE *to, const struct command *commands, const struct optio
                               const char *topic);
 void print_help(FILE *to, const struct command *command, const struct option_row *common);
 
-/* Optimal string alignment distance (insert, delete, replace, swap neighbours),
- * case ignored; texts longer than 63 bytes are infinitely far. */
-unsigned edit_distance(const char *a, const char *b);
-/* The nearest of `count` texts when it is near enough to be a slip; else NULL. */
-const char *nearest(const char *text, const char *const *candidates, size_t count);
-
 #endif

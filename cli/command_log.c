@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/nearest.h"
 #include "cli/alarms.h"
 #include "cli/commands.h"
 #include "cli/moment.h"

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/nearest.h"
 #include "cli/files.h"
 
 #define LIMIT_CONFIG (64 * KIB)

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "cli/terminal.h"
 
 #define HEAR_MS 3000 /* for what a command hears that can't do more */

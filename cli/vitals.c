@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "cli/command_line.h"
+#include "base/nearest.h"
 #include "crypto/hash.h"
 
 struct quantity {

@@ -206,25 +206,6 @@ static void test_numbers(void **state)
     command_line_free(&line);
 }
 
-static void test_distance(void **state)
-{
-    (void)state;
-    assert_int_equal(edit_distance("", ""), 0);
-    assert_int_equal(edit_distance("", "abc"), 3);
-    assert_int_equal(edit_distance("kitten", "sitting"), 3);
-    assert_int_equal(edit_distance("status", "sattus"), 1); /* neighbours swapped */
-    assert_int_equal(edit_distance("Status", "sTATUS"), 0);
-    assert_int_equal(edit_distance("ca", "abc"), 3); /* optimal string alignment, not Damerau's 2 */
-    char longer[100];
-    memset(longer, 'a', sizeof longer - 1);
-    longer[sizeof longer - 1] = '\0';
-    assert_int_equal(edit_distance(longer, "a"), UINT_MAX);
-    const char *const names[] = {"log", "user", "record"};
-    assert_string_equal(nearest("lgo", names, 3), "log");
-    assert_null(nearest("x", names, 3));
-    assert_null(nearest("entirely", names, 3));
-}
-
 /* The real table: each command has what its help needs, and its examples parse. */
 static void test_real_commands(void **state)
 {
@@ -304,7 +285,6 @@ int main(void)
         cmocka_unit_test(test_what_is_wrong),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_distance),
         cmocka_unit_test(test_real_commands),
         cmocka_unit_test(test_overview_names_the_environment),
         cmocka_unit_test(test_misuse_dies),
