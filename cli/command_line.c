@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/nearest.h"
 
@@ -119,23 +120,66 @@ static const struct option_row *find_option(const struct command_line *a, const 
     return row ? row : row_named(a->common, name, size);
 }
 
+/* The option that a word like "-x", "--name" or "--name=value" names. */
+static const struct option_row *row_of(const struct option_row *rows, const char *word)
+{
+    return word[1] == '-' ? row_named(rows, word + 2, strcspn(word + 2, "=")) : row_lettered(rows, word[1]);
+}
+
+/* The first of `commands` that has this option, from here on; NULL: none has it. */
+static const struct command *next_owner(const struct command *commands, const char *word)
+{
+    while (commands->name && !row_of(commands->options, word))
+        commands++;
+    return commands->name ? commands : NULL;
+}
+
+#define OWNERS_NAMED 3
+
+/* "'log', 'verify' and 'alarm list'": the commands that have this option. */
+static void list_owners(struct buffer *out, const struct command *commands, const char *word)
+{
+    size_t all = 0, n = 0;
+    for (const struct command *c = commands; (c = next_owner(c, word)); c++)
+        all++;
+    size_t named = all <= OWNERS_NAMED + 1 ? all : OWNERS_NAMED; /* "and 1 other" would be no shorter */
+    for (const struct command *c = commands; n < named && (c = next_owner(c, word)); c++, n++)
+        buffer_printf(out, "%s'%s'", n == 0 ? "" : n + 1 == all ? " and " : ", ", c->name);
+    if (named < all) buffer_printf(out, " and %zu others", all - named);
+}
+
+/* An option that only others than the command have, if any was named. */
+static enum err misplaced_option(const struct command_line *a, const char *name, const char *word,
+                                 struct failure *failure)
+{
+    struct buffer owners = {0};
+    list_owners(&owners, a->commands, word);
+    int size = (int)owners.size;
+    const char *text = (const char *)owners.data;
+    enum err e = a->command ? fail(failure, ERR_USAGE, "'%s' has no option '%s': it belongs to %.*s", a->command->name,
+                                   name, size, text)
+                            : fail(failure, ERR_USAGE, "'%s' needs a command that it belongs to: %.*s", name, size,
+                                   text);
+    buffer_free(&owners);
+    return e;
+}
+
 static enum err unknown_option(const struct command_line *a, const char *word, struct failure *failure)
 {
-    if (word[1] != '-') return fail(failure, ERR_USAGE, "there is no option '-%c'", word[1]);
-    word += 2;
-    size_t size = strcspn(word, "=");
+    char name[NEAREST_TEXT + 2];
+    bool letter = word[1] != '-';
+    snprintf(name, sizeof name, "%.*s", letter ? 2 : (int)strcspn(word, "="), word);
+    if (next_owner(a->commands, word)) return misplaced_option(a, name, word, failure);
     const char *candidates[2 * OPTIONS_MAX];
     size_t n = 0;
     for (const struct option_row *r = a->command ? a->command->options : NULL; r && r->name; r++)
         candidates[n++] = r->name;
     for (const struct option_row *r = a->common; r->name && n < 2 * OPTIONS_MAX; r++)
         candidates[n++] = r->name;
-    char name[NEAREST_TEXT];
-    snprintf(name, sizeof name, "%.*s", (int)(size < NEAREST_TEXT ? size : NEAREST_TEXT - 1), word);
-    const char *near = nearest(name, candidates, n);
+    const char *near = letter ? NULL : nearest(name + 2, candidates, n);
     if (near)
-        return fail(failure, ERR_USAGE, "there is no option '--%s'; did you mean '--%s'?", name, near);
-    return fail(failure, ERR_USAGE, "there is no option '--%s'", name);
+        return fail(failure, ERR_USAGE, "there is no option '%s'; did you mean '--%s'?", name, near);
+    return fail(failure, ERR_USAGE, "there is no option '%s'", name);
 }
 
 /* A word that is an option: "-x", "--name"; not "-" (standard input) and not "--". */
@@ -144,25 +188,30 @@ static bool is_option(const char *word) { return word[0] == '-' && word[1] != '\
 /* The option a word names, and where its value starts inside the word, if it does. */
 static const struct option_row *option_of(const struct command_line *a, const char *word, const char **inside)
 {
-    *inside = NULL;
-    if (word[1] != '-') {
-        const struct option_row *row = a->command ? row_lettered(a->command->options, word[1]) : NULL;
-        if (!row) row = row_lettered(a->common, word[1]);
-        if (row && word[2]) *inside = word + 2;
-        return row;
-    }
-    const char *name = word + 2;
-    size_t size = strcspn(name, "=");
-    if (name[size]) *inside = name + size + 1;
-    return find_option(a, name, size);
+    const struct option_row *row = a->command ? row_of(a->command->options, word) : NULL;
+    if (!row) row = row_of(a->common, word);
+    const char *equals = strchr(word, '=');
+    *inside = word[1] != '-' ? row && word[2] ? word + 2 : NULL : equals ? equals + 1 : NULL;
+    return row;
 }
 
-/* Whether the next word is the value of this one. Before the command is known,
- * only common options are; a command's own stand behind it. */
+/* The same where the command is not known yet: then it is taken for that of any command. Those of one name all take a
+ * value, or none does. */
+static const struct option_row *option_anywhere(const struct command_line *a, const char *word, const char **inside)
+{
+    const struct option_row *row = option_of(a, word, inside);
+    const struct command *owner = row ? NULL : next_owner(a->commands, word);
+    if (!owner) return row;
+    struct command_line probe = *a;
+    probe.command = owner;
+    return option_of(&probe, word, inside);
+}
+
+/* Whether the next word is the value of this one. */
 static bool takes_next(const struct command_line *a, const char *word)
 {
     const char *inside;
-    const struct option_row *row = option_of(a, word, &inside);
+    const struct option_row *row = option_anywhere(a, word, &inside);
     return row && row->value && !inside;
 }
 
@@ -240,7 +289,7 @@ static enum err check_options_before(const struct command_line *a, const struct 
     known.command = command_named(commands, a->topic);
     for (int i = 1; i < argc && argv[i] != wrong && strcmp(argv[i], "--") != 0; i++) {
         if (!is_option(argv[i])) continue;
-        if (!option_of(&known, argv[i], &inside)) return unknown_option(&known, argv[i], failure);
+        if (!option_anywhere(&known, argv[i], &inside)) return unknown_option(&known, argv[i], failure);
         if (takes_next(&known, argv[i])) i++;
     }
     return OK;
@@ -250,7 +299,7 @@ enum err command_line_parse(struct command_line *out, const struct command *comm
                          int argc, char **argv, struct failure *failure)
 {
     size_t room = argc > 0 ? (size_t)argc : 1;
-    *out = (struct command_line){.common = common, .given = xcalloc(room, sizeof *out->given)};
+    *out = (struct command_line){.commands = commands, .common = common, .given = xcalloc(room, sizeof *out->given)};
     out->operands = out->words = xcalloc(room, sizeof *out->words);
     collect_words(out, commands, argc, argv);
     enum err e = find_command(out, commands, failure);
@@ -365,6 +414,7 @@ void print_overview(FILE *to, const struct command *commands, const struct optio
                 "--cluster, --identity, --passphrase-file, --via and --timeout may stand in the environment as\n"
                 "CONSILIUM_CLUSTER, CONSILIUM_IDENTITY, CONSILIUM_PASSPHRASE_FILE, CONSILIUM_VIA and\n"
                 "CONSILIUM_TIMEOUT, or in ~/.config/consilium/config, a line each: 'cluster = FILE'.\n"
+                "Options may stand before the command or behind it.\n"
                 "'consilium COMMAND --help' explains a command, with an example.\n");
 }
 

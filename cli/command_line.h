@@ -43,6 +43,7 @@ struct given_option {
 /* What was typed. Texts point into argv. */
 struct command_line {
     const struct command *command; /* NULL: none was named, help or version asked for */
+    const struct command *commands;  /* all there are */
     const struct option_row *common; /* options of every command */
     size_t count, operand_count;
     struct given_option *given;

@@ -72,7 +72,9 @@ static void test_options_in_every_form(void **state)
     static const char *const forms[][6] = {{"user", "add", "--role", "doctor"}, {"user", "add", "--role=doctor"},
                                            {"user", "add", "-r", "doctor"},     {"user", "add", "-rdoctor"},
                                            {"--json", "user", "add", "-r", "doctor"},
-                                           {"--cluster", "user", "user", "add", "--role=doctor"}};
+                                           {"--cluster", "user", "user", "add", "--role=doctor"},
+                                           {"-r", "doctor", "user", "add"},     {"--role", "doctor", "user", "add"},
+                                           {"user", "--role", "doctor", "add"}, {"--role=doctor", "user", "add"}};
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         const char *argv[8] = {"consilium"};
         int argc = 1;
@@ -151,6 +153,11 @@ static void test_what_is_wrong(void **state)
         {{"status", "-z"}, "no option '-z'"},
         {{"status", "--json=1"}, "takes no value"},
         {{"status", "--cluster"}, "needs a value"},
+        {{"status", "--role", "x"}, "'status' has no option '--role': it belongs to 'user add'"},
+        {{"user", "show", "x", "-rdoctor"}, "'user show' has no option '-r': it belongs to 'user add'"},
+        {{"-r", "x", "user", "show", "y"}, "'user show' has no option '-r'"},
+        {{"--role", "x", "statsu"}, "did you mean 'status'"},
+        {{"user", "--role", "x"}, "'--role' needs a command that it belongs to: 'user add'"},
         {{"user", "add"}, "needs --role"},
         {{"user", "show"}, "needs USER"},
         {{"user", "show", "a", "b"}, "'b' follows"},
@@ -247,6 +254,38 @@ static void test_real_commands(void **state)
     }
 }
 
+/* Before the command is known, an option is taken for any command's: so those of one name must be alike. */
+static void test_real_options_agree(void **state)
+{
+    (void)state;
+    for (const struct command *c = COMMANDS; c->name; c++)
+        for (const struct command *d = COMMANDS; d < c; d++)
+            for (const struct option_row *o = c->options; o->name; o++)
+                for (const struct option_row *p = d->options; p->name; p++)
+                    if (strcmp(o->name, p->name) == 0 || (o->letter && o->letter == p->letter))
+                        assert_true(!o->value == !p->value);
+}
+
+static void test_where_a_real_option_belongs(void **state)
+{
+    (void)state;
+    static const char *const cases[][5] = {
+        {"status", "--all", NULL, NULL, "it belongs to 'log', 'verify' and 'alarm list'"},
+        {"whoami", "--confidentiality", "R", NULL,
+         "it belongs to 'record create', 'record update' and 'record copy'"},
+        {"key", "new", "--purpose", "TREAT", "it belongs to 'user add', 'user show', 'user search' and "}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *argv[5] = {"consilium"};
+        int argc = 1;
+        for (; argc < 5 && cases[i][argc - 1]; argc++)
+            argv[argc] = cases[i][argc - 1];
+        assert_int_equal(command_line_parse(&line, COMMANDS, COMMON_OPTIONS, argc, (char **)(uintptr_t)argv, &failure),
+                         ERR_USAGE);
+        assert_says(cases[i][4]);
+        command_line_free(&line);
+    }
+}
+
 /* Whatever the environment may set is told: else a forgotten variable is a riddle. */
 static void test_overview_names_the_environment(void **state)
 {
@@ -286,6 +325,8 @@ int main(void)
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_real_commands),
+        cmocka_unit_test(test_real_options_agree),
+        cmocka_unit_test(test_where_a_real_option_belongs),
         cmocka_unit_test(test_overview_names_the_environment),
         cmocka_unit_test(test_misuse_dies),
     };
