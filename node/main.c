@@ -1,6 +1,7 @@
 /* consiliumd: the node. */
 #include <errno.h>
 #include <malloc.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,59 +121,103 @@ static int wrong_usage(const char *what, const char *word)
     return 2;
 }
 
-/* Options that belong to commands, not to the configuration. `word` may be "--dir=DIR". */
-static const char **own_option(struct options *o, const char *word)
+/* Options that belong to commands, not to the configuration. */
+static const struct own_option {
+    const char *name;
+    size_t place; /* in struct options, of a const char *, or of a bool */
+    bool flag;
+    const char *owners[6]; /* ends with NULL; none: all commands */
+} own_options[] = {
+    {"--dir", offsetof(struct options, dir), false, {NULL}},
+    {"--name", offsetof(struct options, name), false, {"init"}},
+    {"--hospital", offsetof(struct options, hospital), false, {"init"}},
+    {"--advertise", offsetof(struct options, advertise), false, {"init"}},
+    {"--genesis", offsetof(struct options, genesis), false, {"run", "scrub", "alert-test"}},
+    {"--config", offsetof(struct options, config_file), false, {"run", "dump", "scrub", "rebuild", "alert-test"}},
+    {"--limit", offsetof(struct options, limit), false, {"dump"}},
+    {"--now", offsetof(struct options, now), true, {"scrub"}},
+    {"--cut", offsetof(struct options, cut), true, {"rebuild"}},
+};
+
+/* `word` may be "--dir=DIR". NULL: it is none of these. */
+static const struct own_option *own_option(const char *word)
 {
-    const struct {
-        const char *name;
-        const char **value;
-    } own[] = {{"--dir", &o->dir},         {"--name", &o->name},       {"--hospital", &o->hospital},
-               {"--advertise", &o->advertise}, {"--genesis", &o->genesis}, {"--config", &o->config_file},
-               {"--limit", &o->limit}};
-    size_t size = strcspn(word, "=");
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        if (strlen(own[i].name) == size && memcmp(own[i].name, word, size) == 0) return own[i].value;
+    for (size_t i = 0; i < sizeof own_options / sizeof own_options[0]; i++) {
+        const struct own_option *own = &own_options[i];
+        size_t size = own->flag ? strlen(word) : strcspn(word, "=");
+        if (strlen(own->name) == size && memcmp(own->name, word, size) == 0) return own;
+    }
     return NULL;
 }
 
-static bool *own_flag(struct options *o, const char *word)
+/* 0, or the exit code after saying whose option it is. */
+static int check_owner(const struct own_option *own, const char *command)
 {
-    const char *command = o->argv[1];
-    if (strcmp(word, "--now") == 0 && strcmp(command, "scrub") == 0) return &o->now;
-    if (strcmp(word, "--cut") == 0 && strcmp(command, "rebuild") == 0) return &o->cut;
-    return NULL;
+    struct buffer text = {0};
+    bool belongs = !own->owners[0];
+    for (size_t i = 0; own->owners[i]; i++) {
+        belongs |= strcmp(own->owners[i], command) == 0;
+        buffer_printf(&text, "%s'%s'", i == 0 ? "" : own->owners[i + 1] ? ", " : " and ", own->owners[i]);
+    }
+    if (!belongs)
+        fprintf(stderr, "consiliumd: '%s' has no option %s: it belongs to %.*s\n"
+                        "What to do: see 'consiliumd %s --help'.\n",
+                command, own->name, (int)text.size, (const char *)text.data, command);
+    buffer_free(&text);
+    return belongs ? 0 : 2;
+}
+
+/* The words that an option takes are added to *at. 0 or the exit code. */
+static int take_own(struct options *o, int *at, const struct own_option *own)
+{
+    const char *word = o->argv[*at], *equals = strchr(word, '=');
+    int code = check_owner(own, o->argv[1]);
+    if (code) return code;
+    if (own->flag) {
+        *(bool *)((char *)o + own->place) = true;
+        *at += 1;
+        return 0;
+    }
+    const char *value = equals ? equals + 1 : o->argv[*at + 1]; /* argv ends with NULL */
+    if (!value || !*value) return wrong_usage("this option needs a value", word);
+    *(const char **)((char *)o + own->place) = value;
+    *at += equals ? 1 : 2;
+    return 0;
+}
+
+/* A setting, which `init` writes only two of. 0 or the exit code. */
+static int take_setting(struct options *o, int *at, int used)
+{
+    static const char *const written[] = {"--listen", "--storage-key-file"};
+    const char *word = o->argv[*at];
+    bool init = strcmp(o->argv[1], "init") == 0, taken = !init;
+    for (size_t i = 0; i < sizeof written / sizeof written[0]; i++)
+        taken |= strlen(written[i]) == strcspn(word, "=") && strncmp(word, written[i], strlen(written[i])) == 0;
+    if (!taken) return wrong_usage("this setting is for 'run', or for the consiliumd.conf that 'init' makes", word);
+    *at += used;
+    return 0;
 }
 
 /* Parses the arguments after the command. 0 or the exit code. */
 static int parse(struct options *o)
 {
-    const int argc = o->argc;
-    char **argv = o->argv;
     o->positional = NULL;
-    for (int i = 2; i < argc;) {
+    for (int i = 2, code = 0; i < o->argc;) {
         struct failure failure = {0};
-        int used;
-        const char **value = own_option(o, argv[i]);
-        bool *flag = own_flag(o, argv[i]);
-        if (flag) {
-            *flag = true;
-            i++;
-            continue;
-        }
-        if (value) {
-            const char *equals = strchr(argv[i], '=');
-            *value = equals ? equals + 1 : argv[i + 1]; /* argv ends with NULL */
-            if (!*value || !**value) return wrong_usage("this option needs a value", argv[i]);
-            i += equals ? 1 : 2;
-            continue;
-        }
-        if (config_take_argument(&o->config, argc - i, argv + i, &used, &failure) != OK) return complain(&failure, 2);
-        if (used == 0 && argv[i][0] != '-' && !o->positional) {
-            o->positional = argv[i++];
-            continue;
-        }
-        if (used == 0) return wrong_usage("unknown option or extra word", argv[i]);
-        i += used;
+        char **at = o->argv + i;
+        int used = 0;
+        const struct own_option *own = own_option(*at);
+        if (!own && config_take_argument(&o->config, o->argc - i, at, &used, &failure) != OK)
+            return complain(&failure, 2);
+        if (own)
+            code = take_own(o, &i, own);
+        else if (used > 0)
+            code = take_setting(o, &i, used);
+        else if (**at != '-' && !o->positional)
+            o->positional = o->argv[i++];
+        else
+            code = wrong_usage("unknown option or extra word", *at);
+        if (code) return code;
     }
     return 0;
 }
@@ -400,6 +445,7 @@ int main(int argc, char **argv)
     if (is_help(argv[1]) || (asked && argc == 2)) return help(NULL);
     const char *name = asked ? argv[2] : argv[1];
     const struct command *command = find_command(name);
+    if (name[0] == '-') return wrong_usage("the command comes first, as in 'consiliumd run --dir DIR ...'", name);
     if (!command) return wrong_usage("unknown command", name);
     if (asked) return help(command);
     for (int i = 2; i < argc; i++)

@@ -145,6 +145,28 @@ static void wrong_values_are_wrong_usage(void **state)
     assert_true(says("is not a node's descriptor"));
 }
 
+/* An option is never ignored: who gives it to another command is told whose it is. */
+static void misplaced_options_say_where_they_belong(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words, *says;
+    } cases[] = {
+        {"--dir x run --genesis g", "the command comes first"},
+        {"init --dir x --genesis g", "'init' has no option --genesis: it belongs to 'run', 'scrub' and 'alert-test'"},
+        {"init --dir x --workers=4", "this setting is for 'run', or for the consiliumd.conf that 'init' makes: --workers"},
+        {"run --dir x --limit=3", "'run' has no option --limit: it belongs to 'dump'"},
+        {"run --dir x --now", "'run' has no option --now: it belongs to 'scrub'"},
+        {"dump leaf --dir x --cut", "'dump' has no option --cut: it belongs to 'rebuild'"},
+        {"rebuild --dir x --cut=yes", "unknown option or extra word: --cut=yes"},
+        {"rebuild --dir x --via y", "unknown option or extra word: --via"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(node("%s", cases[i].words), 2);
+        if (!says(cases[i].says)) fail_msg("'%s' is not in: %s", cases[i].says, (const char *)text.data);
+    }
+}
+
 static void dump_lists_without_a_node(void **state)
 {
     (void)state;
@@ -242,6 +264,7 @@ int main(void)
         cmocka_unit_test(help),
         cmocka_unit_test(init_makes_a_node_once),
         cmocka_unit_test(wrong_values_are_wrong_usage),
+        cmocka_unit_test(misplaced_options_say_where_they_belong),
         cmocka_unit_test(dump_lists_without_a_node),
         cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),
