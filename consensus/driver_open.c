@@ -210,6 +210,7 @@ static void start_core(struct driver *d, const struct log_status *status)
     options.backlog_bytes = 16 * MIB;
     options.cache_bytes = 16 * MIB;
     options.window_bytes = 8 * MIB;
+    options.block_head = ENTRY_HEAD;
     enum err e = collect(d, &r, status);
     if (e == OK) e = raft_new(&d->raft, &options, &r.state);
     recovery_free(&r);

@@ -243,6 +243,7 @@ struct raft_options {
     size_t cache_bytes;       /* of recent entries that are durable, applied or not, had by all peers or not */
     size_t spent_bytes;       /* the same, of those that are applied here and durable on all active peers */
     size_t backlog_bytes;     /* uncommitted, or not yet durable here: beyond it proposals and appends are refused */
+    size_t block_head;        /* so many bytes before a block don't make it another one: who signed it */
 };
 void raft_options_default(struct raft_options *options);
 

@@ -83,13 +83,20 @@ static void reject(struct raft *r, const struct raft_message *m, raft_index from
 
 /* ---- appends ---- */
 
-/* A second, different entry with the index and term of one that we have: only a lying leader makes two. */
+static struct bytes said_by(const struct raft *r, const struct raft_entry *e)
+{
+    struct bytes all = raft_blob_bytes(e->blob);
+    size_t head = e->type == RAFT_ENTRY_BLOCK && all.size > r->options.block_head ? r->options.block_head : 0;
+    return head ? bytes_of(all.data + head, all.size - head) : all;
+}
+
+/* A second, different entry with the index and term of one that we have: only a lying leader makes two. One block that
+ * it signed twice is not that: the next leader, who may have the other signature, did nothing wrong. */
 static bool same_entry(const struct raft *r, const struct raft_entry *theirs)
 {
     const struct raft_entry *ours = raft_log_cached(&r->log, theirs->index);
     if (!ours || ours->blob == theirs->blob) return true;
-    return ours->type == theirs->type &&
-           bytes_equal(raft_blob_bytes(ours->blob), raft_blob_bytes(theirs->blob));
+    return ours->type == theirs->type && bytes_equal(said_by(r, ours), said_by(r, theirs));
 }
 
 /* Configuration entries among the new ones must each be one permitted step. */

@@ -207,18 +207,20 @@ static void who_is_named_itself_does_not_lead(void **state)
 
 /* --- forks --- */
 
-static struct raft_entry make_entry(uint64_t index, struct bytes request)
+static struct raft_entry signed_entry(uint64_t index, struct bytes request, unsigned signer)
 {
     struct buffer b = {0};
     struct block_place place = {.cluster = bed.kit.genesis.cluster, .term = term, .index = index};
     assert_non_null(buffer_extend(&b, ENTRY_HEAD));
     block_encode(&b, block_ms, &request, request.size ? 1 : 0);
-    entry_sign(&b, &place, LIAR, key_of(LIAR));
+    entry_sign(&b, &place, signer, key_of(signer));
     struct raft_entry e = {.index = index, .term = term, .type = RAFT_ENTRY_BLOCK,
                            .blob = raft_blob_copy(buffer_bytes(&b))};
     buffer_free(&b);
     return e;
 }
+
+static struct raft_entry make_entry(uint64_t index, struct bytes request) { return signed_entry(index, request, LIAR); }
 
 static void append_to(unsigned node, uint64_t index, struct bytes request)
 {
@@ -243,6 +245,29 @@ static bool is_applied(struct bed *b, void *data)
     for (unsigned i = 1; i <= HONEST; i++)
         if (b->nodes[i].driver && b->nodes[i].applied.raft_index < index) return false;
     return true;
+}
+
+/* The liar gave its block to each node under another signature, which is no second block: whoever leads next, and sends
+ * again what it has, is believed. */
+static void one_block_under_two_signatures(void **state)
+{
+    (void)state;
+    struct buffer request = {0};
+    up(1);
+    request_by_root(&request, "common");
+    struct raft_entry other = signed_entry(1, buffer_bytes(&request), 2);
+    append_to(1, 1, buffer_bytes(&request));
+    BED_AWAIT(&bed, bed.nodes[1].applied.raft_index == 1);
+    const uint64_t evidence = status_of(1).evidence;
+    term = LIARS_TERM + 1;
+    struct raft_entry again[2] = {other, {.index = 2, .term = term, .type = RAFT_ENTRY_NOOP}};
+    send_raft(1, &(struct raft_message){.type = RAFT_APPEND, .commit = 2, .entries = again, .entry_count = 2});
+    BED_AWAIT(&bed, status_of(1).evidence > evidence || status_of(1).last == 2);
+    assert_int_equal(status_of(1).last, 2);
+    assert_int_equal(status_of(1).evidence, evidence);
+    raft_blob_release(other.blob);
+    buffer_free(&request);
+    down();
 }
 
 /* The liar leads term 5 and gives each node its own second block; all of them apply it. */
@@ -626,6 +651,7 @@ int main(void)
         cmocka_unit_test(nobody_is_named_by_anothers_word),
         cmocka_unit_test(who_is_named_neither_leads_nor_disturbs),
         cmocka_unit_test(who_is_named_itself_does_not_lead),
+        cmocka_unit_test(one_block_under_two_signatures),
         cmocka_unit_test(one_of_three_was_deceived),
         cmocka_unit_test(three_nodes_three_branches),
         cmocka_unit_test(a_commit_that_no_majority_stands_behind),
