@@ -343,19 +343,23 @@ static void take_left(struct driver *d, struct queue *left, void (*done)(struct 
         done(d, j);
 }
 
+/* Not before somebody leads: the heir may need this node's vote, which is given once it is durable. */
+static bool has_heir(const struct driver *d) { return !d->leads && d->leader != 0; }
+
 static void say_handed_over(const struct driver *d)
 {
-    if (d->leads)
-        log_warning("raft", "nobody takes leadership over: this node stops all the same");
-    else if (d->leaves)
+    if (!d->leaves) return;
+    if (has_heir(d))
         log_notice("raft", "leadership is handed over");
+    else
+        log_warning("raft", "nobody takes leadership over: this node stops all the same");
 }
 
 /* Reads on workers are short: when they are done, what is left in the threads is flushed. */
 static void flush_when_idle(struct driver *d)
 {
     struct queue left = {0};
-    if (d->phase == DRIVER_LEAVING && (!d->leads || d->ticks >= d->leave_by)) {
+    if (d->phase == DRIVER_LEAVING && (!d->leaves || has_heir(d) || d->ticks >= d->leave_by)) {
         say_handed_over(d);
         d->phase = DRIVER_FLUSHING;
         if (d->raft) raft_halt(d->raft);
@@ -378,6 +382,7 @@ static void flush_when_idle(struct driver *d)
 
 void driver_stop(struct driver *d, void (*done)(void *data), void *data)
 {
+    struct raft_status status = {0};
     CHECK(!d->stopped && d->phase != DRIVER_STOPPED);
     d->stopped = done;
     d->stopped_data = data;
@@ -387,9 +392,9 @@ void driver_stop(struct driver *d, void (*done)(void *data), void *data)
         d->leaves = d->leads;
         if (d->leads)
             log_notice("raft", "hands leadership over: it led in term %llu, and stops", (unsigned long long)d->term);
-        enum err e = d->leads ? raft_transfer(d->raft, 0) : OK;
-        if (e != OK && e != ERR_BUSY) d->leave_by = d->ticks; /* busy: it hands over already */
-        d->dirty = true;
+        driver_apply_settings(d); /* it hands over, and does not lead again */
+        if (d->raft) raft_status_get(d->raft, &status);
+        if (!status.transfer) d->leave_by = d->ticks; /* nobody is there */
     }
     wake_send(&d->handles->wake); /* never from within this call */
 }

@@ -152,6 +152,23 @@ static void a_stop_in_order_leaves_nothing_to_replay(void **state)
     bed_close(&bed);
 }
 
+/* Of four nodes one doesn't vote: who leads and stops gives its own vote to the heir first, or nobody would lead. */
+static void who_stops_votes_for_its_heir(void **state)
+{
+    (void)state;
+    bed_up(&bed, 4, 1);
+    uint64_t last = bed_event_through(&bed, 1);
+    assert_true(bed_await_same(&bed, last + 1));
+    unsigned leader = bed_await_leader(&bed);
+    driver_quarantine(bed.nodes[leader % 4 + 1].driver, "a test's");
+    bed_turn(&bed, 10 * BED_TICK_MS);
+    uint64_t term = bed_status(&bed, leader).term;
+    bed_stop(&bed, leader);
+    unsigned heir = bed_await_leader(&bed);
+    assert_int_equal(bed_status(&bed, heir).term, term + 1);
+    bed_close(&bed);
+}
+
 static void the_same_request_twice_is_one_leaf(void **state)
 {
     (void)state;
@@ -277,6 +294,7 @@ int main(void)
         cmocka_unit_test(a_killed_leader_loses_nothing),
         cmocka_unit_test(all_killed_replay_from_the_log),
         cmocka_unit_test(a_stop_in_order_leaves_nothing_to_replay),
+        cmocka_unit_test(who_stops_votes_for_its_heir),
         cmocka_unit_test(the_same_request_twice_is_one_leaf),
         cmocka_unit_test(one_node_twice_the_same_request),
         cmocka_unit_test(without_a_majority_the_deadline_answers),
