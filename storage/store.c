@@ -11,6 +11,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,6 +48,7 @@ struct store {
     struct file_lock lock;
     atomic_int failed; /* enum err; the first failure of a write */
     atomic_uint open;  /* transactions */
+    atomic_flag unknown_said; /* an error of LMDB that is not in its header */
 };
 
 struct table_txn {
@@ -70,7 +72,17 @@ struct table_cursor {
 
 /* --- errors --- */
 
-static enum err translate(int code)
+/* What LMDB says of a code, and in any case which one it was. */
+static const char *words(int code)
+{
+    static _Thread_local char unknown[200];
+    if (code >= MDB_KEYEXIST && (code <= MDB_LAST_ERRCODE || code >= 0)) return mdb_strerror(code);
+    snprintf(unknown, sizeof unknown, "error %d of %s, newer than this program's %s: install that version again", code,
+             mdb_version(NULL, NULL, NULL), MDB_VERSION_STRING);
+    return unknown;
+}
+
+static enum err translate(struct store *s, int code)
 {
     switch (code) {
     case MDB_SUCCESS: return OK;
@@ -78,6 +90,7 @@ static enum err translate(int code)
     case MDB_MAP_FULL:
     case MDB_TXN_FULL:
     case MDB_DBS_FULL: return ERR_FULL;
+    case MDB_TLS_FULL:
     case MDB_READERS_FULL: return ERR_BUSY;
     case MDB_VERSION_MISMATCH: return ERR_VERSION;
     case MDB_PAGE_NOTFOUND:
@@ -86,22 +99,28 @@ static enum err translate(int code)
     case MDB_INVALID:
     case MDB_INCOMPATIBLE:
     case MDB_CURSOR_FULL:
+    case MDB_KEYEXIST: /* these three: keys, sizes and tables are as they may be when they are handed to LMDB */
+    case MDB_BAD_VALSIZE:
+    case MDB_BAD_DBI:
     case MDB_PAGE_FULL: return ERR_CORRUPT;
     case MDB_BAD_TXN:
+    case MDB_BAD_RSLOT: /* somebody else wrote into lock.mdb */
     case MDB_MAP_RESIZED: return ERR_IO;
     default:
-        CHECK(code > 0); /* the rest is misuse: bad handle, slot or size */
-        return disk_error(code);
+        if (code > 0) return disk_error(code);
+        if (!atomic_flag_test_and_set(&s->unknown_said))
+            log_error("store", "%s/data.mdb: %s", s->directory, words(code));
+        return ERR_IO;
     }
 }
 
 /* An error in a write transaction: the first one stays. */
 static enum err write_failed(struct store *s, int code, const char *what)
 {
-    enum err translated = translate(code);
+    enum err translated = translate(s, code);
     int none = OK;
     if (atomic_compare_exchange_strong(&s->failed, &none, (int)translated))
-        log_error("store", "%s: cannot %s: %s", s->directory, what, mdb_strerror(code));
+        log_error("store", "%s: cannot %s: %s", s->directory, what, words(code));
     return translated;
 }
 
@@ -109,7 +128,7 @@ static enum err write_failed(struct store *s, int code, const char *what)
  * would show only later, as an error of whoever writes next. */
 static enum err look_failed(const struct table_txn *t, int code)
 {
-    if (code == MDB_SUCCESS || code == MDB_NOTFOUND || !t->write) return translate(code);
+    if (code == MDB_SUCCESS || code == MDB_NOTFOUND || !t->write) return translate(t->store, code);
     return write_failed(t->store, code, "read a page");
 }
 
@@ -243,8 +262,8 @@ static enum err open_environment(struct store *s, const struct store_options *op
         mdb_reader_check(s->env, &dead); /* slots of readers that were killed */
         return OK;
     }
-    enum err translated = translate(code);
-    return fail(failure, translated, "cannot open the store in %s: %s", s->directory, mdb_strerror(code));
+    enum err translated = translate(s, code);
+    return fail(failure, translated, "cannot open the store in %s: %s", s->directory, words(code));
 }
 
 /* Whether anything was ever committed: the first commit makes all tables. */
@@ -282,7 +301,7 @@ static enum err check_pages(struct store *s, MDB_txn *txn, struct failure *failu
     for (unsigned i = 0; i < TABLE_COUNT_MAX; i++)
         if (s->handles[i] != NO_TABLE) open[count++] = s->handles[i];
     enum err e = store_pages_check(s->env, txn, open, count, &code, failure);
-    return code ? fail(failure, translate(code), "LMDB's list of free pages: %s", mdb_strerror(code)) : e;
+    return code ? fail(failure, translate(s, code), "LMDB's list of free pages: %s", words(code)) : e;
 }
 
 /* Before the first write, which would go where the list of free pages says. */
@@ -294,11 +313,11 @@ static enum err check_before_writing(struct store *s, struct failure *failure)
     if (s->read_only || !has_content(s)) return OK;
     int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
     if (code == 0) code = open_tables(s, txn, 0);
-    enum err e = code == 0 ? check_pages(s, txn, &why) : translate(code);
+    enum err e = code == 0 ? check_pages(s, txn, &why) : translate(s, code);
     if (txn) mdb_txn_abort(txn); /* and with it the tables are closed again */
     forget_tables(s);
     return e == OK ? OK : fail(failure, e, "cannot open the tables in %s: %s", s->directory,
-                               code ? mdb_strerror(code) : why.text);
+                               code ? words(code) : why.text);
 }
 
 static int write_meta(struct store *s, MDB_txn *txn)
@@ -322,8 +341,8 @@ static enum err check_meta(struct store *s, MDB_txn *txn, struct failure *failur
     key = (MDB_val){3, (void *)"key"};
     if (code == 0) code = mdb_get(txn, s->meta, &key, &value);
     if (code != 0)
-        return fail(failure, code == MDB_NOTFOUND ? ERR_CORRUPT : translate(code),
-                    "the store in %s has no readable format mark: %s", s->directory, mdb_strerror(code));
+        return fail(failure, code == MDB_NOTFOUND ? ERR_CORRUPT : translate(s, code),
+                    "the store in %s has no readable format mark: %s", s->directory, words(code));
     enum err opened = open_value(s, &plain, META_NAME, bytes_text("key"), value);
     buffer_free(&plain);
     if (opened == ERR_CORRUPT)
@@ -356,7 +375,7 @@ static enum err open_content(struct store *s, struct failure *failure)
     }
     if (txn) mdb_txn_abort(txn);
     if (checked != OK || code == 0) return checked;
-    return fail(failure, translate(code), "cannot open the tables in %s: %s", s->directory, mdb_strerror(code));
+    return fail(failure, translate(s, code), "cannot open the tables in %s: %s", s->directory, words(code));
 }
 
 /* Once there is something in the file. */
@@ -374,7 +393,7 @@ static enum err find_map(struct store *s, struct failure *failure)
     if (code == 0) store_map_find(&s->map, &value, stat.ms_psize, info.me_mapsize);
     if (txn) mdb_txn_abort(txn);
     if (code == 0) return OK;
-    return fail(failure, translate(code), "the store in %s can't be read: %s", s->directory, mdb_strerror(code));
+    return fail(failure, translate(s, code), "the store in %s can't be read: %s", s->directory, words(code));
 }
 
 static enum err take_folder(struct store *s, struct failure *failure)
@@ -455,7 +474,7 @@ enum err store_begin_read(struct table_txn **out, struct store *s)
     STORE_GUARD(s->directory);
     MDB_txn *mdb;
     int code = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &mdb);
-    if (code != 0) return translate(code);
+    if (code != 0) return translate(s, code);
     *out = new_txn(s, mdb, false);
     return OK;
 }
@@ -465,7 +484,7 @@ enum err store_renew(struct table_txn *t)
     STORE_GUARD(t->store->directory);
     CHECK(!t->write && t->cursors == 0);
     mdb_txn_reset(t->mdb);
-    return translate(mdb_txn_renew(t->mdb));
+    return translate(t->store, mdb_txn_renew(t->mdb));
 }
 
 /* LMDB says EIO of a write that was cut short, which is how a device fills up. */
@@ -744,7 +763,7 @@ enum err store_space(struct store *s, struct store_space *out)
     int code = mdb_env_info(s->env, &info);
     if (code == 0) code = mdb_env_stat(s->env, &stat);
     if (code == 0) code = mdb_env_get_fd(s->env, &descriptor);
-    if (code != 0) return translate(code);
+    if (code != 0) return translate(s, code);
     if (fstat(descriptor, &file) != 0) return disk_error(errno);
     out->device_free = (uint64_t)device.f_bavail * device.f_frsize;
     out->map_size = info.me_mapsize;

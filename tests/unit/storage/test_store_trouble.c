@@ -1,4 +1,5 @@
 /* Full maps and devices, kills within commits, files that are cut short or altered. */
+#include <dlfcn.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -317,6 +318,55 @@ static void test_keys_out_of_order(void **state)
     store_abort(txn);
 }
 
+/* --- errors that are none of the device --- */
+
+static int injected;
+
+/* Stands before the library's. */
+int mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **out)
+{
+    static int (*real)(MDB_env *, MDB_txn *, unsigned, MDB_txn **);
+    if (injected) return injected;
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "mdb_txn_begin");
+    return real(env, parent, flags, out);
+}
+
+/* Whatever LMDB says, in this version or a later one, ends in an error that says which. */
+static void test_every_error_has_words(void **state)
+{
+    (void)state;
+    char number[16];
+    for (int code = MDB_KEYEXIST - 10; code < MDB_LAST_ERRCODE + 50; code++) {
+        struct store_options o = options();
+        struct failure failure = {.code = OK};
+        injected = code;
+        const enum err read = store_begin_read(&txn, store), write = store_begin_write(&txn, store);
+        store_close(store);
+        store = NULL;
+        const enum err opened = store_open(&store, &o, &failure);
+        injected = 0;
+        assert_true(read != OK && write == read && opened != OK);
+        assert_non_null(strstr(failure.text, folder));
+        snprintf(number, sizeof number, "%d", code);
+        if (!strstr(failure.text, "MDB_")) assert_non_null(strstr(failure.text, number));
+        store = open_store();
+    }
+}
+
+/* The table of readers is a file that others can write: a restored lock.mdb, or LMDB's own tools. */
+static void test_a_reader_whose_slot_was_taken(void **state)
+{
+    (void)state;
+    struct buffer all = folder_load(folder, "lock.mdb");
+    begin_read();
+    folder_store(folder, "lock.mdb", buffer_bytes(&all));
+    assert_int_equal(store_renew(txn), ERR_IO);
+    store_abort(txn);
+    buffer_free(&all);
+    begin_read(); /* a new one finds its place */
+    store_abort(txn);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +379,8 @@ int main(void)
         BED_TEST(test_other_signals_stay),
         BED_TEST(test_assertions_stay),
         BED_TEST(test_keys_out_of_order),
+        BED_TEST(test_every_error_has_words),
+        BED_TEST(test_a_reader_whose_slot_was_taken),
     };
     return cmocka_run_group_tests(tests, bed_open, NULL);
 }
