@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/version.h"
 #include "cli/commands.h"
@@ -28,8 +29,19 @@ static int finish_output(struct tool *t, int code)
     return EXIT_FAILED;
 }
 
+static void warn_of_variable(void *data, const char *name, const char *text)
+{
+    struct output *o = data;
+    if (o->programs)
+        output_error_json(o, json_pack("{s:o, s:o}", "warning", json_text(bytes_text(text)), "variable",
+                                       json_text(bytes_text(name))));
+    else
+        output_message(o, "%s", text);
+}
+
 static int run(struct tool *t)
 {
+    settings_check_environment(environ, warn_of_variable, &t->output);
     char *folder = config_folder(), *file = folder ? path_join(folder, "config") : NULL;
     enum err e = settings_load(&t->settings, t->line, NULL, file, &t->failure);
     if (e == OK) e = tool_receipt_begin(t);

@@ -6,21 +6,23 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/environment.h"
 #include "base/limits.h"
 #include "base/nearest.h"
 #include "cli/files.h"
 
 #define LIMIT_CONFIG (64 * KIB)
+#define PREFIX "CONSILIUM_"
 
 static const struct row {
     const char *option, *variable, *name; /* flag, environment, configuration file; NULL: not there */
     bool is_path;
 } rows[SETTINGS] = {
-    [SETTING_CLUSTER] = {"cluster", "CONSILIUM_CLUSTER", "cluster", true},
-    [SETTING_IDENTITY] = {"identity", "CONSILIUM_IDENTITY", "identity", true},
-    [SETTING_VIA] = {"via", "CONSILIUM_VIA", "via", false},
-    [SETTING_TIMEOUT] = {"timeout", "CONSILIUM_TIMEOUT", "timeout", false},
-    [SETTING_PASSPHRASE_FILE] = {"passphrase-file", "CONSILIUM_PASSPHRASE_FILE", "passphrase-file", true},
+    [SETTING_CLUSTER] = {"cluster", PREFIX "CLUSTER", "cluster", true},
+    [SETTING_IDENTITY] = {"identity", PREFIX "IDENTITY", "identity", true},
+    [SETTING_VIA] = {"via", PREFIX "VIA", "via", false},
+    [SETTING_TIMEOUT] = {"timeout", PREFIX "TIMEOUT", "timeout", false},
+    [SETTING_PASSPHRASE_FILE] = {"passphrase-file", PREFIX "PASSPHRASE_FILE", "passphrase-file", true},
 };
 
 static void set(struct settings *s, enum setting which, const char *value, const char *origin)
@@ -111,6 +113,15 @@ enum err settings_load(struct settings *out, const struct command_line *line,
     }
     if (e != OK) settings_free(out);
     return e;
+}
+
+void settings_check_environment(char *const *environment,
+                                void (*warn)(void *data, const char *name, const char *text), void *data)
+{
+    const char *names[SETTINGS];
+    for (int i = 0; i < SETTINGS; i++)
+        names[i] = rows[i].variable + strlen(PREFIX);
+    environment_check(environment, PREFIX, names, SETTINGS, warn, data);
 }
 
 void settings_free(struct settings *s)

@@ -27,6 +27,9 @@ struct settings {
  * ERR_SYNTAX names the file's line; ERR_USAGE a bad value. */
 enum err settings_load(struct settings *out, const struct command_line *line,
                        const char *(*environment)(const char *name), const char *file, struct failure *failure);
+/* Tells mistyped variables of `environment`; see base/environment.h. */
+void settings_check_environment(char *const *environment,
+                                void (*warn)(void *data, const char *name, const char *text), void *data);
 void settings_free(struct settings *s);
 uint32_t settings_timeout_ms(const struct settings *s); /* LIMIT_REQUEST_MS when not set */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "node/alert_send.h"
 
 struct setting {
@@ -128,13 +129,33 @@ enum err config_read_file(struct config *c, const char *path, struct failure *fa
     return OK;
 }
 
+#define PREFIX "CONSILIUMD_"
+
+/* CONSILIUMD_LOG_LEVEL of log-level. */
+static void variable_of(char name[static ENVIRONMENT_NAME], const struct setting *s)
+{
+    int n = snprintf(name, ENVIRONMENT_NAME, PREFIX "%s", s->name);
+    for (int j = 0; j < n; j++)
+        name[j] = name[j] == '-' ? '_' : (char)toupper((unsigned char)name[j]);
+}
+
+void config_check_environment(char *const *environment,
+                              void (*warn)(void *data, const char *name, const char *text), void *data)
+{
+    char variables[COUNT][ENVIRONMENT_NAME];
+    const char *names[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        variable_of(variables[i], &settings[i]);
+        names[i] = variables[i] + strlen(PREFIX);
+    }
+    environment_check(environment, PREFIX, names, COUNT, warn, data);
+}
+
 enum err config_read_environment(struct config *c, struct failure *failure)
 {
     for (size_t i = 0; i < COUNT; i++) {
-        char name[64];
-        int n = snprintf(name, sizeof name, "CONSILIUMD_%s", settings[i].name);
-        for (int j = 0; j < n; j++)
-            name[j] = name[j] == '-' ? '_' : (char)toupper((unsigned char)name[j]);
+        char name[ENVIRONMENT_NAME];
+        variable_of(name, &settings[i]);
         const char *value = getenv(name);
         if (!value) continue;
         enum err e = set_from(c, &settings[i], value, name, failure);

@@ -86,6 +86,9 @@ void config_defaults(struct config *c);
 enum err config_read_file(struct config *c, const char *path, struct failure *failure);
 /* Takes CONSILIUMD_* of the environment. */
 enum err config_read_environment(struct config *c, struct failure *failure);
+/* Tells mistyped variables of `environment`; see base/environment.h. */
+void config_check_environment(char *const *environment,
+                              void (*warn)(void *data, const char *name, const char *text), void *data);
 /* If args[0] is "--name" or "--name=value" of a setting: takes it, and says in
  * `*used` how many arguments that were; 0 when it is no setting. */
 enum err config_take_argument(struct config *c, int count, char *const *args, int *used, struct failure *failure);

@@ -241,6 +241,18 @@ static int configure(struct options *o)
     return config_check(&o->config, &failure) == OK ? 0 : complain(&failure, 2);
 }
 
+static void print_warning(void *data, const char *name, const char *text)
+{
+    (void)data, (void)name;
+    fprintf(stderr, "consiliumd: %s\n", text);
+}
+
+static void log_variable(void *data, const char *name, const char *text)
+{
+    (void)data, (void)name;
+    log_warning("node", "%s", text);
+}
+
 /* What is the same for all commands. 0 or the exit code. */
 static int prepare(struct options *o, const struct command *c)
 {
@@ -248,6 +260,9 @@ static int prepare(struct options *o, const struct command *c)
     int code = parse(o);
     if (code == 0 && c->run != command_init) code = configure(o);
     if (code) return code;
+    bool runs = c->run == command_run;
+    if (runs) log_setup(config_log_level(&o->config), strcmp(o->config.log_format.text, "json") == 0);
+    if (c->run != command_init) config_check_environment(environ, runs ? log_variable : print_warning, NULL);
     return o->positional && c->run != command_dump ? wrong_usage("unknown word", o->positional) : 0;
 }
 
@@ -346,7 +361,6 @@ static int run(struct node *node, struct options *o)
 static int command_run(struct options *o)
 {
     if (!o->dir || !o->genesis) return wrong_usage("run needs --dir and --genesis", "");
-    log_setup(config_log_level(&o->config), strcmp(o->config.log_format.text, "json") == 0);
     check_on_failure(log_dump);
     keep_memory_small();
     raise_file_limit();
