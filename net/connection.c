@@ -260,7 +260,7 @@ static void process_input(struct connection *c)
 {
     turn_begin(c);
     process(c);
-    turn_end(c->network);
+    turn_end(c);
 }
 
 static void shake_on(struct connection *c, struct bytes in)

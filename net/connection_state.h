@@ -55,6 +55,7 @@ struct connection {
     uint64_t turn_serial;       /* the last turn in which it was given anything */
     unsigned turn_share, turn_frames; /* so many frames at most; so many there were */
     size_t turn_bytes;
+    uint64_t turn_ns, turn_begun_ns; /* of a link between nodes: as the network's of all clients */
     bool crowded;               /* not read from: see connection_crowd.c */
     size_t sender_at;           /* 1 + its place in the network's `senders`; 0: none */
     bool full, tell_writable;   /* connection_send said ERR_BUSY; it may go on */
@@ -194,7 +195,7 @@ void crowd_go_on(struct network *n); /* at a turn's end */
 /* connection_turn.c */
 bool turn_is_over(const struct connection *c);                  /* it is to be given no more, but to wait */
 void turn_begin(struct connection *c);                          /* around what it is given */
-void turn_end(struct network *n);
+void turn_end(struct connection *c);
 void turn_took(struct connection *c, size_t bytes, unsigned frames);
 void turn_wait(struct connection *c);                           /* is held, and goes on in a later turn */
 void turn_leave(struct connection *c);

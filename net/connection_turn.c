@@ -2,7 +2,8 @@
  * been looked at again, and who goes first in the next one.
  *
  * Small frames are cheap to send and dear to answer, and megabytes are dear to decrypt. In one
- * turn a client is given TURN_FIRST frames and TURN_BYTES, and all clients together TURN_NS.
+ * turn a client is given TURN_FIRST frames and TURN_BYTES, and all clients together TURN_NS; a
+ * link between nodes TURN_LINK_NS, since a node may lie: one frame of it may hold a thousand signatures.
  * Who comes after that is not even read from, so that nothing piles up here and TCP makes the
  * sender wait. In the next turn links between nodes go on first, then clients that were given
  * nothing in the last one, then, TURN_FRAMES at a time, those that had their share of it; each
@@ -15,6 +16,7 @@
 #define TURN_FRAMES 32         /* from one that did, and from a link between nodes */
 #define TURN_BYTES (256 * KIB) /* read from one client */
 #define TURN_NS 1000000        /* of the loop's time, for the input of all clients */
+#define TURN_LINK_NS 2000000   /* the same, for that of one link between nodes */
 
 static bool is_limited(const struct connection *c) { return crowd_client(c) && c->phase == PHASE_OPEN; }
 
@@ -27,22 +29,32 @@ static bool all_had_theirs(const struct network *n)
 
 static bool is_fresh_turn(const struct connection *c) { return c->turn_serial != c->network->turn; }
 
+static bool link_had_its(const struct connection *c)
+{
+    uint64_t running = c->turn_begun_ns ? uv_hrtime() - c->turn_begun_ns : 0;
+    return c->turn_ns + running >= TURN_LINK_NS;
+}
+
 bool turn_is_over(const struct connection *c)
 {
     if (!is_fresh_turn(c) && c->turn_frames >= c->turn_share) return true;
-    if (!is_limited(c)) return false;
+    if (!is_limited(c)) return !is_fresh_turn(c) && link_had_its(c);
     return (!is_fresh_turn(c) && c->turn_bytes >= TURN_BYTES) || all_had_theirs(c->network);
 }
 
 void turn_begin(struct connection *c)
 {
-    if (is_limited(c)) c->network->turn_begun_ns = uv_hrtime();
+    uint64_t *begun = is_limited(c) ? &c->network->turn_begun_ns : &c->turn_begun_ns;
+    *begun = uv_hrtime();
 }
 
-void turn_end(struct network *n)
+void turn_end(struct connection *c)
 {
-    if (n->turn_begun_ns) n->turn_ns += uv_hrtime() - n->turn_begun_ns;
-    n->turn_begun_ns = 0;
+    struct network *n = c->network;
+    uint64_t now = uv_hrtime();
+    if (n->turn_begun_ns) n->turn_ns += now - n->turn_begun_ns;
+    if (c->turn_begun_ns) c->turn_ns += now - c->turn_begun_ns;
+    n->turn_begun_ns = c->turn_begun_ns = 0;
 }
 
 void turn_took(struct connection *c, size_t bytes, unsigned frames)
@@ -52,6 +64,7 @@ void turn_took(struct connection *c, size_t bytes, unsigned frames)
         c->turn_share = crowd_client(c) ? TURN_FIRST : TURN_FRAMES;
         c->turn_frames = 0;
         c->turn_bytes = 0;
+        c->turn_ns = 0;
     }
     c->turn_bytes += bytes;
     c->turn_frames += frames;

@@ -43,6 +43,30 @@ static void answer_slowly(struct connection *c, const struct frame *frame, void 
     assert_int_equal(connection_send(c, ANSWER, frame->id, (struct bytes){0}), OK);
 }
 
+static void start_slowly(struct world *w, const char *alpn)
+{
+    struct address any;
+    struct connection_events events = server_events;
+    events.on_frame = answer_slowly;
+    world_start(w, NULL, NULL);
+    listener_close(w->listener);
+    const struct listener_handler handler = {.alpn = alpn, .events = events, .data = w};
+    assert_int_equal(address_parse(&any, "127.0.0.1:0", true, NULL), OK);
+    assert_int_equal(listener_new(&w->listener, w->server, &any, &handler, 1, NULL, NULL), OK);
+}
+
+/* The most that were answered in one round of the loop. */
+static unsigned most_at_once(struct world *w, unsigned many)
+{
+    unsigned most = 0;
+    while (w->frames < many) {
+        unsigned before = w->frames;
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+        if (w->frames - before > most) most = w->frames - before;
+    }
+    return most;
+}
+
 /* Many clients with a question each, all at once: the loop goes round between them, nobody is forgotten. */
 static void test_time_of_all_clients(void **state)
 {
@@ -50,33 +74,39 @@ static void test_time_of_all_clients(void **state)
     enum { MANY = 40, LISTS = 3, AT_ONCE = 3 };
     struct world w;
     static struct caller a[MANY];
-    struct address any;
-    unsigned opened = 0, most = 0;
-    struct connection_events events = server_events;
+    unsigned opened = 0;
     memset(a, 0, sizeof a);
-    events.on_frame = answer_slowly;
-    world_start(&w, NULL, NULL);
-    listener_close(w.listener);
-    const struct listener_handler handler = {.alpn = TLS_ALPN_CLIENT, .events = events, .data = &w};
-    assert_int_equal(address_parse(&any, "127.0.0.1:0", true, NULL), OK);
-    assert_int_equal(listener_new(&w.listener, w.server, &any, &handler, 1, NULL, NULL), OK);
+    start_slowly(&w, TLS_ALPN_CLIENT);
     for (unsigned i = 0; i < MANY; i++, opened++) {
         call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
         RUN_UNTIL(&w, w.opened == opened + 1 && a[i].opened == 1);
     }
     for (unsigned i = 0; i < MANY; i++)
         assert_int_equal(connection_send(a[i].connection, ASK, i, (struct bytes){0}), OK);
-    while (w.frames < MANY) {
-        unsigned before = w.frames;
-        uv_run(&w.loop, UV_RUN_NOWAIT);
-        if (w.frames - before > most) most = w.frames - before;
-    }
-    assert_in_range(most, 1, LISTS * AT_ONCE);
+    assert_in_range(most_at_once(&w, MANY), 1, LISTS * AT_ONCE);
     for (unsigned i = 0; i < MANY; i++)
         RUN_UNTIL(&w, a[i].frames == 1);
     world_end(&w);
     for (unsigned i = 0; i < MANY; i++)
         caller_end(&a[i]);
+}
+
+/* A node whose messages are dear, and come without end, has its share of each round, as others have. */
+static void test_time_of_a_link(void **state)
+{
+    (void)state;
+    enum { MANY = 200, AT_ONCE = 6 };
+    struct world w;
+    struct caller a = {0};
+    start_slowly(&w, TLS_ALPN_PEER);
+    call(&w, &a, TLS_ALPN_PEER, &identity_of(0)->pin);
+    RUN_UNTIL(&w, w.opened == 1 && a.opened == 1);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(connection_send(a.connection, ASK, i, (struct bytes){0}), OK);
+    assert_in_range(most_at_once(&w, MANY), 1, AT_ONCE);
+    RUN_UNTIL(&w, a.frames == MANY);
+    world_end(&w);
+    caller_end(&a);
 }
 
 /* --- the crowd --- */
@@ -149,6 +179,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_question_beside_many),
         cmocka_unit_test(test_time_of_all_clients),
+        cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_oldest_frame),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
