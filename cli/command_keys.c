@@ -18,13 +18,36 @@ static enum err check_free(struct tool *t, const char *path)
     return fail(&t->failure, ERR_EXISTS, "%s exists already and is not overwritten", path);
 }
 
+/* NIST SP 800-63B counts code points: 8 at least, and 15 where nothing else protects. */
+#define PASSPHRASE_LEAST 8
+#define PASSPHRASE_ALONE 15
+
+static size_t code_points(const struct buffer *text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text->size; i++)
+        n += (text->data[i] & 0xc0) != 0x80; /* the first byte of each */
+    return n;
+}
+
+/* Whoever has a copy of the file can try passphrases for as long as they like. */
+static enum err check_length(const struct buffer *passphrase, struct failure *failure)
+{
+    if (passphrase->size == 0)
+        return fail(failure, ERR_USAGE, "an empty passphrase protects nothing; if you mean it, give --no-passphrase");
+    if (code_points(passphrase) < PASSPHRASE_LEAST)
+        return fail(failure, ERR_USAGE,
+                    "a passphrase has at least %d characters, better %d, such as four words (for tests: --no-passphrase)",
+                    PASSPHRASE_LEAST, PASSPHRASE_ALONE);
+    return OK;
+}
+
 /* Twice at a terminal, since a slip would lock the key away for good. */
 static enum err ask_new_passphrase(struct buffer *out, struct failure *failure)
 {
     struct buffer again = {0};
     enum err e = terminal_passphrase(out, "New passphrase: ", failure);
-    if (e == OK && out->size == 0)
-        e = fail(failure, ERR_USAGE, "an empty passphrase protects nothing; if you mean it, give --no-passphrase");
+    if (e == OK) e = check_length(out, failure);
     if (e == OK) e = terminal_passphrase(&again, "Once more: ", failure);
     if (e == OK && !bytes_equal(buffer_bytes(out), buffer_bytes(&again)))
         e = fail(failure, ERR_PASSPHRASE, "the two passphrases differ; no key was made");
@@ -36,7 +59,9 @@ static enum err new_passphrase(struct tool *t, struct buffer *out)
 {
     const char *file = t->settings.values[SETTING_PASSPHRASE_FILE];
     if (option_given(t->line, "no-passphrase")) return OK;
-    return file ? passphrase_read(out, file, &t->failure) : ask_new_passphrase(out, &t->failure);
+    if (!file) return ask_new_passphrase(out, &t->failure);
+    enum err e = passphrase_read(out, file, &t->failure);
+    return e == OK ? check_length(out, &t->failure) : e;
 }
 
 static enum err parse_user_option(struct tool *t, struct id *user, bool *given)
@@ -81,10 +106,14 @@ int command_key_new(struct tool *t)
     if (e == OK) e = check_free(t, path);
     if (e == OK) e = new_passphrase(t, &passphrase);
     if (e == OK) e = signer_create(path, buffer_bytes(&passphrase), given ? &user : NULL, &key, &t->failure);
+    size_t length = code_points(&passphrase);
     secret_wipe_buffer(&passphrase);
     if (e != OK) return tool_failed(t);
-    if (option_given(t->line, "no-passphrase"))
+    if (length == 0)
         output_message(&t->output, "%s has no passphrase: whoever reads the file can act as its owner", path);
+    else if (length < PASSPHRASE_ALONE)
+        output_message(&t->output, "the passphrase of %s has %zu characters: with %d or more, who gets a copy of the "
+                                   "file can hardly guess it", path, length, PASSPHRASE_ALONE);
     return print_identity(t, path);
 }
 

@@ -42,7 +42,8 @@ const struct option_row COMMON_OPTIONS[] = {
 
 const struct command COMMANDS[] = {
     {.name = "key new", .operands = "", .summary = "Make a key pair: your identity", .run = command_key_new,
-     .details = "The private key never leaves the file, which a passphrase seals (Argon2id).\n"
+     .details = "The private key never leaves the file, which a passphrase seals (Argon2id): 8 characters\n"
+                "at least, better 15 or more (NIST SP 800-63B).\n"
                 "Give 'key public FILE' to your administrator. Patients whom the hospital has\n"
                 "registered before name their id here.",
      .example = "key new -o me.key\nkey new -o me.key --user 7mz3k2vq4t5yxw6lbjnfhsdg2e",

@@ -198,6 +198,30 @@ static void mistyped_variables_are_told(void **state)
     unsetenv("CONSILIUMD_FREE_MIB");
 }
 
+/* Refused, or warned of (NIST SP 800-63B); letters are counted, not bytes. Nothing is left of what was refused. */
+static void short_passphrases(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *passphrase, *says;
+        int code;
+    } cases[] = {{"1234567", "at least 8 characters", 2},         {"\303\274\303\274\303\274\303\274x", "at least 8", 2},
+                 {"12345678", "has 8 characters: with 15", 0},    {"\303\274bung macht m", "has 13 characters", 0},
+                 {"four words and more", "four.key", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char command[600];
+        snprintf(command, sizeof command, "printf '%s\n' >%s/words; rm -f %s/four.key", cases[i].passphrase, bed.dir,
+                 bed.dir);
+        assert_int_equal(system(command), 0);
+        int code = client("key new --passphrase-file %s/words -o %s/four.key", bed.dir, bed.dir);
+        if (code != cases[i].code || !says(cases[i].says))
+            fail_msg("'%s': code %d, %s", cases[i].passphrase, code, (const char *)text.data);
+        snprintf(command, sizeof command, "test %s -e %s/four.key", code == 0 ? "" : "!", bed.dir);
+        assert_int_equal(system(command), 0);
+    }
+    assert_false(says("characters")); /* of the long one nothing is said */
+}
+
 static void dump_lists_without_a_node(void **state)
 {
     (void)state;
@@ -297,6 +321,7 @@ int main(void)
         cmocka_unit_test(wrong_values_are_wrong_usage),
         cmocka_unit_test(misplaced_options_say_where_they_belong),
         cmocka_unit_test(mistyped_variables_are_told),
+        cmocka_unit_test(short_passphrases),
         cmocka_unit_test(dump_lists_without_a_node),
         cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),
