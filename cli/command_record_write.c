@@ -86,6 +86,14 @@ static enum err take_kind(struct tool *t, const char **kind, const char *detecte
     return OK;
 }
 
+/* A note that turns into an Observation under the name of a note would be found by nobody who looks for either. */
+static enum err check_set(struct tool *t, const char *made, struct bytes kind, const char *advice)
+{
+    if (!option_given(t->line, "set") || bytes_equal(bytes_text(made), kind)) return OK;
+    return fail(&t->failure, ERR_USAGE, "--set makes a record of kind '%s', not '%.*s': %s", made, (int)kind.size,
+                (const char *)kind.data, advice);
+}
+
 /* --- sending it --- */
 
 /* A place for content: context and tag follow from it. */
@@ -144,6 +152,7 @@ int command_record_create(struct tool *t)
     if (e == OK) e = people_resolve(t, &place.patient, option_text(t->line, "patient"));
     if (e == OK) e = read_content(t, &content, detected, 0, &place.patient);
     if (e == OK) e = take_kind(t, &kind, detected);
+    if (e == OK) e = check_set(t, detected, bytes_text(kind), "leave out --kind, or give the content as a file");
     if (e == OK) e = close_content(t, &attachment, &tag, &place, buffer_bytes(&content));
     if (e == OK) {
         args_record_create_encode(&encoded, &(struct args_record_create){.record = place.record,
@@ -218,6 +227,7 @@ static enum err prepare_update(struct tool *t, struct placing *place, struct buf
         e = take_confidentiality(t, &place->conf);
     }
     if (e == OK) e = read_content(t, content, kind, 1, &place->patient);
+    if (e == OK) e = check_set(t, kind, reading.rows[0].kind, "give its new content as a file, or make another record");
     if (e == OK) e = reading_open_one(t, &reading, &before);
     if (e == OK)
         *same = bytes_equal(buffer_bytes(&before), buffer_bytes(content)) && place->conf == reading.rows[0].conf;

@@ -182,7 +182,7 @@ const struct command COMMANDS[] = {
      .details = "The content is encrypted here, to a key that only k nodes together can use.\n"
                 "--set makes a FHIR vital-signs Observation, or a Bundle of several: temperature,\n"
                 "heart_rate, respiratory_rate, oxygen_saturation, blood_pressure, weight, height,\n"
-                "bmi, head_circumference.\n" LOOKED_UP,
+                "bmi, head_circumference. No other --kind goes with it.\n" LOOKED_UP,
      .example = "record create --patient jmiller --kind Note note.txt\n"
                 "record create --patient jmiller --set temperature=38.5 --set blood_pressure=120/80",
      .options = {{.name = "patient", .value = "PATIENT", .help = "whose record it is", .required = true},
@@ -207,7 +207,8 @@ const struct command COMMANDS[] = {
      .run = command_record_update,
      .details = "Reads the latest version first (an entry in the ledger), shows what changes and\n"
                 "asks; with --base N it doesn't ask, and if N is not the latest, exits with 7.\n"
-                "Identical content makes no new version. With --base, --patient and\n"
+                "Identical content makes no new version. --set is for records of the kind that it makes\n"
+                "(see 'record create'). With --base, --patient and\n"
                 "--confidentiality together nothing is read: for roles that only file.",
      .example = "record update 7mz3k2vq4t5yxw6lbjnfhsdg2e --base 1 note.txt",
      .options = {{.name = "base", .letter = 'b', .value = "N", .help = "the version that this one replaces"},

@@ -101,6 +101,32 @@ static void empty_content_is_refused_unless_meant(void **state)
     assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record update %s --base 1", bed.dir, id), 2);
 }
 
+/* A record stays of its kind: vital signs are no note, and don't replace one. */
+static void vital_signs_are_no_note(void **state)
+{
+    (void)state;
+    char id[ID_TEXT_SIZE];
+    assert_int_equal(testbed_cli(&bed, &out, &errors,
+                                 "-i %s/doctor.key record create --patient %s --kind Note --set temperature=38.5",
+                                 bed.dir, patient), 2);
+    assert_non_null(strstr(said(), "--set makes a record of kind 'Observation', not 'Note': leave out --kind"));
+    create(id, "note", "N", "a text that must not be lost");
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --yes record update %s --set temperature=39",
+                                 bed.dir, id), 2);
+    assert_non_null(strstr(said(), "not 'note': give its new content as a file"));
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s", bed.dir, id);
+    assert_string_equal(text(), "a text that must not be lost");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s --kind Bundle --set weight=70 "
+                   "--set height=180", bed.dir, patient);
+    testbed_json(&out, "record", id, sizeof id);
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --yes record update %s --set weight=71", bed.dir,
+                                 id), 2);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --yes record update %s --set weight=71 --set height=180", bed.dir,
+                   id);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key record show %s", bed.dir, id);
+    assert_non_null(strstr(text(), "\"resourceType\": \"Bundle\""));
+}
+
 static void versions_conflicts_and_history(void **state)
 {
     (void)state;
@@ -275,6 +301,7 @@ int main(void)
         cmocka_unit_test(content_comes_back_byte_for_byte),
         cmocka_unit_test(standard_input_comes_back),
         cmocka_unit_test(empty_content_is_refused_unless_meant),
+        cmocka_unit_test(vital_signs_are_no_note),
         cmocka_unit_test(versions_conflicts_and_history),
         cmocka_unit_test(a_nurse_is_denied_and_the_patient_sees_it),
         cmocka_unit_test(a_chart_opens_what_the_reader_may_see),

@@ -252,17 +252,15 @@ static void each_write_and_read_has_its_receipt(void **state)
 {
     (void)state;
     char record[ID_TEXT_SIZE], command[900];
-    write_file("content", bytes_text("a restricted note"));
-    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s -k note -c R %s", bed.dir,
-                   patient,
-                   in_bed("content"));
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s -c R --set temperature=38",
+                   bed.dir, patient);
     testbed_json(&out, "record", record, sizeof record);
     const struct { int code; const char *action, *decision, *who, *words; } rows[] = {
         {0, "record.read", "approved", "doctor", "record show RECORD"},
         {3, "record.read", "denied", "nurse", "record show RECORD"},
         {0, "record.history", "approved", "doctor", "record history RECORD"},
         {0, "record.list", "approved", "doctor", "record list PATIENT"},
-        {0, "record.create", "approved", "doctor", "record create --patient PATIENT -k note --set temperature=38.5"},
+        {0, "record.create", "approved", "doctor", "record create --patient PATIENT --set temperature=38.5"},
         {0, "record.update", "approved", "doctor", "--yes record update RECORD --set temperature=39"},
         {7, "record.update", "denied", "doctor",
          "record update RECORD --base 1 --patient PATIENT -c R --set temperature=40"},
