@@ -328,6 +328,7 @@ void driver_apply_settings(struct driver *d)
 {
     if (!d->raft) return;
     raft_set_may_vote(d->raft, !d->quarantined && !d->recovering && !d->set_back);
+    raft_set_may_acknowledge(d->raft, !d->set_back);
     raft_set_may_lead(d->raft, d->phase != DRIVER_LEAVING && d->clock_ok && !d->space_low && !d->quarantined &&
                                    !d->stuck && !driver_is_named(d, d->o.self));
     d->dirty = true;

@@ -87,7 +87,7 @@ enum err raft_new(struct raft **out, const struct raft_options *options, const s
     r->written = r->persisted = state->last;
     r->snapshot = state->snapshot;
     r->manifest = raft_blob_retain(state->manifest);
-    r->may_vote = r->may_lead = true;
+    r->may_vote = r->may_lead = r->may_acknowledge = true;
     raft_reset_election_timer(r);
     raft_ready_init(r);
     *out = r;
@@ -254,6 +254,8 @@ void raft_set_may_vote(struct raft *r, bool may)
     r->may_vote = may;
     if (!may && !r->halted) raft_hand_over(r);
 }
+
+void raft_set_may_acknowledge(struct raft *r, bool may) { r->may_acknowledge = may; }
 
 void raft_set_may_lead(struct raft *r, bool may)
 {

@@ -339,6 +339,10 @@ void raft_set_floor(struct raft *raft, raft_index floor);
 /* false: grants no vote and starts no election (damaged log, rolled-back disk, quarantine). Acknowledges
  * entries as ever. A leader hands over as below. True at start. */
 void raft_set_may_vote(struct raft *raft, bool may);
+/* false: what this log holds counts in no majority. For a node that forgot votes: one of them, still under way in a higher
+ * term, could elect somebody who lacks what is committed by this copy now. It takes entries as ever, tells how far they
+ * fit, and acknowledges what it knows to be committed. True at start. */
+void raft_set_may_acknowledge(struct raft *raft, bool may);
 /* May a node with a damaged log vote again, if nobody knows what the log held? Asked again and again, at
  * least once in an election time-out, until it says true. That takes a leader that is heard for a while
  * without a pause, and was told how far this log goes; then all that may have been committed by lost copies

@@ -166,7 +166,7 @@ struct raft {
     raft_index snapshot; /* offered to peers, with manifest */
     struct raft_blob *manifest;
 
-    bool may_vote, may_lead;
+    bool may_vote, may_lead, may_acknowledge;
     uint32_t election_elapsed, election_timeout;
     uint32_t heartbeat_elapsed;
     uint64_t climbed_tick; /* of the last jump of term */
