@@ -486,8 +486,8 @@ static void print_report(struct verifying *vf, const struct tally *tally)
                        "more nodes lied than may: trust none of them. The checkpoint of your last verification stays "
                           "kept as it is; with 'consilium checkpoint' of now it proves that there are two histories");
     else if (tally->failed && tally->first->verdict == AUDIT_SET_BACK)
-        output_message(o, "do not trust %s: it forgot what it had signed, and has no vote in this cluster any more",
-                       tally->name);
+        output_message(o, "do not trust %s alone: it forgot what it had signed. An administrator finds out how its disk "
+                          "was set back, then 'consilium alarm clear'", tally->name);
     else if (tally->failed && tally->first->verdict == AUDIT_ALARMED)
         output_message(o, "'consilium alarm list' shows what is open; an administrator finds the cause, then "
                           "'consilium alarm clear'");

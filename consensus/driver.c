@@ -307,6 +307,7 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     struct buffer marks[LIMIT_NODES + 1] = {{0}};
     enum err e = state_thread_start(&d->state, &d->position, marks, options->store, options->genesis->text,
                                     &d->handles->wake, failure);
+    driver_rejoin_init(d);
     for (unsigned i = 1; i <= LIMIT_NODES; i++) {
         if (e == OK) driver_past_load(d, i, buffer_bytes(&marks[i]));
         buffer_free(&marks[i]);

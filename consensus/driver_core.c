@@ -287,6 +287,8 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
         driver_forwarded(d, from, body);
     else if (type == PEER_PAST)
         driver_past_came(d, from, body);
+    else if (type == PEER_REJOIN)
+        driver_rejoin_came(d, from, body);
     else if (type == PEER_EVIDENCE)
         driver_evidence_came(d, from, body);
     else if (type == PEER_WITHDRAW)
@@ -390,6 +392,7 @@ static void slow_tick(struct driver *d)
     if (d->hold) driver_ask_state(d);
     if (d->recovering) driver_recovered(d);
     driver_past_tick(d);
+    driver_rejoin_tick(d);
 }
 
 void driver_tick(struct driver *d)

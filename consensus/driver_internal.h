@@ -12,6 +12,7 @@
  * driver_fork.c      on which side of a fork this node stands
  * driver_distrust.c  leaders whose blocks can't be taken
  * driver_past.c      a disk that was set back to an old image
+ * driver_rejoin.c    ... and how such a node gets its vote back
  */
 #ifndef CONSENSUS_DRIVER_INTERNAL_H
 #define CONSENSUS_DRIVER_INTERNAL_H
@@ -27,6 +28,7 @@
 #include "consensus/peer_messages.h"
 #include "consensus/preverify.h"
 #include "consensus/raft.h"
+#include "consensus/rejoin.h"
 #include "consensus/state_thread.h"
 #include "net/workers.h"
 #include "ledger/apply.h"
@@ -243,7 +245,9 @@ struct driver {
     struct past claim;                   /* the last one of this node's own */
     struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
     struct past past;                    /* this node's own, as peers showed it */
-    bool set_back;
+    bool set_back, own_past_due; /* due: what the disk says of it is not what `pasts` says */
+    struct rejoin rejoin;
+    raft_term rejoined_in; /* its vote in that term, its leader's, is not durable yet; 0: no such thing */
 
     /* stopping */
     void (*stopped)(void *data);
@@ -326,7 +330,15 @@ void driver_past_tick(struct driver *d);
 void driver_past_up(struct driver *d, unsigned peer);
 void driver_past_came(struct driver *d, unsigned from, struct bytes body);
 void driver_past_judge(struct driver *d); /* once the core runs: is the log behind the past? */
-bool driver_past_reached(const struct driver *d);
+bool driver_past_reached(const struct driver *d);     /* term and index of what was claimed are durable */
+bool driver_past_reached_all(const struct driver *d); /* and it has cosigned as much again */
+void driver_past_forget(struct driver *d); /* that it was set back, durably soon */
+
+/* driver_rejoin.c */
+void driver_rejoin_init(struct driver *d);
+void driver_rejoin_begin(struct driver *d); /* it is set back */
+void driver_rejoin_tick(struct driver *d);  /* once a second */
+void driver_rejoin_came(struct driver *d, unsigned from, struct bytes body);
 
 /* driver_evidence.c */
 void driver_note_head(struct driver *d, const struct raft_entry *entry, const struct digest *hash);

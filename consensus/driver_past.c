@@ -6,9 +6,11 @@
  * other's newest such claim, durably, and give it back when a link comes up, before
  * anything else, and with each claim of their own. Who finds itself behind its own
  * past, under its own signature, forgot votes and acknowledgements: it follows and
- * serves, but neither votes nor leads, nor cosigns below what it cosigned before. That
- * stays so over restarts, also once it has caught up: nobody can give back the votes that it
- * gave in the second before, which it never claimed. (Its own row among the peers' says so.)
+ * serves, but neither votes nor leads, its copies count in no majority, and it cosigns
+ * nothing below what it cosigned before. That stays so over restarts, also once it has
+ * caught up: nobody can give back the votes that it gave in the second before, which it
+ * never claimed. (Its own row among the peers' says so.)
+ * It ends when none of them can matter any more (driver_rejoin.c).
  * Where the log is known to be damaged (driver_open.c) that past is what has to be
  * reached again.
  * Promised only where a peer that saw it is reachable.
@@ -28,9 +30,8 @@
 #include "storage/log.h"
 
 static const char tag[] = "consilium/past/v1\n";
-/* Members are fixed by the genesis file, so nothing that an operator does in this cluster gives it a vote again. */
-#define NO_VOTE_AGAIN "Leave it running, it is of use; but its vote does not come back in this cluster, whose " \
-                      "members are fixed: only a new one, with its own genesis file, has a new node in its place"
+#define NO_VOTE_YET "Leave it running: it gets its vote back by itself, once it has everything again and a majority of " \
+                    "all nodes, itself not counted, is there"
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
 
 static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)
@@ -82,6 +83,44 @@ static struct past unpack_past(struct unpack *u)
     return p;
 }
 
+/* ---- kept ---- */
+
+struct keep {
+    struct state_write write;
+    uint8_t member;
+    struct buffer value;
+};
+
+static enum err keep_run(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keep *k = w->data;
+    (void)ledger;
+    return table_put(txn, TABLE_PEER_MARK, bytes_of(&k->member, 1), buffer_bytes(&k->value));
+}
+
+static void keep_done(struct state_write *w, enum err code)
+{
+    struct keep *k = w->data;
+    (void)code; /* the next claim is kept again; a store that fails stops the node anyway */
+    buffer_free(&k->value);
+    free(k);
+}
+
+static bool keep(struct driver *d, unsigned peer)
+{
+    struct keep *k = xcalloc(1, sizeof *k);
+    k->member = (uint8_t)peer;
+    pack_past(&k->value, &d->pasts[peer]);
+    k->write = (struct state_write){.detached = true, .data = k, .run = keep_run, .done = keep_done};
+    if (!k->value.failed && driver_write(d, &k->write) == OK) return true;
+    buffer_free(&k->value);
+    free(k);
+    return false;
+}
+
+/* Whether it was set back must reach the disk: where the store takes nothing now, with the next tick. */
+static void keep_own(struct driver *d) { d->own_past_due = !keep(d, d->o.self); }
+
 /* ---- what this node claims ---- */
 
 /* Only what is durable: it will be there whatever happens, unless the disk is exchanged. */
@@ -114,6 +153,7 @@ void driver_past_tick(struct driver *d)
 {
     uint8_t message[SIGNED_SIZE];
     struct past now = present(d);
+    if (d->own_past_due) keep_own(d);
     if (!driver_alive(d) || d->set_back || now.term == 0) return;
     /* Of a damaged log, or before peers told more: never less than was claimed. */
     if (is_behind(&now, &d->claim) || !is_behind(&d->claim, &now)) return;
@@ -127,38 +167,6 @@ void driver_past_up(struct driver *d, unsigned peer) { send_past(d, peer); }
 
 /* ---- what peers claim ---- */
 
-struct keep {
-    struct state_write write;
-    uint8_t member;
-    struct buffer value;
-};
-
-static enum err keep_run(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
-{
-    struct keep *k = w->data;
-    (void)ledger;
-    return table_put(txn, TABLE_PEER_MARK, bytes_of(&k->member, 1), buffer_bytes(&k->value));
-}
-
-static void keep_done(struct state_write *w, enum err code)
-{
-    struct keep *k = w->data;
-    (void)code; /* the next claim is kept again; a store that fails stops the node anyway */
-    buffer_free(&k->value);
-    free(k);
-}
-
-static void keep(struct driver *d, unsigned peer)
-{
-    struct keep *k = xcalloc(1, sizeof *k);
-    k->member = (uint8_t)peer;
-    pack_past(&k->value, &d->pasts[peer]);
-    k->write = (struct state_write){.detached = true, .data = k, .run = keep_run, .done = keep_done};
-    if (!k->value.failed && driver_write(d, &k->write) == OK) return;
-    buffer_free(&k->value);
-    free(k);
-}
-
 void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
 {
     struct unpack u = unpack_start(row);
@@ -166,8 +174,9 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
     if (peer == d->o.self && unpack_done(&u) == OK && !is_none(&p)) {
         d->past = d->pasts[peer] = p;
         d->set_back = true;
+        driver_rejoin_begin(d);
         log_error("driver", "this node's disk was set back before this start: it follows and serves, but does not "
-                  "vote. " NO_VOTE_AGAIN);
+                  "vote yet. " NO_VOTE_YET);
         return;
     }
     if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;
@@ -183,7 +192,7 @@ static void learn(struct driver *d, unsigned from, const struct past *theirs)
         return;
     }
     *known = *theirs;
-    keep(d, from);
+    (void)keep(d, from); /* else with the next claim */
 }
 
 /* ---- this node's own past ---- */
@@ -198,14 +207,15 @@ void driver_past_judge(struct driver *d)
     bool has_index = log.last >= p->index || p->index <= d->rebuilt.index;
     if (log.term >= p->term && has_index && log.cosigned.size >= p->size) return;
     d->set_back = true;
+    driver_rejoin_begin(d);
     log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, "
               "cosigned size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does "
               "not vote. "
-              NO_VOTE_AGAIN,
+              NO_VOTE_YET,
               (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
     driver_apply_settings(d);
     d->pasts[d->o.self] = *p;
-    keep(d, d->o.self);
+    keep_own(d);
     uint64_t first = log.last < p->index ? log.last + 1 : p->index;
     if (d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);
 }
@@ -239,4 +249,17 @@ bool driver_past_reached(const struct driver *d)
 {
     struct past now = present(d);
     return now.term >= d->past.term && now.index >= d->past.index;
+}
+
+bool driver_past_reached_all(const struct driver *d)
+{
+    struct past now = present(d);
+    return !is_behind(&now, &d->past);
+}
+
+void driver_past_forget(struct driver *d)
+{
+    d->set_back = false;
+    d->pasts[d->o.self] = (struct past){0};
+    keep_own(d);
 }

@@ -1,4 +1,4 @@
-/* Messages between nodes (ALPN consilium-peer/2): types and bodies.
+/* Messages between nodes (ALPN consilium-peer/3): types and bodies.
  *
  * Frame [type, id, body], body = canonical msgpack. A link is mutually
  * authenticated TLS with pinned keys (net/peers.h), so the sender is known; what
@@ -8,6 +8,7 @@
  * VERSIONS, so that nodes are upgraded one after the other: a link speaks the newest one that both ends know (net/peers.h).
  * Whoever changes a format adds a version here and to net/tls.c, and goes on writing and reading the older form on
  * links of older versions; a peer that lacks what is new must lose nothing that it had.
+ *   3  REJOIN
  *   2  RAFT: APPEND and HEARTBEAT have `durable`
  *   1  they don't
  *
@@ -47,13 +48,15 @@
  *              hash(32)]   "I may take back what I told up to there: don't count it any more, and say how far you have
  *              cosigned, and what stands at index `at` in your log" (term 0: nothing that it remembers);
  *              0, 0, 0: it counts again
+ * REJOIN       see consensus/rejoin.h, whole body
  * DIGEST       what the sender states of its state, whole body (ledger/state_digest.h): when it is computed, and
  *              the newest one again to a node whose link comes up
  */
 #ifndef CONSENSUS_PEER_MESSAGES_H
 #define CONSENSUS_PEER_MESSAGES_H
 
-#define PEER_VERSION 2         /* the newest */
+#define PEER_VERSION 3         /* the newest */
+#define PEER_VERSION_REJOIN 3
 #define PEER_VERSION_DURABLE 2 /* the first with that */
 
 enum peer_message {
@@ -84,6 +87,7 @@ enum peer_message {
     PEER_TOLD = 88,
     PEER_WITHDRAW = 89,
     PEER_WITHDRAWN = 90,
+    PEER_REJOIN = 91,
     PEER_DIGEST = 96,
 };
 

@@ -257,6 +257,12 @@ void raft_set_may_vote(struct raft *r, bool may)
 
 void raft_set_may_acknowledge(struct raft *r, bool may) { r->may_acknowledge = may; }
 
+void raft_rejoin(struct raft *r)
+{
+    CHECK(r->role == RAFT_FOLLOWER && r->leader);
+    if (!r->vote) raft_set_hard_state(r, r->term, r->leader);
+}
+
 void raft_set_may_lead(struct raft *r, bool may)
 {
     r->may_lead = may;

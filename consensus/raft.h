@@ -299,6 +299,8 @@ void raft_tick(struct raft *raft);
  * ERR_TOO_LARGE (over LIMIT_BLOCK), ERR_STOPPED. The block's index and term, if it must be signed with them:
  * raft_next_index and the status' term, in the same turn of the loop. */
 enum err raft_propose(struct raft *raft, raft_index *first, struct raft_blob *const *blocks, size_t count);
+/* Leader: one empty entry, as at the beginning of its term. Errors as of raft_propose. */
+enum err raft_propose_empty(struct raft *raft);
 raft_index raft_next_index(const struct raft *raft);
 /* Leader: a change of members by one step: add a learner, promote a learner, demote or
  * remove a member. In force as soon as it is appended. *index as above. ERR_NOT_READY (no
@@ -343,6 +345,9 @@ void raft_set_may_vote(struct raft *raft, bool may);
  * term, could elect somebody who lacks what is committed by this copy now. It takes entries as ever, tells how far they
  * fit, and acknowledges what it knows to be committed. True at start. */
 void raft_set_may_acknowledge(struct raft *raft, bool may);
+/* A follower with a leader, that may have voted in this term and forgot it: its leader is whom it voted for, durably.
+ * For consensus/rejoin.h, before it may vote again. */
+void raft_rejoin(struct raft *raft);
 /* May a node with a damaged log vote again, if nobody knows what the log held? Asked again and again, at
  * least once in an election time-out, until it says true. That takes a leader that is heard for a while
  * without a pause, and was told how far this log goes; then all that may have been committed by lost copies

@@ -83,6 +83,13 @@ enum err raft_propose(struct raft *r, raft_index *first, struct raft_blob *const
     return OK;
 }
 
+enum err raft_propose_empty(struct raft *r)
+{
+    enum err e = may_propose(r, ENTRY_OVERHEAD);
+    if (e == OK) raft_append_own(r, RAFT_ENTRY_NOOP, NULL);
+    return e;
+}
+
 static enum err may_promote(struct raft *r, raft_id id)
 {
     if (!id || id == r->options.id) return OK;

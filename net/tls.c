@@ -18,9 +18,9 @@
 
 enum { FOR_PEER, FOR_CLIENT, FOR_HTTP, PROTOCOLS };
 /* Every version that is spoken, the newest first, in the shape that mbedTLS takes; it keeps the pointers. */
-#define VERSIONS_MAX 2
+#define VERSIONS_MAX 3
 static const char *offers[PROTOCOLS][VERSIONS_MAX + 1] = {
-    [FOR_PEER] = {TLS_ALPN_PEER, "consilium-peer/1"},
+    [FOR_PEER] = {TLS_ALPN_PEER, "consilium-peer/2", "consilium-peer/1"},
     [FOR_CLIENT] = {TLS_ALPN_CLIENT},
     [FOR_HTTP] = {TLS_ALPN_HTTP},
 };

@@ -25,7 +25,7 @@
 /* A protocol is known here by its newest name. Older versions of it, if any are spoken still (net/tls.c), are offered
  * and accepted as well, and the newest that both sides have is taken: the server prefers (RFC 7301, 3.2), so that nodes
  * of two releases understand each other while a cluster is upgraded. tls_alpn_version says which it became. */
-#define TLS_ALPN_PEER "consilium-peer/2" /* and 1; what differs: consensus/peer_messages.h */
+#define TLS_ALPN_PEER "consilium-peer/3" /* and older ones; what differs: consensus/peer_messages.h */
 #define TLS_ALPN_CLIENT "consilium/1"
 #define TLS_ALPN_HTTP "http/1.1"
 

@@ -287,6 +287,7 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     case PEER_HEADS:
     case PEER_WITHDRAW:
     case PEER_WITHDRAWN:
+    case PEER_REJOIN:
     case PEER_EVIDENCE: driver_message(node->driver, index, f->type, f->id, f->body); return;
     case PEER_TELL:
     case PEER_PACE:

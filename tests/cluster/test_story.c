@@ -252,6 +252,7 @@ static void an_emptied_node_catches_up(void **state)
     wait_equal(1, 2);
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-2 record show %s", bed.dir, id);
     assert_string_equal(text(), "before the fire");
+    testbed_await_log(&bed, 2, "this node votes again"); /* or no second one could be away */
 }
 
 /* The log is kept, the derived state thrown away: it is derived again. */

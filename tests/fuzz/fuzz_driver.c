@@ -296,6 +296,17 @@ static void past(unsigned from, const uint8_t *s)
     give(from, PEER_PAST, 0, &body);
 }
 
+/* To one that was set back, if a claim said so, with its own nonce; or from one that says it was. */
+static void rejoin(unsigned from, const uint8_t *s)
+{
+    struct buffer body = {0};
+    struct rejoin_message m = {.step = REJOIN_ASK + (s[2] & 3), .nonce = s[4] & 32 ? d->rejoin.nonce : 1};
+    m.term = s[4] & 16 ? d->term : term_of(s[3]);
+    if (m.step != REJOIN_ASK) m.index = s[4] & 8 ? d->rejoin.point : index_of(s[3]);
+    rejoin_encode(&body, &m);
+    give(from, PEER_REJOIN, 0, &body);
+}
+
 /* Of two blocks that one member signed, or did not. */
 static void evidence(unsigned from, const uint8_t *s)
 {
@@ -356,7 +367,7 @@ static void forward(unsigned from, struct bytes rest, const uint8_t *s)
 static void raw(unsigned from, struct bytes rest, const uint8_t *s)
 {
     static const uint32_t types[] = {PEER_RAFT, PEER_FORWARD, PEER_PAST, PEER_EVIDENCE, PEER_WITHDRAW, PEER_WITHDRAWN,
-                                     PEER_HEADS_ASK, PEER_HEADS, PEER_BLOCK_ASK, PEER_BLOCK};
+                                     PEER_HEADS_ASK, PEER_HEADS, PEER_BLOCK_ASK, PEER_BLOCK, PEER_REJOIN};
     size_t size = rest.size < s[4] ? rest.size : s[4];
     uint8_t *exact = xmalloc(size ? size : 1);
     if (size) memcpy(exact, rest.data, size);
@@ -387,7 +398,7 @@ static void step(const uint8_t *s, struct bytes rest)
     case 7: driver_compare(d, from, index_of(s[2])); break;
     case 8: heads(from, s); break;
     case 9: withdrawn(from, s); break;
-    case 10: past(from, s); break;
+    case 10: s[4] & 128 ? rejoin(from, s) : past(from, s); break;
     case 11: evidence(from, s); break;
     case 12: block(from, s); break;
     case 13: forward(from, rest, s); break;

@@ -85,7 +85,7 @@ static void deliver(struct bed *bed, const struct bed_message *m)
     if (!node->driver || bed->cut[m->from][m->to]) return;
     bool ours = m->type == PEER_RAFT || m->type == PEER_FORWARD || m->type == PEER_BLOCK_ASK || m->type == PEER_BLOCK ||
                 m->type == PEER_PAST || m->type == PEER_HEADS_ASK || m->type == PEER_HEADS ||
-                m->type == PEER_EVIDENCE ||
+                m->type == PEER_EVIDENCE || m->type == PEER_REJOIN ||
                 m->type == PEER_WITHDRAW || m->type == PEER_WITHDRAWN;
     if (ours)
         driver_message(node->driver, m->from, m->type, m->id, body);

@@ -5,14 +5,15 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "net/tls.h"
 
+#define PEER "consilium-peer/"
 #define OFFERS 8
 #define LISTS 64 /* mbedTLS keeps the pointer, and a test makes few contexts */
 
 bool older_release = true;
 
-static const char **without_newest(const char **names)
+/* But the first version of what nodes speak. */
+static const char **without_newer(const char **names)
 {
     static const char *lists[LISTS][OFFERS + 1];
     static size_t count;
@@ -21,7 +22,7 @@ static const char **without_newest(const char **names)
     size_t kept = 0;
     for (; *names; names++) {
         CHECK(kept < OFFERS);
-        if (strcmp(*names, TLS_ALPN_PEER) != 0) list[kept++] = *names;
+        if (strncmp(*names, PEER, sizeof PEER - 1) != 0 || strcmp(*names, PEER "1") == 0) list[kept++] = *names;
     }
     return list;
 }
@@ -32,5 +33,5 @@ int mbedtls_ssl_conf_alpn_protocols(mbedtls_ssl_config *config, const char **nam
     int (*real)(mbedtls_ssl_config *, const char **);
     *(void **)&real = dlsym(RTLD_NEXT, "mbedtls_ssl_conf_alpn_protocols");
     CHECK(real);
-    return real(config, older_release ? without_newest(names) : names);
+    return real(config, older_release ? without_newer(names) : names);
 }

@@ -55,7 +55,7 @@ static void test_reachable_is_not_ready(void **state)
            "generating keys", "generating keys");
 }
 
-/* A disk that was set back gives its share, but does not vote. */
+/* A disk that was set back gives its share, but may have no vote yet. */
 static void test_alarm_that_counts(void **state)
 {
     (void)state;

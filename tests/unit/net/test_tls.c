@@ -314,8 +314,8 @@ static void test_attackers(void **state)
     (void)state;
     static const char *peer[] = {TLS_ALPN_PEER, NULL}, *old[] = {"consilium/0", "h2", NULL},
                                 *any[] = {"h2", "http/1.1", NULL}, *peer_1[] = {"consilium-peer/1", NULL},
-                                *all[] = {"consilium-peer/1", TLS_ALPN_PEER, "consilium-peer/3", NULL},
-                                *newer[] = {"consilium-peer/3", NULL};
+                                *all[] = {"consilium-peer/1", TLS_ALPN_PEER, "consilium-peer/4", NULL},
+                                *newer[] = {"consilium-peer/4", NULL};
     static const char peer_name[] = "peer.consilium.internal";
     struct tls_context *server = identity_context(0, 1u << 3);
     static const struct {
