@@ -20,6 +20,18 @@ void disk_free(struct disk *d)
     d->log = NULL;
 }
 
+void disk_copy(struct disk *out, const struct disk *d)
+{
+    disk_free(out);
+    *out = *d;
+    out->log_capacity = d->log_count;
+    out->log = xcalloc(d->log_count + 1, sizeof *out->log);
+    for (size_t i = 0; i < d->log_count; i++) {
+        out->log[i] = d->log[i];
+        raft_blob_retain(d->log[i].blob);
+    }
+}
+
 raft_index disk_last(const struct disk *d) { return d->base.index + d->log_count; }
 
 const struct raft_entry *disk_entry(const struct disk *d, raft_index index)

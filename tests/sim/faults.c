@@ -83,6 +83,59 @@ static void draw_forgetful(struct world *w)
     if (p->delay_us > 10000) p->delay_us = 10000;
 }
 
+/* By a plot, as below: chance hits upon it too seldom. */
+static void draw_vote_plot(struct world *w)
+{
+    struct plan *p = &w->plan;
+    p->voters = p->nodes = sim_chance(w, 400) ? 3 : 5;
+    p->vote_plot = 100 + (unsigned)sim_below(w, 400);
+    p->members = p->damage = p->settings = p->plot = 0;
+    p->crash = p->crash_leader = p->crash_new_leader = p->lonely_leader = p->partition = p->stall = p->refuse = 0;
+    p->late_vote = some(w, 500, 500); /* what is said to an earlier life, too */
+    p->pause = p->lost_vote = p->transfer = p->crash_voter = p->pause_candidate = p->loss = 0;
+    p->set_back = 950;
+    p->restart = 500;
+    p->rejoin_ticks = 1 + (unsigned)sim_below(w, 10);
+    p->write_us = 2000;
+    p->delay_us = 1000 + (unsigned)sim_below(w, 9000);
+    p->fault_every_us = 5000 + sim_below(w, 20000);
+    p->client_every_us = 5000 + sim_below(w, 200000);
+    p->most_set_back = sim_chance(w, 800) ? (p->voters - 1) / 2 : SIM_NODES;
+}
+
+/* Disks are set back, while candidacies last and votes are under way. Either of so few that all have to vote again in
+ * the end, or of any number: then nothing has to go on, but still nothing may be lost. */
+static void draw_set_back(struct world *w)
+{
+    struct plan *p = &w->plan;
+    p->set_back = 100 + (unsigned)sim_below(w, 700);
+    p->image = 50 + (unsigned)sim_below(w, 400);
+    p->rejoin_ticks = sim_chance(w, 900) ? 1 + (unsigned)sim_below(w, 10) : 100;
+    p->fault_phase_us *= 2;
+    p->crash = some(w, 700, 100);
+    p->restart = 200 + (unsigned)sim_below(w, 700);
+    p->transfer = some(w, 800, 200);
+    p->crash_voter = some(w, 800, 600);
+    p->pause_candidate = some(w, 800, 1000);
+    p->pause = some(w, 300, 80);
+    p->late_vote = some(w, 600, 500);
+    p->lost_vote = some(w, 600, 700);
+    p->refuse = some(w, 500, 150);
+    if (sim_chance(w, 700)) p->settings = 0;
+    if (sim_chance(w, 700)) p->damage = 0;
+    if (sim_chance(w, 600)) p->write_us = 2000;
+    if (sim_chance(w, 700)) p->fifo = false;
+    if (sim_chance(w, 700)) p->delay_us = 1000 + (unsigned)sim_below(w, 9000);
+    if (sim_chance(w, 700)) p->partition = p->crash_leader = p->lonely_leader = p->crash_new_leader = 0;
+    if (sim_chance(w, 800)) p->voters = sim_chance(w, 400) ? 3 : 5;
+    if (sim_chance(w, 700)) p->members = 0;
+    if (p->voters < 3) p->voters = 3;
+    p->most_set_back = sim_chance(w, 700) && !p->members ? (p->voters - 1) / 2 : SIM_NODES;
+    p->nodes = p->members ? SIM_NODES : p->voters;
+    p->stay_down = 0;
+    if (sim_chance(w, 500)) draw_vote_plot(w);
+}
+
 void plan_draw(struct world *w)
 {
     struct plan *p = &w->plan;
@@ -123,6 +176,7 @@ void plan_draw(struct world *w)
     p->nodes = p->members ? SIM_NODES : p->voters;
     if (p->voters < 3) p->damage = 0; /* two voters, one of them without a vote: nobody could go on */
     if (!p->members && !p->damage) p->stay_down = (unsigned)sim_below(w, (p->voters - 1) / 2 + 1);
+    if (w->seed / 2 % 4 == 0) draw_set_back(w);
 }
 
 /* ---- picking ---- */
@@ -149,6 +203,30 @@ static struct node *leader(struct world *w)
         best_term = s.term;
     }
     return best;
+}
+
+/* ---- disks that are set back ---- */
+
+unsigned faults_impaired(const struct world *w)
+{
+    unsigned count = 0;
+    for (unsigned id = 1; id <= w->plan.nodes; id++) count += w->nodes[id].set_back || w->nodes[id].recover_to;
+    return count;
+}
+
+bool faults_can_heal(const struct world *w)
+{
+    unsigned impaired = faults_impaired(w);
+    if (!w->plan.set_back || !impaired) return true;
+    return !w->plan.members && impaired <= (w->plan.voters - 1) / 2;
+}
+
+static void take_image(struct world *w)
+{
+    struct node *n = any_node(w);
+    disk_copy(&n->image, &n->disk);
+    sim_trace(w, "disk %u is copied, term %llu, vote %u, log to %llu", n->id, (unsigned long long)n->disk.term,
+              n->disk.vote, (unsigned long long)disk_last(&n->disk));
 }
 
 /* ---- links ---- */
@@ -214,7 +292,7 @@ static void change_settings(struct world *w)
     if (sim_chance(w, 500))
         raft_set_may_lead(n->raft, on);
     else
-        raft_set_may_vote(n->raft, on && !n->recover_to);
+        node_set_may_vote(n, on);
     node_handle_ready(w, n);
 }
 
@@ -324,10 +402,73 @@ static void plot(struct world *w)
     p->step = (p->step + 1) % 4;
 }
 
+/* ---- a plot with a vote: struct vote_plot ---- */
+
+static void begin_vote_plot(struct world *w)
+{
+    struct node *leads = leader(w);
+    struct node *stands = any_up(w), *forgets = any_up(w), *other = any_up(w);
+    if (!leads || !stands || !forgets || !other || leads == stands || leads == forgets || stands == forgets) return;
+    if (w->plan.voters > 3 && (other == leads || other == stands || other == forgets)) return;
+    if (raft_transfer(leads->raft, stands->id) != OK) return;
+    w->totals->transfers++;
+    clear_cuts(w);
+    disk_copy(&forgets->image, &forgets->disk);
+    w->vote_plot = (struct vote_plot){.until = w->now + 500000 + sim_below(w, 1500000),
+                                      .leader = leads->id,
+                                      .stands = stands->id,
+                                      .forgets = forgets->id};
+    struct vote_plot *p = &w->vote_plot;
+    if (w->plan.voters > 3) {
+        p->other = other->id;
+        p->other_forgets = sim_chance(w, 500);
+        p->refuses_from = p->other_forgets ? UINT64_MAX : w->now + sim_below(w, 800000);
+        if (p->other_forgets) disk_copy(&other->image, &other->disk);
+    }
+    sim_trace(w, "plot: %u leads, %u stands, %u forgets, %u %s", p->leader, p->stands, p->forgets, p->other,
+              p->other_forgets ? "forgets, too" : "is late");
+    node_handle_ready(w, leads);
+}
+
+static void vote_plot(struct world *w)
+{
+    struct vote_plot *p = &w->vote_plot;
+    if (!p->until) {
+        if (w->plan.vote_plot && sim_chance(w, w->plan.vote_plot)) begin_vote_plot(w);
+        return;
+    }
+    if (p->other && w->now >= p->refuses_from) w->nodes[p->other].refuses_until = p->until;
+    if (w->now < p->until + 100000) return;
+    clear_cuts(w);
+    *p = (struct vote_plot){0};
+}
+
+static void forget_soon(struct world *w, raft_id id, raft_id stands)
+{
+    struct event crash = {.kind = EVENT_CRASH, .node = id, .incarnation = w->nodes[id].incarnation};
+    for (unsigned to = 1; to <= SIM_NODES; to++) w->cut[id][to] = to != stands; /* until it starts again */
+    sim_schedule(w, sim_below(w, 5000), crash);
+}
+
+bool faults_plot_vote(struct world *w, const struct raft_message *m, uint64_t *delay)
+{
+    const struct vote_plot *p = &w->vote_plot;
+    if (w->healed || w->now >= p->until) return true;
+    if (m->type == RAFT_VOTE && m->from == p->stands) {
+        w->nodes[p->stands].paused_until = p->until;
+        if (m->to == p->other && !p->other_forgets) *delay = sim_below(w, p->until - w->now);
+        return m->to == p->forgets || m->to == p->other;
+    }
+    bool forgets = m->from == p->forgets || (m->from == p->other && p->other_forgets);
+    if (m->type == RAFT_VOTE_ANSWER && m->granted && m->to == p->stands && forgets) forget_soon(w, m->from, p->stands);
+    return true;
+}
+
 void faults_step(struct world *w)
 {
     const struct plan *p = &w->plan;
     plot(w);
+    vote_plot(w);
     crash_or_restart(w);
     if (sim_chance(w, p->crash_leader)) {
         struct node *n = leader(w);
@@ -346,6 +487,8 @@ void faults_step(struct world *w)
         struct node *n = any_up(w);
         if (n) node_sync_state(w, n, sim_chance(w, 700));
     }
+    if (p->image && sim_chance(w, p->image)) take_image(w);
+    if (p->pause && sim_chance(w, p->pause)) any_node(w)->paused_until = w->now + sim_below(w, 1500000);
     if (sim_chance(w, p->transfer)) transfer(w);
     if (sim_chance(w, p->members) && leader(w)) faults_change_members(w, leader(w));
     if (sim_chance(w, p->settings)) change_settings(w);
@@ -360,7 +503,7 @@ void faults_heal(struct world *w)
     sim_trace(w, "everything heals");
     w->healed = true;
     clear_cuts(w);
-    p->loss = p->duplicate = p->read_fail = p->install_fail = 0;
+    p->late_vote = p->lost_vote = p->loss = p->duplicate = p->read_fail = p->install_fail = 0;
     if (p->delay_us > 10000) p->delay_us = 10000;
     if (p->write_us > 5000) p->write_us = 5000;
     for (unsigned i = 0; i < p->stay_down; i++) {
@@ -370,7 +513,7 @@ void faults_heal(struct world *w)
     unsigned down = 0;
     for (unsigned id = 1; id <= p->nodes; id++) {
         struct node *n = &w->nodes[id];
-        n->disk_stalled_until = n->refuses_until = 0;
+        n->disk_stalled_until = n->refuses_until = n->paused_until = 0;
         if (!n->raft && down++ < p->stay_down) continue;
         if (!n->raft) node_start(w, n);
         node_settle(n);
@@ -393,6 +536,7 @@ static bool all_applied(struct world *w, const struct node *n, raft_index index)
         const struct node *member = &w->nodes[config->members[i].id];
         if (!member->raft && w->plan.stay_down) continue;
         if (member->applied.position.index < index) return false;
+        if (member->set_back) return false; /* that, too, is to be made up for */
     }
     return true;
 }

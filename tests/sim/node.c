@@ -20,6 +20,30 @@ static struct raft_blob *manifest_of(const struct state *s)
     return blob;
 }
 
+static void send_rejoin(void *data, raft_id to, const struct rejoin_message *m)
+{
+    const struct node *n = data;
+    struct world *w = n->world;
+    if (m->step == REJOIN_HELD && (n->disk.term != m->term || disk_term_at(&n->disk, m->index) != m->term))
+        sim_fail(w, "node %u says that it holds %llu of term %llu", n->id, (unsigned long long)m->index,
+                 (unsigned long long)m->term);
+    sim_send_rejoin(w, n->id, to, m);
+}
+
+static void start_rejoin(struct world *w, struct node *n)
+{
+    n->world = w;
+    n->forgot = n->set_back;
+    n->rejoin = (struct rejoin){.self = n->id, .send = send_rejoin, .data = n};
+    if (n->forgot) rejoin_begin(&n->rejoin, sim_random(w) | 1);
+}
+
+static void settle_vote(struct node *n)
+{
+    raft_set_may_acknowledge(n->raft, !n->forgot);
+    raft_set_may_vote(n->raft, !n->forgot && !n->recover_to && !n->no_vote);
+}
+
 void node_start(struct world *w, struct node *n)
 {
     CHECK(!n->raft);
@@ -40,7 +64,11 @@ void node_start(struct world *w, struct node *n)
     raft_blob_release(manifest);
     free((void *)(uintptr_t)state.runs);
     free((void *)(uintptr_t)state.configs);
-    if (n->recover_to) raft_set_may_vote(n->raft, false);
+    n->no_vote = false;
+    if (w->vote_plot.until)
+        for (unsigned to = 1; to <= SIM_NODES; to++) w->cut[n->id][to] = false;
+    start_rejoin(w, n);
+    settle_vote(n);
     n->recovery = (struct raft_recovery){0};
     n->applied = n->disk.state;
     n->apply_to = state.applied;
@@ -72,6 +100,7 @@ static void damage(struct world *w, struct node *n)
 {
     for (unsigned id = 1; id <= w->plan.nodes; id++)
         if (w->nodes[id].recover_to) return;
+    if (n->set_back || (w->plan.set_back && faults_impaired(w) >= w->plan.most_set_back)) return;
     size_t lost = sim_below(w, n->disk.log_count + 1);
     if (!lost) return;
     n->recover_to = disk_last(&n->disk);
@@ -79,6 +108,25 @@ static void damage(struct world *w, struct node *n)
     disk_damage(&n->disk, lost);
     w->totals->damages++;
     sim_trace(w, "disk %u loses %zu entries up to %llu", n->id, lost, (unsigned long long)n->recover_to);
+}
+
+/* The disk is what it was at an earlier moment, perhaps at the very beginning, and the node will know. */
+static void set_back(struct world *w, struct node *n)
+{
+    if (n->recover_to || (!n->set_back && faults_impaired(w) >= w->plan.most_set_back)) return;
+    oracle_lost(w, n);
+    if (n->disk.state.position.index > n->once_applied) n->once_applied = n->disk.state.position.index;
+    if (sim_chance(w, 150) || !n->image.base_config.count) {
+        disk_free(&n->disk);
+        disk_init(&n->disk, &w->genesis);
+    } else {
+        disk_copy(&n->disk, &n->image);
+    }
+    n->set_back = true;
+    n->set_backs++;
+    w->totals->set_backs++;
+    sim_trace(w, "disk %u is set back to term %llu, vote %u, log %llu..%llu", n->id, (unsigned long long)n->disk.term,
+              n->disk.vote, (unsigned long long)n->disk.base.index, (unsigned long long)disk_last(&n->disk));
 }
 
 /* As consensus/raft.h says of a damaged log. */
@@ -98,13 +146,38 @@ static void recover(struct world *w, struct node *n)
     w->totals->recoveries++;
     sim_trace(w, "node %u has made up for its damage", n->id);
     n->recover_to = 0;
-    raft_set_may_vote(n->raft, true);
+    settle_vote(n);
+}
+
+static void rejoin(struct world *w, struct node *n)
+{
+    if (!n->forgot || !rejoin_may(&n->rejoin, n->raft)) return;
+    w->totals->rejoins++;
+    sim_trace(w, "node %u forgot nothing that matters above term %llu", n->id, (unsigned long long)n->rejoin.term);
+    raft_rejoin(n->raft);
+    rejoin_end(&n->rejoin);
+    n->forgot = false;
+    settle_vote(n);
+}
+
+/* Not before the vote in that term, or a higher term, is durable. */
+static void forget_set_back(struct node *n)
+{
+    const struct disk *d = &n->disk;
+    if (n->forgot || d->term < n->rejoin.term || (d->term == n->rejoin.term && !d->vote)) return;
+    n->set_back = false;
+}
+
+void node_set_may_vote(struct node *n, bool may)
+{
+    n->no_vote = !may;
+    settle_vote(n);
 }
 
 void node_settle(struct node *n)
 {
     raft_set_may_lead(n->raft, true);
-    raft_set_may_vote(n->raft, n->recover_to == 0);
+    node_set_may_vote(n, true);
 }
 
 void node_crash(struct world *w, struct node *n)
@@ -113,10 +186,11 @@ void node_crash(struct world *w, struct node *n)
     sim_trace(w, "node %u crashes with %zu writes under way", n->id, n->write_count);
     tear(w, n);
     if (!w->healed && sim_chance(w, w->plan.damage)) damage(w, n);
+    if (!w->healed && w->plan.set_back && sim_chance(w, w->plan.set_back)) set_back(w, n);
     raft_free(n->raft);
     n->raft = NULL;
     n->incarnation++;
-    n->disk_stalled_until = 0;
+    n->disk_stalled_until = n->paused_until = 0;
     w->totals->crashes++;
 }
 
@@ -188,6 +262,16 @@ static void note_ready(struct world *w, struct node *n, const struct raft_ready 
                   (unsigned long long)s.last.index);
 }
 
+/* A vote is under way, or asked for, and who gave it forgets, or who asked hears of it only late. */
+static void leave_in_between(struct world *w, struct node *n, const struct raft_message *m)
+{
+    if (w->healed || !w->plan.set_back) return;
+    if (m->type == RAFT_VOTE_ANSWER && m->granted && sim_chance(w, w->plan.crash_voter))
+        schedule(w, n, sim_below(w, 2 * w->plan.delay_us), EVENT_CRASH);
+    if (m->type == RAFT_VOTE && w->now >= n->paused_until && sim_chance(w, w->plan.pause_candidate))
+        n->paused_until = w->now + sim_below(w, 1500000);
+}
+
 void node_handle_ready(struct world *w, struct node *n)
 {
     oracle_step(w, n);
@@ -200,6 +284,7 @@ void node_handle_ready(struct world *w, struct node *n)
         raft_id to = ready->messages[i].to;
         raft_peer_counts(n->raft, to, sim_version(w, n->id, to) >= PEER_VERSION_DURABLE);
         sim_send(w, &ready->messages[i]);
+        leave_in_between(w, n, &ready->messages[i]);
     }
     submit_write(w, n, ready);
     schedule_reads(w, n, ready);
@@ -230,6 +315,8 @@ void node_handle_ready(struct world *w, struct node *n)
 static void after_call(struct world *w, struct node *n)
 {
     recover(w, n);
+    rejoin(w, n);
+    forget_set_back(n);
     oracle_step(w, n);
     if (!sim_chance(w, 150)) node_handle_ready(w, n);
 }
@@ -239,7 +326,18 @@ void node_tick(struct world *w, struct node *n)
     raft_tick(n->raft);
     schedule(w, n, n->tick_us, EVENT_TICK);
     recover(w, n);
+    if (w->plan.set_back && ++n->ticks % w->plan.rejoin_ticks == 0)
+        rejoin_tick(&n->rejoin, n->raft, w->healed || sim_chance(w, 900));
+    rejoin(w, n);
+    forget_set_back(n);
     node_handle_ready(w, n);
+}
+
+/* Where members change it may come from nobody who votes, as far as this log tells. */
+void node_deliver_rejoin(struct world *w, struct node *n, raft_id from, const struct rejoin_message *m)
+{
+    (void)rejoin_came(&n->rejoin, n->raft, from, m);
+    after_call(w, n);
 }
 
 void node_deliver(struct world *w, struct node *n, const struct raft_message *m)

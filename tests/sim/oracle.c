@@ -111,9 +111,26 @@ static void check_leader(struct world *w, struct node *n, const struct raft_stat
 
 /* ---- commits ---- */
 
-static bool durable_on(const struct node *n, raft_index index, raft_term term)
+static struct term_entry *entry_made(const struct oracle *o, raft_index index, raft_term term)
 {
-    if (n->recover_to >= index) return true; /* said so truly, and lost it since */
+    struct term_entry *t = index < o->capacity ? o->entries[index] : NULL;
+    while (t && t->term != term) t = t->next;
+    return t;
+}
+
+void oracle_lost(struct world *w, const struct node *n)
+{
+    for (size_t i = 0; i < n->disk.log_count; i++) {
+        struct term_entry *t = entry_made(&w->oracle, n->disk.log[i].index, n->disk.log[i].term);
+        if (t) t->lost_by |= 1u << n->id;
+    }
+}
+
+static bool durable_on(const struct world *w, const struct node *n, raft_index index, raft_term term)
+{
+    const struct term_entry *t = entry_made(&w->oracle, index, term);
+    /* said so truly, and lost it since */
+    if (n->recover_to >= index || n->once_applied >= index || (t && t->lost_by & 1u << n->id)) return true;
     return disk_term_at(&n->disk, index) == term || n->disk.state.position.index >= index;
 }
 
@@ -123,7 +140,7 @@ static void check_majority(struct world *w, struct node *n, raft_index index)
     unsigned have = 0;
     for (unsigned i = 0; i < config->count; i++)
         if (config->members[i].voter)
-            have += durable_on(&w->nodes[config->members[i].id], index, raft_term_of(n->raft, index));
+            have += durable_on(w, &w->nodes[config->members[i].id], index, raft_term_of(n->raft, index));
     if (have < raft_config_voters(config) / 2 + 1)
         sim_fail(w, "node %u commits %llu which %u of %u disks have", n->id, ULL(index), have,
                  raft_config_voters(config));

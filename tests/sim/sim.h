@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "consensus/raft.h"
+#include "consensus/rejoin.h"
 
 #define SIM_NODES 7 /* ids 1 .. SIM_NODES */
 #define SIM_TICK_US 10000
@@ -57,6 +58,7 @@ struct disk {
 
 void disk_init(struct disk *d, const struct raft_config *genesis);
 void disk_free(struct disk *d);
+void disk_copy(struct disk *out, const struct disk *d); /* replaces what `out` was */
 /* The first `parts` of a write's parts (term and vote, reset, truncation, each entry); all: SIZE_MAX. */
 void disk_write(struct world *w, struct disk *d, const struct write *write, size_t parts);
 size_t write_parts(const struct write *write);
@@ -90,6 +92,16 @@ struct node {
     raft_term recover_term; /* when that happened */
     struct raft_recovery recovery;
     uint64_t refuses_until; /* its driver takes no entries */
+    uint64_t paused_until;  /* its process does nothing, and then all that came meanwhile */
+    bool no_vote;           /* as set */
+    struct disk image;      /* its disk at an earlier moment */
+    bool set_back;          /* its disk was, and knows that; false again only when that doesn't matter any more */
+    bool forgot;            /* the same, in memory */
+    unsigned set_backs;     /* so often */
+    raft_index once_applied; /* before one of those */
+    struct rejoin rejoin;
+    uint64_t ticks;
+    struct world *world;
     /* for the oracle */
     struct raft_status before;
     raft_index commit_seen;
@@ -99,12 +111,14 @@ void node_start(struct world *w, struct node *n);
 void node_crash(struct world *w, struct node *n);
 void node_tick(struct world *w, struct node *n);
 void node_deliver(struct world *w, struct node *n, const struct raft_message *m);
+void node_deliver_rejoin(struct world *w, struct node *n, raft_id from, const struct rejoin_message *m);
 void node_write_done(struct world *w, struct node *n);
 void node_read_done(struct world *w, struct node *n, const struct raft_read *read);
 void node_apply(struct world *w, struct node *n);
 void node_install_done(struct world *w, struct node *n);
 void node_handle_ready(struct world *w, struct node *n); /* after any call into the core */
 void node_sync_state(struct world *w, struct node *n, bool compact);
+void node_set_may_vote(struct node *n, bool may);
 void node_settle(struct node *n); /* may vote and lead as it should */
 void node_propose(struct world *w, struct node *n, unsigned count);
 
@@ -113,6 +127,7 @@ void node_propose(struct world *w, struct node *n, unsigned count);
 enum event_kind {
     EVENT_TICK,
     EVENT_DELIVER,
+    EVENT_REJOIN,
     EVENT_WRITE_DONE,
     EVENT_READ_DONE,
     EVENT_INSTALL_DONE,
@@ -129,7 +144,10 @@ struct event {
     raft_id node;
     uint64_t incarnation; /* of the node; an event of an earlier one is void */
     struct raft_message *message; /* DELIVER */
+    unsigned set_backs;           /* ... of the receiver when it was sent */
     struct raft_read read;        /* READ_DONE */
+    struct rejoin_message rejoin; /* REJOIN */
+    raft_id from;                 /* ... */
 };
 
 struct plan { /* drawn from the seed; chances are per 1000 */
@@ -148,6 +166,12 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     bool unaware;    /* ... which does not know how many, nor in which term */
     unsigned refuse, plot;
     unsigned stay_down; /* nodes that come back only after the others went on */
+    unsigned set_back;  /* a crash after which the disk is an older one */
+    unsigned image;     /* taken of some disk */
+    unsigned most_set_back; /* so many at once, or damaged; with more than a minority nothing has to go on */
+    unsigned rejoin_ticks;
+    unsigned crash_voter, pause_candidate; /* when votes leave, and requests for them */
+    unsigned pause, late_vote, lost_vote, vote_plot;
 };
 
 /* A leader that commits by a copy that was lost, and is gone before it hears of that. */
@@ -157,15 +181,24 @@ struct plot {
     raft_id leader, loser, holder; /* who loses an entry that the leader has, and who gets it then */
 };
 
+/* A candidacy of which the leader does not hear, while who voted in it forgets that, and helps the leader to commit. */
+struct vote_plot {
+    uint64_t until;
+    raft_id leader, stands, forgets, other; /* the other voter that is needed, of five: 0: none */
+    bool other_forgets;                     /* or is asked only late, and takes no entries from some moment on */
+    uint64_t refuses_from;
+};
+
 struct totals {
     uint64_t seeds, events, messages, committed;
     uint64_t elections, leaders, crashes, truncations, conflicts;
-    uint64_t reads, installs, configs, transfers, damages, recoveries;
+    uint64_t reads, installs, configs, transfers, damages, recoveries, set_backs, rejoins, stranded;
 };
 
 struct term_entry { /* of one index */
     raft_term term, previous_term;
     uint64_t hash;
+    unsigned lost_by; /* by id, a bit each: had it durable before the disk was set back */
     struct term_entry *next;
 };
 
@@ -191,6 +224,7 @@ struct world {
     uint64_t link_free[SIM_NODES + 1][SIM_NODES + 1];
     uint64_t next_payload;
     struct plot plot;
+    struct vote_plot vote_plot;
     struct raft_config genesis;
     struct oracle oracle;
     struct raft_position marker; /* a block proposed after healing */
@@ -207,6 +241,7 @@ void sim_schedule(struct world *w, uint64_t delay, struct event event);
 bool sim_next(struct world *w, struct event *out);
 void sim_drop_events(struct world *w);
 void sim_send(struct world *w, const struct raft_message *m);
+void sim_send_rejoin(struct world *w, raft_id from, raft_id to, const struct rejoin_message *m);
 unsigned sim_version(const struct world *w, raft_id from, raft_id to); /* of the link between them */
 uint64_t sim_hash(uint64_t hash, const void *data, size_t size);
 
@@ -218,8 +253,12 @@ void faults_change_members(struct world *w, struct node *n);
 /* Ends all faults; `stay_down` random nodes are down until faults_heal_rest. */
 void faults_heal(struct world *w);
 void faults_heal_rest(struct world *w);
-/* After healing: true once a block proposed since then is applied by every member. */
+/* After healing: true once a block proposed since then is applied by every member, and all vote. */
 bool faults_converged(struct world *w);
+/* A message of votes is about to leave: what the plot makes of it. False: it is lost. */
+bool faults_plot_vote(struct world *w, const struct raft_message *m, uint64_t *delay);
+unsigned faults_impaired(const struct world *w); /* nodes whose disk was set back, or lost something */
+bool faults_can_heal(const struct world *w);     /* false: so many that nobody can tell what was forgotten */
 
 /* ---- oracle.c ---- */
 
@@ -230,6 +269,7 @@ void oracle_message(struct world *w, struct node *n, const struct raft_message *
 void oracle_ready(struct world *w, struct node *n, const struct raft_ready *ready);
 void oracle_applied(struct world *w, struct node *n, const struct raft_entry *e, uint64_t chain);
 void oracle_step(struct world *w, struct node *n); /* after every call into a core */
+void oracle_lost(struct world *w, const struct node *n); /* its disk is about to be set back */
 uint64_t oracle_entry_hash(const struct raft_entry *e);
 
 #endif

@@ -139,17 +139,38 @@ static struct raft_message *copy_message(struct world *w, const struct raft_mess
     return copy;
 }
 
-static void send_once(struct world *w, const struct raft_message *m)
+static bool is_lost(struct world *w, raft_id from, raft_id to)
 {
-    uint64_t delay = 100 + sim_below(w, w->plan.delay_us);
+    return w->cut[from][to] || sim_chance(w, w->plan.loss);
+}
+
+/* What is said of votes, and comes when much else has happened, or never. */
+static bool is_of_vote(const struct event *e)
+{
+    return e->kind == EVENT_REJOIN || e->message->type == RAFT_VOTE || e->message->type == RAFT_VOTE_ANSWER;
+}
+
+static void send_once(struct world *w, raft_id from, raft_id to, uint64_t delay, struct event event)
+{
+    delay += 100 + sim_below(w, w->plan.delay_us);
     if (w->plan.fifo) {
-        uint64_t *free_at = &w->link_free[m->from][m->to];
+        uint64_t *free_at = &w->link_free[from][to];
         if (w->now + delay < *free_at) delay = *free_at - w->now;
         *free_at = w->now + delay + 1;
     } else if (sim_chance(w, 10)) {
         delay += sim_below(w, 30) * w->plan.delay_us; /* a straggler */
+    } else if (w->plan.late_vote && is_of_vote(&event) && sim_chance(w, w->plan.late_vote)) {
+        delay += sim_below(w, 1000000);
     }
-    sim_schedule(w, delay, (struct event){.kind = EVENT_DELIVER, .node = m->to, .message = copy_message(w, m)});
+    event.node = to;
+    sim_schedule(w, delay, event);
+}
+
+static void send_message(struct world *w, const struct raft_message *m, uint64_t delay)
+{
+    struct event event = {.kind = EVENT_DELIVER, .set_backs = w->nodes[m->to].set_backs};
+    event.message = copy_message(w, m);
+    send_once(w, m->from, m->to, delay, event);
 }
 
 static void trace_message(struct world *w, const struct raft_message *m)
@@ -166,7 +187,32 @@ void sim_send(struct world *w, const struct raft_message *m)
     w->totals->messages++;
     trace_message(w, m);
     if (!m->to || m->to > SIM_NODES) sim_fail(w, "message to nobody");
-    if (w->cut[m->from][m->to] || sim_chance(w, w->plan.loss)) return;
-    send_once(w, m);
-    if (sim_chance(w, w->plan.duplicate)) send_once(w, m);
+    if (is_lost(w, m->from, m->to)) return;
+    if (m->type == RAFT_VOTE && w->plan.lost_vote && sim_chance(w, w->plan.lost_vote)) return;
+    uint64_t more = 0;
+    if (w->vote_plot.until && !faults_plot_vote(w, m, &more)) return;
+    send_message(w, m, more);
+    if (sim_chance(w, w->plan.duplicate)) send_message(w, m, more);
+}
+
+static void send_rejoin(struct world *w, raft_id from, raft_id to, const struct rejoin_message *m)
+{
+    struct buffer encoded = {0};
+    struct event event = {.kind = EVENT_REJOIN, .from = from};
+    rejoin_encode(&encoded, m);
+    enum err e = rejoin_decode(&event.rejoin, buffer_bytes(&encoded));
+    if (e) sim_fail(w, "what is said of a vote does not decode: %s", err_text(e));
+    buffer_free(&encoded);
+    send_once(w, from, to, 0, event);
+}
+
+void sim_send_rejoin(struct world *w, raft_id from, raft_id to, const struct rejoin_message *m)
+{
+    static const char *const names[] = {"ask", "point", "hold", "held"};
+    w->totals->messages++;
+    sim_trace(w, "%u -> %u: %s, term %llu, at %llu, nonce %llx", from, to, names[m->step - REJOIN_ASK],
+              (unsigned long long)m->term, (unsigned long long)m->index, (unsigned long long)m->nonce);
+    if (is_lost(w, from, to)) return;
+    send_rejoin(w, from, to, m);
+    if (sim_chance(w, w->plan.duplicate)) send_rejoin(w, from, to, m);
 }
