@@ -34,6 +34,7 @@ struct client {
     unsigned record_index;
     char record[ID_TEXT_SIZE];
     atomic_uint content; /* of its record: acknowledged, or shown to anybody */
+    atomic_uint event_tried, content_tried; /* the last numbers: who takes its place uses others, told of them or not */
     struct told told[MOST];
     atomic_bool refused;
     char refusal[300]; /* when `refused` */
@@ -81,7 +82,7 @@ static void look_for_failure(struct chaos *c)
 
 struct hand { /* a client at work */
     struct chaos *c;
-    unsigned number, event, content, patience_s;
+    unsigned number, patience_s;
     uint64_t random, begun_ms;
     char via[24];
     struct buffer out, errors;
@@ -124,7 +125,7 @@ static void at_least(atomic_uint *value, unsigned least)
 static void add_event(struct hand *h)
 {
     struct chaos *c = h->c;
-    unsigned number = h->event++;
+    unsigned number = atomic_fetch_add(&c->shared->clients[h->number].event_tried, 1) + 1;
     int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u event add %s chaos c%u-%u",
                            c->bed.dir, h->via, h->patience_s, c->patient, h->number, number);
     if (done(h, code, "event")) was_told(h, EVENT, number);
@@ -143,7 +144,7 @@ static void update_record(struct hand *h)
     struct chaos *c = h->c;
     struct client *own = &c->shared->clients[h->number];
     char path[400];
-    unsigned content = ++h->content;
+    unsigned content = atomic_fetch_add(&own->content_tried, 1) + 1;
     write_content(&c->bed, h->number, content, path, sizeof path);
     int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u --yes record update %s %s",
                            c->bed.dir, h->via, h->patience_s, own->record, path);
@@ -195,15 +196,8 @@ static _Noreturn void work(struct chaos *c, unsigned number)
 {
     struct hand h = {.c = c, .number = number, .patience_s = c->patience_s ? c->patience_s : TIMEOUT_S,
                      .random = c->seed * 31 + number};
-    struct client *own = &c->shared->clients[number];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (number <= c->bed.n) snprintf(h.via, sizeof h.via, "--via node-%u", number);
-    /* A client of before may have left numbers that nobody was told. */
-    for (unsigned i = 0; i < atomic_load(&own->count); i++)
-        if (own->told[i].kind == EVENT && own->told[i].number >= h.event) h.event = own->told[i].number + 1;
-    h.content = atomic_load(&own->content);
-    h.event += 1000;
-    h.content += 1000;
     for (;;) {
         unsigned what = (unsigned)(next_random(&h.random) >> 33) % 10;
         h.begun_ms = chaos_now_ms();
