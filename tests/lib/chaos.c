@@ -207,6 +207,7 @@ static _Noreturn void work(struct chaos *c, unsigned number)
             update_record(&h);
         else
             show_record(&h, h.patience_s);
+        sleep_ms(c->pause_ms);
     }
 }
 
@@ -317,19 +318,20 @@ bool chaos_gone_on(struct chaos *c, unsigned nodes, uint64_t since_ms)
     return nodes ? all : any;
 }
 
-uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what)
+uint64_t chaos_went_on(struct chaos *c, unsigned nodes, const char *what, uint64_t since_ms)
 {
-    uint64_t start = chaos_now_ms(), ms = 0;
-    while (!chaos_gone_on(c, nodes, start)) {
-        ms = chaos_now_ms() - start;
-        if (ms > TESTBED_PATIENCE_S * 1000)
+    for (uint64_t start = chaos_now_ms(); !chaos_gone_on(c, nodes, since_ms); sleep_ms(20))
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
             testbed_fail(&c->bed, "seed %llu: %s: work does not go on", (unsigned long long)c->seed, what);
-        sleep_ms(20);
-    }
-    ms = chaos_now_ms() - start;
+    uint64_t ms = chaos_now_ms() - since_ms;
     printf("%s: goes on after %llu ms\n", what, (unsigned long long)ms);
     fflush(stdout);
     return ms;
+}
+
+uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what)
+{
+    return chaos_went_on(c, nodes, what, chaos_now_ms());
 }
 
 /* The clients may still wait for what they asked before. */
@@ -544,7 +546,7 @@ static void make(struct chaos *c, unsigned nodes, unsigned faulty)
     }
 }
 
-static void begin(struct chaos *c)
+void chaos_start(struct chaos *c)
 {
     char auditor[ID_TEXT_SIZE];
     testbed_start_all(&c->bed);
@@ -555,18 +557,23 @@ static void begin(struct chaos *c)
         testbed_record(&c->bed, c->shared->clients[i].record, c->patient, "0");
 }
 
-void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
+void chaos_prepare(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
 {
     make(c, nodes, faulty);
     for (unsigned i = 1; frail && i <= CHAOS_NODES; i++) c->bed.program[i] = c->program[i];
-    begin(c);
+}
+
+void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
+{
+    chaos_prepare(c, nodes, faulty, frail);
+    chaos_start(c);
 }
 
 void chaos_open_as(struct chaos *c, unsigned nodes, unsigned faulty, const char *program)
 {
     make(c, nodes, faulty);
     for (unsigned i = 1; i <= CHAOS_NODES; i++) c->bed.program[i] = program;
-    begin(c);
+    chaos_start(c);
 }
 
 void chaos_close(struct chaos *c)
@@ -629,6 +636,22 @@ static bool agree(struct chaos *c)
     return same;
 }
 
+bool chaos_same_root(struct chaos *c, unsigned node, unsigned as)
+{
+    json_t *status, *row;
+    size_t i;
+    bool same = false;
+    own_row(c, as, &status);
+    json_t *rows = json_object_get(status, "members"), *its = json_array_get(rows, node - 1);
+    json_array_foreach(rows, i, row) {
+        same = same || (i + 1 != node && json_is_true(json_object_get(row, "reachable")) &&
+                        json_equal(json_object_get(row, "root"), json_object_get(its, "root")));
+    }
+    same = same && json_is_true(json_object_get(its, "reachable"));
+    json_decref(status);
+    return same;
+}
+
 static void await_agreement(struct chaos *c)
 {
     uint64_t start = chaos_now_ms();
@@ -639,20 +662,26 @@ static void await_agreement(struct chaos *c)
     }
 }
 
-/* Nobody lied, and no disk was set back: whoever says so is wrong. */
-static void check_alarms(struct chaos *c)
+/* How many of these there are. */
+static size_t alarms(struct chaos *c, struct buffer *out, const char *which)
 {
-    struct buffer out = {0};
-    testbed_expect(&c->bed, 0, &out, "-i %s/auditor.key --json alarm list --all", c->bed.dir);
-    json_t *rows = json_loadb((const char *)out.data, out.size, 0, NULL);
-    if (!json_is_array(rows) || json_array_size(rows) > 0)
-        testbed_fail(&c->bed, "seed %llu: an alarm without a cause: %s", (unsigned long long)c->seed,
-                     (const char *)out.data);
+    testbed_expect(&c->bed, 0, out, "-i %s/auditor.key --json alarm list %s", c->bed.dir, which);
+    json_t *rows = json_loadb((const char *)out->data, out->size, 0, NULL);
+    if (!json_is_array(rows)) testbed_fail(&c->bed, "no list of alarms: %s", (const char *)out->data);
+    size_t count = json_array_size(rows);
     json_decref(rows);
-    buffer_free(&out);
+    return count;
 }
 
-/* An alarm may still be open, which fails the verification: check_alarms says whether it has a cause. */
+bool chaos_mended(struct chaos *c)
+{
+    struct buffer out = {0};
+    bool none = alarms(c, &out, "") == 0;
+    buffer_free(&out);
+    return none;
+}
+
+/* An alarm may still be open, which fails the verification: chaos_check says whether it has a cause. */
 static void check_ledgers(struct chaos *c, struct buffer *out)
 {
     struct buffer errors = {0};
@@ -664,23 +693,65 @@ static void check_ledgers(struct chaos *c, struct buffer *out)
     buffer_free(&errors);
 }
 
-void chaos_check(struct chaos *c)
+static void check_on(struct chaos *c, unsigned nodes)
 {
     struct events seen = {0};
+    for (unsigned node = 1; node <= c->bed.n; node++) {
+        if (!(nodes >> node & 1)) continue;
+        check_events(c, &seen, node);
+        check_records(c, node);
+    }
+    events_free(&seen);
+}
+
+void chaos_check_on(struct chaos *c, unsigned nodes)
+{
+    chaos_unload(c);
+    check_on(c, nodes);
+    printf("%u acknowledged, all on each of %u nodes\n", chaos_acknowledged(c), (unsigned)__builtin_popcount(nodes));
+    fflush(stdout);
+}
+
+void chaos_forget(struct chaos *c)
+{
+    chaos_unload(c);
+    for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
+        atomic_store(&c->shared->clients[i].count, 0);
+        atomic_store(&c->shared->clients[i].content, 0);
+    }
+}
+
+static void check(struct chaos *c)
+{
     struct buffer out = {0};
     chaos_unload(c);
     chaos_heal(c);
     testbed_wait_ready(&c->bed, 60);
     await_agreement(c);
-    for (unsigned node = 1; node <= c->bed.n; node++) {
-        check_events(c, &seen, node);
-        check_records(c, node);
-    }
+    check_on(c, CHAOS_ALL);
     check_ledgers(c, &out);
-    check_alarms(c);
     await_agreement(c);
     printf("%u acknowledged, all on each of %u nodes; one root, and it verifies\n", chaos_acknowledged(c), c->bed.n);
     fflush(stdout);
-    events_free(&seen);
     buffer_free(&out);
+}
+
+/* Nobody lied, and no disk was set back: whoever says so is wrong. */
+void chaos_check(struct chaos *c)
+{
+    struct buffer out = {0};
+    check(c);
+    if (alarms(c, &out, "--all") > 0)
+        testbed_fail(&c->bed, "seed %llu: an alarm without a cause: %s", (unsigned long long)c->seed,
+                     (const char *)out.data);
+    buffer_free(&out);
+}
+
+void chaos_check_mended(struct chaos *c)
+{
+    chaos_unload(c);
+    for (uint64_t start = chaos_now_ms(); !chaos_mended(c); sleep_ms(100))
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&c->bed, "seed %llu: an alarm stays open", (unsigned long long)c->seed);
+    check(c);
 }

@@ -29,6 +29,7 @@ struct chaos {
     uint64_t seed, random;
     unsigned patience_s; /* how long clients started from now on wait for an operation; 0: two seconds,
                              up to eight after what failed */
+    unsigned pause_ms;   /* of clients, after each operation: where they are not to take the processors from nodes */
     pid_t clients[CHAOS_CLIENTS + 1]; /* 0: not running */
     unsigned ailing, leaving; /* nodes, as bits: chaos_disk_ails, and those that were sent SIGTERM */
     struct chaos_shared *shared;
@@ -43,6 +44,9 @@ struct chaos {
 void chaos_open(struct chaos *c, unsigned nodes, unsigned faulty, bool frail);
 /* Of that program (tests/lib/testbed.h), and not frail. */
 void chaos_open_as(struct chaos *c, unsigned nodes, unsigned faulty, const char *program);
+/* chaos_open in two steps, between which a test may change settings and folders of the nodes. */
+void chaos_prepare(struct chaos *c, unsigned nodes, unsigned faulty, bool frail);
+void chaos_start(struct chaos *c);
 void chaos_close(struct chaos *c);
 unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
 
@@ -59,6 +63,8 @@ uint64_t chaos_now_ms(void); /* monotonic */
 /* Waits until one who goes through each of these nodes was told that an operation is done which began after now, and
  * prints how long that took; 0: any client. Fails when it doesn't come. Returns ms. */
 uint64_t chaos_goes_on(struct chaos *c, unsigned nodes, const char *what);
+/* The same after `since_ms`, where something else was done meanwhile. */
+uint64_t chaos_went_on(struct chaos *c, unsigned nodes, const char *what, uint64_t since_ms);
 /* Whether that is so for what began at `since_ms` or later; fails on what a client found wrong. */
 bool chaos_gone_on(struct chaos *c, unsigned nodes, uint64_t since_ms);
 /* Nobody who goes through these nodes was told anything, or shown a record, that began after `since_ms`; nor is
@@ -80,6 +86,9 @@ uint64_t chaos_longest_gap(const struct chaos *c);
 /* One who runs, leads, and has the highest term as the running nodes say; 0: nobody now. *term may be NULL. */
 unsigned chaos_leader(struct chaos *c, uint64_t *term);
 unsigned chaos_await_leader(struct chaos *c, uint64_t *term);
+/* Whether this node has the root of another one now, as `as` says: also under load, when roots differ from moment to
+ * moment. */
+bool chaos_same_root(struct chaos *c, unsigned node, unsigned as);
 /* The term that a node says it is in; 0: no answer within two seconds. */
 uint64_t chaos_term(struct chaos *c, unsigned node);
 
@@ -104,5 +113,12 @@ void chaos_heal(struct chaos *c);
 /* After the last fault: ends the load, waits until all nodes have one root, and looks for every acknowledged
  * operation on every node; the whole ledger of each verifies. */
 void chaos_check(struct chaos *c);
+/* The same where an alarm has a cause: none is open any more, or it is waited for that who raised it has closed it. */
+void chaos_check_mended(struct chaos *c);
+bool chaos_mended(struct chaos *c); /* no alarm is open */
+/* Ends the load, and looks for every acknowledged operation on these nodes only, which run. */
+void chaos_check_on(struct chaos *c, unsigned nodes);
+/* For a cluster that was put back to how it was before the first load: nothing was acknowledged so far. */
+void chaos_forget(struct chaos *c);
 
 #endif

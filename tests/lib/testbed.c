@@ -380,18 +380,19 @@ int testbed_signal(struct testbed *t, unsigned node, int number)
     return status;
 }
 
-static bool log_has(const struct testbed *t, unsigned node, const char *text, bool since_start)
+/* So many of its lines have it. */
+static unsigned log_count(const struct testbed *t, unsigned node, const char *text, bool since_start)
 {
     char path[400];
     snprintf(path, sizeof path, "%s/node-%u.log", t->dir, node);
     FILE *f = fopen(path, "r");
-    if (!f) return false;
+    if (!f) return 0;
     char *line = NULL;
     size_t size = 0;
-    bool found = false;
+    unsigned found = 0;
     while (getline(&line, &size, f) > 0) {
-        if (since_start && strncmp(line, "--- start", 9) == 0) found = false;
-        if (strstr(line, text)) found = true;
+        if (since_start && strncmp(line, "--- start", 9) == 0) found = 0;
+        if (strstr(line, text)) found++;
     }
     free(line);
     fclose(f);
@@ -400,10 +401,18 @@ static bool log_has(const struct testbed *t, unsigned node, const char *text, bo
 
 bool testbed_log_has(const struct testbed *t, unsigned node, const char *text)
 {
-    return log_has(t, node, text, false);
+    return log_count(t, node, text, false) > 0;
 }
 
-bool testbed_life_has(const struct testbed *t, unsigned node, const char *text) { return log_has(t, node, text, true); }
+unsigned testbed_life_count(const struct testbed *t, unsigned node, const char *text)
+{
+    return log_count(t, node, text, true);
+}
+
+bool testbed_life_has(const struct testbed *t, unsigned node, const char *text)
+{
+    return testbed_life_count(t, node, text) > 0;
+}
 
 void testbed_await_log(const struct testbed *t, unsigned node, const char *text)
 {
@@ -426,7 +435,7 @@ void testbed_wait_ready(struct testbed *t, unsigned seconds)
                 t->pids[i] = 0;
                 testbed_fail(t, "node %u ended by itself (status %d)", i, status);
             }
-            all = all && (log_has(t, i, " ready: ", true) || log_has(t, i, "\"ready: ", true)); /* text or JSON */
+            all = all && (testbed_life_has(t, i, " ready: ") || testbed_life_has(t, i, "\"ready: ")); /* text or JSON */
         }
         if (all) return;
         sleep_ms(50);

@@ -47,6 +47,7 @@ int testbed_signal(struct testbed *t, unsigned node, int number);
 void testbed_wait_ready(struct testbed *t, unsigned seconds);
 bool testbed_log_has(const struct testbed *t, unsigned node, const char *text); /* in the log of all its lives */
 bool testbed_life_has(const struct testbed *t, unsigned node, const char *text); /* since its last start */
+unsigned testbed_life_count(const struct testbed *t, unsigned node, const char *text); /* the lines that have it */
 /* Until its log has it since its last start, or fails. */
 void testbed_await_log(const struct testbed *t, unsigned node, const char *text);
 /* Kills what runs and removes the folder (kept when KEEP is set in the environment, or by testbed_keep). */
