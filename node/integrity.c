@@ -190,6 +190,7 @@ static void say_found(const struct integrity *i, const struct finding *f)
 static void found_again(struct integrity *i, struct kept *k, const struct finding *f)
 {
     bool more = f->last > k->alarm.last || k->repaired || k->gone;
+    k->inherited = false;
     if (!more) return;
     if (k->gone) { /* its row was closed; this is a new one */
         k->gone = false;
@@ -286,6 +287,18 @@ void integrity_repaired(struct node *node, unsigned named, uint64_t from, uint64
         mend(i, &m);
     else if (i->mended_count < sizeof i->mended / sizeof i->mended[0])
         i->mended[i->mended_count++] = m;
+}
+
+void integrity_scrubbed(struct node *node)
+{
+    struct integrity *i = node->integrity;
+    if (!i || i->quarantined) return;
+    for (size_t at = 0; at < i->count; at++) {
+        struct kept *k = i->kept[at];
+        if (k->inherited && k->alarm.named == node->self && !is_about_node(k->alarm.kind)) close_kept(i, k);
+    }
+    changed(i);
+    raise_next(i);
 }
 
 /* A store that was made anew has no note of what was wrong with the old one, and has been proved while it was
@@ -503,6 +516,7 @@ static void take_up(struct integrity *i)
         const struct alarm *a = &k->alarm;
         bool mended = k->carried && a->named == i->node->self && !is_about_node(a->kind);
         k->repaired = k->repaired || mended;
+        k->inherited = true;
         k->alarm.saying = 1u << i->node->self; /* until its row is read */
         log_warning("integrity", "open since before this start: node %u, %s, %llu to %llu: %s", a->named,
                     alarm_kind_text(a->kind), (unsigned long long)a->first, (unsigned long long)a->last, k->text);

@@ -45,6 +45,9 @@ void integrity_found(struct node *node, const struct finding *finding, struct by
  * only an administrator clears that). A finding that isn't in the ledger yet is raised first:
  * that it happened is told in each case. */
 void integrity_repaired(struct node *node, unsigned named, uint64_t from, uint64_t to);
+/* A whole pass of the scrub since this start has read all data of this node, and left nothing unrepaired. So what the
+ * node found in them before its start ends as well: it was killed before it could write down that that is repaired. */
+void integrity_scrubbed(struct node *node);
 /* driver_quarantine, and durably: a restart is quarantined again, until the state's folder is made
  * anew (rebuild). Without an open finding about this node, one is made: ALARM_MODIFIED at its size. */
 void integrity_quarantine(struct node *node, const char *why);

@@ -24,6 +24,7 @@ struct kept {
     bool spoken_for;        /* a quarantined peer's own finding: it can't raise it itself */
     bool repaired;
     bool carried;           /* from a state before this one */
+    bool inherited;         /* found before this start, and not again since */
     bool stored, storing, dirty, gone; /* the durable note; gone: the entry is free once no write is under way */
     uint64_t next_ms;       /* not said before; monotonic */
     unsigned tries;

@@ -37,6 +37,7 @@ struct scrub {
 
     struct scan scan;
     uint64_t log_index;    /* the next block of the log to read */
+    bool whole;            /* this pass began in this life, not where the last one ended */
     bool log_damaged, log_left;   /* log_left: not repaired in this pass */
     unsigned log_tries;
     uint64_t log_first, log_last; /* what of the log was found damaged */
@@ -362,6 +363,8 @@ static void end_pass(struct scrub *s)
         s->log_damaged = false;
     }
     s->log_left = false;
+    if (s->whole && !s->open && !s->log_damaged) integrity_scrubbed(s->node);
+    s->whole = true;
     s->status.passes++;
     s->status.finished_ms = clock_wall_ms();
     log_info("scrub", "pass %llu: %llu rows, %llu bytes of the state checked", u(s->status.passes), u(s->scan.rows),

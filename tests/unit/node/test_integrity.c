@@ -729,6 +729,28 @@ static void test_damaged_notes(void **state)
     buffer_free(&row);
 }
 
+/* Killed after the repair, and before its end was written down: nothing finds that again. */
+static void test_killed_before_the_end(void **state)
+{
+    (void)state;
+    find(ALARM_DELETED, SELF, 8, 8);
+    find(ALARM_MODIFIED, SELF, 9, 9);
+    find(ALARM_ROLLED_BACK, SELF, 5, 9); /* no matter of data */
+    settle();
+    drop();
+    start();
+    settle();
+    assert_int_equal(open_rows(rows), 3);
+    find(ALARM_MODIFIED, SELF, 9, 9); /* in hand again: whoever found it says when it is over */
+    find(ALARM_MODIFIED, SELF, 10, 10);
+    settle();
+    integrity_scrubbed(&node);
+    settle();
+    assert_int_equal(open_rows(rows), 3);
+    assert_int_equal(notes(), 3);
+    for (size_t at = 0; at < 3; at++) assert_int_not_equal(rows[at].kind, ALARM_DELETED);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_node, close_node)
 
 int main(void)
@@ -737,6 +759,7 @@ int main(void)
         TEST(test_into_the_ledger), TEST(test_kills),      TEST(test_trouble),
         TEST(test_repaired_after_trouble), TEST(test_contradicted), TEST(test_contradicted_so_far),
         TEST(test_others_raise),    TEST(test_repaired),   TEST(test_no_note_left),
+        TEST(test_killed_before_the_end),
         TEST(test_words_of_two),    TEST(test_repaired_meanwhile),
         TEST(test_liar_floods),     TEST(test_order),
         TEST(test_bounds),          TEST(test_quarantine), TEST(test_quarantined_elsewhere),

@@ -47,7 +47,7 @@ static struct question { /* to a peer */
     uint64_t id;
     struct buffer body;
 } question;
-static unsigned found, closed, quarantined, asked;
+static unsigned found, closed, scrubbed, quarantined, asked;
 static struct finding last_found;
 static unsigned permille_found; /* how far the pass was */
 
@@ -116,6 +116,12 @@ void integrity_repaired(struct node *n, unsigned named, uint64_t from, uint64_t 
     assert_int_equal(named, SELF);
     assert_true(from <= last_found.first && to >= last_found.first);
     closed++;
+}
+
+void integrity_scrubbed(struct node *n)
+{
+    (void)n;
+    scrubbed++;
 }
 
 void integrity_quarantine(struct node *n, const char *why)
@@ -342,7 +348,7 @@ static struct scrub_status status_now(void)
 
 static void begin(void)
 {
-    found = closed = quarantined = asked = permille_found = 0;
+    found = closed = scrubbed = quarantined = asked = permille_found = 0;
     assert_int_equal(scrub_new(&node.scrub, &node), OK);
 }
 
@@ -465,6 +471,21 @@ static void the_pass_goes_on_to_the_next(void **state)
     assert_operators_pass(0);
 }
 
+/* The first pass of a life may be the end of another one's: only the next has read all. */
+static void a_whole_pass_is_told(void **state)
+{
+    (void)state;
+    config.scrub_pause.number = 0;
+    begin();
+    struct scrub_status before = status_now();
+    while (status_now().passes == before.passes) turn();
+    assert_int_equal(scrubbed, 0);
+    while (status_now().passes == before.passes + 1) turn();
+    assert_int_equal(scrubbed, 1);
+    end();
+    config.scrub_pause.number = 3600;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +494,7 @@ int main(void)
         cmocka_unit_test(a_row_of_the_tree_comes_from_a_peer),
         cmocka_unit_test(an_attachment_comes_from_a_peer),
         cmocka_unit_test(the_pass_goes_on_to_the_next),
+        cmocka_unit_test(a_whole_pass_is_told),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
