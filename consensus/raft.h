@@ -343,7 +343,7 @@ void raft_set_floor(struct raft *raft, raft_index floor);
 void raft_set_may_vote(struct raft *raft, bool may);
 /* false: what this log holds counts in no majority. For a node that forgot votes: one of them, still under way in a higher
  * term, could elect somebody who lacks what is committed by this copy now. It takes entries as ever, tells how far they
- * fit, and acknowledges what it knows to be committed. True at start. */
+ * fit, and acknowledges what it knows to be committed; as a leader that found out it counts the others only. True at start. */
 void raft_set_may_acknowledge(struct raft *raft, bool may);
 /* A follower with a leader, that may have voted in this term and forgot it: its leader is whom it voted for, durably.
  * For consensus/rejoin.h, before it may vote again. */

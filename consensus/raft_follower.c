@@ -20,11 +20,7 @@ static enum err note_leader(struct raft *r, const struct raft_message *m)
     return OK;
 }
 
-static raft_index durable_match(const struct raft *r)
-{
-    raft_index match = index_min(r->persisted, r->checked);
-    return r->may_acknowledge ? match : index_min(match, r->commit);
-}
+static raft_index durable_match(const struct raft *r) { return index_min(raft_own_copy(r), r->checked); }
 
 /* Where the leader and this node alone are a majority, what both have durable is committed, as soon as this node
  * has heard of the leader's copy: its acknowledgement need not go there and the commit index come back. Lamport,

@@ -223,6 +223,12 @@ struct raft {
     struct ready_store taken;
 };
 
+/* How far this node's copy counts in a majority: what is durable here; where it may not count, what needs it no more. */
+static inline raft_index raft_own_copy(const struct raft *r)
+{
+    return r->may_acknowledge ? r->persisted : index_min(r->persisted, r->commit);
+}
+
 /* raft_ready.c */
 void raft_ready_init(struct raft *r);
 void raft_ready_free(struct raft *r);

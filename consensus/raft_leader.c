@@ -40,7 +40,7 @@ void raft_maybe_commit(struct raft *r)
 {
     raft_index matches[LIMIT_NODES + 1] = {0};
     unsigned count = 0;
-    if (leads_itself(r)) matches[count++] = r->persisted;
+    if (leads_itself(r)) matches[count++] = raft_own_copy(r);
     for (unsigned i = 0; i < r->progress_count; i++)
         if (r->progress[i].voter) matches[count++] = r->progress[i].match;
     for (unsigned i = 1; i < count; i++) /* insertion sort, highest first */

@@ -86,11 +86,11 @@ static void send_heartbeat(struct raft *r, struct progress *p)
     struct raft_message m = {.type = RAFT_HEARTBEAT,
                              .to = p->id,
                              .commit = r->commit,
-                             .durable = r->persisted,
+                             .durable = raft_own_copy(r),
                              .round = p->round,
                              .sent = p->state == RAFT_REPLICATE ? p->next - 1 : 0};
     p->commit_sent = r->commit;
-    p->durable_sent = r->persisted;
+    p->durable_sent = raft_own_copy(r);
     raft_emit(r, &m);
 }
 
@@ -119,7 +119,7 @@ static void send_append(struct raft *r, struct progress *p, const struct raft_en
                              .round = p->round,
                              .log = raft_log_position(&r->log, p->next - 1),
                              .commit = r->commit,
-                             .durable = r->persisted};
+                             .durable = raft_own_copy(r)};
     if (count) m.entries = xcalloc(count, sizeof *m.entries);
     for (size_t i = 0; i < count; i++) {
         m.entries[i] = entries ? entries[i] : *raft_log_cached(&r->log, p->next + i);
@@ -127,7 +127,7 @@ static void send_append(struct raft *r, struct progress *p, const struct raft_en
     }
     m.entry_count = count;
     p->commit_sent = r->commit;
-    p->durable_sent = r->persisted;
+    p->durable_sent = raft_own_copy(r);
     if (p->state == RAFT_PROBE) {
         p->paused = true;
     } else if (count) {
@@ -210,7 +210,7 @@ static bool has_news(const struct raft *r, const struct progress *p)
     raft_index known = p->commit_sent, now = r->commit;
     if (p->counts && raft_two_decide(r, r->options.id, p->id)) {
         known = index_max(known, p->durable_sent);
-        now = index_max(now, r->persisted);
+        now = index_max(now, raft_own_copy(r));
     }
     return known < index_min(now, p->next - 1);
 }

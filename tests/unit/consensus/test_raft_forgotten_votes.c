@@ -91,12 +91,39 @@ static void it_acknowledges_what_others_committed(void **state)
     rig_free(rig);
 }
 
+/* It may lead already when somebody tells it that its disk was set back. Till another one does, the others' copies count,
+ * and not by their counting, either. */
+static void who_leads_meanwhile_counts_the_others_only(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(3, 3);
+    rig_elect(rig, 1);
+    rig->cut[1][2] = rig->cut[1][3] = true;
+    raft_index index = rig_propose(rig, 1, "of whoever forgot");
+    rig_run(rig);
+    assert_int_equal(rig_status(rig, 1).persisted, index);
+    raft_set_may_vote(rig->nodes[1].raft, false);
+    raft_set_may_acknowledge(rig->nodes[1].raft, false);
+    struct raft_message copy = {
+        .type = RAFT_APPEND_ANSWER, .from = 2, .term = 1, .match = index, .checked = index};
+    assert_int_equal(rig_step(rig, 1, copy), OK);
+    assert_int_equal(rig_status(rig, 1).commit, index - 1);
+    rig_forget(rig);
+    rig_tick(rig, 1, 2);
+    assert_int_equal(rig_sent(rig, 1, 2, RAFT_HEARTBEAT)->durable, index - 1);
+    copy.from = 3;
+    assert_int_equal(rig_step(rig, 1, copy), OK);
+    assert_int_equal(rig_status(rig, 1).commit, index);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_committed_that_a_forgotten_vote_undoes),
         cmocka_unit_test(it_counts_again_when_it_may),
         cmocka_unit_test(it_acknowledges_what_others_committed),
+        cmocka_unit_test(who_leads_meanwhile_counts_the_others_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
