@@ -446,7 +446,7 @@ void driver_free(struct driver *d)
 {
     if (!d) return;
     if (d->phase != DRIVER_STOPPED) abandon(d);
-    driver_drop_admitted(d);
+    driver_drop_admitted(&d->admitted);
     driver_pipeline_reset(d, d->apply_next - 1);
     for (size_t i = 0; i < d->spare_count; i++) {
         ledger_results_free(d->spare[i]);

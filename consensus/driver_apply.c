@@ -165,9 +165,9 @@ void driver_adopt(struct driver *d, const struct raft_entry *entry)
     if (job) put(d, job);
 }
 
-void driver_drop_admitted(struct driver *d)
+void driver_drop_admitted(struct queue *admitted)
 {
-    for (struct job *j; (j = queue_pop(&d->admitted, struct job, link));)
+    for (struct job *j; (j = queue_pop(admitted, struct job, link));)
         block_job_drop(container(j, struct block_job, apply.job));
 }
 

@@ -105,7 +105,7 @@ static void take_log_changes(struct driver *d, const struct raft_ready *ready)
     if (ready->truncate_from != 0) driver_truncate(d, ready->truncate_from);
     for (size_t i = 0; i < ready->entry_count; i++)
         driver_adopt(d, &ready->entries[i]);
-    driver_drop_admitted(d);
+    driver_drop_admitted(&d->admitted);
     if (ready->write != 0) write_log(d, ready);
 }
 
@@ -212,8 +212,8 @@ static size_t count_known(const struct driver *d, const struct raft_message *m)
     return known;
 }
 
-/* Whether the core may see this append. What it has already was admitted before. */
-static bool admit(struct driver *d, const struct raft_message *m)
+/* Whether the core may see this append; to `fresh`, what is new in it. What it has already was admitted before. */
+static bool admit(struct driver *d, const struct raft_message *m, struct queue *fresh)
 {
     if (m->term < d->term) return true; /* the core answers with its own term, and takes nothing */
     for (size_t i = count_known(d, m); i < m->entry_count; i++) {
@@ -227,18 +227,30 @@ static bool admit(struct driver *d, const struct raft_message *m)
             return false;
         }
         driver_accepted(d, m->from);
-        queue_add(&d->admitted, &job->apply.job.link);
+        queue_add(fresh, &job->apply.job.link);
     }
     return true;
 }
 
-static void step(struct driver *d, const struct raft_message *m)
+static enum err step(struct driver *d, const struct raft_message *m)
 {
     enum err e = raft_step(d->raft, m);
     d->dirty = true;
     /* Busy: it comes again. Conflict: the ready has it, see driver_evidence.c. */
     if (e != OK && e != ERR_BUSY && e != ERR_CONFLICT)
         driver_every(&d->counters.bad_messages, raft_message_name(m->type), m->from, e);
+    return e;
+}
+
+/* What the core does not take is not kept either: who does not lead has no end of it, and the next ready may be long in
+ * coming. */
+static void step_append(struct driver *d, const struct raft_message *m)
+{
+    struct queue fresh = {0};
+    if (admit(d, m, &fresh) && step(d, m) == OK)
+        queue_move(&d->admitted, &fresh);
+    else
+        driver_drop_admitted(&fresh);
 }
 
 /* What the leader signed of its commit is evidence for the case that it lies; nothing waits while it is verified. */
@@ -271,7 +283,9 @@ static void on_raft(struct driver *d, unsigned from, struct bytes body)
     if (driver_hears(d, &m)) {
         if (m.type == RAFT_HEARTBEAT)
             step_heartbeat(d, &m);
-        else if (m.type != RAFT_APPEND || admit(d, &m))
+        else if (m.type == RAFT_APPEND)
+            step_append(d, &m);
+        else
             step(d, &m);
     }
     raft_message_clear(&m);

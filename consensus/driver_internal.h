@@ -278,7 +278,7 @@ struct block_job *block_job_new(struct driver *d, const struct raft_entry *entry
 enum err block_job_decode(struct block_job *job); /* OK also when the bytes are no block (a no-op then) */
 void block_job_drop(struct block_job *job);
 void driver_adopt(struct driver *d, const struct raft_entry *entry);
-void driver_drop_admitted(struct driver *d);
+void driver_drop_admitted(struct queue *admitted);
 void driver_truncate(struct driver *d, raft_index from);
 void driver_pipeline_reset(struct driver *d, raft_index applied);
 void driver_pump(struct driver *d);

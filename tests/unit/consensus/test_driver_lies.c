@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/pack.h"
+#include "consensus/driver_internal.h"
 #include "consensus/entry.h"
 #include "consensus/peer_messages.h"
 #include "consensus/raft.h"
@@ -116,6 +117,36 @@ static void blocks_that_admission_refuses(void **state)
     BED_AWAIT(&bed, status_of(1).last == 1);
     BED_AWAIT(&bed, status_of(1).refused_blocks == 6);
     buffer_free(&request);
+    down();
+}
+
+static size_t admitted(void)
+{
+    size_t count = 0;
+    for (const struct queue_link *at = bed.nodes[1].driver->admitted.first; at; at = at->next)
+        count++;
+    return count;
+}
+
+/* Blocks that are well signed, by a member that does not lead: none of them stays. */
+static void blocks_that_the_core_does_not_take(void **state)
+{
+    (void)state;
+    struct buffer out = {0};
+    up();
+    append(make_entry(1, clock_wall_ms(), (struct bytes){0}, LIAR, key_of(LIAR)), 0, 0, 0);
+    BED_AWAIT(&bed, status_of(1).last == 1);
+    struct raft_entry e = make_entry(2, clock_wall_ms(), (struct bytes){0}, 2, key_of(2));
+    struct raft_message m = {.type = RAFT_APPEND, .from = 2, .to = 1, .term = term, .log = {1, term}, .entries = &e,
+                             .entry_count = 1};
+    raft_message_encode(&out, &m, PEER_VERSION);
+    step_for(&(struct raft_message){.type = RAFT_HEARTBEAT}, 0); /* it leads still */
+    for (unsigned i = 0; i < 100; i++)
+        driver_message(bed.nodes[1].driver, 2, PEER_RAFT, 0, buffer_bytes(&out));
+    assert_int_equal(admitted(), 0);
+    assert_int_equal(status_of(1).last, 1);
+    raft_blob_release(e.blob);
+    buffer_free(&out);
     down();
 }
 
@@ -522,6 +553,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_that_admission_refuses),
+        cmocka_unit_test(blocks_that_the_core_does_not_take),
         cmocka_unit_test(a_request_twice_in_a_block),
         cmocka_unit_test(members_that_nobody_approved),
         cmocka_unit_test(a_second_entry_of_a_known_term),
