@@ -122,9 +122,12 @@ int command_status(struct tool *t)
         if (e != OK) fail(&t->failure, e, "the node's status can't be read: %s", err_text(e));
     }
     buffer_free(&question);
+    int code = EXIT_DONE;
     if (e == OK) {
         json_t *status = status_json(&t->cluster, m);
         CHECK(status != NULL);
+        struct outlook o = outlook_of(json_object_get(status, "members"));
+        if (!outlook_works(&o, &t->cluster.genesis)) code = EXIT_NO_QUORUM;
         if (t->output.json) {
             output_json(&t->output, status);
         } else {
@@ -137,7 +140,7 @@ int command_status(struct tool *t)
         }
     }
     free(m);
-    return e == OK ? EXIT_DONE : tool_failed(t);
+    return e == OK ? code : tool_failed(t);
 }
 
 /* --- checkpoint --- */

@@ -84,6 +84,8 @@ const struct command COMMANDS[] = {
 
     {.name = "status", .operands = "", .summary = "Show the nodes, and what is possible now", .run = command_status,
      .details = "Asks one node, which tells what it knows of the others. With --json also its counters.\n"
+                "Exit code 5: too few nodes are ready to record anything, or to open anything, now; nodes\n"
+                "that are out of order while the others do both leave it 0.\n"
                 "With --state-digest every node digests its whole state at one entry and signs what it\n"
                 "found: whose data was altered is named, even if nobody has used it since. That needs\n"
                 "an identity and makes an entry. Exit code 6: a node's state differs.",

@@ -34,6 +34,11 @@ struct outlook outlook_of(const json_t *members)
     return o;
 }
 
+bool outlook_works(const struct outlook *o, const struct genesis *genesis)
+{
+    return o->recording >= genesis->quorum && o->opening >= genesis->quorum;
+}
+
 void outlook_text(struct buffer *out, const struct outlook *o, const struct genesis *genesis)
 {
     uint32_t k = genesis->quorum;

@@ -3,6 +3,7 @@
 #define CLI_OUTLOOK_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -18,6 +19,9 @@ struct outlook {
 
 /* `members`: the rows of 'status', of which it reads "reachable", "state" and "integrity". */
 struct outlook outlook_of(const json_t *members);
+
+/* Whether entries can be recorded and records be opened now. */
+bool outlook_works(const struct outlook *o, const struct genesis *genesis);
 
 /* Appends a line of what is possible now, and one of how many nodes may still fail. */
 void outlook_text(struct buffer *out, const struct outlook *o, const struct genesis *genesis);

@@ -329,7 +329,7 @@ static void wait_for_cosigned(void)
 {
     char size[32], cosigned[32];
     for (unsigned i = 0; i < 5 * PATIENCE_S; i++) {
-        testbed_expect(&bed, 0, &out, "status --json --via node-4");
+        testbed_status(&bed, &out, 4);
         testbed_json(&out, "members.3.size", size, sizeof size);
         testbed_json(&out, "members.3.cosigned", cosigned, sizeof cosigned);
         if (strcmp(size, cosigned) == 0) return;
@@ -360,7 +360,7 @@ static void a_state_that_was_cosigned(void **state)
     assert_string_not_equal(value, "node-4");
     every_command_warns("node-4");
     is_avoided("node-4");
-    testbed_expect(&bed, 0, &out, "status --json --via node-1");
+    testbed_status(&bed, &out, 1);
     testbed_json(&out, "members.3.state", value, sizeof value);
     assert_string_equal(value, "quarantined");
     /* At once: it will take nothing until it is rebuilt. */

@@ -202,7 +202,7 @@ static bool has_ended(void)
 static void member_value(unsigned node, const char *what, char *to, size_t size)
 {
     char path[64];
-    testbed_expect(&bed, 0, &out, "--json --via node-1 status");
+    testbed_status(&bed, &out, 1);
     snprintf(path, sizeof path, "members.%u.%s", node - 1, what);
     testbed_json(&out, path, to, size);
 }

@@ -60,7 +60,7 @@ static void others_go_on(unsigned without)
 static void member_value(unsigned node, const char *what, char *to, size_t size)
 {
     char path[64];
-    testbed_expect(&bed, 0, &out, "--json --via node-%u status", node);
+    testbed_status(&bed, &out, node);
     snprintf(path, sizeof path, "members.%u.%s", node - 1, what);
     testbed_json(&out, path, to, size);
 }

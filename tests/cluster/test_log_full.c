@@ -71,7 +71,7 @@ static void await_state(unsigned node, const char *state)
     char path[64], value[80] = "";
     snprintf(path, sizeof path, "members.%u.state", node - 1);
     for (unsigned i = 0; i < TESTBED_PATIENCE_S * 10; i++) {
-        testbed_expect(&bed, 0, &out, "--json --via node-%u status", node);
+        testbed_status(&bed, &out, node);
         testbed_json(&out, path, value, sizeof value);
         if (strcmp(value, state) == 0) return;
         usleep(100000);

@@ -64,7 +64,7 @@ static int setup(void **state)
 static uint64_t counter(const char *name)
 {
     char path[64], value[32];
-    testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-4 --json status", bed.dir);
+    testbed_status(&bed, &out, 4);
     snprintf(path, sizeof path, "counters.%s", name);
     testbed_json(&out, path, value, sizeof value);
     return strtoull(value, NULL, 10);
@@ -95,7 +95,7 @@ static void wait_equal(void)
     char values[5][80], path[32];
     for (time_t since = time(NULL); still(since);) {
         unsigned same = 0;
-        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-1 --json status", bed.dir);
+        testbed_status(&bed, &out, 1);
         for (unsigned node = 1; node <= 4; node++) {
             snprintf(path, sizeof path, "members.%u.root", node - 1);
             testbed_json(&out, path, values[node], sizeof values[node]);
@@ -279,7 +279,7 @@ static void expect_quarantined(void)
 {
     char value[40];
     for (time_t since = time(NULL); still(since);) {
-        testbed_expect(&bed, 0, &out, "-i %s/auditor.key --via node-1 --json status", bed.dir);
+        testbed_status(&bed, &out, 1);
         testbed_json(&out, "members.3.state", value, sizeof value);
         if (strcmp(value, "quarantined") == 0) return;
     }

@@ -123,7 +123,10 @@ free_port() { # from this one on
     echo "$port"
 }
 status_of() { # node number, jq of its row
-    quiet 0 auditor --via "${NODES[$1]}" --json status
+    local got=0
+    out=$(as auditor --via "${NODES[$1]}" --json status 2>"$RUN/stderr") || got=$?
+    # 5: a node that is just back has not heard of enough others yet
+    [ "$got" -eq 0 ] || [ "$got" -eq 5 ] || die "no status of ${NODES[$1]}" "$out $(cat "$RUN/stderr")"
     printf '%s' "$out" | jq -er --arg n "${NODES[$1]}" ".members[] | select(.name == \$n) | $2"
 }
 

@@ -173,6 +173,15 @@ void testbed_expect(const struct testbed *t, int code, struct buffer *out, const
     buffer_free(&errors);
 }
 
+void testbed_status(const struct testbed *t, struct buffer *out, unsigned node)
+{
+    struct buffer errors = {0};
+    int code = testbed_cli(t, out, &errors, "--json --via node-%u status", node);
+    if ((code != 0 && code != 5) || out->size == 0)
+        testbed_fail(t, "no status of node %u: exit %d\n%s", node, code, errors.data ? (const char *)errors.data : "");
+    buffer_free(&errors);
+}
+
 /* "a.b.0.c" through objects and arrays. */
 void testbed_json(const struct buffer *json, const char *path, char *out, size_t size)
 {

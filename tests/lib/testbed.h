@@ -62,6 +62,8 @@ int testbed_cli(const struct testbed *t, struct buffer *out, struct buffer *erro
 /* The same, and fails unless it exits with `code`. */
 void testbed_expect(const struct testbed *t, int code, struct buffer *out, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* What a node says of the cluster as JSON, also when too few nodes are ready (exit code 5). */
+void testbed_status(const struct testbed *t, struct buffer *out, unsigned node);
 /* The value of "key" in a JSON text, as text into `out`; fails the test when it isn't there. */
 void testbed_json(const struct buffer *json, const char *path, char *out, size_t size);
 

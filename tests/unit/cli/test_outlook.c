@@ -24,6 +24,7 @@ static void expect(const char *text, const char *const states[4], const char *fo
     outlook_text(&out, &o, &g);
     buffer_append(&out, "", 1);
     assert_string_equal((const char *)out.data, text);
+    assert_true(outlook_works(&o, &g) == !strstr(text, "NOTHING")); /* what scripts are told is what people are */
     buffer_free(&out);
     json_decref(rows);
 }
