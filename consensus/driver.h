@@ -188,6 +188,8 @@ struct cosigned_mark {
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m);
 /* The last durable mark, from start on; false when there is none. */
 bool driver_cosigned(const struct driver *d, struct cosigned_mark *out);
+/* Its disk was set back, and what it has cosigned since, as its log says, is less than before. */
+bool driver_forgot_cosigned(const struct driver *d);
 
 /* After on_install: the state was replayed up to this index. */
 void driver_caught_up(struct driver *d, uint64_t raft_index, uint64_t raft_term, uint64_t size, struct bytes manifest);

@@ -257,6 +257,11 @@ bool driver_past_reached_all(const struct driver *d)
     return !is_behind(&now, &d->past);
 }
 
+bool driver_forgot_cosigned(const struct driver *d)
+{
+    return d->set_back && present(d).size < d->past.size;
+}
+
 void driver_past_forget(struct driver *d)
 {
     d->set_back = false;

@@ -293,6 +293,14 @@ static void cosign(struct witness *w, const struct end *end)
     if (w->leads) pace_next(w);
 }
 
+/* What was told while a mark was written; later rounds first, since no smaller one is cosigned after them. */
+static void cosign_told(struct witness *w)
+{
+    witness_try_cosign(w, witness_end_at(w, w->told[w->o.self].end.raft_index));
+    for (unsigned i = 0; i < ROUNDS_MOST - 1; i++)
+        witness_try_cosign(w, witness_end_at(w, w->told_before[w->o.self][i].end.raft_index));
+}
+
 static void marked(struct cosigned_mark *m, enum err code)
 {
     struct witness *w = m->data;
@@ -301,10 +309,7 @@ static void marked(struct cosigned_mark *m, enum err code)
     if (w->stopped || code == ERR_STOPPED) return;
     if (code == OK) {
         cosign(w, &end);
-        /* What was told meanwhile; later rounds first, since no smaller one is cosigned after them. */
-        witness_try_cosign(w, witness_end_at(w, w->told[w->o.self].end.raft_index));
-        for (unsigned i = 0; i < ROUNDS_MOST - 1; i++)
-            witness_try_cosign(w, witness_end_at(w, w->told_before[w->o.self][i].end.raft_index));
+        cosign_told(w);
     } else {
         log_error("witness", "size %llu is not cosigned: %s", (unsigned long long)m->size, err_text(code));
     }
@@ -337,6 +342,27 @@ void witness_try_cosign(struct witness *w, const struct end *own)
     w->marking = true;
     enum err e = driver_log_cosigned(w->o.driver, &w->mark);
     if (e != OK) w->marking = false; /* busy or stopping: the next tell or pace tries again */
+}
+
+static void bound(struct cosigned_mark *m, enum err code)
+{
+    struct witness *w = m->data;
+    w->marking = false;
+    if (!w->stopped && code == OK) cosign_told(w);
+}
+
+/* What a node cosigned binds it also after its disk was set back, and it gets no vote before its log says so again. All that
+ * it has may be witnessed without it: till something new is written no round begins in which it would cosign. The same root
+ * of k nodes binds it as well. */
+static void bind_again(struct witness *w)
+{
+    struct driver_status d;
+    if (!w->kept_next || w->marking || w->quarantined || !driver_forgot_cosigned(w->o.driver)) return;
+    const struct witnessed *last = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
+    driver_status(w->o.driver, &d);
+    if (d.quarantined || d.catching_up || d.size != last->size || !digest_equal(&d.root, &last->root)) return;
+    w->mark = (struct cosigned_mark){.raft_index = d.applied, .size = d.size, .root = d.root, .data = w, .done = bound};
+    w->marking = driver_log_cosigned(w->o.driver, &w->mark) == OK;
 }
 
 /* --- pacing and telling --- */
@@ -471,6 +497,7 @@ static void on_tick(uv_timer_t *timer)
     watch_split(w, now);
     show_when_alone(w, now);
     witness_check_later(w);
+    bind_again(w);
     if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined && !is_quiet(w, &w->newest) &&
         now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
         memset(w->rounds, 0, sizeof w->rounds);

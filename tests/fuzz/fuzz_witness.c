@@ -73,6 +73,12 @@ bool driver_cosigned(const struct driver *d, struct cosigned_mark *out)
     return marked;
 }
 
+bool driver_forgot_cosigned(const struct driver *d)
+{
+    (void)d;
+    return false;
+}
+
 void driver_status(const struct driver *d, struct driver_status *out)
 {
     (void)d;

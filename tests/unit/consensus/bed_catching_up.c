@@ -170,6 +170,12 @@ bool driver_cosigned(const struct driver *d, struct cosigned_mark *out)
     return false;
 }
 
+bool driver_forgot_cosigned(const struct driver *d)
+{
+    (void)d;
+    return false;
+}
+
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
 {
     (void)d, (void)m;

@@ -97,10 +97,13 @@ bool driver_cosigned(const struct driver *d, struct cosigned_mark *out)
     return d->any_mark;
 }
 
+bool driver_forgot_cosigned(const struct driver *d) { return d->forgot && !d->any_mark; }
+
 void driver_status(const struct driver *d, struct driver_status *out)
 {
     *out = (struct driver_status){.size = d->tree.size, .synced_size = d->tree.size, .synced_index = d->raft_index,
                                     .applied = d->raft_index};
+    tree_root(&out->root, &d->tree);
 }
 
 static void run_pending(struct driver *d, const struct pending *p)

@@ -39,7 +39,7 @@ struct driver {
     struct tree tree;
     uint64_t raft_index, raft_term, time_ms;
     struct cosigned_mark durable;
-    bool any_mark;
+    bool any_mark, forgot;
     enum err read_refused;
     enum err mark_error, mark_refused; /* what the next mark ends with; driver_log_cosigned returns */
     bool hold_marks;

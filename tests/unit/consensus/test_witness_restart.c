@@ -249,6 +249,47 @@ static void a_replayed_state_takes_the_note_but_states_no_position(void **state)
     buffer_free(&note);
 }
 
+/* --- a disk that was set back --- */
+
+/* All that it has is witnessed without it, so it would cosign nothing again before something new is written. */
+static void who_forgot_what_it_cosigned_is_bound_by_what_others_did(void **state)
+{
+    (void)state;
+    struct driver *d = &nodes[4].driver;
+    struct buffer note = make_note(7, false, K);
+    apply(4, 5);
+    apply(4, 2);
+    witness_take_note(nodes[4].witness, buffer_bytes(&note));
+    sleep_ms(120);
+    assert_false(d->any_mark); /* it forgot nothing: as ever */
+    d->forgot = true;
+    sleep_ms(120);
+    settle();
+    assert_true(d->any_mark);
+    assert_int_equal(d->durable.size, 7);
+    assert_int_equal(d->durable.raft_index, 2);
+    assert_int_equal(nodes[4].cosigned_most, 0); /* nobody asked */
+    buffer_free(&note);
+}
+
+static void what_is_not_witnessed_binds_nobody(void **state)
+{
+    (void)state;
+    struct driver *d = &nodes[4].driver;
+    struct buffer note = make_note(7, false, K);
+    d->forgot = true;
+    apply(4, 7);
+    sleep_ms(120);
+    assert_false(d->any_mark);
+    apply(4, 1); /* more than the note has */
+    witness_take_note(nodes[4].witness, buffer_bytes(&note));
+    sleep_ms(120);
+    settle();
+    assert_int_equal(witness_size(nodes[4].witness), 7);
+    assert_false(d->any_mark);
+    buffer_free(&note);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +303,8 @@ int main(void)
         BED_TEST(a_note_that_contradicts_quarantines),
         BED_TEST(a_note_that_contradicts_says_who_does),
         BED_TEST(a_replayed_state_takes_the_note_but_states_no_position),
+        BED_TEST(who_forgot_what_it_cosigned_is_bound_by_what_others_did),
+        BED_TEST(what_is_not_witnessed_binds_nobody),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
