@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/tls.h"
 #include "tests/lib/chaos_bed.h"
 #include "tests/lib/reign.h"
 #include "tests/lib/unit.h"
@@ -147,7 +148,9 @@ static void nothing_was_refused(const struct testbed *t)
 
 static void links_are_of(const struct testbed *t, unsigned node, bool older, bool newest)
 {
-    static const char *const words[] = {"is up, of version 1", "is up, of version 2"};
+    char latest[40];
+    snprintf(latest, sizeof latest, "is up, of version %s", strrchr(TLS_ALPN_PEER, '/') + 1);
+    const char *const words[] = {"is up, of version 1", latest};
     const bool has[] = {older, newest};
     for (unsigned i = 0; i < 2; i++) {
         if (has[i])
@@ -157,7 +160,7 @@ static void links_are_of(const struct testbed *t, unsigned node, bool older, boo
     }
 }
 
-/* Links are of version 1 until the last of the older nodes went, and of version 2 among those that were upgraded. */
+/* Links are of version 1 until the last of the older nodes went, and of the latest among those that were upgraded. */
 static void upgrade(unsigned nodes)
 {
     begin(nodes, "older");
