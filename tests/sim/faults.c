@@ -408,6 +408,10 @@ static void begin_vote_plot(struct world *w)
 {
     struct node *leads = leader(w);
     struct node *stands = any_up(w), *forgets = any_up(w), *other = any_up(w);
+    /* Half the time who forgot last: something may be under way that was said to its earlier life. */
+    struct node *again = &w->nodes[w->vote_plot.forgets];
+    if (again->raft && sim_chance(w, 500)) forgets = again;
+    if (forgets && forgets->forgot) return;
     if (!leads || !stands || !forgets || !other || leads == stands || leads == forgets || stands == forgets) return;
     if (w->plan.voters > 3 && (other == leads || other == stands || other == forgets)) return;
     if (raft_transfer(leads->raft, stands->id) != OK) return;
@@ -440,7 +444,7 @@ static void vote_plot(struct world *w)
     if (p->other && w->now >= p->refuses_from) w->nodes[p->other].refuses_until = p->until;
     if (w->now < p->until + 100000) return;
     clear_cuts(w);
-    *p = (struct vote_plot){0};
+    p->until = 0;
 }
 
 static void forget_soon(struct world *w, raft_id id, raft_id stands)
