@@ -91,7 +91,9 @@ static void draw_vote_plot(struct world *w)
     p->vote_plot = 100 + (unsigned)sim_below(w, 400);
     p->members = p->damage = p->settings = p->plot = 0;
     p->crash = p->crash_leader = p->crash_new_leader = p->lonely_leader = p->partition = p->stall = p->refuse = 0;
-    p->late_vote = some(w, 500, 500); /* what is said to an earlier life, too */
+    p->late_vote = some(w, 500, 900); /* what is said to an earlier life, too */
+    p->duplicate = some(w, 500, 500);
+    if (sim_chance(w, 500)) p->fifo = false;
     p->pause = p->lost_vote = p->transfer = p->crash_voter = p->pause_candidate = p->loss = 0;
     p->set_back = 950;
     p->restart = 500;
