@@ -154,7 +154,6 @@ static void go_on(struct world *w)
     uint64_t deadline = w->now + HEAL_US + HEAL_ENTRY_US * largest_lag(w);
     if (faults_impaired(w)) deadline += (uint64_t)HEAL_REJOINS * w->plan.rejoin_ticks * SIM_TICK_US;
     if (!faults_can_heal(w)) {
-        w->totals->stranded++;
         run_until(w, w->now + HEAL_US / 5);
         return;
     }
@@ -181,6 +180,7 @@ static uint64_t run_seed(uint64_t seed, bool verbose, struct totals *totals)
     uint64_t took = w->now - healed_at;
     sim_trace(w, "healed after %.3f ms, %llu entries committed", (double)took / 1000,
               (unsigned long long)w->oracle.last_committed);
+    totals->stranded += !faults_can_heal(w);
     finish(w);
     free(w);
     totals->seeds++;
