@@ -23,6 +23,10 @@
  * that they did so after the loss (Liskov and Cowling, "Viewstamped Replication Revisited", 2012, 4.3; what goes wrong
  * when answers from before count: Michael et al., "Recovering Shared Objects Without Stable Storage", DISC 2017).
  *
+ * Two things are taken for granted: a vote that was given to a candidate's earlier life does not reach a later one (links end
+ * with the process), and who is set back knows it before it votes (consensus/driver_past.c). HELD says again what the
+ * entry's commitment without the node's copy says already; each alone is enough.
+ *
  * Each start asks anew, with another nonce: an answer to an earlier life says nothing about votes given since.
  * Of three voters both others are needed, of five three: where more are set back, nobody can tell what was forgotten.
  * No I/O, no clock, no threads; the loop's. Nothing to free.
