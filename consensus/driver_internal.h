@@ -245,7 +245,9 @@ struct driver {
     struct past claim;                   /* the last one of this node's own */
     struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
     struct past past;                    /* this node's own, as peers showed it */
-    bool set_back, own_past_due; /* due: what the disk says of it is not what `pasts` says */
+    bool set_back;
+    bool past_due[LIMIT_NODES + 1];      /* what the disk says of it is not what `pasts` says */
+    uint64_t past_kept[LIMIT_NODES + 1]; /* the tick in which it was written last; 0: never */
     struct rejoin rejoin;
     raft_term rejoined_in; /* its vote in that term, its leader's, is not durable yet; 0: no such thing */
 

@@ -101,7 +101,7 @@ static enum err keep_run(struct state_write *w, struct table_txn *txn, struct le
 static void keep_done(struct state_write *w, enum err code)
 {
     struct keep *k = w->data;
-    (void)code; /* the next claim is kept again; a store that fails stops the node anyway */
+    (void)code; /* a store that fails stops the node */
     buffer_free(&k->value);
     free(k);
 }
@@ -118,8 +118,18 @@ static bool keep(struct driver *d, unsigned peer)
     return false;
 }
 
-/* Whether it was set back must reach the disk: where the store takes nothing now, with the next tick. */
-static void keep_own(struct driver *d) { d->own_past_due = !keep(d, d->o.self); }
+/* Where the store takes nothing now, with the next tick. */
+static void keep_now(struct driver *d, unsigned node)
+{
+    d->past_kept[node] = d->ticks;
+    d->past_due[node] = !keep(d, node);
+}
+
+/* An honest peer claims once a second; one that lies must not fill the store's queue, where others' writes wait. */
+static bool was_kept_just_now(const struct driver *d, unsigned peer)
+{
+    return d->past_kept[peer] && d->ticks - d->past_kept[peer] < DRIVER_SLOW_TICKS / 2;
+}
 
 /* ---- what this node claims ---- */
 
@@ -153,7 +163,8 @@ void driver_past_tick(struct driver *d)
 {
     uint8_t message[SIGNED_SIZE];
     struct past now = present(d);
-    if (d->own_past_due) keep_own(d);
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
+        if (d->past_due[i]) keep_now(d, i);
     if (!driver_alive(d) || d->set_back || now.term == 0) return;
     /* Of a damaged log, or before peers told more: never less than was claimed. */
     if (is_behind(&now, &d->claim) || !is_behind(&d->claim, &now)) return;
@@ -192,7 +203,10 @@ static void learn(struct driver *d, unsigned from, const struct past *theirs)
         return;
     }
     *known = *theirs;
-    (void)keep(d, from); /* else with the next claim */
+    if (was_kept_just_now(d, from))
+        d->past_due[from] = true;
+    else
+        keep_now(d, from);
 }
 
 /* ---- this node's own past ---- */
@@ -215,7 +229,7 @@ void driver_past_judge(struct driver *d)
               (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
     driver_apply_settings(d);
     d->pasts[d->o.self] = *p;
-    keep_own(d);
+    keep_now(d, d->o.self);
     uint64_t first = log.last < p->index ? log.last + 1 : p->index;
     if (d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);
 }
@@ -266,5 +280,5 @@ void driver_past_forget(struct driver *d)
 {
     d->set_back = false;
     d->pasts[d->o.self] = (struct past){0};
-    keep_own(d);
+    keep_now(d, d->o.self);
 }

@@ -549,6 +549,48 @@ static void operations_in_its_own_name(void **state)
     bed_close(&bed);
 }
 
+/* ---- claims of its past ---- */
+
+static void claim(uint64_t index)
+{
+    static const char tag[] = "consilium/past/v1\n";
+    uint8_t message[sizeof tag - 1 + 32 + 3 * 8], *at = message + sizeof tag - 1;
+    struct signature signature;
+    struct buffer out = {0};
+    memcpy(message, tag, sizeof tag - 1);
+    memcpy(at, bed.kit.genesis.cluster.bytes, 32);
+    put_be64(at + 32, term);
+    put_be64(at + 40, index);
+    put_be64(at + 48, 0);
+    sign_message(&signature, key_of(LIAR), BYTES(message));
+    pack_array(&out, 2);
+    pack_array(&out, 4);
+    pack_uint(&out, term);
+    pack_uint(&out, index);
+    pack_uint(&out, 0);
+    pack_bin(&out, signature.bytes, sizeof signature.bytes);
+    pack_array(&out, 0);
+    driver_message(bed.nodes[1].driver, LIAR, PEER_PAST, 0, buffer_bytes(&out));
+    buffer_free(&out);
+}
+
+/* Others' writes wait behind theirs. The last one is kept all the same. */
+static void claims_without_end(void **state)
+{
+    (void)state;
+    up();
+    struct driver *d = bed.nodes[1].driver;
+    BED_AWAIT(&bed, d->ticks > 0 && d->state_jobs == 0);
+    for (uint64_t i = 1; i <= 200; i++) claim(i);
+    assert_true(d->state_jobs <= 1);
+    assert_int_equal(d->pasts[LIAR].index, 200);
+    BED_AWAIT(&bed, !d->past_due[LIAR] && d->state_jobs == 0);
+    bed_stop(&bed, 1);
+    bed_start(&bed, 1);
+    assert_int_equal(bed.nodes[1].driver->pasts[LIAR].index, 200);
+    down();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +604,7 @@ int main(void)
         cmocka_unit_test(empty_entries_without_end),
         cmocka_unit_test(a_statement_of_another_block),
         cmocka_unit_test(messages_that_are_none),
+        cmocka_unit_test(claims_without_end),
         cmocka_unit_test(a_forwarded_request_that_does_not_decode),
         cmocka_unit_test(a_changed_request_is_not_recognised),
         cmocka_unit_test(requests_that_nobody_signed),
