@@ -101,13 +101,25 @@ static void tear(struct world *w, struct node *n)
     n->write_count = 0;
 }
 
+/* Somewhere stands a list of members that is not committed. */
+static bool members_change(const struct world *w)
+{
+    for (unsigned id = 1; id <= w->plan.nodes; id++) {
+        const struct disk *d = &w->nodes[id].disk;
+        for (size_t i = 0; i < d->log_count; i++)
+            if (d->log[i].type == RAFT_ENTRY_CONFIG && d->log[i].index > w->oracle.last_committed) return true;
+    }
+    return false;
+}
+
 /* The log's end is lost, and the node knows that it is. One disk at a time: a lost
- * disk counts like a node that is down. */
+ * disk counts like a node that is down. Not while members change: who alone has the newest entry may be
+ * a voter by somebody else's log only, so that it does not stand itself, and has to refuse those who do. */
 static void damage(struct world *w, struct node *n)
 {
     for (unsigned id = 1; id <= w->plan.nodes; id++)
         if (w->nodes[id].recover_to) return;
-    if (n->set_back || (w->plan.set_back && faults_impaired(w) >= w->plan.most_set_back)) return;
+    if (n->set_back || (w->plan.set_back && faults_impaired(w) >= w->plan.most_set_back) || members_change(w)) return;
     size_t lost = sim_below(w, n->disk.log_count + 1);
     if (!lost) return;
     n->recover_to = disk_last(&n->disk);
