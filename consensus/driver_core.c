@@ -343,8 +343,8 @@ void driver_peer_down(struct driver *d, unsigned peer)
 void driver_apply_settings(struct driver *d)
 {
     if (!d->raft) return;
-    raft_set_may_vote(d->raft, !d->quarantined && !d->recovering && !d->set_back);
-    raft_set_may_acknowledge(d->raft, !d->set_back);
+    raft_set_may_vote(d->raft, !d->quarantined && !d->forgot);
+    raft_set_may_acknowledge(d->raft, !d->forgot);
     raft_set_may_lead(d->raft, d->phase != DRIVER_LEAVING && d->clock_ok && !d->space_low && !d->quarantined &&
                                    !d->stuck && !driver_is_named(d, d->o.self));
     d->dirty = true;
@@ -404,7 +404,6 @@ static void slow_tick(struct driver *d)
     }
     driver_trim(d);
     if (d->hold) driver_ask_state(d);
-    if (d->recovering) driver_recovered(d);
     driver_past_tick(d);
     driver_rejoin_tick(d);
 }

@@ -182,8 +182,6 @@ struct driver {
     raft_index moved_to;    /* where it was ... */
     uint64_t moved_tick;    /* ... since then, if it should go on */
     char quarantined_why[240];
-    bool recovering;             /* the log lost what may have been acknowledged: no vote yet */
-    struct raft_recovery recovery;
     struct cosigned_mark mark;   /* the last durable one */
     bool marked;
 
@@ -245,7 +243,7 @@ struct driver {
     struct past claim;                   /* the last one of this node's own */
     struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
     struct past past;                    /* this node's own, as peers showed it */
-    bool set_back;
+    bool forgot; /* votes, and what it acknowledged: set back, or its log damaged; counts in no majority till it rejoined */
     bool past_due[LIMIT_NODES + 1];      /* what the disk says of it is not what `pasts` says */
     uint64_t past_kept[LIMIT_NODES + 1]; /* the tick in which it was written last; 0: never */
     struct rejoin rejoin;
@@ -300,7 +298,6 @@ void driver_forwarded(struct driver *d, unsigned from, struct bytes body);
 /* driver_open.c */
 void driver_open(struct driver *d);
 void driver_genesis_config(struct raft_config *config, const struct genesis *genesis);
-void driver_recovered(struct driver *d); /* may the node vote again? */
 
 /* driver_repair.c */
 void driver_repair_start(struct driver *d);
@@ -332,13 +329,13 @@ void driver_past_tick(struct driver *d);
 void driver_past_up(struct driver *d, unsigned peer);
 void driver_past_came(struct driver *d, unsigned from, struct bytes body);
 void driver_past_judge(struct driver *d); /* once the core runs: is the log behind the past? */
-bool driver_past_reached(const struct driver *d);     /* term and index of what was claimed are durable */
-bool driver_past_reached_all(const struct driver *d); /* and it has cosigned as much again */
-void driver_past_forget(struct driver *d); /* that it was set back, durably soon */
+void driver_past_lost(struct driver *d, const char *what); /* what the log is said to have lost */
+bool driver_past_reached(const struct driver *d); /* all that it ever claimed is there again */
+void driver_past_forget(struct driver *d); /* that there is something that it forgot, durably soon */
 
 /* driver_rejoin.c */
 void driver_rejoin_init(struct driver *d);
-void driver_rejoin_begin(struct driver *d); /* it is set back */
+void driver_rejoin_begin(struct driver *d); /* it forgot something */
 void driver_rejoin_tick(struct driver *d);  /* once a second */
 void driver_rejoin_came(struct driver *d, unsigned from, struct bytes body);
 

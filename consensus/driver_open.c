@@ -8,8 +8,8 @@
  *   - state behind the log's beginning: it is pulled from peers (catchup.h);
  *   - damaged entries: fetched from peers; those that no peer has any more were
  *     compacted there, so they lie behind a state: ours, or one to be pulled.
- * A node whose log may have lost what it once acknowledged or voted takes part,
- * but does not vote until it has again all that a leader has.
+ * A node whose log may have lost what it once acknowledged or voted takes part, but
+ * counts in no majority until none of that can matter any more (driver_rejoin.c).
  */
 #include <stdlib.h>
 
@@ -175,7 +175,7 @@ static enum err collect(struct driver *d, struct recovery *r, const struct log_s
     if (r->state.term < known) {
         r->state.term = known;
         r->state.vote = 0;
-        d->recovering = true;
+        driver_past_lost(d, "its end");
     }
     return e;
 }
@@ -189,8 +189,8 @@ static void ready_to_run(struct driver *d, const struct log_status *status)
         .raft_index = status->cosigned.index, .size = status->cosigned.size, .root = status->cosigned.root};
     d->marked = status->cosigned.index != 0;
     if (d->marked) raft_set_floor(d->raft, d->mark.raft_index);
-    d->recovering = d->recovering || status->state_damaged || status->tail_damaged;
-    if (d->recovering) log_warning("driver", "the log's end is damaged: no vote until a leader has been followed");
+    if (status->tail_damaged || status->state_damaged)
+        driver_past_lost(d, status->tail_damaged ? "its end" : "its last term, vote or cosigned mark");
     driver_apply_settings(d);
     driver_past_judge(d);
     if (d->position.ahead) {
@@ -300,17 +300,4 @@ void driver_open(struct driver *d)
     else
         start_core(d, &status);
     d->dirty = true;
-}
-
-/* ---- voting again ---- */
-
-void driver_recovered(struct driver *d)
-{
-    if (!raft_recovered(&d->recovery, d->raft) || !driver_past_reached(d)) return;
-    struct job *job = xcalloc(1, sizeof *job);
-    job->kind = LOG_JOB_RECOVERED;
-    log_thread_push(d->log, job);
-    d->recovering = false;
-    driver_apply_settings(d);
-    log_notice("driver", "the log is whole again: voting");
 }

@@ -1,4 +1,4 @@
-/* A node that was set back to an old image of its disk must not vote.
+/* A node that was set back to an old image of its disk, or whose log lost its end, must not vote.
  *
  * Each node signs, once a second while it changes, the furthest that it has come:
  * its durable term, its last index that is committed and durable, the size that it
@@ -11,9 +11,9 @@
  * caught up: nobody can give back the votes that it gave in the second before, which it
  * never claimed. (Its own row among the peers' says so.)
  * It ends when none of them can matter any more (driver_rejoin.c).
- * Where the log is known to be damaged (driver_open.c) that past is what has to be
- * reached again.
- * Promised only where a peer that saw it is reachable.
+ * A log that is known to be damaged (driver_open.c) forgot the same, whatever peers know:
+ * such a node is kept from voting in the same way, and has its past to reach again.
+ * Of disks that were set back that is promised only where a peer that saw it is reachable.
  *
  *   PAST  [claim, claim or []]   the sender's own; the receiver's, as the sender keeps it
  *   claim [term, index, size, signature(64)]
@@ -165,8 +165,8 @@ void driver_past_tick(struct driver *d)
     struct past now = present(d);
     for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
         if (d->past_due[i]) keep_now(d, i);
-    if (!driver_alive(d) || d->set_back || now.term == 0) return;
-    /* Of a damaged log, or before peers told more: never less than was claimed. */
+    if (!driver_alive(d) || d->forgot || now.term == 0) return;
+    /* Before peers told more: never less than was claimed. */
     if (is_behind(&now, &d->claim) || !is_behind(&d->claim, &now)) return;
     signed_bytes(message, d, &now);
     sign_message(&now.signature, &d->o.keys->message, BYTES(message));
@@ -184,10 +184,10 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
     struct past p = unpack_past(&u);
     if (peer == d->o.self && unpack_done(&u) == OK && !is_none(&p)) {
         d->past = d->pasts[peer] = p;
-        d->set_back = true;
+        d->forgot = true;
         driver_rejoin_begin(d);
-        log_error("driver", "this node's disk was set back before this start: it follows and serves, but does not "
-                  "vote yet. " NO_VOTE_YET);
+        log_error("driver", "before this start this node's disk was set back, or its log damaged: it follows and serves, "
+                  "but does not vote yet. " NO_VOTE_YET);
         return;
     }
     if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;
@@ -211,16 +211,30 @@ static void learn(struct driver *d, unsigned from, const struct past *theirs)
 
 /* ---- this node's own past ---- */
 
+/* The row says so also after a kill, when the log has a newer term again and doesn't show any more what it lost. */
+void driver_past_lost(struct driver *d, const char *what)
+{
+    struct past *own = &d->pasts[d->o.self];
+    if (d->forgot) return;
+    d->forgot = true;
+    driver_rejoin_begin(d);
+    log_error("driver", "this node's log lost %s: it may have forgotten votes that it gave, and what it acknowledged. It "
+              "follows and serves, but does not vote. " NO_VOTE_YET, what);
+    *own = d->past;
+    if (is_none(own)) own->term = 1;
+    keep_now(d, d->o.self);
+}
+
 void driver_past_judge(struct driver *d)
 {
     struct log_status log;
     const struct past *p = &d->past;
-    if (!d->raft || d->set_back || d->recovering) return;
+    if (!d->raft || d->forgot) return;
     log_status(d->o.log, &log);
     /* What a rebuild cut off on purpose (driver_fork.c) is not missing: votes and cosignatures stay. */
     bool has_index = log.last >= p->index || p->index <= d->rebuilt.index;
     if (log.term >= p->term && has_index && log.cosigned.size >= p->size) return;
-    d->set_back = true;
+    d->forgot = true;
     driver_rejoin_begin(d);
     log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, "
               "cosigned size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does "
@@ -258,27 +272,24 @@ void driver_past_came(struct driver *d, unsigned from, struct bytes body)
     learn(d, from, &theirs);
 }
 
-/* A damaged log has reached again what this node once had. */
+/* Its term is durable with its next vote, if it isn't yet: that of a log begun anew is only known from the state. */
 bool driver_past_reached(const struct driver *d)
 {
     struct past now = present(d);
-    return now.term >= d->past.term && now.index >= d->past.index;
-}
-
-bool driver_past_reached_all(const struct driver *d)
-{
-    struct past now = present(d);
+    struct raft_status s;
+    raft_status_get(d->raft, &s);
+    now.term = s.term;
     return !is_behind(&now, &d->past);
 }
 
 bool driver_forgot_cosigned(const struct driver *d)
 {
-    return d->set_back && present(d).size < d->past.size;
+    return d->forgot && present(d).size < d->past.size;
 }
 
 void driver_past_forget(struct driver *d)
 {
-    d->set_back = false;
+    d->forgot = false;
     d->pasts[d->o.self] = (struct past){0};
     keep_now(d, d->o.self);
 }

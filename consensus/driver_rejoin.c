@@ -1,12 +1,13 @@
-/* A node whose disk was set back becomes a voter again: consensus/rejoin.h between the core and the links.
+/* A node whose disk was set back, or whose log is damaged, becomes a voter again: consensus/rejoin.h between the core and the links.
  *
- * Happy path: it is found to be set back (driver_past.c) -> it follows, and asks -> it has all that it ever claimed again,
+ * Happy path: it is found to have forgotten something (driver_past.c) -> it follows, and asks -> it has all that it ever claimed again,
  * and enough voters hold an entry that was made since -> its leader counts as whom it voted for in this term -> it votes
- * -> once that vote is durable, that it was set back is forgotten on the disk, too.
- * A kill in between asks anew. The alarm stays until an administrator clears it: who set the disk back, and why, is not
+ * -> once that vote is durable, the disk says nothing more of it.
+ * A kill in between asks anew. The alarm of a disk that was set back stays until an administrator clears it: who set the disk back, and why, is not
  * answered by this.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "consensus/driver_internal.h"
 #include "crypto/random.h"
@@ -42,7 +43,7 @@ static void rejoin(struct driver *d)
     size_t used = 0;
     for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
         if (d->rejoin.held[i]) used += (size_t)snprintf(who + used, sizeof who - used, used ? ", %u" : "%u", i);
-    log_info("driver", "nodes %s hold entry %llu of term %llu, which was made after this node's disk was set back", who,
+    log_info("driver", "nodes %s hold entry %llu of term %llu, which was made after what this node forgot", who,
              (unsigned long long)d->rejoin.point, (unsigned long long)d->rejoin.term);
     raft_rejoin(d->raft);
     d->rejoined_in = d->rejoin.term;
@@ -56,16 +57,21 @@ static void forget(struct driver *d)
     log_status(d->o.log, &log);
     if (log.term < d->rejoined_in || (log.term == d->rejoined_in && log.vote == 0)) return;
     d->rejoined_in = 0;
+    if (log.state_damaged || log.tail_damaged) {
+        struct job *job = xcalloc(1, sizeof *job);
+        job->kind = LOG_JOB_RECOVERED;
+        log_thread_push(d->log, job);
+    }
     driver_past_forget(d);
     driver_apply_settings(d);
-    log_notice("driver", "this node votes again. The alarm stays until an administrator clears it");
+    log_notice("driver", "this node votes again. An alarm of its disk stays until an administrator clears it");
 }
 
 void driver_rejoin_tick(struct driver *d)
 {
     if (!driver_alive(d)) return;
     rejoin_tick(&d->rejoin, d->raft, !d->log_full && !d->space_low);
-    if (d->set_back && !d->recovering && driver_past_reached_all(d) && rejoin_may(&d->rejoin, d->raft)) rejoin(d);
+    if (d->forgot && driver_past_reached(d) && rejoin_may(&d->rejoin, d->raft)) rejoin(d);
     if (d->rejoined_in) forget(d);
     d->dirty = true;
 }

@@ -64,18 +64,10 @@
  * most once in an election time-out; so a node that really was away for that many
  * elections climbs after the cluster, unaided.
  *
- * A DAMAGED log (a hole that is no torn tail): start the core with the intact
- * prefix and raft_set_may_vote(false); the leader sees that the node lost what
- * it once acknowledged and sends it again. It may vote again as soon as either
- *   - persisted >= the last index that the log ever held, or
- *   - it follows a leader of a higher term than its own at the damage, and the
- *     commit index is of that term and durable here: that leader was elected
- *     without its vote, so it has all that could have been committed by the lost copies.
- * (Only the first would leave a node voteless for long if what it lost was never
- * committed. A leader of the same term may still count the lost copies until it
- * has heard of the loss; and the node may have counted them itself, with the
- * leader's, which need not know that these entries are committed.)
- * A driver that does not know what the log held asks raft_recovered.
+ * A DAMAGED log (a hole that is no torn tail), or a disk that was set back: start
+ * the core with the intact prefix, raft_set_may_vote(false) and
+ * raft_set_may_acknowledge(false); the leader sees that the node lost what it once
+ * acknowledged, and sends it again. consensus/rejoin.h says when it may do both again.
  */
 #ifndef CONSENSUS_RAFT_H
 #define CONSENSUS_RAFT_H
@@ -348,16 +340,6 @@ void raft_set_may_acknowledge(struct raft *raft, bool may);
 /* A follower with a leader, that may have voted in this term and forgot it: its leader is whom it voted for, durably.
  * For consensus/rejoin.h, before it may vote again. */
 void raft_rejoin(struct raft *raft);
-/* May a node with a damaged log vote again, if nobody knows what the log held? Asked again and again, at
- * least once in an election time-out, until it says true. That takes a leader that is heard for a while
- * without a pause, and was told how far this log goes; then all that may have been committed by lost copies
- * has to be durable here. Starts as zero. */
-struct raft_recovery {
-    raft_term term;   /* the leader's; 0: none is heard */
-    uint64_t since;   /* tick */
-    raft_index bound; /* up to here all must be durable; 0: not known yet */
-};
-bool raft_recovered(struct raft_recovery *recovery, const struct raft *raft);
 /* false: starts no election (clock off); a leader hands over, and steps down if that
  * fails within an election time-out. True at start. */
 void raft_set_may_lead(struct raft *raft, bool may);

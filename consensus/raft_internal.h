@@ -9,7 +9,6 @@
  * raft_leader.c    proposals, commit index, answers of peers
  * raft_progress.c  what to send to which peer next
  * raft_follower.c  appends, heartbeats and snapshot offers of a leader
- * raft_recovery.c  voting again with a damaged log
  * raft_message.c   encoding
  */
 #ifndef CONSENSUS_RAFT_INTERNAL_H

@@ -35,12 +35,10 @@ enum err rejoin_decode(struct rejoin_message *out, struct bytes body)
 
 /* ---- what is known ---- */
 
-static bool is_voter(const struct raft *raft, const struct raft_status *s, raft_id id)
+/* Who only learns asks, too: it may become a voter. */
+static bool is_member(const struct raft *raft, const struct raft_status *s, raft_id id)
 {
-    const struct raft_config *c = raft_config_of(raft, s->last.index);
-    for (unsigned i = 0; i < c->count; i++)
-        if (c->members[i].id == id) return c->members[i].voter;
-    return false;
+    return raft_config_find(raft_config_of(raft, s->last.index), id) != NULL;
 }
 
 /* On the disk, and of the term in which it is now: what it voted for above that came later. */
@@ -153,7 +151,7 @@ enum err rejoin_came(struct rejoin *j, struct raft *raft, raft_id from, const st
 {
     struct raft_status s;
     raft_status_get(raft, &s);
-    if (from == j->self || !is_voter(raft, &s, from)) return ERR_INVALID;
+    if (from == j->self || !is_member(raft, &s, from)) return ERR_INVALID;
     if (m->step == REJOIN_ASK)
         asked_for_entry(j, &s, from, m);
     else if (m->step == REJOIN_POINT)

@@ -1,9 +1,9 @@
 /* How a node that forgot its votes becomes a voter again.
  *
- * A node whose disk was set back, or is lost, may have voted in terms and acknowledged entries that it doesn't know of
- * (consensus/driver_past.c). It follows, but counts in no majority: a second vote in one term, a vote for somebody who
- * lacks what it had acknowledged, or its copy of what one of the forgotten votes may undo still, could lose what is
- * committed. It votes and acknowledges again once none of that can matter any more:
+ * A node whose disk was set back, or is lost, or whose log is damaged, may have voted in terms and acknowledged entries
+ * that it doesn't know of (consensus/driver_past.c). It follows, but counts in no majority: a second vote in one term, a
+ * vote for somebody who lacks what it had acknowledged, or its copy of what one of the forgotten votes may undo still,
+ * could lose what is committed. It votes and acknowledges again once none of that can matter any more:
  *
  *   ASK     it asks its leader, of term T, for an entry that comes after now
  *   POINT   the leader names the index of an entry of T that it had not appended yet (an empty one, if nothing else comes)
@@ -23,12 +23,12 @@
  * that they did so after the loss (Liskov and Cowling, "Viewstamped Replication Revisited", 2012, 4.3; what goes wrong
  * when answers from before count: Michael et al., "Recovering Shared Objects Without Stable Storage", DISC 2017).
  *
- * Two things are taken for granted: a vote that was given to a candidate's earlier life does not reach a later one (links end
- * with the process), and who is set back knows it before it votes (consensus/driver_past.c). HELD says again what the
- * entry's commitment without the node's copy says already; each alone is enough.
+ * Two things are taken for granted: a vote that was given to a candidate's earlier life does not reach a later one (links
+ * end with the process), and who forgot something knows it before it votes (consensus/driver_past.c). HELD says again what
+ * the entry's commitment without the node's copy says already; each alone is enough.
  *
  * Each start asks anew, with another nonce: an answer to an earlier life says nothing about votes given since.
- * Of three voters both others are needed, of five three: where more are set back, nobody can tell what was forgotten.
+ * Of three voters both others are needed, of five three: where more forgot something, nobody can tell what was forgotten.
  * No I/O, no clock, no threads; the loop's. Nothing to free.
  */
 #ifndef CONSENSUS_REJOIN_H
@@ -76,7 +76,7 @@ struct rejoin {
 void rejoin_begin(struct rejoin *j, uint64_t nonce);
 /* About once a second, on every node: asks, and appends the entry that was named. `room`: the log has some. */
 void rejoin_tick(struct rejoin *j, struct raft *raft, bool room);
-/* A message of that member's. ERR_INVALID: it makes no sense, or comes from nobody who votes; else OK, also where it is
+/* A message of that member's. ERR_INVALID: it makes no sense, or comes from no member; else OK, also where it is
  * too late or too early. */
 enum err rejoin_came(struct rejoin *j, struct raft *raft, raft_id from, const struct rejoin_message *m);
 /* Whether nothing that was forgotten matters any more. Then raft_rejoin and rejoin_end, in the same turn. */

@@ -100,6 +100,14 @@ void disk_write(struct world *w, struct disk *d, const struct write *write, size
 
 void disk_damage(struct disk *d, size_t count) { cut_log(d, d->log_count - count); }
 
+void disk_lose_vote(struct world *w, struct disk *d)
+{
+    raft_term known = disk_term_at(d, disk_last(d));
+    if (known < d->state.position.term) known = d->state.position.term;
+    d->vote = 0;
+    if (known < d->term) d->term = known + sim_below(w, d->term - known + 1);
+}
+
 void disk_compact(struct disk *d, raft_index index, const struct raft_config *config)
 {
     CHECK(index >= d->base.index && index <= disk_last(d) && index <= d->state.position.index);

@@ -89,7 +89,8 @@ static void draw_vote_plot(struct world *w)
     struct plan *p = &w->plan;
     p->voters = p->nodes = sim_chance(w, 400) ? 3 : 5;
     p->vote_plot = 100 + (unsigned)sim_below(w, 400);
-    p->members = p->damage = p->settings = p->plot = 0;
+    p->members = p->settings = p->plot = 0;
+    p->damage = some(w, 400, 900);
     p->crash = p->crash_leader = p->crash_new_leader = p->lonely_leader = p->partition = p->stall = p->refuse = 0;
     p->late_vote = some(w, 500, 900); /* what is said to an earlier life, too */
     p->duplicate = some(w, 500, 500);
@@ -97,7 +98,6 @@ static void draw_vote_plot(struct world *w)
     p->pause = p->lost_vote = p->transfer = p->crash_voter = p->pause_candidate = p->loss = 0;
     p->set_back = 950;
     p->restart = 500;
-    p->rejoin_ticks = 1 + (unsigned)sim_below(w, 10);
     p->write_us = 2000;
     p->delay_us = 1000 + (unsigned)sim_below(w, 9000);
     p->fault_every_us = 5000 + sim_below(w, 20000);
@@ -112,7 +112,7 @@ static void draw_set_back(struct world *w)
     struct plan *p = &w->plan;
     p->set_back = 100 + (unsigned)sim_below(w, 700);
     p->image = 50 + (unsigned)sim_below(w, 400);
-    p->rejoin_ticks = sim_chance(w, 900) ? 1 + (unsigned)sim_below(w, 10) : 100;
+    if (sim_chance(w, 100)) p->rejoin_ticks = 100;
     p->fault_phase_us *= 2;
     p->crash = some(w, 700, 100);
     p->restart = 200 + (unsigned)sim_below(w, 700);
@@ -168,7 +168,8 @@ void plan_draw(struct world *w)
     p->payload = sim_chance(w, 500) ? 1 : 1 + (unsigned)sim_below(w, 300);
     p->torn = sim_chance(w, 800);
     p->damage = some(w, 150, 300);
-    p->unaware = sim_chance(w, 600);
+    p->most_set_back = 1;
+    p->rejoin_ticks = 1 + (unsigned)sim_below(w, 10);
     p->refuse = some(w, 200, 100);
     p->members = some(w, 300, 300);
     if (sim_chance(w, 350)) draw_churn(w);
@@ -212,7 +213,7 @@ static struct node *leader(struct world *w)
 unsigned faults_impaired(const struct world *w)
 {
     unsigned count = 0;
-    for (unsigned id = 1; id <= w->plan.nodes; id++) count += w->nodes[id].set_back || w->nodes[id].recover_to;
+    for (unsigned id = 1; id <= w->plan.nodes; id++) count += w->nodes[id].set_back;
     return count;
 }
 

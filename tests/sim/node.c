@@ -48,7 +48,7 @@ static void start_rejoin(struct world *w, struct node *n)
 static void settle_vote(struct node *n)
 {
     raft_set_may_acknowledge(n->raft, !n->forgot);
-    raft_set_may_vote(n->raft, !n->forgot && !n->recover_to && !n->no_vote);
+    raft_set_may_vote(n->raft, !n->forgot && !n->no_vote);
 }
 
 void node_start(struct world *w, struct node *n)
@@ -76,7 +76,6 @@ void node_start(struct world *w, struct node *n)
         for (unsigned to = 1; to <= SIM_NODES; to++) w->cut[n->id][to] = false;
     start_rejoin(w, n);
     settle_vote(n);
-    n->recovery = (struct raft_recovery){0};
     n->applied = n->disk.state;
     n->apply_to = state.applied;
     n->apply_scheduled = n->installing = false;
@@ -112,27 +111,39 @@ static bool members_change(const struct world *w)
     return false;
 }
 
-/* The log's end is lost, and the node knows that it is. One disk at a time: a lost
- * disk counts like a node that is down. Not while members change: who alone has the newest entry may be
- * a voter by somebody else's log only, so that it does not stand itself, and has to refuse those who do. */
+static bool may_forget(const struct world *w, const struct node *n)
+{
+    return n->set_back || faults_impaired(w) < w->plan.most_set_back;
+}
+
+static void has_forgotten(struct node *n)
+{
+    n->set_back = true;
+    n->set_backs++;
+}
+
+/* The log's end is lost, often with the last term and vote, and the node knows that it is. Not while members change: who
+ * alone has the newest entry may be a voter by somebody else's log only, so that it does not stand itself, and has to
+ * refuse those who do. */
 static void damage(struct world *w, struct node *n)
 {
-    for (unsigned id = 1; id <= w->plan.nodes; id++)
-        if (w->nodes[id].recover_to) return;
-    if (n->set_back || (w->plan.set_back && faults_impaired(w) >= w->plan.most_set_back) || members_change(w)) return;
-    size_t lost = sim_below(w, n->disk.log_count + 1);
+    struct disk *d = &n->disk;
+    if (n->set_back || !may_forget(w, n) || members_change(w)) return;
+    size_t lost = sim_below(w, d->log_count + 1);
     if (!lost) return;
-    n->recover_to = disk_last(&n->disk);
-    n->recover_term = n->disk.term;
-    disk_damage(&n->disk, lost);
+    oracle_lost(w, n);
+    disk_damage(d, lost);
+    if (sim_chance(w, 700)) disk_lose_vote(w, d);
+    has_forgotten(n);
     w->totals->damages++;
-    sim_trace(w, "disk %u loses %zu entries up to %llu", n->id, lost, (unsigned long long)n->recover_to);
+    sim_trace(w, "disk %u loses %zu entries after %llu: term %llu, vote %u", n->id, lost, (unsigned long long)disk_last(d),
+              (unsigned long long)d->term, d->vote);
 }
 
 /* The disk is what it was at an earlier moment, perhaps at the very beginning, and the node will know. */
 static void set_back(struct world *w, struct node *n)
 {
-    if (n->recover_to || (!n->set_back && faults_impaired(w) >= w->plan.most_set_back)) return;
+    if (!may_forget(w, n)) return;
     oracle_lost(w, n);
     if (n->disk.state.position.index > n->once_applied) n->once_applied = n->disk.state.position.index;
     if (sim_chance(w, 150) || !n->image.base_config.count) {
@@ -141,31 +152,10 @@ static void set_back(struct world *w, struct node *n)
     } else {
         disk_copy(&n->disk, &n->image);
     }
-    n->set_back = true;
-    n->set_backs++;
+    has_forgotten(n);
     w->totals->set_backs++;
     sim_trace(w, "disk %u is set back to term %llu, vote %u, log %llu..%llu", n->id, (unsigned long long)n->disk.term,
               n->disk.vote, (unsigned long long)n->disk.base.index, (unsigned long long)disk_last(&n->disk));
-}
-
-/* As consensus/raft.h says of a damaged log. */
-static bool has_recovered(const struct world *w, struct node *n)
-{
-    struct raft_status s;
-    if (w->plan.unaware) return raft_recovered(&n->recovery, n->raft);
-    raft_status_get(n->raft, &s);
-    bool refilled = s.persisted >= n->recover_to;
-    bool followed = s.term > n->recover_term && raft_term_of(n->raft, s.commit) == s.term && s.persisted >= s.commit;
-    return refilled || followed;
-}
-
-static void recover(struct world *w, struct node *n)
-{
-    if (!n->recover_to || !has_recovered(w, n)) return;
-    w->totals->recoveries++;
-    sim_trace(w, "node %u has made up for its damage", n->id);
-    n->recover_to = 0;
-    settle_vote(n);
 }
 
 static void rejoin(struct world *w, struct node *n)
@@ -333,7 +323,6 @@ void node_handle_ready(struct world *w, struct node *n)
 /* Mostly takes the ready at once; sometimes several events come before it is taken. */
 static void after_call(struct world *w, struct node *n)
 {
-    recover(w, n);
     rejoin(w, n);
     forget_set_back(n);
     oracle_step(w, n);
@@ -344,8 +333,7 @@ void node_tick(struct world *w, struct node *n)
 {
     raft_tick(n->raft);
     schedule(w, n, n->tick_us, EVENT_TICK);
-    recover(w, n);
-    if (w->plan.set_back && ++n->ticks % w->plan.rejoin_ticks == 0)
+    if (w->plan.rejoin_ticks && ++n->ticks % w->plan.rejoin_ticks == 0)
         rejoin_tick(&n->rejoin, n->raft, w->healed || sim_chance(w, 900));
     rejoin(w, n);
     forget_set_back(n);

@@ -130,7 +130,7 @@ static bool durable_on(const struct world *w, const struct node *n, raft_index i
 {
     const struct term_entry *t = entry_made(&w->oracle, index, term);
     /* said so truly, and lost it since */
-    if (n->recover_to >= index || n->once_applied >= index || (t && t->lost_by & 1u << n->id)) return true;
+    if (n->once_applied >= index || (t && t->lost_by & 1u << n->id)) return true;
     return disk_term_at(&n->disk, index) == term || n->disk.state.position.index >= index;
 }
 

@@ -68,6 +68,7 @@ raft_term disk_term_at(const struct disk *d, raft_index index); /* 0: not there 
 const struct raft_entry *disk_entry(const struct disk *d, raft_index index); /* NULL: not there */
 /* Loses up to `count` durable entries at the end. */
 void disk_damage(struct disk *d, size_t count);
+void disk_lose_vote(struct world *w, struct disk *d); /* and perhaps its term: back to what the rest still shows */
 void disk_compact(struct disk *d, raft_index index, const struct raft_config *config);
 /* What a start finds; brings log and state together as raft.h says. The arrays are the caller's to free. */
 void disk_recover(struct disk *d, struct raft_state *out, const struct raft_config *genesis);
@@ -88,14 +89,11 @@ struct node {
     uint64_t tick_us;
     bool installing;
     struct state install;
-    raft_index recover_to; /* the log lost durable entries up to here, 0: none: no vote yet */
-    raft_term recover_term; /* when that happened */
-    struct raft_recovery recovery;
     uint64_t refuses_until; /* its driver takes no entries */
     uint64_t paused_until;  /* its process does nothing, and then all that came meanwhile */
     bool no_vote;           /* as set */
     struct disk image;      /* its disk at an earlier moment */
-    bool set_back;          /* its disk was, and knows that; false again only when that doesn't matter any more */
+    bool set_back;          /* its disk was, or is damaged, and knows that; false again only when that doesn't matter any more */
     bool forgot;            /* the same, in memory */
     unsigned set_backs;     /* so often */
     raft_index once_applied; /* before one of those */
@@ -162,13 +160,12 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     unsigned transfer, members, settings;
     unsigned batch, payload;
     bool torn;
-    unsigned damage; /* a crash that loses durable entries, of one node at a time */
-    bool unaware;    /* ... which does not know how many, nor in which term */
+    unsigned damage; /* a crash that loses durable entries, and perhaps term and vote */
     unsigned refuse, plot;
     unsigned stay_down; /* nodes that come back only after the others went on */
     unsigned set_back;  /* a crash after which the disk is an older one */
     unsigned image;     /* taken of some disk */
-    unsigned most_set_back; /* so many at once, or damaged; with more than a minority nothing has to go on */
+    unsigned most_set_back; /* or damaged, so many at once; with more than a minority nothing has to go on */
     unsigned rejoin_ticks;
     unsigned crash_voter, pause_candidate; /* when votes leave, and requests for them */
     unsigned pause, late_vote, lost_vote, vote_plot;
@@ -192,7 +189,7 @@ struct vote_plot {
 struct totals {
     uint64_t seeds, events, messages, committed;
     uint64_t elections, leaders, crashes, truncations, conflicts;
-    uint64_t reads, installs, configs, transfers, damages, recoveries, set_backs, rejoins, stranded;
+    uint64_t reads, installs, configs, transfers, damages, set_backs, rejoins, stranded;
 };
 
 struct term_entry { /* of one index */

@@ -193,12 +193,12 @@ static void print_totals(const struct totals *t, uint64_t longest, double second
            (unsigned long long)t->seeds, seconds, (double)t->seeds / (seconds > 0 ? seconds : 1),
            (unsigned long long)t->events, (unsigned long long)t->messages, (unsigned long long)t->committed);
     printf("  %llu elections, %llu leaders, %llu crashes, %llu truncations, %llu log reads, %llu snapshots "
-           "installed, %llu member changes, %llu transfers, %llu damaged disks (%llu made up for), %llu set back (%llu voted again; in %llu seeds too many at once); "
+           "installed, %llu member changes, %llu transfers, %llu damaged disks, %llu set back (%llu voted again; in %llu seeds too many at once); "
            "slowest healing %.0f ms\n",
            (unsigned long long)t->elections, (unsigned long long)t->leaders, (unsigned long long)t->crashes,
            (unsigned long long)t->truncations, (unsigned long long)t->reads, (unsigned long long)t->installs,
            (unsigned long long)t->configs, (unsigned long long)t->transfers,
-           (unsigned long long)t->damages, (unsigned long long)t->recoveries, (unsigned long long)t->set_backs, (unsigned long long)t->rejoins,
+           (unsigned long long)t->damages, (unsigned long long)t->set_backs, (unsigned long long)t->rejoins,
            (unsigned long long)t->stranded, (double)longest / 1000);
 }
 

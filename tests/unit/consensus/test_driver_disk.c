@@ -380,6 +380,12 @@ static void start_without_space(unsigned node)
     BED_AWAIT(&bed, status_of(node).space_low);
 }
 
+static void start_with_space(unsigned node)
+{
+    bed.nodes[node].map_size = UINT64_C(4) << 30;
+    bed_start(&bed, node);
+}
+
 /* An entry that this leader and `node` have committed, of which the leader does not know: `node` applied it, and is
  * down since then. The third takes no blocks. */
 static uint64_t commit_at_follower(struct bed_request *r, unsigned leader, unsigned node, uint64_t size)
@@ -396,8 +402,8 @@ static uint64_t commit_at_follower(struct bed_request *r, unsigned leader, unsig
     return index;
 }
 
-/* It loses the entry and all that came of it: it must not vote before it has it again, whatever the leader says is
- * committed. */
+/* It loses the entry and all that came of it: it must not vote before it has it again, and all others what was made since,
+ * whatever the leader says is committed. */
 static void what_only_a_follower_knew_committed_is_awaited(void **state)
 {
     (void)state;
@@ -421,15 +427,18 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
     bed.cut[leader][node] = true;
     start_without_space(node);
     bed.cut[leader][node] = false;
-    bed_turn(&bed, 200 * BED_TICK_MS); /* longer than a damaged node waits for anything but entries */
+    bed_turn(&bed, 200 * BED_TICK_MS);
     struct driver_status status = status_of(node);
     assert_true(status.leader == leader && status.last == index - 1);
     assert_false(status.may_vote);
     bed_stop(&bed, node);
-    bed.nodes[node].map_size = UINT64_C(4) << 30;
-    bed_start(&bed, node);
+    start_with_space(node);
+    BED_AWAIT(&bed, status_of(node).last >= index);
+    bed_turn(&bed, 200 * BED_TICK_MS); /* the third has none of it */
+    assert_false(status_of(node).may_vote);
+    bed_stop(&bed, other);
+    start_with_space(other);
     BED_AWAIT(&bed, status_of(node).may_vote);
-    assert_true(status_of(node).last >= index);
     assert_true(bed_await(&bed, &r));
     assert_int_equal(r.code, OK);
     bed_request_free(&r);
@@ -483,8 +492,7 @@ static void a_leader_that_was_heard_once_is_no_proof(void **state)
     BED_AWAIT(&bed, status_of(node).leader == leader);
     bed.cut[leader][node] = true;
     bed_stop(&bed, third);
-    bed.nodes[third].map_size = UINT64_C(4) << 30;
-    bed_start(&bed, third);
+    start_with_space(third);
     assert_true(bed_await(&bed, &r)); /* committed by three of five, one of which has lost it */
     assert_int_equal(r.code, OK);
     bed_request_free(&r);
@@ -497,8 +505,79 @@ static void a_leader_that_was_heard_once_is_no_proof(void **state)
     assert_false(status.may_vote);
     bed_start(&bed, third);
     bed_start(&bed, leader);
+    for (unsigned i = 1; i <= 5; i++) {
+        if (i == node || i == third || i == leader) continue;
+        bed_stop(&bed, i);
+        start_with_space(i);
+    }
     BED_AWAIT(&bed, status_of(node).may_vote);
     assert_true(status_of(node).last >= index && bed.nodes[node].applied.size > size);
+    bed_close(&bed);
+}
+
+/* It comes back without what it had last, or without any of its log. Of three it reaches only the leader. */
+static uint64_t come_back_without(bool all, struct bed_request *r, unsigned *node, unsigned *leader)
+{
+    bed_up(&bed, 3, 0);
+    *leader = bed_await_leader(&bed);
+    *node = *leader % 3 + 1;
+    uint64_t size = bed_event_through(&bed, *leader) + 1;
+    assert_true(bed_await_same(&bed, size));
+    bed_stop(&bed, *node);
+    if (all) {
+        folder_join(damaged_folder, bed.nodes[*node].folder, "log");
+        folder_remove(damaged_folder);
+        mkdir(damaged_folder, 0700);
+    } else {
+        lose_end(*node, status_of(*leader).last);
+    }
+    bed_start(&bed, *node);
+    BED_AWAIT(&bed, status_of(*node).leader == *leader);
+    bed_stop(&bed, 6 - *node - *leader);
+    bed_event(&bed, r, &bed.doctor, BED_PATIENT);
+    assert_int_equal(bed_submit(&bed, r, *leader, BED_PATIENCE_MS), OK);
+    return size;
+}
+
+/* A vote that it forgot with the log's end may be under way in a later term: what it has makes no majority. */
+static void what_lost_its_end_makes_no_majority(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    unsigned node, leader;
+    uint64_t size = come_back_without(false, &r, &node, &leader);
+    bed_turn(&bed, 100 * BED_TICK_MS);
+    assert_false(r.done || status_of(node).may_vote);
+    bed_start(&bed, 6 - node - leader);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    bed_stop(&bed, node); /* nor does its disk say otherwise any more */
+    bed_start(&bed, node);
+    assert_true(bed_await_same(&bed, size + 1));
+    assert_true(status_of(node).may_vote);
+    bed_close(&bed);
+}
+
+/* A log that was begun anew shows nothing of it any more, once it has a term. */
+static void a_lost_log_is_not_forgotten_with_the_next_start(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    unsigned node, leader;
+    uint64_t size = come_back_without(true, &r, &node, &leader);
+    for (unsigned i = 0; i < 2; i++) {
+        bed_turn(&bed, 100 * BED_TICK_MS);
+        assert_false(r.done || status_of(node).may_vote);
+        bed_stop(&bed, node);
+        bed_start(&bed, node);
+    }
+    bed_start(&bed, 6 - node - leader);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    assert_true(bed_await(&bed, &r));
+    bed_request_free(&r);
+    assert_true(bed_await_same(&bed, size + 1));
     bed_close(&bed);
 }
 
@@ -514,6 +593,8 @@ int main(void)
         cmocka_unit_test(once_the_others_hold_a_new_entry_it_votes_again),
         cmocka_unit_test(what_only_a_follower_knew_committed_is_awaited),
         cmocka_unit_test(a_leader_that_was_heard_once_is_no_proof),
+        cmocka_unit_test(what_lost_its_end_makes_no_majority),
+        cmocka_unit_test(a_lost_log_is_not_forgotten_with_the_next_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -358,19 +358,38 @@ static void other_answers_do_not_count(void **state)
     bed_free(bed);
 }
 
-static void who_does_not_vote_says_nothing_of_it(void **state)
+static void who_is_no_member_says_nothing_of_it(void **state)
 {
     (void)state;
     struct bed *bed = bed_new(4);
-    assert_int_equal(rig_change(bed->rig, 1, 4, 0), OK);
+    assert_int_equal(rig_change(bed->rig, 1, 4, -1), OK);
     rig_ticks(bed->rig, 4);
     for (enum rejoin_step step = REJOIN_ASK; step <= REJOIN_HELD; step++) {
         struct rejoin_message m = message(step, NONCE, 1, step == REJOIN_ASK ? 0 : 1);
-        assert_int_equal(came(bed, 1, 4, m), ERR_INVALID); /* a learner */
+        assert_int_equal(came(bed, 1, 4, m), ERR_INVALID);
         assert_int_equal(came(bed, 1, 5, m), ERR_INVALID);
         assert_int_equal(came(bed, 1, 1, m), ERR_INVALID);
     }
     assert_int_equal(bed->sent_count, 0);
+    bed_free(bed);
+}
+
+/* It may be a voter again one day; till then its word is none of theirs. */
+static void who_only_learns_comes_back_too(void **state)
+{
+    (void)state;
+    struct bed *bed = bed_new(5);
+    assert_int_equal(rig_change(bed->rig, 1, 2, 0), OK);
+    rig_ticks(bed->rig, 4);
+    assert_int_equal(rig_change(bed->rig, 1, 5, 0), OK);
+    rig_ticks(bed->rig, 4);
+    bed->mute[4] = true;
+    for (unsigned i = 0; i < 3; i++) tick(bed);
+    assert_true(bed->nodes[2].held[1] && bed->nodes[2].held[3]);
+    assert_true(may(bed, 2)); /* two of three voters */
+    bed->nodes[2].held[3] = false;
+    bed->nodes[2].held[5] = true;
+    assert_false(may(bed, 2));
     bed_free(bed);
 }
 
@@ -708,7 +727,8 @@ int main(void)
         cmocka_unit_test(only_its_leader_points),
         cmocka_unit_test(a_majority_without_itself_is_needed),
         cmocka_unit_test(other_answers_do_not_count),
-        cmocka_unit_test(who_does_not_vote_says_nothing_of_it),
+        cmocka_unit_test(who_is_no_member_says_nothing_of_it),
+        cmocka_unit_test(who_only_learns_comes_back_too),
         cmocka_unit_test(the_entry_has_to_be_committed_here),
         cmocka_unit_test(the_entry_has_to_be_durable_here),
         cmocka_unit_test(another_term_begins_anew),
