@@ -244,6 +244,7 @@ struct driver {
     struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
     struct past past;                    /* this node's own, as peers showed it */
     bool forgot; /* votes, and what it acknowledged: set back, or its log damaged; counts in no majority till it rejoined */
+    raft_term excused;     /* the highest in which it voted and forgot it, when that mattered no more; 0: none */
     bool past_due[LIMIT_NODES + 1];      /* what the disk says of it is not what `pasts` says */
     uint64_t past_kept[LIMIT_NODES + 1]; /* the tick in which it was written last; 0: never */
     struct rejoin rejoin;
@@ -330,7 +331,7 @@ void driver_past_up(struct driver *d, unsigned peer);
 void driver_past_came(struct driver *d, unsigned from, struct bytes body);
 void driver_past_judge(struct driver *d); /* once the core runs: is the log behind the past? */
 void driver_past_lost(struct driver *d, const char *what); /* what the log is said to have lost */
-bool driver_past_reached(const struct driver *d); /* all that it ever claimed is there again */
+bool driver_past_reached(const struct driver *d); /* index and cosigned size of all that it ever claimed */
 void driver_past_forget(struct driver *d); /* that there is something that it forgot, durably soon */
 
 /* driver_rejoin.c */

@@ -15,6 +15,10 @@
  * such a node is kept from voting in the same way, and has its past to reach again.
  * Of disks that were set back that is promised only where a peer that saw it is reachable.
  *
+ * A vote that it forgot in a term which the others never came to would keep it waiting for the next election. It isn't
+ * waited for: what was forgotten of that term matters no more by then either. The term counts as reached from then on, and
+ * in what the node claims.
+ *
  *   PAST  [claim, claim or []]   the sender's own; the receiver's, as the sender keeps it
  *   claim [term, index, size, signature(64)]
  *         over "consilium/past/v1\n" || cluster || term (8) || index (8) || size (8)
@@ -85,6 +89,17 @@ static struct past unpack_past(struct unpack *u)
 
 /* ---- kept ---- */
 
+/* Its own row: a claim that it has to reach again, or [term that counts as reached], or []. */
+static void pack_row(struct buffer *out, const struct driver *d, unsigned peer)
+{
+    if (peer == d->o.self && is_none(&d->pasts[peer]) && d->excused) {
+        pack_array(out, 1);
+        pack_uint(out, d->excused);
+    } else {
+        pack_past(out, &d->pasts[peer]);
+    }
+}
+
 struct keep {
     struct state_write write;
     uint8_t member;
@@ -110,7 +125,7 @@ static bool keep(struct driver *d, unsigned peer)
 {
     struct keep *k = xcalloc(1, sizeof *k);
     k->member = (uint8_t)peer;
-    pack_past(&k->value, &d->pasts[peer]);
+    pack_row(&k->value, d, peer);
     k->write = (struct state_write){.detached = true, .data = k, .run = keep_run, .done = keep_done};
     if (!k->value.failed && driver_write(d, &k->write) == OK) return true;
     buffer_free(&k->value);
@@ -141,7 +156,7 @@ static struct past present(const struct driver *d)
     log_status(d->o.log, &log);
     if (d->raft) raft_status_get(d->raft, &status);
     uint64_t index = status.persisted < status.commit ? status.persisted : status.commit;
-    return (struct past){.term = log.term, .index = index, .size = log.cosigned.size};
+    return (struct past){.term = log.term > d->excused ? log.term : d->excused, .index = index, .size = log.cosigned.size};
 }
 
 static void send_past(struct driver *d, unsigned peer)
@@ -178,19 +193,29 @@ void driver_past_up(struct driver *d, unsigned peer) { send_past(d, peer); }
 
 /* ---- what peers claim ---- */
 
+static void load_excused(struct driver *d, struct bytes row)
+{
+    struct unpack u = unpack_start(row);
+    unpack_array_of(&u, 1);
+    raft_term term = unpack_uint_max(&u, RAFT_TERM_MAX);
+    if (unpack_done(&u) == OK) d->excused = term;
+}
+
 void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
 {
     struct unpack u = unpack_start(row);
     struct past p = unpack_past(&u);
-    if (peer == d->o.self && unpack_done(&u) == OK && !is_none(&p)) {
-        d->past = d->pasts[peer] = p;
-        d->forgot = true;
-        driver_rejoin_begin(d);
-        log_error("driver", "before this start this node's disk was set back, or its log damaged: it follows and serves, "
-                  "but does not vote yet. " NO_VOTE_YET);
+    if (unpack_done(&u) != OK || is_none(&p)) {
+        if (peer == d->o.self) load_excused(d, row);
         return;
     }
-    if (peer != d->o.self && unpack_done(&u) == OK && !is_none(&p)) d->pasts[peer] = p;
+    d->pasts[peer] = p;
+    if (peer != d->o.self) return;
+    d->past = p;
+    d->forgot = true;
+    driver_rejoin_begin(d);
+    log_error("driver", "before this start this node's disk was set back, or its log damaged: it follows and serves, "
+              "but does not vote yet. " NO_VOTE_YET);
 }
 
 /* Who signs less than before is set back or lies: what it signed first is kept for it. */
@@ -221,6 +246,7 @@ void driver_past_lost(struct driver *d, const char *what)
     log_error("driver", "this node's log lost %s: it may have forgotten votes that it gave, and what it acknowledged. It "
               "follows and serves, but does not vote. " NO_VOTE_YET, what);
     *own = d->past;
+    if (own->term < d->excused) own->term = d->excused;
     if (is_none(own)) own->term = 1;
     keep_now(d, d->o.self);
 }
@@ -233,7 +259,7 @@ void driver_past_judge(struct driver *d)
     log_status(d->o.log, &log);
     /* What a rebuild cut off on purpose (driver_fork.c) is not missing: votes and cosignatures stay. */
     bool has_index = log.last >= p->index || p->index <= d->rebuilt.index;
-    if (log.term >= p->term && has_index && log.cosigned.size >= p->size) return;
+    if (present(d).term >= p->term && has_index && log.cosigned.size >= p->size) return;
     d->forgot = true;
     driver_rejoin_begin(d);
     log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, "
@@ -272,14 +298,11 @@ void driver_past_came(struct driver *d, unsigned from, struct bytes body)
     learn(d, from, &theirs);
 }
 
-/* Its term is durable with its next vote, if it isn't yet: that of a log begun anew is only known from the state. */
+/* All but its term. */
 bool driver_past_reached(const struct driver *d)
 {
     struct past now = present(d);
-    struct raft_status s;
-    raft_status_get(d->raft, &s);
-    now.term = s.term;
-    return !is_behind(&now, &d->past);
+    return now.index >= d->past.index && now.size >= d->past.size;
 }
 
 bool driver_forgot_cosigned(const struct driver *d)
@@ -291,5 +314,6 @@ void driver_past_forget(struct driver *d)
 {
     d->forgot = false;
     d->pasts[d->o.self] = (struct past){0};
+    if (d->past.term > present(d).term) d->excused = d->past.term;
     keep_now(d, d->o.self);
 }

@@ -8,7 +8,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/pack.h"
 #include "consensus/peer_messages.h"
+#include "crypto/sign.h"
 #include "ledger/evidence.h"
 #include "net/peers.h"
 #include "tests/lib/samples.h"
@@ -521,6 +523,29 @@ struct kit_actor bed_add_user(struct bed *bed, unsigned node, unsigned n, const 
     buffer_free(&encoded);
     bed_request_free(&r);
     return user;
+}
+
+void bed_claim(struct bed *bed, unsigned of, unsigned to, uint64_t term, uint64_t index)
+{
+    static const char tag[] = "consilium/past/v1\n";
+    uint8_t message[sizeof tag - 1 + 32 + 3 * 8], *at = message + sizeof tag - 1;
+    struct signature signature;
+    struct buffer out = {0};
+    memcpy(message, tag, sizeof tag - 1);
+    memcpy(at, bed->kit.genesis.cluster.bytes, 32);
+    put_be64(at + 32, term);
+    put_be64(at + 40, index);
+    put_be64(at + 48, 0);
+    sign_message(&signature, &bed->kit.nodes[of].message, BYTES(message));
+    pack_array(&out, 2);
+    pack_array(&out, 4);
+    pack_uint(&out, term);
+    pack_uint(&out, index);
+    pack_uint(&out, 0);
+    pack_bin(&out, signature.bytes, sizeof signature.bytes);
+    pack_array(&out, 0);
+    driver_message(bed->nodes[to].driver, of, PEER_PAST, 0, buffer_bytes(&out));
+    buffer_free(&out);
 }
 
 unsigned bed_start_people(struct bed *bed)

@@ -110,6 +110,8 @@ void bed_copy(struct bed_request *to, const struct bed_request *from); /* the sa
 bool bed_await(struct bed *bed, struct bed_request *r);
 uint64_t bed_event_through(struct bed *bed, unsigned node); /* the doctor's on the patient: CHECKs it; its leaf */
 void bed_request_free(struct bed_request *r);
+/* `to` hears, signed by `of`, that this came so far (consensus/driver_past.c). */
+void bed_claim(struct bed *bed, unsigned of, unsigned to, uint64_t term, uint64_t index);
 /* Makes user n through `node` and waits; CHECKs that it was approved. */
 struct kit_actor bed_add_user(struct bed *bed, unsigned node, unsigned n, const char *role);
 

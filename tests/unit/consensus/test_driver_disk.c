@@ -359,6 +359,30 @@ static void once_the_others_hold_a_new_entry_it_votes_again(void **state)
     bed_close(&bed);
 }
 
+/* The others may come there only with an election, which nothing calls for. */
+static void a_term_that_only_it_came_to_is_not_waited_for(void **state)
+{
+    (void)state;
+    char image[FOLDER_PATH];
+    unsigned leader, other, node = set_back(image, &leader, &other);
+    struct driver_status before = status_of(leader);
+    for (unsigned i = 1; i <= 3; i++)
+        if (i != node) bed_claim(&bed, node, i, before.term + 5, before.commit);
+    bed_start(&bed, node);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
+    bed_cut(&bed, leader, other, false);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    for (unsigned i = 0; i < 2; i++) { /* who tells it of that term again, with each start, says nothing new */
+        bed_stop(&bed, node);
+        bed_start(&bed, node);
+        bed_turn(&bed, 2000);
+        assert_true(status_of(node).may_vote);
+    }
+    assert_int_equal(status_of(leader).term, before.term);
+    folder_remove(image);
+    bed_close(&bed);
+}
+
 /* ---- a log whose end is lost ---- */
 
 /* Of a node that is down, from block `index` on; nothing says what was there. */
@@ -591,6 +615,7 @@ int main(void)
         cmocka_unit_test(a_node_without_space_takes_no_blocks),
         cmocka_unit_test(an_old_image_of_a_disk_does_not_vote),
         cmocka_unit_test(once_the_others_hold_a_new_entry_it_votes_again),
+        cmocka_unit_test(a_term_that_only_it_came_to_is_not_waited_for),
         cmocka_unit_test(what_only_a_follower_knew_committed_is_awaited),
         cmocka_unit_test(a_leader_that_was_heard_once_is_no_proof),
         cmocka_unit_test(what_lost_its_end_makes_no_majority),

@@ -551,29 +551,6 @@ static void operations_in_its_own_name(void **state)
 
 /* ---- claims of its past ---- */
 
-static void claim(uint64_t index)
-{
-    static const char tag[] = "consilium/past/v1\n";
-    uint8_t message[sizeof tag - 1 + 32 + 3 * 8], *at = message + sizeof tag - 1;
-    struct signature signature;
-    struct buffer out = {0};
-    memcpy(message, tag, sizeof tag - 1);
-    memcpy(at, bed.kit.genesis.cluster.bytes, 32);
-    put_be64(at + 32, term);
-    put_be64(at + 40, index);
-    put_be64(at + 48, 0);
-    sign_message(&signature, key_of(LIAR), BYTES(message));
-    pack_array(&out, 2);
-    pack_array(&out, 4);
-    pack_uint(&out, term);
-    pack_uint(&out, index);
-    pack_uint(&out, 0);
-    pack_bin(&out, signature.bytes, sizeof signature.bytes);
-    pack_array(&out, 0);
-    driver_message(bed.nodes[1].driver, LIAR, PEER_PAST, 0, buffer_bytes(&out));
-    buffer_free(&out);
-}
-
 /* Others' writes wait behind theirs. The last one is kept all the same. */
 static void claims_without_end(void **state)
 {
@@ -581,7 +558,7 @@ static void claims_without_end(void **state)
     up();
     struct driver *d = bed.nodes[1].driver;
     BED_AWAIT(&bed, d->ticks > 0 && d->state_jobs == 0);
-    for (uint64_t i = 1; i <= 200; i++) claim(i);
+    for (uint64_t i = 1; i <= 200; i++) bed_claim(&bed, LIAR, 1, term, i);
     assert_true(d->state_jobs <= 1);
     assert_int_equal(d->pasts[LIAR].index, 200);
     BED_AWAIT(&bed, !d->past_due[LIAR] && d->state_jobs == 0);
