@@ -97,7 +97,7 @@ struct driver_options {
     /* What cannot go on: disk failed, own inconsistency. The owner stops the node with exit code 1. */
     void (*on_fatal)(void *data, enum err code, const char *text);
     /* This node's disk is older than what the node signed before; optional. Raft indexes: the first
-     * that is not there any more, and the last that was. At most once. */
+     * that is not there any more, and the last that was. Each time that it finds out. */
     void (*on_set_back)(void *data, uint64_t first, uint64_t last);
 };
 

@@ -157,6 +157,13 @@ static void withdraw(void *data, unsigned member, uint64_t term, uint64_t index)
     node->withdrawn[member] = (struct raft_place){term, index};
 }
 
+static void set_back(void *data, uint64_t first, uint64_t last)
+{
+    struct bed_node *node = data;
+    CHECK(first <= last);
+    node->set_backs++;
+}
+
 static void deceived(void *data, bool told, const char *why)
 {
     struct bed_node *node = data;
@@ -231,6 +238,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
                                      .on_evidence = evidence,
                                      .on_withdraw = withdraw,
                                      .on_deceived = deceived,
+                                     .on_set_back = set_back,
                                      .on_fatal = fatal};
     enum err e = driver_start(&node->driver, &options, failure);
     if (e != OK) close_disk(node);

@@ -32,6 +32,7 @@ struct bed_node {
     struct driver_applied applied; /* the last one told */
     bool fatal, stopped, deceived, told; /* told: deceived by another history that a leader gave it */
     unsigned evidence;            /* pieces told */
+    unsigned set_backs;           /* times that it found out that its disk was, in all its lives */
     struct buffer last_evidence;
     struct raft_place { uint64_t term, index; } withdrawn[LIMIT_NODES + 1]; /* by other members, as told last */
     enum err fatal_code;

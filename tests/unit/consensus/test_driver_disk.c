@@ -377,6 +377,7 @@ static void a_term_that_only_it_came_to_is_not_waited_for(void **state)
         bed_start(&bed, node);
         bed_turn(&bed, 2000);
         assert_true(status_of(node).may_vote);
+        assert_int_equal(bed.nodes[node].set_backs, 1);
     }
     assert_int_equal(status_of(leader).term, before.term);
     folder_remove(image);
