@@ -1,9 +1,9 @@
 /* The happy path: CONTENT -> items -> SHARES -> sealed shares of k nodes ->
  * combine -> decrypt -> take.
  *
- * Content that decrypts is right: its key came from k shares and its place is
- * authenticated. So only after that is anybody called a liar: the members whose
- * signed shares did not fit. When no k shares open it, either members lie or the
+ * Content that opens is right: its key is proved by the capsule, or by the proofs of k
+ * shares (crypto/tdh2.h), and its place is authenticated. So only after that is anybody
+ * called a liar: the members whose signed shares did not fit. When no k shares open it, either members lie or the
  * serving node altered the content (with a new capsule it could make honest shares
  * look wrong), so another node serves before anything is said. */
 #include "cli/content.h"
@@ -144,17 +144,15 @@ static enum err item_read(struct item *out, const struct opening *o, const struc
     return OK;
 }
 
-/* Combines and decrypts; on OK the item is given away. */
-static enum err try_open(struct opening *o, const struct share_set *set, uint32_t position, uint32_t absolute,
-                         const struct item *item, member_set members)
+/* Decrypts and wipes the key; on OK the item is given away. */
+static enum err decrypt(struct opening *o, uint32_t absolute, const struct item *item,
+                        uint8_t key[static AEAD_KEY_SIZE])
 {
-    uint8_t key[AEAD_KEY_SIZE];
     struct opened_content opened = {.context = item->context};
-    enum err e = share_set_open(key, set, position, &item->sealed, members, o->cluster->genesis.quorum);
-    if (e != OK) return e;
+    enum err e;
     uint8_t *plain = buffer_extend(&opened.plain, item->ciphertext.size - AEAD_TAG_SIZE + 1);
     e = plain ? aead_decrypt(plain, key, AEAD_ZERO_NONCE, item->ciphertext, item->context_bytes) : ERR_NOMEM;
-    secret_wipe(key, sizeof key);
+    secret_wipe(key, AEAD_KEY_SIZE);
     if (e == OK) opened.plain.size--; /* the byte more keeps an empty content's buffer there */
     if (e == OK && o->take(o->data, absolute, &opened) != OK) e = ERR_CANCELED;
     secret_wipe_buffer(&opened.plain);
@@ -219,8 +217,10 @@ static enum err open_with_proofs(struct opening *o, uint32_t absolute, const str
         share_set_verify(&proved, &refuted, &set, 0, o->key, &item->sealed, fitting);
         member_set bad = other | refuted | set.wrong;
         if (member_count(proved) >= k) {
-            e = try_open(o, &set, 0, absolute, item, proved);
+            uint8_t key[AEAD_KEY_SIZE];
+            e = share_set_open_proved(key, &set, 0, &item->sealed, proved, k);
             share_set_free(&set);
+            if (e == OK) e = decrypt(o, absolute, item, key);
             if (e == OK) name_liars(o, suspects | bad);
             return e == ERR_DECRYPT ? fail(failure, e, "the content does not open, though %u nodes' shares are proved: "
                                            "its author's encryption is damaged", k) : e;
@@ -244,7 +244,9 @@ static enum err open_item(struct opening *o, const struct share_set *set, uint32
     if (e != OK) return e;
     share_set_sort(&fitting, &other, set, position, &item.sealed.label, o->key->epoch);
     if (member_count(fitting) >= o->cluster->genesis.quorum) {
-        e = try_open(o, set, position, set->first + position, &item, fitting);
+        uint8_t key[AEAD_KEY_SIZE];
+        e = share_set_open(key, set, position, o->key, &item.sealed, fitting, o->cluster->genesis.quorum);
+        if (e == OK) e = decrypt(o, set->first + position, &item, key);
         if (e == OK) name_liars(o, other | set->wrong);
         if (e == OK || e == ERR_CANCELED || e == ERR_NOMEM) return e;
     }

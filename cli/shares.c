@@ -122,22 +122,42 @@ void share_set_verify(member_set *proved, member_set *refuted, const struct shar
     }
 }
 
-enum err share_set_open(uint8_t key[static 32], const struct share_set *s, uint32_t position,
-                        const struct sealed_item *item, member_set members, uint32_t k)
+/* The first k of `members`. */
+static enum err points_of(struct point d[static LIMIT_NODES], struct tdh2_opener *opener, const struct share_set *s,
+                          uint32_t position, member_set members, uint32_t k)
 {
     CHECK(position < s->count && k <= LIMIT_NODES);
     uint32_t nodes[LIMIT_NODES], count = 0;
-    struct point d[LIMIT_NODES];
     enum err e = OK;
     for (uint32_t i = 0; i < s->holder_count && count < k; i++) {
         if (!(members & MEMBER(s->holders[i].member))) continue;
         if (point_decode_not_identity(&d[count], s->holders[i].items[position].share) != OK) e = ERR_BAD_SHARE;
         nodes[count++] = s->holders[i].member;
     }
-    struct tdh2_opener opener;
     if (e == OK && count < k) e = ERR_TOO_FEW_SHARES;
-    if (e == OK) e = tdh2_opener_start(&opener, nodes, count);
-    if (e == OK) tdh2_open(key, &opener, d, &item->capsule.u, &item->context_hash);
+    return e == OK ? tdh2_opener_start(opener, nodes, count) : e;
+}
+
+enum err share_set_open(uint8_t key[static 32], const struct share_set *s, uint32_t position,
+                        const struct collective *collective, const struct sealed_item *item, member_set members,
+                        uint32_t k)
+{
+    struct point d[LIMIT_NODES];
+    struct tdh2_opener opener;
+    enum err e = points_of(d, &opener, s, position, members, k);
+    if (e == OK)
+        e = tdh2_open(key, &opener, d, &item->capsule, &collective->key, &item->label, &item->context_hash);
+    secret_wipe(d, sizeof d);
+    return e;
+}
+
+enum err share_set_open_proved(uint8_t key[static 32], const struct share_set *s, uint32_t position,
+                               const struct sealed_item *item, member_set members, uint32_t k)
+{
+    struct point d[LIMIT_NODES];
+    struct tdh2_opener opener;
+    enum err e = points_of(d, &opener, s, position, members, k);
+    if (e == OK) tdh2_open_proved(key, &opener, d, &item->capsule.u, &item->context_hash);
     secret_wipe(d, sizeof d);
     return e;
 }

@@ -57,10 +57,14 @@ void share_set_sort(member_set *fitting, member_set *other, const struct share_s
  * and those whose proof is missing or wrong (*refuted). */
 void share_set_verify(member_set *proved, member_set *refuted, const struct share_set *s, uint32_t position,
                       const struct collective *key, const struct sealed_item *item, member_set members);
-/* The content's key from the first k of `members`. ERR_TOO_FEW_SHARES,
- * ERR_BAD_SHARE: one is no point at all. Wiped by the caller. */
+/* The content's key from the first k of `members`, whoever lied. ERR_TOO_FEW_SHARES; ERR_BAD_SHARE: a share or the
+ * capsule is wrong, which proofs tell. Wiped by the caller. */
 enum err share_set_open(uint8_t key[static 32], const struct share_set *s, uint32_t position,
-                        const struct sealed_item *item, member_set members, uint32_t k);
+                        const struct collective *collective, const struct sealed_item *item, member_set members,
+                        uint32_t k);
+/* The same where share_set_verify has proved all of `members`. */
+enum err share_set_open_proved(uint8_t key[static 32], const struct share_set *s, uint32_t position,
+                               const struct sealed_item *item, member_set members, uint32_t k);
 
 uint32_t member_count(member_set set);
 

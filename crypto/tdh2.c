@@ -85,13 +85,24 @@ static void capsule_challenge(struct scalar *e, const struct point *collective_k
 void tdh2_begin(struct tdh2_secret *secret, uint8_t key[static 32], const struct point *collective_key,
                 const struct digest *context_hash)
 {
-    struct point shared;
     CHECK(!point_is_identity(collective_key));
     scalar_random(&secret->r);
     point_multiply_generator(&secret->u, &secret->r);
-    point_multiply(&shared, &secret->r, collective_key);
-    content_key(key, &shared, &secret->u, context_hash);
-    secret_wipe(&shared, sizeof shared);
+    point_multiply(&secret->shared, &secret->r, collective_key);
+    content_key(key, &secret->shared, &secret->u, context_hash);
+}
+
+/* s of a capsule. Another statement has another s, so no two challenges meet the same one. */
+static void capsule_nonce(struct scalar *s, const struct point *shared, const struct point *collective_key,
+                          const struct digest *label, const struct point *u, const struct point *u_bar)
+{
+    const struct bytes parts[] = {bytes_text("consilium/tdh2/nonce/v2\n"), BYTES(shared->bytes),
+                                  BYTES(collective_key->bytes), BYTES(label->bytes), BYTES(u->bytes),
+                                  BYTES(u_bar->bytes)};
+    uint8_t wide[64];
+    hash_sha512_parts(wide, parts, sizeof parts / sizeof parts[0]);
+    scalar_from_hash(s, wide);
+    secret_wipe(wide, sizeof wide);
 }
 
 void tdh2_finish(struct tdh2_capsule *out, struct tdh2_secret *secret, const struct point *collective_key,
@@ -102,9 +113,7 @@ void tdh2_finish(struct tdh2_capsule *out, struct tdh2_secret *secret, const str
     CHECK(!scalar_is_zero(&secret->r)); /* each secret makes one capsule */
     *out = (struct tdh2_capsule){.u = secret->u, .epoch = epoch};
     point_multiply(&out->u_bar, &secret->r, &GBAR);
-    const struct bytes statement[STATEMENT_PARTS] = {BYTES(collective_key->bytes), BYTES(label->bytes),
-                                                     BYTES(out->u.bytes), BYTES(out->u_bar.bytes)};
-    proof_nonce(&s, "consilium/tdh2/nonce/v1\n", &secret->r, statement);
+    capsule_nonce(&s, &secret->shared, collective_key, label, &out->u, &out->u_bar);
     point_multiply_generator(&w, &s);
     point_multiply(&w_bar, &s, &GBAR);
     capsule_challenge(&out->e, collective_key, label, &out->u, &w, &out->u_bar, &w_bar);
@@ -249,19 +258,58 @@ enum err tdh2_opener_start(struct tdh2_opener *opener, const uint32_t *nodes, si
     return scalar_lagrange(opener->weights, nodes, count);
 }
 
-void tdh2_open(uint8_t key[static 32], const struct tdh2_opener *opener, const struct point *d,
-               const struct point *u, const struct digest *context_hash)
+static void combine(struct point *shared, const struct tdh2_opener *opener, const struct point *d)
 {
-    struct point shared, term;
+    struct point term;
     CHECK(opener->count >= 1 && opener->count <= LIMIT_NODES);
-    point_multiply(&shared, &opener->weights[0], &d[0]);
+    point_multiply(shared, &opener->weights[0], &d[0]);
     for (size_t i = 1; i < opener->count; i++) {
         point_multiply(&term, &opener->weights[i], &d[i]);
-        point_add(&shared, &shared, &term);
+        point_add(shared, shared, &term);
     }
+    secret_wipe(&term, sizeof term);
+}
+
+void tdh2_open_proved(uint8_t key[static 32], const struct tdh2_opener *opener, const struct point *d,
+                      const struct point *u, const struct digest *context_hash)
+{
+    struct point shared;
+    combine(&shared, opener, d);
     content_key(key, &shared, u, context_hash);
     secret_wipe(&shared, sizeof shared);
-    secret_wipe(&term, sizeof term);
+}
+
+/* Whether `shared` is rY for the r of U. */
+static bool is_shared(const struct point *shared, const struct tdh2_capsule *capsule,
+                      const struct point *collective_key, const struct digest *label)
+{
+    struct scalar s, r, inverse;
+    struct point expected;
+    if (scalar_is_zero(&capsule->e)) return false;
+    capsule_nonce(&s, shared, collective_key, label, &capsule->u, &capsule->u_bar);
+    scalar_subtract(&r, &capsule->f, &s);
+    scalar_invert(&inverse, &capsule->e);
+    scalar_multiply(&r, &r, &inverse);
+    point_multiply_generator(&expected, &r);
+    bool same = point_equal(&expected, &capsule->u);
+    point_multiply(&expected, &r, collective_key);
+    same = same && point_equal(&expected, shared);
+    secret_wipe(&s, sizeof s);
+    secret_wipe(&r, sizeof r);
+    secret_wipe(&expected, sizeof expected);
+    return same;
+}
+
+enum err tdh2_open(uint8_t key[static 32], const struct tdh2_opener *opener, const struct point *d,
+                   const struct tdh2_capsule *capsule, const struct point *collective_key,
+                   const struct digest *label, const struct digest *context_hash)
+{
+    struct point shared;
+    combine(&shared, opener, d);
+    bool right = is_shared(&shared, capsule, collective_key, label);
+    if (right) content_key(key, &shared, &capsule->u, context_hash);
+    secret_wipe(&shared, sizeof shared);
+    return right ? OK : ERR_BAD_SHARE;
 }
 
 enum err tdh2_combine(uint8_t key[static 32], const struct tdh2_share *shares, size_t count,
@@ -278,7 +326,7 @@ enum err tdh2_combine(uint8_t key[static 32], const struct tdh2_share *shares, s
         d[i] = shares[i].d;
     }
     enum err e = tdh2_opener_start(&opener, nodes, count);
-    if (e == OK) tdh2_open(key, &opener, d, u, context_hash);
+    if (e == OK) tdh2_open_proved(key, &opener, d, u, context_hash);
     secret_wipe(d, sizeof d);
     return e;
 }

@@ -10,15 +10,22 @@
  *   Gbar            ristretto255 from_hash(SHA-512("consilium/tdh2/gbar/v1"))
  *   capsule         U = rG, Ubar = r Gbar, and a proof (e, f) of one r for both:
  *                   e = SHA-512("consilium/tdh2/v1\n" || Y || SHA-256(label) || U || W || Ubar || Wbar) mod q
- *                   with W = sG, Wbar = s Gbar, f = s + re
+ *                   with W = sG, Wbar = s Gbar, f = s + re,
+ *                   s = SHA-512("consilium/tdh2/nonce/v2\n" || rY || Y || SHA-256(label) || U || Ubar) mod q
  *   content key     HKDF-SHA-256(ikm rY, salt U, info "consilium/record/v1\n" || SHA-256(context))
  *   share           D_i = x_i U; its proof (e, f) that log_G Y_i = log_U D_i:
  *                   e = SHA-512("consilium/share/v1\n" || be64(epoch) || be32(node) || G || Y_i || U || D_i
  *                               || W || W_i) mod q, with W = sG, W_i = sU, f = s + x_i e
  *   opening         rY = sum of lambda_i D_i over k shares
  *
- * In a challenge scalars' nonces are hashed from fresh randomness together with
- * the secret, so that neither a bad random generator nor a repeated one shows it.
+ * Who opens checks what came out: with rY they have s, so r = (f - s) / e, and rG must be U and r times Y what the
+ * shares gave. Decrypting is no such check: AES-GCM lets an author make one ciphertext that opens under several
+ * keys, and one wrong share, or another U beside the right ciphertext, would pick among them. Where the check fails,
+ * since the author's s is another one, say, only shares that are proved tell what rY is.
+ *
+ * That s is known only to who has rY already, and so may open; it is bound to all that the challenge covers. In a
+ * share's challenge the nonce is hashed from fresh randomness together with the secret, so that neither a bad random
+ * generator nor a repeated one shows it.
  * Functions without an error can't fail. Any thread. */
 #ifndef CRYPTO_TDH2_H
 #define CRYPTO_TDH2_H
@@ -41,7 +48,7 @@ struct digest tdh2_label(struct bytes context, const struct digest *ciphertext_h
 
 struct tdh2_secret {
     struct scalar r;
-    struct point u;
+    struct point u, shared; /* rG, rY */
 };
 
 /* A fresh r and the content key of it; `context_hash` is SHA-256(context). The
@@ -116,12 +123,16 @@ struct tdh2_opener {
 /* Exactly k different indices. ERR_INVALID: zero or twice; ERR_TOO_FEW_SHARES:
  * none; ERR_TOO_LARGE: more than LIMIT_NODES. */
 enum err tdh2_opener_start(struct tdh2_opener *opener, const uint32_t *nodes, size_t count);
-/* The content key from D_i in the order of `nodes`. Whether it is right shows
- * when it decrypts; if not, tdh2_share_verify finds who lied. Wiped by the caller. */
-void tdh2_open(uint8_t key[static 32], const struct tdh2_opener *opener, const struct point *d,
-               const struct point *u, const struct digest *context_hash);
+/* The content key from D_i in the order of `nodes`, each of which tdh2_share_verify accepted. Wiped by the caller. */
+void tdh2_open_proved(uint8_t key[static 32], const struct tdh2_opener *opener, const struct point *d,
+                      const struct point *u, const struct digest *context_hash);
+/* The same from shares without proofs. OK: the key is the capsule's, whoever lied. ERR_BAD_SHARE: a share or
+ * the capsule is not what it should be, or its author's s another one; tdh2_share_verify finds out. */
+enum err tdh2_open(uint8_t key[static 32], const struct tdh2_opener *opener, const struct point *d,
+                   const struct tdh2_capsule *capsule, const struct point *collective_key,
+                   const struct digest *label, const struct digest *context_hash);
 
-/* Both for one capsule: k shares of one epoch. ERR_BAD_SHARE: of different
+/* Both for one capsule: k proved shares of one epoch. ERR_BAD_SHARE: of different
  * epochs or labels; else as tdh2_opener_start. */
 enum err tdh2_combine(uint8_t key[static 32], const struct tdh2_share *shares, size_t count,
                       const struct point *u, const struct digest *context_hash);

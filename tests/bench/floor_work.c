@@ -336,7 +336,7 @@ static void open_content(struct floor *f, struct one *one, uint64_t leaf, struct
     item.label = record_label(items[0].context, items[0].ciphertext);
     CHECK(share_set_read(&set, genesis, &one->reader, leaf, 0, 1, shared) == OK);
     share_set_sort(&fitting, &other, &set, 0, &item.label, 1);
-    CHECK(share_set_open(key, &set, 0, &item, fitting, genesis->quorum) == OK);
+    CHECK(share_set_open(key, &set, 0, &f->collective, &item, fitting, genesis->quorum) == OK);
     uint8_t *plain = xmalloc(items[0].ciphertext.size);
     CHECK(aead_decrypt(plain, key, AEAD_ZERO_NONCE, items[0].ciphertext, items[0].context) == OK && plain[0] == 'r');
     free(plain);

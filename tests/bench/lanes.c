@@ -265,7 +265,7 @@ static void on_shared(struct run *r, struct lane *lane, const struct frame *f)
     item.label = record_label(items[0].context, items[0].ciphertext);
     must(share_set_read(&set, &w->cluster.genesis, &lane->reader, lane->leaf_index, 0, 1, f->body), "shares");
     share_set_sort(&fitting, &other, &set, 0, &item.label, w->collective.epoch);
-    must(share_set_open(key, &set, 0, &item, fitting, w->cluster.genesis.quorum), "opening");
+    must(share_set_open(key, &set, 0, &w->collective, &item, fitting, w->cluster.genesis.quorum), "opening");
     size_t size = items[0].ciphertext.size;
     uint8_t *plain = xmalloc(size);
     must(aead_decrypt(plain, key, AEAD_ZERO_NONCE, items[0].ciphertext, items[0].context), "decrypting");

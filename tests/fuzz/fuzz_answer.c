@@ -95,7 +95,7 @@ static void shares(struct bytes in)
         CHECK((fitting | other) == MEMBER(2) && !(fitting & other));
         share_set_verify(&proved, &refuted, &set, i, &collective, &item, fitting);
         CHECK((proved | refuted) == fitting);
-        if (fitting) (void)share_set_open(key, &set, i, &item, fitting, 1);
+        if (fitting) (void)share_set_open(key, &set, i, &collective, &item, fitting, 1);
     }
     share_set_free(&set);
     buffer_free(&sealed);

@@ -371,6 +371,7 @@ static struct message_item content_of(struct fake_node *n, struct fake_content *
         tdh2_begin(&secret, key, &n->cluster->commitments.points[0], &context_hash);
         tdh2_finish(&item.capsule, &secret, &n->cluster->commitments.points[0], &item.label, 1);
     }
+    if (n->fault == FAKE_OTHER_U) point_add(&item.capsule.u, &item.capsule.u, &POINT_GENERATOR);
     tdh2_capsule_pack(&out->capsule, &item.capsule);
     return (struct message_item){buffer_bytes(&out->context), buffer_bytes(&out->capsule),
                                  buffer_bytes(&out->ciphertext)};

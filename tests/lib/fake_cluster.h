@@ -49,6 +49,7 @@ enum fake_fault {
     FAKE_WRONG_LEAF_KEY,    /* some other entry as activation */
     FAKE_ALTERED_CONTENT,   /* a ciphertext that is not the record's */
     FAKE_ALTERED_CAPSULE,   /* a valid capsule of its own for the right label */
+    FAKE_OTHER_U,           /* another U beside the record's content */
     FAKE_OTHER_CONTENT,     /* the content of another item */
     /* of a holder of a share, whoever serves */
     FAKE_BAD_SHARE,         /* D off, signed */

@@ -8,9 +8,12 @@
 
 #include "base/clock.h"
 #include "cli/output.h"
+#include "crypto/aead.h"
+#include "crypto/hash.h"
 #include "crypto/random.h"
 #include "crypto/secret.h"
 #include "ledger/arguments.h"
+#include "ledger/attachment.h"
 #include "tests/lib/fake_cluster.h"
 #include "tests/lib/live_notice.h"
 #include "tests/lib/samples.h"
@@ -29,26 +32,38 @@ static struct reader reader;
 static const char *const texts[RECORDS] = {"the first", "", "the third, with a zero: \0 inside"};
 static const size_t sizes[RECORDS] = {9, 0, 33};
 
-static void create_record(unsigned n)
+static struct record_context context_of(unsigned n)
 {
-    struct record_context context = {.cluster = fake.genesis.cluster,
-                                     .patient = sample_id(9),
-                                     .record = sample_id(20 + n),
-                                     .version = 1,
-                                     .conf = CONF_NORMAL,
-                                     .author = signer.user};
-    struct buffer content = {0}, args = {0};
+    return (struct record_context){.cluster = fake.genesis.cluster,
+                                   .patient = sample_id(9),
+                                   .record = sample_id(20 + n),
+                                   .version = 1,
+                                   .conf = CONF_NORMAL,
+                                   .author = signer.user};
+}
+
+static void submit_record(const struct record_context *context, struct bytes content)
+{
+    struct buffer args = {0};
     struct submission s = {0};
-    assert_int_equal(content_close(&content, &key, &context, bytes_of(texts[n], sizes[n]), &failure), OK);
-    args_record_create_encode(&args, &(struct args_record_create){.record = context.record, .patient = context.patient,
+    args_record_create_encode(&args, &(struct args_record_create){.record = context->record,
+                                                                  .patient = context->patient,
                                                                   .kind = bytes_text("Note"), .conf = CONF_NORMAL});
     struct draft draft = {.action = ACTION_RECORD_CREATE,
                           .args = buffer_bytes(&args),
                           .attached = true,
-                          .attachment = buffer_bytes(&content)};
+                          .attachment = content};
     assert_int_equal(submit(&s, &cluster, &signer, &draft, 1, &failure), OK);
     submission_free(&s);
     buffer_free(&args);
+}
+
+static void create_record(unsigned n)
+{
+    struct record_context context = context_of(n);
+    struct buffer content = {0};
+    assert_int_equal(content_close(&content, &key, &context, bytes_of(texts[n], sizes[n]), &failure), OK);
+    submit_record(&context, buffer_bytes(&content));
     buffer_free(&content);
 }
 
@@ -225,7 +240,8 @@ static void test_too_many_lie(void **state)
 static void test_serving_node_lies(void **state)
 {
     (void)state;
-    static const enum fake_fault faults[] = {FAKE_ALTERED_CONTENT, FAKE_ALTERED_CAPSULE, FAKE_OTHER_CONTENT};
+    static const enum fake_fault faults[] = {FAKE_ALTERED_CONTENT, FAKE_ALTERED_CAPSULE, FAKE_OTHER_U,
+                                           FAKE_OTHER_CONTENT};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         fake_cluster_fault(&fake, 0, FAKE_FINE);
         fake_cluster_fault(&fake, 2, faults[i]);
@@ -242,6 +258,170 @@ static void test_serving_node_lies(void **state)
         cluster_drop(&cluster);
         cluster.via = 0;
     }
+}
+
+/* --- an author whose ciphertext opens under two keys --- */
+
+#define TAG_BITS (8 * AEAD_TAG_SIZE)
+#define TWO_FACED 64 /* bytes of plaintext; the last block is what makes both tags the same */
+
+/* The tag of `sealed` under this key: what decrypts to it is encrypted. */
+static void tag_of(uint8_t tag[static AEAD_TAG_SIZE], const uint8_t *key_bytes, const uint8_t *sealed,
+                   struct bytes context)
+{
+    uint8_t zeros[TWO_FACED] = {0}, stream[TWO_FACED + AEAD_TAG_SIZE], plain[TWO_FACED];
+    aead_encrypt(stream, key_bytes, AEAD_ZERO_NONCE, BYTES(zeros), context);
+    for (size_t i = 0; i < TWO_FACED; i++) plain[i] = stream[i] ^ sealed[i];
+    aead_encrypt(stream, key_bytes, AEAD_ZERO_NONCE, BYTES(plain), context);
+    memcpy(tag, stream + TWO_FACED, AEAD_TAG_SIZE);
+}
+
+/* By how much the two tags differ. It is affine in the bits of each block: GCM's tag is a polynomial over them. */
+static void gap_of(uint8_t gap[static AEAD_TAG_SIZE], uint8_t keys[2][AEAD_KEY_SIZE], const uint8_t *sealed,
+                   struct bytes context)
+{
+    uint8_t other[AEAD_TAG_SIZE];
+    tag_of(gap, keys[0], sealed, context);
+    tag_of(other, keys[1], sealed, context);
+    for (size_t i = 0; i < AEAD_TAG_SIZE; i++) gap[i] ^= other[i];
+}
+
+static bool bit_of(const uint8_t *bytes, size_t i) { return bytes[i / 8] >> i % 8 & 1; }
+
+/* Each row: what a bit of the last block changes in the gap, and which bits of the block that is, by elimination. */
+struct gap_row {
+    uint8_t gap[AEAD_TAG_SIZE], block[AEAD_TAG_SIZE];
+};
+
+static void row_add(struct gap_row *to, const struct gap_row *from)
+{
+    for (size_t i = 0; i < AEAD_TAG_SIZE; i++) to->gap[i] ^= from->gap[i], to->block[i] ^= from->block[i];
+}
+
+/* Sets the last block of `sealed`, so that its tag is the same under both keys, and the tag. */
+static void fit_both(uint8_t sealed[static TWO_FACED + AEAD_TAG_SIZE], uint8_t keys[2][AEAD_KEY_SIZE],
+                     struct bytes context)
+{
+    static struct gap_row rows[TAG_BITS];
+    uint8_t *last = sealed + TWO_FACED - AEAD_TAG_SIZE;
+    struct gap_row wanted = {{0}, {0}};
+    memset(last, 0, AEAD_TAG_SIZE);
+    gap_of(wanted.gap, keys, sealed, context);
+    for (size_t i = 0; i < TAG_BITS; i++) {
+        rows[i] = (struct gap_row){{0}, {0}};
+        rows[i].block[i / 8] = last[i / 8] = (uint8_t)(1 << i % 8);
+        gap_of(rows[i].gap, keys, sealed, context);
+        for (size_t j = 0; j < AEAD_TAG_SIZE; j++) rows[i].gap[j] ^= wanted.gap[j];
+        last[i / 8] = 0;
+    }
+    for (size_t bit = 0; bit < TAG_BITS; bit++) {
+        size_t pivot = bit;
+        while (pivot < TAG_BITS && !bit_of(rows[pivot].gap, bit)) pivot++;
+        assert_true(pivot < TAG_BITS);
+        struct gap_row row = rows[pivot];
+        rows[pivot] = rows[bit];
+        rows[bit] = row;
+        for (size_t i = 0; i < TAG_BITS; i++)
+            if (i != bit && bit_of(rows[i].gap, bit)) row_add(&rows[i], &row);
+        if (bit_of(wanted.gap, bit)) row_add(&wanted, &row);
+    }
+    memcpy(last, wanted.block, AEAD_TAG_SIZE);
+    tag_of(sealed + TWO_FACED, keys[0], sealed, context);
+}
+
+/* A record of which a node that serves U + G, and nothing else of its own, shows another text than the others do. */
+static void create_two_faced(unsigned n)
+{
+    struct record_context context = context_of(n);
+    struct buffer context_bytes = {0}, capsule_bytes = {0}, content = {0};
+    struct tdh2_secret secret;
+    struct tdh2_capsule capsule;
+    struct digest context_hash;
+    uint8_t keys[2][AEAD_KEY_SIZE], info[20 + 32] = "consilium/record/v1\n", sealed[TWO_FACED + AEAD_TAG_SIZE] = {0};
+    uint8_t opened[TWO_FACED];
+    struct point other_u;
+    record_context_encode(&context_bytes, &context);
+    hash_sha256(&context_hash, context_bytes.data, context_bytes.size);
+    tdh2_begin(&secret, keys[0], &key.key, &context_hash);
+    point_add(&other_u, &secret.u, &POINT_GENERATOR);
+    struct point shared;
+    point_multiply(&shared, &secret.r, &key.key);
+    memcpy(info + 20, context_hash.bytes, 32);
+    hkdf_sha256(keys[1], 32, BYTES(shared.bytes), BYTES(other_u.bytes), BYTES(info));
+    fit_both(sealed, keys, buffer_bytes(&context_bytes));
+    for (unsigned i = 0; i < 2; i++) /* so it is: AES-GCM does not tell */
+        assert_int_equal(
+            aead_decrypt(opened, keys[i], AEAD_ZERO_NONCE, BYTES(sealed), buffer_bytes(&context_bytes)), OK);
+    struct digest label = record_label(buffer_bytes(&context_bytes), BYTES(sealed));
+    tdh2_finish(&capsule, &secret, &key.key, &label, key.epoch);
+    tdh2_capsule_pack(&capsule_bytes, &capsule);
+    content_encode(&content, &(struct content){buffer_bytes(&capsule_bytes), BYTES(sealed)});
+    submit_record(&context, buffer_bytes(&content));
+    buffer_free(&context_bytes);
+    buffer_free(&capsule_bytes);
+    buffer_free(&content);
+}
+
+/* A record whose capsule's nonce is not made of rY, as of clients before that was so. */
+static void create_with_other_nonce(unsigned n)
+{
+    struct record_context context = context_of(n);
+    struct buffer context_bytes = {0}, capsule_bytes = {0}, content = {0};
+    struct tdh2_secret secret;
+    struct tdh2_capsule capsule;
+    struct digest context_hash;
+    uint8_t content_key[AEAD_KEY_SIZE], sealed[5 + AEAD_TAG_SIZE];
+    record_context_encode(&context_bytes, &context);
+    hash_sha256(&context_hash, context_bytes.data, context_bytes.size);
+    tdh2_begin(&secret, content_key, &key.key, &context_hash);
+    aead_encrypt(sealed, content_key, AEAD_ZERO_NONCE, bytes_text("older"), buffer_bytes(&context_bytes));
+    secret.shared = POINT_GENERATOR;
+    struct digest label = record_label(buffer_bytes(&context_bytes), BYTES(sealed));
+    tdh2_finish(&capsule, &secret, &key.key, &label, key.epoch);
+    tdh2_capsule_pack(&capsule_bytes, &capsule);
+    content_encode(&content, &(struct content){buffer_bytes(&capsule_bytes), BYTES(sealed)});
+    submit_record(&context, buffer_bytes(&content));
+    buffer_free(&context_bytes);
+    buffer_free(&capsule_bytes);
+    buffer_free(&content);
+}
+
+static enum err keep(void *data, uint32_t position, struct opened_content *item)
+{
+    assert_int_equal(position, RECORDS);
+    buffer_append_bytes(data, buffer_bytes(&item->plain));
+    return OK;
+}
+
+/* Its author and one node together can't show one reader another content than the next. */
+static void test_one_content_for_all(void **state)
+{
+    (void)state;
+    struct buffer honest = {0}, dishonest = {0};
+    create_two_faced(RECORDS);
+    read_chart();
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, 1, keep, &honest, &failure), OK);
+    assert_int_equal(honest.size, TWO_FACED);
+    fake_cluster_fault(&fake, 2, FAKE_OTHER_U);
+    serve_by(2);
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, 1, keep, &dishonest, &failure), OK);
+    assert_true(bytes_equal(buffer_bytes(&honest), buffer_bytes(&dishonest)));
+    assert_int_not_equal(cluster.member, 2);
+    buffer_free(&honest);
+    buffer_free(&dishonest);
+}
+
+static void test_another_nonce_is_proved(void **state)
+{
+    (void)state;
+    struct buffer opened = {0};
+    create_with_other_nonce(RECORDS);
+    read_chart();
+    fake_cluster_fault(&fake, 1, FAKE_BAD_SHARE);
+    serve_by(1);
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, 1, keep, &opened, &failure), OK);
+    assert_true(bytes_equal(buffer_bytes(&opened), bytes_text("older")));
+    buffer_free(&opened);
 }
 
 /* Others that can't learn now who asks are no reason to tell the reader that they may not. */
@@ -345,7 +525,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_deadline),
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
-        TEST(test_serving_node_lies), TEST(test_nobody_learns_who_asks),
+        TEST(test_serving_node_lies),
+        TEST(test_one_content_for_all),
+        TEST(test_another_nonce_is_proved), TEST(test_nobody_learns_who_asks),
         TEST(test_a_notice_is_said_at_once), TEST(test_a_notice_is_said_between_two_records),
         TEST(test_taker_ends_it),
         TEST(test_closing),

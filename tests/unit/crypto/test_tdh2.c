@@ -107,6 +107,16 @@ static void test_formulas(void **state)
     memcpy(info + 20, &f->context, 32);
     hkdf_sha256(key, 32, BYTES(shared.bytes), BYTES(c->u.bytes), BYTES(info));
     assert_memory_equal(key, f->key, 32);
+
+    /* s, of which both W are made */
+    uint8_t nonce[24 + 5 * 32] = "consilium/tdh2/nonce/v2\n";
+    const void *nonce_parts[] = {&shared, &f->collective, &f->label, &c->u, &c->u_bar};
+    for (size_t i = 0; i < 5; i++)
+        memcpy(nonce + 24 + 32 * i, nonce_parts[i], 32);
+    hash_sha512(wide, nonce, sizeof nonce);
+    scalar_from_hash(&e, wide);
+    point_multiply_generator(&part, &e);
+    assert_true(point_equal(&part, &w));
 }
 
 /* All subsets in all sizes: k and more open, fewer do not. */
@@ -150,9 +160,43 @@ static void test_chart(void **state)
         make_capsule(&capsule, key, f);
         for (size_t j = 0; j < K; j++)
             tdh2_share_point(&d[j], &f->x[nodes[j]], &capsule.u);
-        tdh2_open(opened, &opener, d, &capsule.u, &f->context);
+        assert_int_equal(tdh2_open(opened, &opener, d, &capsule, &f->collective, &f->label, &f->context), OK);
         assert_memory_equal(opened, key, 32);
     }
+}
+
+/* Without proofs nothing opens but what the author encapsulated. */
+static void test_open_refuses(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t nodes[K] = {1, 2, 3};
+    struct tdh2_opener opener;
+    struct tdh2_capsule c = f->capsule;
+    struct digest other = digest_of("other label");
+    struct point d[K];
+    uint8_t key[32];
+    assert_int_equal(tdh2_opener_start(&opener, nodes, K), OK);
+    for (size_t i = 0; i < K; i++) d[i] = f->shares[i].d;
+#define OPENS(c, label) tdh2_open(key, &opener, d, c, &f->collective, label, &f->context)
+    assert_int_equal(OPENS(&c, &f->label), OK);
+    assert_int_equal(OPENS(&c, &other), ERR_BAD_SHARE);
+    point_add(&d[1], &d[1], &POINT_GENERATOR);
+    assert_int_equal(OPENS(&c, &f->label), ERR_BAD_SHARE);
+    d[1] = f->shares[1].d;
+    point_add(&c.u, &c.u, &POINT_GENERATOR);
+    assert_int_equal(OPENS(&c, &f->label), ERR_BAD_SHARE);
+    c = f->capsule;
+    point_add(&c.u_bar, &c.u_bar, &POINT_GENERATOR);
+    assert_int_equal(OPENS(&c, &f->label), ERR_BAD_SHARE);
+    c = f->capsule;
+    c.e = scalar_from_uint(0);
+    assert_int_equal(OPENS(&c, &f->label), ERR_BAD_SHARE);
+    c = f->capsule;
+    c.f.bytes[0] ^= 1;
+    assert_int_equal(OPENS(&c, &f->label), ERR_BAD_SHARE);
+#undef OPENS
+    tdh2_open_proved(key, &opener, d, &f->capsule.u, &f->context);
+    assert_memory_equal(key, f->key, 32);
 }
 
 static void test_combine_refuses(void **state)
@@ -438,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_subsets),
         cmocka_unit_test(test_order_does_not_matter),
         cmocka_unit_test(test_chart),
+        cmocka_unit_test(test_open_refuses),
         cmocka_unit_test(test_combine_refuses),
         cmocka_unit_test(test_other_context_other_key),
         cmocka_unit_test(test_altered_capsule),
