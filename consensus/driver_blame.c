@@ -160,9 +160,11 @@ static enum err load_rows(struct driver *d, struct table_txn *txn)
         struct evidence evidence;
         struct digest id;
         e = table_cursor_value(c, &value);
-        if (e != OK) break;
-        if (evidence_open(&evidence, buffer_bytes(&value), d->o.genesis) == OK)
+        if (e != OK && e != ERR_CORRUPT) break;
+        if (e == OK && evidence_open(&evidence, buffer_bytes(&value), d->o.genesis) == OK)
             note(d, &evidence, buffer_bytes(&value), &id);
+        else /* the scrub will remove it */
+            log_warning("driver", "kept evidence can't be read, and is passed over: peers send theirs");
     }
     table_cursor_close(c);
     buffer_free(&value);

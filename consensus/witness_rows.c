@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/pack.h"
 #include "ledger/tables.h"
 #include "storage/store.h"
@@ -74,6 +75,18 @@ void witness_row_keep(struct driver *driver, const struct witnessed *kept)
 
 /* --- loading --- */
 
+/* One that can't be read is passed over, as the scrub will remove it: others say the same, and new ones come. */
+static enum err load_row(struct witnessed *out, unsigned *count, struct table_cursor *c, struct buffer *value)
+{
+    enum err e = table_cursor_value(c, value);
+    if (e != OK && e != ERR_CORRUPT) return e;
+    if (e == OK && witnessed_decode(&out[*count], buffer_bytes(value)) == OK)
+        ++*count;
+    else
+        log_warning("witness", "a kept checkpoint can't be read, and is passed over");
+    return OK;
+}
+
 static enum err load(struct witnessed *out, unsigned *count, unsigned most, struct table_txn *txn)
 {
     struct table_cursor *c;
@@ -82,11 +95,8 @@ static enum err load(struct witnessed *out, unsigned *count, unsigned most, stru
     if (e != OK) return e;
     e = table_cursor_seek_back(c, (struct bytes){0});
     while (e == OK && *count < most) {
-        e = table_cursor_value(c, &value);
-        if (e == OK) e = witnessed_decode(&out[*count], buffer_bytes(&value)) == OK ? OK : ERR_CORRUPT;
-        if (e != OK) break;
-        ++*count;
-        e = table_cursor_previous(c);
+        e = load_row(out, count, c, &value);
+        if (e == OK) e = table_cursor_previous(c);
     }
     table_cursor_close(c);
     buffer_free(&value);

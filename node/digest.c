@@ -136,8 +136,11 @@ static enum err load_rows(struct digest_desk *desk, struct table_txn *txn)
     if (e != OK) return e;
     for (e = table_cursor_seek(c, (struct bytes){0}); e == OK; e = table_cursor_next(c)) {
         e = table_cursor_value(c, &row);
-        if (e == OK && state_statement_decode(&s, buffer_bytes(&row)) != OK) e = ERR_CORRUPT;
-        if (e != OK) break;
+        if (e != OK && e != ERR_CORRUPT) break;
+        if (e != OK || state_statement_decode(&s, buffer_bytes(&row)) != OK) { /* the scrub will remove it */
+            log_warning("digest", "a kept statement can't be read, and is passed over");
+            continue;
+        }
         add_asked(desk, s.leaf);
         remember(&desk->said[s.member], &s); /* in the order of leaves */
     }

@@ -11,6 +11,7 @@
 #include "ledger/evidence.h"
 #include "ledger/tables.h"
 #include "tests/lib/driver_bed.h"
+#include "tests/lib/flip.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
@@ -109,6 +110,31 @@ static void evidence_is_kept_bounded_and_told_to_all(void **state)
     bed_start(&bed, 3);
     assert_true(bed_until(&bed, 60000, all_have_some, NULL));
     assert_true(driver_is_named(bed.nodes[3].driver, LIAR));
+    buffer_free(&encoded);
+    down();
+}
+
+/* One bit of it is wrong on the disk: the node is there all the same, and a peer that has it sends it again. */
+static void evidence_that_cannot_be_read_keeps_no_node_away(void **state)
+{
+    (void)state;
+    struct buffer encoded = {0};
+    struct digest id;
+    char folder[FOLDER_PATH];
+    size_t one = 1;
+    up(HONEST);
+    make_evidence(&encoded, 1, LIAR);
+    evidence_id(&id, buffer_bytes(&encoded));
+    assert_int_equal(driver_evidence(bed.nodes[1].driver, buffer_bytes(&encoded)), OK);
+    assert_true(bed_until(&bed, 60000, all_have_some, NULL));
+    assert_true(bed_until(&bed, 60000, kept, &one));
+    bed_crash(&bed, 1);
+    folder_join(folder, bed.nodes[1].folder, "store");
+    assert_int_equal(flip_value(folder, "evidence", BYTES(id.bytes), 100), 0);
+    bed.nodes[1].evidence = 0;
+    bed_start(&bed, 1);
+    assert_true(bed_until(&bed, 60000, all_have_some, NULL));
+    assert_true(driver_is_named(bed.nodes[1].driver, LIAR));
     buffer_free(&encoded);
     down();
 }
@@ -648,6 +674,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(evidence_is_kept_bounded_and_told_to_all),
+        cmocka_unit_test(evidence_that_cannot_be_read_keeps_no_node_away),
         cmocka_unit_test(nobody_is_named_by_anothers_word),
         cmocka_unit_test(who_is_named_neither_leads_nor_disturbs),
         cmocka_unit_test(who_is_named_itself_does_not_lead),

@@ -93,6 +93,26 @@ static void no_cosignature_before_its_mark_is_durable(void **state)
     assert_int_equal(nodes[3].cosigned_most, 5);
 }
 
+/* A row is this node's own note: without it, it has the checkpoint before. */
+static void a_checkpoint_that_cannot_be_read_is_passed_over(void **state)
+{
+    (void)state;
+    struct table_txn *txn;
+    uint8_t key[8];
+    lead(1, 1);
+    apply_all(3);
+    assert_true(wait_all_at(3, 60000));
+    apply_all(2);
+    assert_true(wait_all_at(5, 60000));
+    stop_witness(4);
+    put_be64(key, 5);
+    assert_int_equal(store_begin_write(&txn, nodes[4].driver.store), OK);
+    assert_int_equal(table_put(txn, TABLE_CHECKPOINT, BYTES(key), bytes_text("no checkpoint")), OK);
+    assert_int_equal(store_commit(txn), OK);
+    start_witness(4);
+    assert_note(4, 3);
+}
+
 /* --- notes of peers --- */
 
 static struct buffer make_note(uint64_t size, bool forked, unsigned signers)
@@ -296,6 +316,7 @@ int main(void)
         BED_TEST(a_restart_never_signs_anything_smaller),
         BED_TEST(a_restart_never_signs_another_root),
         BED_TEST(no_cosignature_before_its_mark_is_durable),
+        BED_TEST(a_checkpoint_that_cannot_be_read_is_passed_over),
         BED_TEST(a_note_waits_until_its_size_is_applied),
         BED_TEST(a_note_is_judged_without_another_block),
         BED_TEST(a_note_is_judged_later_when_the_state_is_busy),

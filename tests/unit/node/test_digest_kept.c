@@ -1,6 +1,7 @@
 /* State digests: which words are kept and handed out, and which digests are begun and ended. */
 #include "base/check.h"
 #include "crypto/random.h"
+#include "ledger/tables.h"
 #include "tests/unit/node/bed_digest.h"
 
 static uint64_t serve(uint64_t leaf, uint32_t *count)
@@ -56,6 +57,26 @@ static void rounds_are_kept_through_a_restart(void **state)
     assert_int_equal(serve(0, &count), 65);
     assert_int_equal(serve(66, &count), 0);
     assert_int_equal(count, 0);
+}
+
+/* It is this node's own note, and no reason to be without the node. */
+static void a_statement_that_cannot_be_read_is_passed_over(void **state)
+{
+    (void)state;
+    struct table_txn *txn;
+    uint8_t key[9] = {[8] = 2};
+    uint32_t count;
+    not_own(60);
+    hear(3, 60, 1);
+    put_be64(key, 61);
+    assert_int_equal(store_begin_write(&txn, node.store), OK);
+    assert_int_equal(table_put(txn, TABLE_STATEMENT, BYTES(key), bytes_text("no statement")), OK);
+    assert_int_equal(store_commit(txn), OK);
+    not_own(62);
+    restart();
+    assert_int_equal(serve(60, &count), 60);
+    assert_int_equal(count, 2);
+    assert_int_equal(serve(61, &count), 62);
 }
 
 static void a_restart_tells_nothing_twice(void **state)
@@ -148,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BED_TEST(only_its_own_word_counts),
         BED_TEST(rounds_are_kept_through_a_restart),
+        BED_TEST(a_statement_that_cannot_be_read_is_passed_over),
         BED_TEST(a_restart_tells_nothing_twice),
         BED_TEST(one_member_cannot_push_out_the_others),
         BED_TEST(an_old_leaf_is_not_answered),
