@@ -46,8 +46,7 @@ static enum err read_dealings(struct keygen_agent *a, struct look *l, struct tab
 static enum err look_run(struct state_read *read, struct table_txn *txn)
 {
     struct keygen_agent *a = read->data;
-    struct look *l = a->next;
-    secret_wipe(l, sizeof *l);
+    struct look *l = a->next; /* wiped */
     enum err e = keygen_view(&l->view, txn, a->secret, a->o.self, a->n, a->k);
     uint32_t attempt = l->view.state.attempt;
     if (e == OK) e = keygen_own_get(&l->own, txn, a->secret, attempt, a->n);
@@ -74,10 +73,23 @@ static bool behind(const struct keygen_agent *a)
     return committed > d.applied && committed - d.applied > BEHIND_BLOCKS;
 }
 
+/* What was read takes the place of the last look, whose secrets go: there may be no other look for as long as the node
+ * runs. */
+static void take_look(struct keygen_agent *a, bool good)
+{
+    if (good) {
+        struct look *l = a->look;
+        a->look = a->next;
+        a->next = l;
+    }
+    secret_wipe(a->next, sizeof *a->next);
+}
+
 static void look_done(struct state_read *read, enum err code)
 {
     struct keygen_agent *a = read->data;
     a->reading = false;
+    take_look(a, !a->stopped && code == OK && !a->outdated);
     if (a->stopped || code != OK) {
         if (code != OK && code != ERR_STOPPED && code != ERR_BUSY && log_seldom(&a->unread_ns))
             log_error("keygen", "the state of key generation can't be read: %s", err_text(code));
@@ -88,9 +100,6 @@ static void look_done(struct state_read *read, enum err code)
         keygen_agent_look(a);
         return;
     }
-    struct look *l = a->look;
-    a->look = a->next;
-    a->next = l;
     if (!behind(a)) act(a);
     if (a->look_again) keygen_agent_look(a);
 }
@@ -110,10 +119,16 @@ void keygen_agent_look(struct keygen_agent *a)
 
 /* --- writing secrets, durably, before what depends on them --- */
 
+static void end_writing(struct keygen_agent *a)
+{
+    a->writing = false;
+    secret_wipe(a->to_write, sizeof *a->to_write); /* it is read again, or made anew */
+}
+
 static void written(struct state_write *write, enum err code)
 {
     struct keygen_agent *a = write->data;
-    a->writing = false;
+    end_writing(a);
     if (code != OK && code != ERR_STOPPED && log_seldom(&a->unwritten_ns))
         log_error("keygen", "a secret can't be stored: %s", err_text(code));
     if (!a->stopped) keygen_agent_look(a);
@@ -124,7 +139,7 @@ static void write_secret(struct keygen_agent *a,
 {
     a->writing = true;
     a->write = (struct state_write){.durable = true, .data = a, .run = run, .done = written};
-    if (driver_write(a->o.driver, &a->write) != OK) a->writing = false;
+    if (driver_write(a->o.driver, &a->write) != OK) end_writing(a);
 }
 
 static enum err own_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
@@ -138,7 +153,6 @@ static void make_polynomial(struct keygen_agent *a)
 {
     struct keygen_own *own = a->to_write;
     struct buffer sealed = {0};
-    secret_wipe(own, sizeof *own);
     own->exists = true;
     own->attempt = a->look->view.state.attempt;
     dkg_polynomial_random(&own->polynomial, a->k);

@@ -41,11 +41,11 @@ struct keygen_agent {
     struct state_read read;
     struct state_write write;
     struct look *look;         /* secret memory: what the last read found */
-    struct look *next;         /* secret memory: being read */
+    struct look *next;         /* secret memory: being read; else wiped */
     struct scalar *share;      /* secret memory */
     uint64_t share_epoch;      /* 0: none */
     bool active;
-    struct keygen_own *to_write; /* secret memory: a new polynomial on its way to the disk */
+    struct keygen_own *to_write; /* secret memory: a new polynomial on its way to the disk; else wiped */
     struct buffer came[LIMIT_NODES + 1]; /* sealed sub-shares from members, not checked yet ... */
     uint32_t came_attempt[LIMIT_NODES + 1]; /* ... of this attempt */
     member_mask bad;           /* dealers whose sub-share is wrong */

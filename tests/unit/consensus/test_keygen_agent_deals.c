@@ -1,7 +1,9 @@
 /* The key is generated whoever is absent, lies, or sends something else: who is excluded, who gets a share later. */
 #include "base/check.h"
 #include "base/clock.h"
+#include "consensus/keygen_agent_internal.h"
 #include "consensus/peer_messages.h"
+#include "crypto/secret.h"
 #include "tests/unit/consensus/bed_keygen_agent.h"
 
 static void all_present(void **state)
@@ -25,6 +27,24 @@ static void all_present(void **state)
     assert_true(denied() <= 3);
     run_for(10000);
     assert_int_equal(ledger_size(nodes[1].driver.kit.ledger), size); /* and then silence */
+}
+
+/* What is gone from the disk stays in no memory either: no other look comes that would write over it. */
+static void no_memory_keeps_what_was_dealt(void **state)
+{
+    (void)state;
+    start_all(0);
+    assert_true(wait_shares(0, 60000));
+    assert_true(wait_wiped(60000));
+    run_for(2000);
+    for (unsigned i = 1; i <= N; i++) {
+        const struct keygen_agent *a = nodes[i].agent;
+        while (!a->idle || a->reading || a->writing) turn();
+        assert_true(secret_is_zero(&a->look->own, sizeof a->look->own));
+        assert_true(secret_is_zero(&a->look->received, sizeof a->look->received));
+        assert_true(secret_is_zero(a->next, sizeof *a->next));
+        assert_true(secret_is_zero(a->to_write, sizeof *a->to_write));
+    }
 }
 
 static void one_absent_for_ever(void **state)
@@ -197,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BED_TEST(all_present),
+        BED_TEST(no_memory_keeps_what_was_dealt),
         BED_TEST(one_absent_for_ever),
         BED_TEST(one_absent_returns_late),
         BED_TEST(a_dealer_that_goes_away_is_excluded),
