@@ -67,6 +67,8 @@ struct opening {
     const struct submission *read;
     member_set avoid; /* not asked for shares any more: known liars */
     uint64_t end_ns;  /* nothing is waited for any longer; moves on with each item */
+    uint64_t turn_ns; /* nor with this serving node: another one may give what this one keeps back */
+    bool said;        /* what the last question failed with is the serving node's word */
     enum err (*take)(void *data, uint32_t position, struct opened_content *item);
     void *data;
 };
@@ -89,9 +91,10 @@ static enum err ask(struct opening *o, struct buffer *out, enum message_type typ
                     enum message_type expected, struct failure *failure)
 {
     uint64_t id;
-    struct frame frame;
+    struct frame frame = {0};
     enum err e = cluster_send(o->cluster, &id, type, question, failure);
     if (e == OK) e = cluster_receive(o->cluster, &frame, id, cluster_patience_ms(o->cluster, o->end_ns), NULL, failure);
+    o->said = e != OK && frame.type == MESSAGE_FAILED;
     if (e != OK) return e;
     if (frame.type != expected)
         return fail(failure, ERR_UNEXPECTED, "%s answered with a message of type %u", serving_node(o), frame.type);
@@ -189,7 +192,7 @@ static enum err blame(const struct opening *o, member_set suspects, struct failu
 
 static bool wait_for_more(struct opening *o)
 {
-    if (cluster_left_ms(o->end_ns) <= o->cluster->timeout_ms / 5) return false; /* an answer takes time, too */
+    if (cluster_left_ms(o->turn_ns) <= o->cluster->timeout_ms / 5) return false; /* an answer takes time, too */
     nanosleep(&(struct timespec){0, PAUSE_MS * 1000000l}, NULL);
     return true;
 }
@@ -253,12 +256,18 @@ static enum err open_item(struct opening *o, const struct share_set *set, uint32
     return open_with_proofs(o, set->first + position, &item, other | set->wrong, set->unsigned_set, failure);
 }
 
+static void begin_turn(struct opening *o)
+{
+    o->turn_ns = clock_monotonic_ns() + (uint64_t)cluster_patience_ms(o->cluster, o->end_ns) * 1000000;
+}
+
 /* The next item has the whole time-out again: a chart takes as long as it is large. */
 static void next_item(struct opening *o)
 {
     cluster_listen(o->cluster);
     cluster_renew(o->cluster);
     o->cluster->give_up_ns = o->end_ns = cluster_deadline(o->cluster);
+    begin_turn(o);
 }
 
 /* Whether they fit is seen later; here only that enough came at all, or no more do in time. */
@@ -306,11 +315,17 @@ free_all:
     return e;
 }
 
-/* Whether another serving node may do better. */
-static bool other_node_may_help(enum err e)
+/* Whether another serving node may do better. What this one says is its word, and the read was approved: one that
+ * lies would else refuse what k others open. */
+static bool other_node_may_help(const struct opening *o, enum err e)
 {
-    return e != OK && e != ERR_CANCELED && e != ERR_NOMEM && e != ERR_DECRYPT && e != ERR_TOO_FEW_SHARES &&
-           e != ERR_DENIED;
+    return e != OK && (o->said || (e != ERR_CANCELED && e != ERR_NOMEM && e != ERR_DECRYPT));
+}
+
+/* That a node gave no answer in what time was left says less than what an earlier one did. */
+static bool says_nothing(enum err e)
+{
+    return e == ERR_TIMEOUT || e == ERR_UNREACHABLE || e == ERR_CLOSED || e == ERR_TRUNCATED;
 }
 
 /* Another node, which has to learn first that this is the reader's session. */
@@ -332,17 +347,24 @@ enum err content_open(struct cluster *cluster, const struct collective *key, con
     struct opening o = {.cluster = cluster, .key = key, .reader = reader, .read = read, .take = take, .data = data};
     uint32_t nodes = cluster->via ? 1 : cluster->genesis.member_count, tried = 1;
     uint64_t before = cluster->give_up_ns;
+    struct failure told = {0};
     enum err e = OK;
     cluster->give_up_ns = o.end_ns = cluster_deadline(cluster);
     for (uint32_t at = first; at < first + count;) {
         uint32_t done = 0;
         struct failure why = {0};
+        o.said = false;
+        begin_turn(&o);
         e = cluster->client ? OK : next_node(&o, &why);
         if (e == OK) e = open_run(&o, at, first + count - at, &done, &why);
         at += done;
         if (e == OK) continue;
         if (why.code == OK) fail(&why, e, "%s", err_text(e));
-        if (!other_node_may_help(e) || tried++ >= nodes || cluster_left_ms(o.end_ns) == 0) {
+        bool ends = !other_node_may_help(&o, e) || tried++ >= nodes || cluster_left_ms(o.end_ns) == 0;
+        if (says_nothing(e) && told.code != OK) why = told;
+        told = why;
+        e = why.code;
+        if (ends) {
             fail(failure, why.code, "%s", why.text);
             break;
         }

@@ -462,11 +462,13 @@ static void answer_shares(struct fake_node *n, struct connection *connection, ui
     struct message_shared shared = {0};
     struct buffer boxes[FAKE_NODES] = {0}, out = {0};
     n->shares++;
+    if (n->fault == FAKE_DENIES_SHARES) return refuse(connection, id, ERR_DENIED);
     CHECK(message_shares_decode(&m, body) == OK);
     CHECK(m.first + m.count <= load_read(c, &read, entries, m.leaf_index));
     for (uint32_t i = 0; i < FAKE_NODES && shared.count < c->genesis.quorum; i++) {
         uint32_t holder = (n->member - 1 + i) % FAKE_NODES + 1;
         if (is_excluded(&m, holder) || c->nodes[holder].fault == FAKE_NO_SHARE) continue;
+        if (n->fault == FAKE_KEEPS_SHARES && holder != n->member) continue;
         seal_shares(c, &shared.shares[shared.count], &boxes[shared.count], holder, &m, &read, entries);
         shared.count++;
     }

@@ -50,6 +50,8 @@ enum fake_fault {
     FAKE_ALTERED_CONTENT,   /* a ciphertext that is not the record's */
     FAKE_ALTERED_CAPSULE,   /* a valid capsule of its own for the right label */
     FAKE_OTHER_U,           /* another U beside the record's content */
+    FAKE_DENIES_SHARES,     /* says that it may give none */
+    FAKE_KEEPS_SHARES,      /* gives its own only */
     FAKE_OTHER_CONTENT,     /* the content of another item */
     /* of a holder of a share, whoever serves */
     FAKE_BAD_SHARE,         /* D off, signed */

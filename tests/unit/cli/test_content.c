@@ -411,6 +411,27 @@ static void test_one_content_for_all(void **state)
     buffer_free(&dishonest);
 }
 
+/* An approved read is opened by the others, whatever the node says that happens to serve. */
+static void test_serving_node_refuses(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_KEEPS_SHARES, FAKE_DENIES_SHARES};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        fake_cluster_fault(&fake, 0, FAKE_FINE);
+        fake_cluster_fault(&fake, 2, faults[i]);
+        cluster.timeout_ms = faults[i] == FAKE_KEEPS_SHARES ? 8000 : PATIENCE_MS; /* others' shares are waited for */
+        serve_by(2);
+        if (open_all() != OK) fail_msg("fault %d: %s", faults[i], failure.text);
+        assert_null(strstr(said, "gave a wrong"));
+        assert_non_null(strstr(said, "asking another node"));
+        assert_int_equal(cluster.member, 3);
+    }
+    /* What all say is so. */
+    fake_cluster_fault(&fake, 0, FAKE_DENIES_SHARES);
+    cluster.timeout_ms = PATIENCE_MS;
+    assert_int_equal(open_all(), ERR_DENIED);
+}
+
 static void test_another_nonce_is_proved(void **state)
 {
     (void)state;
@@ -527,6 +548,7 @@ int main(void)
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
         TEST(test_serving_node_lies),
         TEST(test_one_content_for_all),
+        TEST(test_serving_node_refuses),
         TEST(test_another_nonce_is_proved), TEST(test_nobody_learns_who_asks),
         TEST(test_a_notice_is_said_at_once), TEST(test_a_notice_is_said_between_two_records),
         TEST(test_taker_ends_it),
