@@ -155,15 +155,17 @@ void witness_exclude(struct witness *w, unsigned member)
     w->stalled_ns = 0; /* it may have been the one who told otherwise */
 }
 
-static void report(struct witness *w, unsigned named, const struct statement *a, const struct statement *b)
+/* False: they prove nothing. */
+static bool report(struct witness *w, unsigned named, const struct statement *a, const struct statement *b)
 {
     struct evidence e;
     struct buffer encoded = {0};
-    if (evidence_make(&e, w->o.genesis, named, a, b) != OK) return;
+    if (evidence_make(&e, w->o.genesis, named, a, b) != OK) return false;
     evidence_encode(&encoded, &e);
     w->o.on_evidence(w->o.data, evidence_kind_text(evidence_kind(&e)), named, evidence_place(&e),
                      buffer_bytes(&encoded));
     buffer_free(&encoded);
+    return true;
 }
 
 /* k members say the same after a block after which this node has another root: at least k - b of
@@ -355,14 +357,16 @@ void witness_late_cosigned(struct witness *w, unsigned from, const struct cosign
         if (kept->size != c->size || digest_equal(&kept->root, &c->root) || c->size == 0) continue;
         if (note_parse(&note, buffer_bytes(&kept->note)) != OK) continue;
         known.root = kept->root;
-        if (witness_line_of(&known.cosignature, w, &note, from)) witness_two_cosigned(w, from, &known, c);
+        if (!witness_line_of(&known.cosignature, w, &note, from) || witness_two_cosigned(w, from, &known, c)) continue;
+        witness_warn(w, from, "sent a cosignature that does not verify");
+        return;
     }
 }
 
-void witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now)
+bool witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now)
 {
     struct statement a = statement_of_cosigned(known), b = statement_of_cosigned(now);
-    report(w, from, &a, &b);
+    return report(w, from, &a, &b);
 }
 
 bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member)

@@ -122,14 +122,15 @@ void witness_compare(struct witness *w, unsigned from, const struct end *own, co
 void witness_look_back(struct witness *w, const struct end *own); /* what was told before this block was applied here */
 void witness_show(struct witness *w, const struct end *end); /* what members told after this block, to all; not often */
 void witness_take_shown(struct witness *w, unsigned from, struct bytes body);
-/* Of one size and another root than `known`, both by this member. */
+/* The member's cosignature in a note, not verified; false: it has none. */
 bool witness_line_of(struct cosignature *out, const struct witness *w, const struct note *note, unsigned member);
 /* What a member cosigned of this size, in one of the last few rounds; NULL: nothing. */
 const struct cosigned *witness_cosigned_at(const struct witness *w, unsigned member, uint64_t size);
 void witness_keep_cosigned(struct witness *w, unsigned member, const struct cosigned *c);
 /* What is witnessed already needs no more cosignatures; but another root for its size is a lie. */
 void witness_late_cosigned(struct witness *w, unsigned from, const struct cosigned *c);
-void witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now);
+/* Of one size and another root than `known`, both by this member. False: they prove nothing, one is not its own. */
+bool witness_two_cosigned(struct witness *w, unsigned from, const struct cosigned *known, const struct cosigned *now);
 
 /* witness_notes.c */
 void witness_check_later(struct witness *w);

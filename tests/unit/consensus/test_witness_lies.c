@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/pack.h"
 #include "consensus/peer_messages.h"
+#include "consensus/witness_internal.h"
 #include "ledger/checkpoint.h"
 #include "ledger/state.h"
 #include "tests/lib/samples.h"
@@ -364,6 +365,31 @@ static void what_is_not_well_formed_is_ignored(void **state)
     buffer_free(&bad);
 }
 
+/* Those of what is witnessed are looked at for lies only. One that verifies as no lie counts as wrong as any other does,
+ * or a member could have this node verify without end. */
+static void late_cosignatures_that_do_not_verify_count_as_wrong(void **state)
+{
+    (void)state;
+    struct digest other = sample_digest(5);
+    struct buffer body = {0};
+    unsigned counted = 0;
+    lead(1, 1);
+    apply_all(4);
+    assert_true(wait_all_at(4, 60000));
+    pack_array(&body, 4);
+    pack_uint(&body, 4);
+    pack_digest(&body, &other);
+    pack_uint(&body, 1790000000);
+    pack_bin(&body, (uint8_t[64]){0}, 64);
+    for (unsigned from = 2; from <= N; from++) {
+        witness_message(nodes[1].witness, from, PEER_COSIGN, buffer_bytes(&body));
+        counted += nodes[1].witness->wrong[from] == 1;
+    }
+    assert_true(counted >= K - 1); /* those whose cosignature the note has */
+    for (unsigned i = 1; i <= N; i++) assert_int_equal(nodes[1].evidence[i], 0);
+    buffer_free(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +408,7 @@ int main(void)
         BED_TEST(tells_that_differ_anywhere_are_not_equal),
         BED_TEST(an_absurd_pace_blocks_nothing),
         BED_TEST(what_is_not_well_formed_is_ignored),
+        BED_TEST(late_cosignatures_that_do_not_verify_count_as_wrong),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
