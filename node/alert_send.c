@@ -164,16 +164,15 @@ static int watch(void *data, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_
 static enum err read_secret(char out[static ALERT_SECRET], const char *path, struct failure *failure)
 {
     struct buffer file = {0};
+    size_t size = 0;
     enum err e = files_read(&file, path, ALERT_SECRET - 1, failure);
+    while (size < file.size && file.data[size] != '\n' && file.data[size] != '\r' && file.data[size] != 0) size++;
+    if (e == OK && size == 0) e = fail(failure, ERR_INVALID, "%s is empty: its first line is the password", path);
     if (e == OK) {
-        size_t size = 0;
-        while (size < file.size && file.data[size] != '\n' && file.data[size] != '\r' && file.data[size] != 0) size++;
         memcpy(out, file.data, size);
         out[size] = 0;
-        if (size == 0) e = fail(failure, ERR_INVALID, "%s is empty: its first line is the password", path);
-        secret_wipe(file.data, file.size);
     }
-    buffer_free(&file);
+    secret_wipe_buffer(&file);
     return e;
 }
 
