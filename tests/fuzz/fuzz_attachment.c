@@ -1,4 +1,5 @@
-/* ledger/attachment.h, the bytes inside too: whatever decodes comes back byte for byte. */
+/* ledger/attachment.h, the bytes inside too, and what a record's content is bound to: whatever decodes comes back byte
+ * for byte. */
 #include "tests/lib/recode.h"
 
 static void check(enum err (*recode)(struct buffer *, struct bytes), struct bytes in)
@@ -13,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct attachment a = {.content = bytes_of(data, size)};
     check(recode_attachment, bytes_of(data, size));
+    check(recode_context, bytes_of(data, size));
     attachment_decode(&a, bytes_of(data, size));
     check(recode_person, a.content);
     check(recode_content, a.content);
