@@ -177,8 +177,9 @@ static void page_health(struct http_client *k)
 /* What goes up and down; all else only counts up. */
 static bool is_gauge(struct bytes name)
 {
-    static const char *const gauges[] = {"requests_waiting", "raft_first", "raft_commit", "synced_size",
-                                         "connections_open", "device_free_bytes", "state_bytes"};
+    static const char *const gauges[] = {"requests_waiting", "raft_first", "raft_commit", "log_filled_permille",
+                                         "synced_size", "connections_open", "device_free_bytes", "state_bytes",
+                                         "scrub_permille", "scrub_finished_ms", "scrub_rate_kib"};
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
         if (bytes_equal(name, bytes_text(gauges[i]))) return true;
     return false;

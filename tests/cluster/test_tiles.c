@@ -320,6 +320,9 @@ static void nothing_of_a_person_is_public(void **state)
     assert_null(strstr(metrics, patient_id));
     assert_non_null(strstr(metrics, "\nconsilium_witnessed_size "));
     assert_non_null(strstr(metrics, "\nconsilium_http_requests_total "));
+    assert_non_null(strstr(metrics, "\nconsilium_scrub_bytes_total "));
+    assert_non_null(strstr(metrics, "\nconsilium_log_filled_permille ")); /* these fall, too */
+    assert_non_null(strstr(metrics, "\nconsilium_scrub_permille "));
     for (const char *line = metrics; *line; line += strcspn(line, "\n") + 1) { /* Prometheus' text format */
         char name[100], kind[20];
         double value;
