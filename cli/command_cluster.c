@@ -205,10 +205,15 @@ static enum err ask_as_myself(struct tool *t, struct frame *answer, uint64_t ind
     struct buffer question = {0};
     struct submission s = {0};
     struct user_row row;
+    enum err e = ERR_UNAUTHORIZED;
     message_prove_encode(&question, &(struct message_prove){.count = 1, .leaves = {index}});
-    enum err e = profile_ask(t, &s, &row);
-    if (e == OK)
-        e = cluster_ask(&t->cluster, answer, MESSAGE_PROVE, buffer_bytes(&question), MESSAGE_COSIGNED, &t->failure);
+    /* Twice: a request that had to be sent again, to another node, makes nobody known there. */
+    for (int tries = 0; e == ERR_UNAUTHORIZED && tries < 2; tries++) {
+        submission_free(&s);
+        e = profile_ask(t, &s, &row);
+        if (e == OK)
+            e = cluster_ask(&t->cluster, answer, MESSAGE_PROVE, buffer_bytes(&question), MESSAGE_COSIGNED, &t->failure);
+    }
     submission_free(&s);
     buffer_free(&question);
     return e;

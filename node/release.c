@@ -434,7 +434,8 @@ static void collect_timer(uv_timer_t *timer)
         ask_one(c);
 }
 
-static struct collect *collect_new(struct session *s, uint64_t id, const struct message_shares *m)
+static struct collect *collect_new(struct session *s, uint64_t id, const struct message_shares *m,
+                                   const struct actor *actor)
 {
     struct release_desk *desk = s->node->release;
     struct collect *c = calloc(1, sizeof *c);
@@ -450,7 +451,7 @@ static struct collect *collect_new(struct session *s, uint64_t id, const struct 
     c->session = s;
     c->id = id;
     c->ask = *m;
-    c->actor = s->actor.id;
+    c->actor = actor->id;
     c->serial = ++desk->next_serial;
     c->deadline_ns = clock_monotonic_ns() + (uint64_t)COLLECT_MS * 1000000;
     c->rotation = random_below(s->node->genesis.member_count);
@@ -491,13 +492,14 @@ static void collect_begin(struct state_read *read, enum err code)
 void release_shares(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_shares m;
+    struct actor actor;
     enum err e = message_shares_decode(&m, body);
-    if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
+    if (e == OK && !session_actor(&actor, s, &m.leaf_index, 1)) e = ERR_UNAUTHORIZED;
     if (e != OK) {
         session_fail(s, id, e, NULL, 0);
         return;
     }
-    struct collect *c = collect_new(s, id, &m);
+    struct collect *c = collect_new(s, id, &m, &actor);
     if (!c) return;
     c->read = (struct state_read){.fresh = !is_synced(s->node, m.leaf_index), .data = c, .run = may_collect,
                                   .done = collect_begin};
@@ -641,8 +643,9 @@ static void content_done(struct state_read *read, enum err code)
 void release_content(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_content m;
+    struct actor actor;
     enum err e = message_content_decode(&m, body);
-    if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
+    if (e == OK && !session_actor(&actor, s, &m.leaf_index, 1)) e = ERR_UNAUTHORIZED;
     if (e != OK) {
         session_fail(s, id, e, NULL, 0);
         return;
@@ -654,7 +657,7 @@ void release_content(struct session *s, uint64_t id, struct bytes body)
     }
     j->session = s;
     j->id = id;
-    j->actor = s->actor.id;
+    j->actor = actor.id;
     j->ask = m;
     j->read = (struct state_read){.fresh = !is_synced(s->node, m.leaf_index), .data = j, .run = content_run,
                                   .done = content_done};

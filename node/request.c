@@ -425,12 +425,17 @@ static void wait_for_witness(struct request_job *j)
 
 static void note_outcome(struct request_job *j, struct result *r, const struct outcome *o)
 {
+    struct session_again *again = &j->session->again;
     r->has_leaf = o->code == OK || o->code == ERR_DUPLICATE;
     r->index = o->leaf_index;
     if (j->wait == WAIT_COSIGNED && o->code == OK) buffer_append_bytes(&r->leaf, o->leaf);
     if (!r->has_leaf) return;
-    j->session->known = true;
-    j->session->actor = j->actor;
+    if (o->code == OK) {
+        j->session->known = true;
+        j->session->actor = j->actor;
+    } else {
+        again->leaves[again->count++] = o->leaf_index;
+    }
     if (r->action != ACTION_LEDGER_EXPORT || o->decision != DECISION_APPROVED) return;
     j->session->may_export = true;
     j->session->exported = (struct export_permit){j->actor, r->exported.from, r->exported.to, r->index};
@@ -457,7 +462,9 @@ static void applied(struct submission *s, enum err code, const struct outcome *o
         job_fail(j, code, NULL);
         return;
     }
-    CHECK(count == j->count);
+    CHECK(count == j->count && count <= LIMIT_OPERATIONS);
+    for (size_t i = 0; i < count; i++)
+        if (outcomes[i].code == ERR_DUPLICATE) j->session->again = (struct session_again){.actor = j->actor};
     for (size_t i = 0; i < count; i++)
         note_outcome(j, &j->results[i], &outcomes[i]);
     send_applied(j, outcomes);
@@ -648,7 +655,8 @@ void request_submit(struct session *s, uint64_t id, struct bytes body)
         check(j);
 }
 
-static void begin_proof(struct session *s, uint64_t id, const struct message_prove *m, bool of_rows, uint64_t query)
+static void begin_proof(struct session *s, uint64_t id, const struct message_prove *m, const struct actor *actor,
+                        bool of_rows, uint64_t query)
 {
     struct request_job *j = job_new(s, id);
     if (!j) return;
@@ -656,7 +664,7 @@ static void begin_proof(struct session *s, uint64_t id, const struct message_pro
     j->any_leaf = s->may_export && !of_rows;
     j->of_rows = of_rows;
     j->query = query;
-    j->actor = s->actor;
+    j->actor = *actor;
     j->exported = s->exported;
     if (s->node->proves >= LIMIT_REQUESTS) {
         job_fail(j, ERR_BUSY, NULL);
@@ -678,21 +686,23 @@ static void begin_proof(struct session *s, uint64_t id, const struct message_pro
 void request_prove(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_prove m;
+    struct actor actor = {0};
     enum err e = message_prove_decode(&m, body);
-    if (e == OK && !s->known && !s->may_export) e = ERR_UNAUTHORIZED;
+    if (e == OK && !session_actor(&actor, s, m.leaves, m.count) && !s->may_export) e = ERR_UNAUTHORIZED;
     if (e != OK)
         session_fail(s, id, e, NULL, 0);
     else
-        begin_proof(s, id, &m, false, 0);
+        begin_proof(s, id, &m, &actor, false, 0);
 }
 
 void request_prove_rows(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_prove_rows m;
+    struct actor actor;
     enum err e = message_prove_rows_decode(&m, body);
-    if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
+    if (e == OK && !session_actor(&actor, s, &m.query, 1)) e = ERR_UNAUTHORIZED;
     if (e != OK)
         session_fail(s, id, e, NULL, 0);
     else
-        begin_proof(s, id, &m.rows, true, m.query);
+        begin_proof(s, id, &m.rows, &actor, true, m.query);
 }

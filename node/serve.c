@@ -577,8 +577,9 @@ void follow_refuse(struct session *s, enum err code)
 void serve_follow(struct session *s, uint64_t id, struct bytes body)
 {
     struct message_follow m;
+    struct actor actor;
     enum err e = message_follow_decode(&m, body);
-    if (e == OK && !s->known) e = ERR_UNAUTHORIZED;
+    if (e == OK && !session_actor(&actor, s, &m.leaf_index, 1)) e = ERR_UNAUTHORIZED;
     if (e == OK && s->follow) e = ERR_UNEXPECTED;
     struct driver_status d;
     driver_status(s->node->driver, &d);
@@ -591,7 +592,7 @@ void serve_follow(struct session *s, uint64_t id, struct bytes body)
     }
     session_hold(s);
     *f = (struct session_follow){.session = s, .id = id, .query = m.leaf_index, .next = m.leaf_index + 1,
-                                 .size = d.size, .actor = s->actor};
+                                 .size = d.size, .actor = actor};
     s->follow = f;
     follow_more(f);
 }

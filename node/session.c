@@ -63,6 +63,20 @@ void session_end(struct session *s)
     session_release(s);
 }
 
+bool session_actor(struct actor *out, const struct session *s, const uint64_t *leaves, size_t count)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        for (uint32_t j = 0; j < s->again.count; j++)
+            if (s->again.leaves[j] == leaves[i]) {
+                found++;
+                break;
+            }
+    bool of_it = count > 0 && found == count;
+    *out = of_it ? s->again.actor : s->actor;
+    return of_it || s->known;
+}
+
 bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to)
 {
     return from < to && from >= permit->from && (permit->to == 0 || to <= permit->to);

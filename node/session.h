@@ -1,9 +1,11 @@
 /* A client's connection: greets, hands each message to the part that answers it.
  *
- * A session knows which actor it speaks for once a request of that actor's has
- * verified here, and stands in the ledger: an old one, sent again by whoever saw it,
- * does not. What an approved entry allows afterwards (content, shares, leaves,
- * following the log) is for that actor's sessions only.
+ * A session knows which actor it speaks for once a new request of that actor's has
+ * verified here, and stands in the ledger. What an approved entry allows afterwards
+ * (content, shares, leaves, following the log) is for that actor's sessions only.
+ * A request that was there already, sent again, may come from anybody who saw its
+ * entry, which holds all of it but attachments: so it opens its own entries, at
+ * whichever node its sender goes on, and no others of its actor's.
  * Answers may come after the session is gone: jobs hold a session_ref.
  */
 #ifndef NODE_SESSION_H
@@ -23,6 +25,13 @@ struct export_permit {
     uint64_t entry; /* its own */
 };
 
+/* The last request that this session sent and that stood in the ledger already. */
+struct session_again {
+    struct actor actor;
+    uint32_t count;
+    uint64_t leaves[LIMIT_OPERATIONS];
+};
+
 struct session {
     struct node *node;
     struct connection *connection; /* NULL once closed */
@@ -31,6 +40,7 @@ struct session {
     bool greeted;
     bool known;          /* `actor` is set */
     struct actor actor;
+    struct session_again again;
     struct actor key_actor;  /* whose key `key` is; ACTOR_NONE: none was looked up so far */
     struct sign_public key;
     bool may_export;     /* an approved ledger.export of this session, the last one */
@@ -52,6 +62,9 @@ void session_fail(struct session *s, uint64_t id, enum err code, const char *tex
 /* One question taken or answered, for the limit per connection. */
 bool session_begin(struct session *s, uint64_t id); /* false: answered ERR_BUSY */
 void session_end(struct session *s);
+
+/* As whom the session may ask for all of these leaves, whoever's they are; false: as nobody. */
+bool session_actor(struct actor *out, const struct session *s, const uint64_t *leaves, size_t count);
 
 /* Whether the entries [from, to), not none, are among those. */
 bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to);

@@ -16,6 +16,7 @@
 #include "cli/content.h"
 #include "crypto/random.h"
 #include "ledger/attachment.h"
+#include "ledger/leaf.h"
 #include "ledger/names.h"
 #include "net/certificate.h"
 #include "tests/lib/attack_bed.h"
@@ -470,6 +471,46 @@ static uint64_t read_of_the_doctor(struct client *c)
     return result.leaf_index;
 }
 
+/* From what anybody has who may see the entry: the request that made it, had that no attachment. */
+static void request_of_leaf(struct buffer *to, struct bytes bytes)
+{
+    struct leaf leaf;
+    assert_int_equal(leaf_decode(&leaf, bytes), OK);
+    pack_array(to, 3);
+    pack_array(to, 1);
+    pack_bytes(to, leaf.operation.raw);
+    pack_array(to, 1);
+    pack_bin(to, NULL, 0);
+    pack_bin(to, leaf.signature.bytes, sizeof leaf.signature.bytes);
+    assert_false(to->failed);
+}
+
+/* Sent again it opens its own entry, as for a reader whose node died, and no other one of its actor's. */
+static void an_entry_makes_nobody_its_actor(void **state)
+{
+    (void)state;
+    static struct message_cosigned cosigned;
+    static struct digest hashes[LIMIT_PROOFS];
+    struct client *own = attacker_greet(&them, NODE), *seer = attacker_greet(&them, NODE);
+    uint64_t before = read_of_the_doctor(own), seen = read_of_the_doctor(own);
+    struct buffer again = {0};
+    attacker_ask(&them, own, &said_last, MESSAGE_PROVE, body_of(MESSAGE_PROVE, seen, 0, false));
+    assert_int_equal(said_last.type, MESSAGE_COSIGNED);
+    assert_int_equal(message_cosigned_decode(&cosigned, hashes, LIMIT_PROOFS, buffer_bytes(&said_last.body)), OK);
+    request_of_leaf(&again, cosigned.proofs[0].leaf);
+    attacker_submit(&them, seer, &said_last, &result, buffer_bytes(&again));
+    assert_int_equal(result.code, ERR_DUPLICATE);
+    assert_int_equal(result.leaf_index, seen);
+    may_not(seer, ERR_UNAUTHORIZED, before, true);
+    attacker_ask(&them, seer, &said_last, MESSAGE_PROVE, body_of(MESSAGE_PROVE, seen, 0, false));
+    assert_int_equal(said_last.type, MESSAGE_COSIGNED);
+    attacker_ask(&them, seer, &said_last, MESSAGE_SHARES, body_of(MESSAGE_SHARES, seen, 0, false));
+    assert_int_equal(said_last.type, MESSAGE_SHARED);
+    buffer_free(&again);
+    client_close(own);
+    client_close(seer);
+}
+
 static void sessions_that_may_not(void **state)
 {
     (void)state;
@@ -683,6 +724,7 @@ int main(void)
         cmocka_unit_test(denied_with_a_leaf),
         cmocka_unit_test(a_login_twice),
         cmocka_unit_test(sessions_that_may_not),
+        cmocka_unit_test(an_entry_makes_nobody_its_actor),
         cmocka_unit_test(unknown_places),
         cmocka_unit_test(garbage_instead_of_tls),
         cmocka_unit_test(strangers_at_the_peers_door),

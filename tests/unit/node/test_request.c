@@ -43,6 +43,13 @@ void session_send(struct session *s, uint32_t type, uint64_t id, const struct bu
     (void)s, (void)type, (void)id, (void)body;
 }
 
+bool session_actor(struct actor *out, const struct session *s, const uint64_t *leaves, size_t count)
+{
+    (void)leaves;
+    (void)count;
+    *out = s->actor;
+    return s->known;
+}
 bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to)
 {
     (void)permit, (void)from, (void)to;
