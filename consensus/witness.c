@@ -12,73 +12,11 @@
 #include "net/peers.h"
 
 #define TICK_MS 50
-#define OVERDUE_MS 1000  /* any node paces after so long with applied leaves unwitnessed */
 #define STALLED_MS 30000 /* different roots are looked at so long, before another leader is wanted */
 #define ALONE_MS 200     /* what this node cosigned is witnessed sooner, where all members reach each other */
 #define AGAIN_MS 200     /* a pace for what was told already is answered to one member so often */
 #define WRONG_MOST 16    /* so many messages of one member that are wrong, and it is not heard ... */
 #define WRONG_NS 1000000000ull /* ... until a second after the first of them */
-/* A round costs n nodes about 600 us of signatures, three messages each way and a write of the log each.
- * So the leader's rounds begin at least so far apart: */
-#define GAP_UNAWAITED_MS 50 /* when nobody waits, as far as it knows */
-#define GAP_BUSY_MS 4       /* when several blocks come in a round: more share the next one */
-
-/* --- waiting --- */
-
-/* It is in one of the two lists, or in none: then it was called back already. */
-static void unlink_wait(struct witness *w, struct witness_wait *wait)
-{
-    if (wait->witness.previous)
-        wait->witness.previous->witness.next = wait->witness.next;
-    else if (w->waits == wait)
-        w->waits = wait->witness.next;
-    else if (w->due == wait)
-        w->due = wait->witness.next;
-    if (wait->witness.next) wait->witness.next->witness.previous = wait->witness.previous;
-    wait->witness.next = wait->witness.previous = NULL;
-}
-
-static void pace_next(struct witness *w);
-
-static void link_wait(struct witness_wait **list, struct witness_wait *wait)
-{
-    wait->witness.previous = NULL;
-    wait->witness.next = *list;
-    if (*list) (*list)->witness.previous = wait;
-    *list = wait;
-}
-
-/* A callback may add waits, cancel any, due ones too, and come back here: the due
- * ones go to a list of their own first, and each is off it before it is called. */
-static void run_waits(struct witness *w, uint64_t now_ns, bool all)
-{
-    for (struct witness_wait *at = w->waits, *next; at; at = next) {
-        next = at->witness.next;
-        if (!all && at->leaf_index >= w->size && now_ns < at->deadline_ns) continue;
-        unlink_wait(w, at);
-        link_wait(&w->due, at);
-    }
-    while (w->due) {
-        struct witness_wait *at = w->due;
-        unlink_wait(w, at);
-        at->done(at, at->leaf_index < w->size ? OK : w->stopped ? ERR_STOPPED : ERR_NOT_WITNESSED);
-    }
-}
-
-void witness_wait(struct witness *w, struct witness_wait *wait)
-{
-    wait->witness.next = wait->witness.previous = NULL;
-    if (wait->leaf_index < w->size || w->stopped) {
-        wait->done(wait, wait->leaf_index < w->size ? OK : ERR_STOPPED);
-        return;
-    }
-    link_wait(&w->waits, wait);
-    if (!w->leads || wait->leaf_index < w->awaited || wait->leaf_index >= w->newest.size) return;
-    w->awaited = wait->leaf_index + 1;
-    pace_next(w);
-}
-
-void witness_wait_cancel(struct witness *w, struct witness_wait *wait) { unlink_wait(w, wait); }
 
 /* --- statements --- */
 
@@ -105,12 +43,12 @@ static void send_all(struct witness *w, uint32_t type, const struct buffer *body
 
 /* Before a rebuild this node may have told another root after an entry up to there, in good faith; whoever
  * holds both would call it a lie. A later term's entries are told of again. */
-static bool is_quiet(const struct witness *w, const struct end *end)
+bool witness_is_quiet(const struct witness *w, const struct end *end)
 {
     return end->raft_index <= w->o.quiet_index && end->raft_term <= w->o.quiet_term;
 }
 
-static void tell(struct witness *w, const struct end *end, uint32_t type)
+void witness_tell(struct witness *w, const struct end *end, uint32_t type)
 {
     struct told own = w->told[w->o.self];
     struct buffer body = {0};
@@ -124,7 +62,7 @@ static void tell(struct witness *w, const struct end *end, uint32_t type)
     buffer_free(&body);
 }
 
-static void send_cosignature(struct witness *w, unsigned to)
+void witness_send_cosignature(struct witness *w, unsigned to)
 {
     struct buffer body = {0};
     pack_cosigned(&body, &w->cosigned[w->o.self][0]);
@@ -217,9 +155,9 @@ void witness_take_witnessed(struct witness *w, struct witnessed *fresh)
     const struct witnessed *kept = &w->kept[(w->kept_next - 1) % WITNESS_KEPT];
     witness_row_keep(w->o.driver, kept);
     push_when_alone(w);
-    run_waits(w, w->moved_ns, false);
+    witness_run_waits(w, w->moved_ns, false);
     w->o.on_witnessed(w->o.data, w->size);
-    if (w->leads) pace_next(w);
+    if (w->leads) witness_next_round(w);
 }
 
 /* Several positions may have one size; the one that k nodes told is the one that others keep, too. */
@@ -267,15 +205,6 @@ static void try_complete(struct witness *w, uint64_t size, const struct digest *
 
 /* --- cosigning --- */
 
-/* Soon when they take less, slowly when they take more: a pause of one node makes no round begin later. */
-static void learn_words(struct witness *w, uint64_t took_ns)
-{
-    if (w->words_ns == 0 || took_ns < w->words_ns)
-        w->words_ns = took_ns;
-    else
-        w->words_ns += (took_ns - w->words_ns) / 8;
-}
-
 static void cosign(struct witness *w, const struct end *end)
 {
     struct checkpoint checkpoint;
@@ -285,12 +214,10 @@ static void cosign(struct witness *w, const struct end *end)
     witness_keep_cosigned(w, w->o.self, &own);
     w->cosigned_end = *end;
     w->cosigned_ns = clock_monotonic_ns();
-    for (unsigned i = 0; i < ROUNDS_MOST; i++)
-        if (witness_end_equal(&w->rounds[i].end, end) && !w->rounds[i].again)
-            learn_words(w, w->cosigned_ns - w->rounds[i].begun_ns);
-    send_cosignature(w, 0);
+    witness_round_cosigned(w, end);
+    witness_send_cosignature(w, 0);
     try_complete(w, end->size, &end->root);
-    if (w->leads) pace_next(w);
+    if (w->leads) witness_next_round(w);
 }
 
 /* What was told while a mark was written; later rounds first, since no smaller one is cosigned after them. */
@@ -365,7 +292,7 @@ static void bind_again(struct witness *w)
     w->marking = driver_log_cosigned(w->o.driver, &w->mark) == OK;
 }
 
-/* --- pacing and telling --- */
+/* --- telling --- */
 
 /* What was told before goes to all again, in answer to one message: not as often as one likes. */
 static bool may_repeat(struct witness *w, unsigned to)
@@ -382,10 +309,10 @@ static void answer_pace(struct witness *w, unsigned from, struct end *asked)
     const struct end *own = witness_end_at(w, asked->raft_index), *last = &w->told[w->o.self].end;
     if (!own) return; /* not applied yet: witness_applied comes back to it */
     asked->raft_index = 0;
-    if (is_quiet(w, own) || own->raft_index < last->raft_index) return;
+    if (witness_is_quiet(w, own) || own->raft_index < last->raft_index) return;
     if (witness_end_equal(own, last) && !may_repeat(w, from)) return;
-    tell(w, own, PEER_TELL);
-    if (w->cosigned[w->o.self][0].size == own->size) send_cosignature(w, from); /* it asks again: ours was lost */
+    witness_tell(w, own, PEER_TELL);
+    if (w->cosigned[w->o.self][0].size == own->size) witness_send_cosignature(w, from); /* ours was lost */
     witness_try_cosign(w, own);
 }
 
@@ -393,71 +320,6 @@ static void answer_paces(struct witness *w, unsigned from)
 {
     for (unsigned i = ROUNDS_MOST; i-- > 0;)
         if (w->asked[from][i].raft_index) answer_pace(w, from, &w->asked[from][i]);
-}
-
-static void begin_pace(struct witness *w, const struct end *end)
-{
-    w->moved_ns = clock_monotonic_ns();
-    memmove(&w->rounds[1], &w->rounds[0], sizeof w->rounds - sizeof w->rounds[0]);
-    w->rounds[0] = (struct round){*end, w->moved_ns, witness_end_equal(&w->told[w->o.self].end, end)};
-    tell(w, end, PEER_PACE);
-    if (w->cosigned[w->o.self][0].size == end->size) send_cosignature(w, 0); /* again: it may have been lost */
-    witness_try_cosign(w, end);
-}
-
-static unsigned under_way(const struct witness *w)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < ROUNDS_MOST; i++)
-        count += w->rounds[i].end.raft_index && w->rounds[i].end.size > w->size;
-    return count;
-}
-
-static bool waits_for_words(const struct witness *w)
-{
-    return under_way(w) && w->cosigned[w->o.self][0].size < w->rounds[0].end.size;
-}
-
-/* While rounds are under way another one begins, for who waits for more: half the time after the last that words take,
- * which go there and back, or when they have come. So nobody waits longer for a round to begin than messages take one
- * way. Nodes keep what members say of as many rounds as may be under way. When no more may begin the newest one ends
- * like one alone, whatever became of those before it. */
-static bool may_begin(const struct witness *w)
-{
-    unsigned count = under_way(w);
-    if (count == 0) return true;
-    return count < ROUNDS_MOST && w->awaited > w->rounds[0].end.size && (w->words_ns || !waits_for_words(w));
-}
-
-/* Nanoseconds until the next round is due. One alone who waits has no delay. */
-static uint64_t until_due(const struct witness *w)
-{
-    const struct round *last = &w->rounds[0];
-    uint64_t gap = 0, since = clock_monotonic_ns() - last->begun_ns;
-    bool early = waits_for_words(w);
-    if (w->awaited <= w->size)
-        gap = UINT64_C(1000000) * GAP_UNAWAITED_MS;
-    else if (early || w->newest.raft_index > last->end.raft_index + 1)
-        gap = UINT64_C(1000000) * GAP_BUSY_MS;
-    if (early && gap < w->words_ns / 2) gap = w->words_ns / 2;
-    return since < gap ? gap - since : 0;
-}
-
-static void on_pace_timer(uv_timer_t *timer)
-{
-    struct witness *w = timer->data;
-    if (w->leads) pace_next(w);
-}
-
-static void pace_next(struct witness *w)
-{
-    if (!may_begin(w) || w->stopped || w->quarantined) return;
-    if (!w->newest.raft_index || w->newest.size <= w->size || is_quiet(w, &w->newest)) return;
-    uint64_t wait = until_due(w);
-    if (wait == 0)
-        begin_pace(w, &w->newest);
-    else
-        CHECK(uv_timer_start(&w->pace_timer, on_pace_timer, wait / 1000000 + 1, 0) == 0);
 }
 
 /* A leader under which honest nodes have different roots may be the one that made them, and no signature shows it.
@@ -493,16 +355,12 @@ static void on_tick(uv_timer_t *timer)
 {
     struct witness *w = timer->data;
     uint64_t now = clock_monotonic_ns();
-    run_waits(w, now, false);
+    witness_run_waits(w, now, false);
     watch_split(w, now);
     show_when_alone(w, now);
     witness_check_later(w);
     bind_again(w);
-    if (w->newest.size > w->size && w->newest.raft_index && !w->quarantined && !is_quiet(w, &w->newest) &&
-        now - w->moved_ns > (uint64_t)OVERDUE_MS * 1000000) {
-        memset(w->rounds, 0, sizeof w->rounds);
-        begin_pace(w, &w->newest);
-    }
+    witness_overdue_round(w, now);
 }
 
 void witness_applied(struct witness *w, const struct driver_applied *a)
@@ -518,7 +376,7 @@ void witness_applied(struct witness *w, const struct driver_applied *a)
     }
     witness_check_later(w);
     for (unsigned i = 1; i <= w->n; i++) answer_paces(w, i);
-    if (w->leads) pace_next(w);
+    if (w->leads) witness_next_round(w);
 }
 
 void witness_role(struct witness *w, bool leads, uint64_t term)
@@ -528,7 +386,7 @@ void witness_role(struct witness *w, bool leads, uint64_t term)
     if (term != w->term && leads) memset(w->rounds, 0, sizeof w->rounds); /* what was under way may be lost */
     w->term = term;
     w->stalled_ns = 0;
-    if (leads) pace_next(w);
+    if (leads) witness_next_round(w);
 }
 
 /* --- messages --- */
@@ -633,7 +491,7 @@ void witness_message(struct witness *w, unsigned from, uint32_t type, struct byt
 void witness_peer_up(struct witness *w, unsigned peer)
 {
     if (w->stopped) return;
-    if (w->cosigned[w->o.self][0].size > w->size) send_cosignature(w, peer);
+    if (w->cosigned[w->o.self][0].size > w->size) witness_send_cosignature(w, peer);
     push_note(w, peer);
 }
 
@@ -713,7 +571,7 @@ void witness_stop(struct witness *w)
     w->stopped = true;
     uv_close((uv_handle_t *)&w->timer, NULL);
     uv_close((uv_handle_t *)&w->pace_timer, NULL);
-    run_waits(w, 0, true);
+    witness_run_waits(w, 0, true);
 }
 
 void witness_free(struct witness *w)

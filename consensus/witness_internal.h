@@ -1,6 +1,8 @@
 /* Inside the witness: its state, and what its files call of each other.
  *
- * witness.c           start, waiting, pacing, telling, cosigning
+ * witness.c           start, telling, cosigning
+ * witness_rounds.c    when all are asked to tell
+ * witness_wait.c      who waits for a size
  * witness_evidence.c  what members told: kept for a while, compared, shown around
  * witness_notes.c     whole notes of peers
  */
@@ -97,6 +99,9 @@ void witness_quarantine(struct witness *w, const char *why);
  * cosigned none of what they contradict: its own root after that entry, of so many leaves. */
 void witness_contradicted(struct witness *w, uint32_t members, uint64_t size, uint64_t raft_index, const char *why);
 void witness_try_cosign(struct witness *w, const struct end *own);
+bool witness_is_quiet(const struct witness *w, const struct end *end); /* nothing is told of it */
+void witness_tell(struct witness *w, const struct end *end, uint32_t type); /* TELL or PACE, to all */
+void witness_send_cosignature(struct witness *w, unsigned to); /* this node's last; 0: to all */
 void witness_take_witnessed(struct witness *w, struct witnessed *fresh); /* takes the note over */
 void witness_warn(struct witness *w, unsigned from, const char *what);
 bool witness_end_equal(const struct end *a, const struct end *b);
@@ -106,6 +111,14 @@ bool witness_hears(const struct witness *w, unsigned member);
  * NULL: none. Words come late, so it may be any of those told of. */
 const struct end *witness_find_split(const struct witness *w);
 bool witness_agree(const struct witness *w, uint64_t size); /* k told the same as this node, of so much or more */
+
+/* witness_rounds.c */
+void witness_next_round(struct witness *w); /* of the leader: now, or when it is due */
+void witness_overdue_round(struct witness *w, uint64_t now_ns); /* of any node, if it is */
+void witness_round_cosigned(struct witness *w, const struct end *end); /* by this node: how long words take */
+
+/* witness_wait.c */
+void witness_run_waits(struct witness *w, uint64_t now_ns, bool all); /* for what is witnessed, late ones, or all */
 
 /* witness_evidence.c */
 /* What this member says now. What it said of the last few blocks before counts, too, until it goes back. */
