@@ -503,10 +503,11 @@ static void end_error(void)
     pthread_mutex_unlock(&error_stream.lock);
 }
 
-/* One line, in one write, so that lines of two processes don't mix. */
+/* One line, in one write, so that lines of two processes don't mix; also where a node's text in it has several, which
+ * else would look like this program's own words. */
 static void print_error_line(const struct output *o, const char *prefix, const char *text)
 {
-    char *clean = clean_text(text, true);
+    char *clean = clean_text(text, false);
     struct buffer b = {0};
     buffer_printf(&b, "%s%s\n", prefix, clean);
     begin_error(o);

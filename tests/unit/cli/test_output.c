@@ -217,6 +217,23 @@ static void test_failures(void **state)
     json_decref(back);
 }
 
+static void print_lines_of_a_node(struct output *o)
+{
+    struct failure f = {0};
+    fail(&f, ERR_BUSY, "node-2: %s", "wait\nconsilium: WARNING: COMPROMISED: node-1");
+    output_message(o, "%s; asking another node", f.text);
+    output_failure(o, &f);
+}
+
+/* Each line of ours begins with our name: a node's text can't make one up. */
+static void test_a_node_makes_up_no_line(void **state)
+{
+    (void)state;
+    capture(print_lines_of_a_node, false);
+    assert_null(strstr(printed[1], "\nconsilium: WARNING"));
+    assert_non_null(strstr(printed[1], "consilium: node-2: wait consilium: WARNING: COMPROMISED: node-1; asking"));
+}
+
 static void test_exit_codes(void **state)
 {
     (void)state;
@@ -257,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_clean),    cmocka_unit_test(test_json_text), cmocka_unit_test(test_tables),
         cmocka_unit_test(test_rows_that_follow), cmocka_unit_test(test_failures), cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_narrow),   cmocka_unit_test(test_colors_of_verdicts),
+        cmocka_unit_test(test_a_node_makes_up_no_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
