@@ -111,7 +111,8 @@ void driver_digest_ended(struct driver *d)
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
 {
     if (!driver_alive(d)) return ERR_STOPPED;
-    if (m->size < d->past.size) return ERR_CONFLICT; /* it cosigned more before its disk was set back */
+    if (m->size < d->past.size && d->excused.size < d->past.size)
+        return ERR_CONFLICT; /* it cosigned more before its disk was set back */
     if (m->raft_index > d->marking) d->marking = m->raft_index;
     m->driver.job.kind = LOG_JOB_MARK;
     log_thread_push(d->log, &m->driver.job);

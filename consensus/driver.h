@@ -74,6 +74,7 @@ struct driver_options {
     unsigned workers;    /* threads that check signatures; 0: one per processor, at least two */
     unsigned tick_ms;    /* the core's unit of time; 0: 50, an election time-out of 1 to 2 s */
     uint64_t log_keep_bytes; /* compact the log beyond this; at most LIMIT_LOG_KEEP_MIB */
+    bool accept_loss;        /* the operator's word, for this start: what it forgot is not waited for (driver_past.c) */
     void *data;
     void (*on_applied)(void *data, const struct driver_applied *applied);
     /* After on_applied. NULL: nobody digests. */
@@ -97,7 +98,7 @@ struct driver_options {
     /* What cannot go on: disk failed, own inconsistency. The owner stops the node with exit code 1. */
     void (*on_fatal)(void *data, enum err code, const char *text);
     /* This node's disk is older than what the node signed before; optional. Raft indexes: the first
-     * that is not there any more, and the last that was. Each time that it finds out. */
+     * that is not there any more, and the last that was. Each time that it finds out, and with accept_loss. */
     void (*on_set_back)(void *data, uint64_t first, uint64_t last);
 };
 

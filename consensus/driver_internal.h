@@ -244,9 +244,11 @@ struct driver {
     struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
     struct past past;                    /* this node's own, as peers showed it */
     bool forgot; /* votes, and what it acknowledged: set back, or its log damaged; counts in no majority till it rejoined */
-    raft_term excused;     /* the highest in which it voted and forgot it, when that mattered no more; 0: none */
+    struct past excused;                 /* forgotten, and matters no more, or was accepted; no signature */
     bool past_due[LIMIT_NODES + 1];      /* what the disk says of it is not what `pasts` says */
     uint64_t past_kept[LIMIT_NODES + 1]; /* the tick in which it was written last; 0: never */
+    bool tells_loss;    /* what the operator accepted, as far as a Raft index says it, is to be told */
+    raft_index accepted;
     struct rejoin rejoin;
     raft_term rejoined_in; /* its vote in that term, its leader's, is not durable yet; 0: no such thing */
 
@@ -330,13 +332,14 @@ void driver_past_tick(struct driver *d);
 void driver_past_up(struct driver *d, unsigned peer);
 void driver_past_came(struct driver *d, unsigned from, struct bytes body);
 void driver_past_judge(struct driver *d); /* once the core runs: is the log behind the past? */
-void driver_past_lost(struct driver *d, const char *what); /* what the log is said to have lost */
+void driver_past_raise(struct past *p, const struct past *by); /* to the furthest of both, in each of the three */
+void driver_past_keep(struct driver *d, unsigned node);        /* what `pasts` says of it, durably soon */
 bool driver_past_reached(const struct driver *d); /* index and cosigned size of all that it ever claimed */
-void driver_past_forget(struct driver *d); /* that there is something that it forgot, durably soon */
 
 /* driver_rejoin.c */
 void driver_rejoin_init(struct driver *d);
-void driver_rejoin_begin(struct driver *d); /* it forgot something */
+/* This node may have voted and acknowledged what it doesn't know of, at least up to there. */
+void driver_forgets(struct driver *d, const struct past *lost, const char *why);
 void driver_rejoin_tick(struct driver *d);  /* once a second */
 void driver_rejoin_came(struct driver *d, unsigned from, struct bytes body);
 

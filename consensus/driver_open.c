@@ -175,9 +175,22 @@ static enum err collect(struct driver *d, struct recovery *r, const struct log_s
     if (r->state.term < known) {
         r->state.term = known;
         r->state.vote = 0;
-        driver_past_lost(d, "its end");
     }
     return e;
+}
+
+/* A log that was begun anew shows nothing of what it lost any more, once it has a term. */
+static void judge_log(struct driver *d, const struct log_status *status)
+{
+    struct raft_status s;
+    raft_status_get(d->raft, &s);
+    struct past lost = {.term = s.term};
+    bool term_lost = status->term < s.term && d->excused.term < s.term;
+    if (d->forgot) return;
+    if (status->tail_damaged || term_lost)
+        driver_forgets(d, &lost, "this node's log lost its end");
+    else if (status->state_damaged)
+        driver_forgets(d, &lost, "this node's log lost its last term, vote or cosigned mark");
 }
 
 static void ready_to_run(struct driver *d, const struct log_status *status)
@@ -189,8 +202,7 @@ static void ready_to_run(struct driver *d, const struct log_status *status)
         .raft_index = status->cosigned.index, .size = status->cosigned.size, .root = status->cosigned.root};
     d->marked = status->cosigned.index != 0;
     if (d->marked) raft_set_floor(d->raft, d->mark.raft_index);
-    if (status->tail_damaged || status->state_damaged)
-        driver_past_lost(d, status->tail_damaged ? "its end" : "its last term, vote or cosigned mark");
+    judge_log(d, status);
     driver_apply_settings(d);
     driver_past_judge(d);
     if (d->position.ahead) {

@@ -17,12 +17,14 @@
  *
  * A vote that it forgot in a term which the others never came to would keep it waiting for the next election. It isn't
  * waited for: what was forgotten of that term matters no more by then either. The term counts as reached from then on, and
- * in what the node claims.
+ * in what the node claims; so does everything whose loss its operator accepted, in the start that he said so for, since
+ * too few others are left for it to rejoin.
  *
  *   PAST  [claim, claim or []]   the sender's own; the receiver's, as the sender keeps it
  *   claim [term, index, size, signature(64)]
  *         over "consilium/past/v1\n" || cluster || term (8) || index (8) || size (8)
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +36,6 @@
 #include "storage/log.h"
 
 static const char tag[] = "consilium/past/v1\n";
-#define NO_VOTE_YET "Leave it running: it gets its vote back by itself, once it has everything again and a majority of " \
-                    "all nodes, itself not counted, is there"
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
 
 static void signed_bytes(uint8_t out[static SIGNED_SIZE], const struct driver *d, const struct past *p)
@@ -61,6 +61,13 @@ static bool is_behind(const struct past *a, const struct past *b)
 }
 
 static bool is_none(const struct past *p) { return p->term == 0; }
+
+void driver_past_raise(struct past *p, const struct past *by)
+{
+    if (by->term > p->term) p->term = by->term;
+    if (by->index > p->index) p->index = by->index;
+    if (by->size > p->size) p->size = by->size;
+}
 
 /* ---- encoding ---- */
 
@@ -89,12 +96,14 @@ static struct past unpack_past(struct unpack *u)
 
 /* ---- kept ---- */
 
-/* Its own row: a claim that it has to reach again, or [term that counts as reached], or []. */
+/* Its own row: a claim that it has to reach again, or [term, index, size] that count as reached, or []. */
 static void pack_row(struct buffer *out, const struct driver *d, unsigned peer)
 {
-    if (peer == d->o.self && is_none(&d->pasts[peer]) && d->excused) {
-        pack_array(out, 1);
-        pack_uint(out, d->excused);
+    if (peer == d->o.self && is_none(&d->pasts[peer]) && !is_none(&d->excused)) {
+        pack_array(out, 3);
+        pack_uint(out, d->excused.term);
+        pack_uint(out, d->excused.index);
+        pack_uint(out, d->excused.size);
     } else {
         pack_past(out, &d->pasts[peer]);
     }
@@ -134,7 +143,7 @@ static bool keep(struct driver *d, unsigned peer)
 }
 
 /* Where the store takes nothing now, with the next tick. */
-static void keep_now(struct driver *d, unsigned node)
+void driver_past_keep(struct driver *d, unsigned node)
 {
     d->past_kept[node] = d->ticks;
     d->past_due[node] = !keep(d, node);
@@ -156,7 +165,9 @@ static struct past present(const struct driver *d)
     log_status(d->o.log, &log);
     if (d->raft) raft_status_get(d->raft, &status);
     uint64_t index = status.persisted < status.commit ? status.persisted : status.commit;
-    return (struct past){.term = log.term > d->excused ? log.term : d->excused, .index = index, .size = log.cosigned.size};
+    struct past now = {.term = log.term, .index = index, .size = log.cosigned.size};
+    driver_past_raise(&now, &d->excused);
+    return now;
 }
 
 static void send_past(struct driver *d, unsigned peer)
@@ -179,7 +190,7 @@ void driver_past_tick(struct driver *d)
     uint8_t message[SIGNED_SIZE];
     struct past now = present(d);
     for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
-        if (d->past_due[i]) keep_now(d, i);
+        if (d->past_due[i]) driver_past_keep(d, i);
     if (!driver_alive(d) || d->forgot || now.term == 0) return;
     /* Before peers told more: never less than was claimed. */
     if (is_behind(&now, &d->claim) || !is_behind(&d->claim, &now)) return;
@@ -196,9 +207,10 @@ void driver_past_up(struct driver *d, unsigned peer) { send_past(d, peer); }
 static void load_excused(struct driver *d, struct bytes row)
 {
     struct unpack u = unpack_start(row);
-    unpack_array_of(&u, 1);
-    raft_term term = unpack_uint_max(&u, RAFT_TERM_MAX);
-    if (unpack_done(&u) == OK) d->excused = term;
+    unpack_array_of(&u, 3);
+    struct past p = {.term = unpack_uint_max(&u, RAFT_TERM_MAX), .index = unpack_uint_max(&u, RAFT_INDEX_MAX)};
+    p.size = unpack_uint(&u);
+    if (unpack_done(&u) == OK) d->excused = p;
 }
 
 void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
@@ -212,10 +224,7 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
     d->pasts[peer] = p;
     if (peer != d->o.self) return;
     d->past = p;
-    d->forgot = true;
-    driver_rejoin_begin(d);
-    log_error("driver", "before this start this node's disk was set back, or its log damaged: it follows and serves, "
-              "but does not vote yet. " NO_VOTE_YET);
+    driver_forgets(d, &p, "this node's disk was set back before this start, or its log damaged");
 }
 
 /* Who signs less than before is set back or lies: what it signed first is kept for it. */
@@ -231,56 +240,35 @@ static void learn(struct driver *d, unsigned from, const struct past *theirs)
     if (was_kept_just_now(d, from))
         d->past_due[from] = true;
     else
-        keep_now(d, from);
+        driver_past_keep(d, from);
 }
 
 /* ---- this node's own past ---- */
-
-/* The row says so also after a kill, when the log has a newer term again and doesn't show any more what it lost. */
-void driver_past_lost(struct driver *d, const char *what)
-{
-    struct past *own = &d->pasts[d->o.self];
-    if (d->forgot) return;
-    d->forgot = true;
-    driver_rejoin_begin(d);
-    log_error("driver", "this node's log lost %s: it may have forgotten votes that it gave, and what it acknowledged. It "
-              "follows and serves, but does not vote. " NO_VOTE_YET, what);
-    *own = d->past;
-    if (own->term < d->excused) own->term = d->excused;
-    if (is_none(own)) own->term = 1;
-    keep_now(d, d->o.self);
-}
 
 void driver_past_judge(struct driver *d)
 {
     struct log_status log;
     const struct past *p = &d->past;
+    char why[200];
     if (!d->raft || d->forgot) return;
     log_status(d->o.log, &log);
+    struct past now = present(d);
     /* What a rebuild cut off on purpose (driver_fork.c) is not missing: votes and cosignatures stay. */
-    bool has_index = log.last >= p->index || p->index <= d->rebuilt.index;
-    if (present(d).term >= p->term && has_index && log.cosigned.size >= p->size) return;
-    d->forgot = true;
-    driver_rejoin_begin(d);
-    log_error("driver", "this node's disk is older than what the node has signed before (term %llu, Raft index %llu, "
-              "cosigned size %llu): it was set back, and forgot votes that it gave. It follows and serves, but does "
-              "not vote. "
-              NO_VOTE_YET,
-              (unsigned long long)p->term, (unsigned long long)p->index, (unsigned long long)p->size);
-    driver_apply_settings(d);
-    d->pasts[d->o.self] = *p;
-    keep_now(d, d->o.self);
+    bool has_index = log.last >= p->index || p->index <= d->rebuilt.index || p->index <= d->excused.index;
+    if (now.term >= p->term && has_index && now.size >= p->size) return;
     uint64_t first = log.last < p->index ? log.last + 1 : p->index;
-    if (d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);
+    snprintf(why, sizeof why, "this node's disk is older than what it has signed before (term %llu, Raft index %llu, cosigned size "
+             "%llu): it was set back", (unsigned long long)p->term, (unsigned long long)p->index,
+             (unsigned long long)p->size);
+    driver_forgets(d, p, why);
+    if (d->forgot && d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);
 }
 
 static void face(struct driver *d, const struct past *own)
 {
     struct past *p = &d->past;
     if (is_none(own) || !is_behind(p, own) || !is_signed_by(d, own, d->o.self)) return;
-    if (own->term > p->term) p->term = own->term;
-    if (own->index > p->index) p->index = own->index;
-    if (own->size > p->size) p->size = own->size;
+    driver_past_raise(p, own);
     driver_past_judge(d);
 }
 
@@ -298,7 +286,6 @@ void driver_past_came(struct driver *d, unsigned from, struct bytes body)
     learn(d, from, &theirs);
 }
 
-/* All but its term. */
 bool driver_past_reached(const struct driver *d)
 {
     struct past now = present(d);
@@ -308,12 +295,4 @@ bool driver_past_reached(const struct driver *d)
 bool driver_forgot_cosigned(const struct driver *d)
 {
     return d->forgot && present(d).size < d->past.size;
-}
-
-void driver_past_forget(struct driver *d)
-{
-    d->forgot = false;
-    d->pasts[d->o.self] = (struct past){0};
-    if (d->past.term > present(d).term) d->excused = d->past.term;
-    keep_now(d, d->o.self);
 }

@@ -414,7 +414,8 @@ static enum err start_consensus(struct node *node, struct failure *failure)
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
         .log = node->log, .store = node->store, .peers = node->peers,
         .log_keep_bytes = node->config->log_keep_mib.number << 20,
-        .workers = (unsigned)node->config->workers.number, .data = node, .on_applied = on_applied,
+        .workers = (unsigned)node->config->workers.number, .accept_loss = identity_accepts_loss(&node->identity),
+        .data = node, .on_applied = on_applied,
         .on_role = on_role, .on_install = on_install, .snapshot = on_snapshot, .on_fatal = on_fatal,
         .on_set_back = on_set_back, .on_digest = on_digest,
         .on_evidence = on_evidence, .on_deceived = on_deceived,
@@ -422,6 +423,7 @@ static enum err start_consensus(struct node *node, struct failure *failure)
     };
     random_bytes(&driver.seed, sizeof driver.seed);
     enum err e = driver_start(&node->driver, &driver, failure);
+    if (e == OK && driver.accept_loss) e = identity_accept_loss(&node->identity, false, failure);
     struct witness_options witness = {
         .loop = &node->loop, .genesis = &node->genesis, .self = node->self, .keys = node->identity.secrets,
         .driver = node->driver, .peers = node->peers, .store = node->store, .data = node, .on_witnessed = on_witnessed,

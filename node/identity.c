@@ -324,3 +324,17 @@ void identity_close(struct node_identity *id)
     files_unlock(&id->lock);
     *id = (struct node_identity){.lock = {-1}};
 }
+
+enum err identity_accept_loss(const struct node_identity *id, bool accept, struct failure *failure)
+{
+    char path[FILES_PATH];
+    enum err e = files_path(path, id->directory, "accept-loss", failure);
+    if (e != OK) return e;
+    return accept ? files_write(path, bytes_text("for the next start\n"), 0600, NULL, failure) : files_remove(path, failure);
+}
+
+bool identity_accepts_loss(const struct node_identity *id)
+{
+    char path[FILES_PATH];
+    return files_path(path, id->directory, "accept-loss", NULL) == OK && files_exists(path);
+}

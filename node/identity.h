@@ -7,6 +7,7 @@
  *   DIR/tls.key           sealed: ECDSA P-256 key; DIR/tls.crt its certificate (DER)
  *   DIR/key-share-S-E     sealed: the share of secret S in epoch E (consensus/keygen_agent.h)
  *   DIR/log/ DIR/state/   the Raft log; the LMDB store
+ *   DIR/accept-loss       for its next start: what the node forgot is not waited for (consensus/driver_rejoin.c)
  *   DIR/lock              held by the process that runs the node
  */
 #ifndef NODE_IDENTITY_H
@@ -50,5 +51,9 @@ enum err identity_create(struct buffer *line, const struct identity_options *opt
 enum err identity_open(struct node_identity *out, const char *directory, const struct config *config,
                        bool read_only, struct failure *failure);
 void identity_close(struct node_identity *identity); /* wipes; unlocks */
+
+/* The operator's word for the next start, durable, and whether it is there. That start takes it back. */
+enum err identity_accept_loss(const struct node_identity *identity, bool accept, struct failure *failure);
+bool identity_accepts_loss(const struct node_identity *identity);
 
 #endif

@@ -34,6 +34,7 @@ static int command_run(struct options *o);
 static int command_dump(struct options *o);
 static int command_scrub(struct options *o);
 static int command_rebuild(struct options *o);
+static int command_accept_loss(struct options *o);
 static int command_alert_test(struct options *o);
 
 static const struct command {
@@ -59,6 +60,10 @@ static const struct command {
      "sets the derived state of a stopped node aside; the next run derives it anew from log and peers.\n      "
      "--cut: also drops what its log has beyond what it co-signed, for a node that a lying leader deceived",
      "consiliumd rebuild --dir /var/lib/consilium", command_rebuild, false},
+    {"accept-loss", "--dir DIR [--storage-key-file FILE]",
+     "for a stopped node that forgot what it signed, while too few others are left to give it its vote back: with its\n      "
+     "next start it votes, and what nobody else has of that is lost. Read README, \"Too many disks are lost\", first",
+     "consiliumd accept-loss --dir /var/lib/consilium", command_accept_loss, false},
     {"alert-test", "--dir DIR --genesis FILE [--config FILE] [settings]",
      "sends one test message each way that alarms would take, mail and webhook",
      "consiliumd alert-test --dir /var/lib/consilium --genesis /etc/consilium/genesis", command_alert_test, true},
@@ -126,14 +131,14 @@ static const struct own_option {
     const char *name;
     size_t place; /* in struct options, of a const char *, or of a bool */
     bool flag;
-    const char *owners[6]; /* ends with NULL; none: all commands */
+    const char *owners[7]; /* ends with NULL; none: all commands */
 } own_options[] = {
     {"--dir", offsetof(struct options, dir), false, {NULL}},
     {"--name", offsetof(struct options, name), false, {"init"}},
     {"--hospital", offsetof(struct options, hospital), false, {"init"}},
     {"--advertise", offsetof(struct options, advertise), false, {"init"}},
     {"--genesis", offsetof(struct options, genesis), false, {"run", "scrub", "alert-test"}},
-    {"--config", offsetof(struct options, config_file), false, {"run", "dump", "scrub", "rebuild", "alert-test"}},
+    {"--config", offsetof(struct options, config_file), false, {"run", "dump", "scrub", "rebuild", "accept-loss", "alert-test"}},
     {"--limit", offsetof(struct options, limit), false, {"dump"}},
     {"--now", offsetof(struct options, now), true, {"scrub"}},
     {"--cut", offsetof(struct options, cut), true, {"rebuild"}},
@@ -440,6 +445,22 @@ static int command_rebuild(struct options *o)
     printf("The state was set aside as %s.\n"
            "Start the node: it derives its state anew from its log and its peers, and checks every entry against\n"
            "what k nodes co-signed. Keep the folder as evidence, or remove it.\n", aside);
+    return 0;
+}
+
+static int command_accept_loss(struct options *o)
+{
+    struct failure failure = {0};
+    struct node_identity identity;
+    if (!o->dir) return wrong_usage("accept-loss needs --dir", "");
+    enum err e = open_stored(&identity, o, false, &failure);
+    if (e != OK) return complain(&failure, 1);
+    e = identity_accept_loss(&identity, true, &failure);
+    identity_close(&identity);
+    if (e != OK) return complain(&failure, 1);
+    printf("With its next start this node votes, whatever it forgot, and whatever its peers say that it signed before.\n"
+           "Start first those nodes that forgot nothing, and this one last. To take this back, remove %s/accept-loss.\n",
+           o->dir);
     return 0;
 }
 

@@ -55,7 +55,7 @@ static bool says(const char *words) { return strstr((const char *)text.data, wor
 static void help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"init", "run", "dump", "rebuild"};
+    static const char *const commands[] = {"init", "run", "dump", "rebuild", "accept-loss"};
     assert_int_equal(node("--help"), 0);
     assert_true(says("--listen HOST:PORT ") && says("--storage-key-file FILE ") && !says("VALUE"));
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
@@ -160,6 +160,7 @@ static void misplaced_options_say_where_they_belong(void **state)
         {"run --dir x --now", "'run' has no option --now: it belongs to 'scrub'"},
         {"dump leaf --dir x --cut", "'dump' has no option --cut: it belongs to 'rebuild'"},
         {"rebuild --dir x --cut=yes", "unknown option or extra word: --cut=yes"},
+        {"accept-loss --dir x --cut", "'accept-loss' has no option --cut: it belongs to 'rebuild'"},
         {"rebuild --dir x --via y", "unknown option or extra word: --via"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -237,7 +238,7 @@ static void dump_lists_without_a_node(void **state)
 static void nothing_is_stored_before_the_first_start(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"dump leaf", "dump log", "scrub --now", "rebuild"};
+    static const char *const commands[] = {"dump leaf", "dump log", "scrub --now", "rebuild", "accept-loss"};
     assert_int_equal(node("init --dir %s/new --name new --hospital New --listen 127.0.0.1:7997", bed.dir), 0);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         assert_int_equal(node("%s --dir %s/new", commands[i], bed.dir), 1);

@@ -4,6 +4,7 @@
  * vote back from both of the others. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,11 +150,60 @@ static void small_files_bring_its_share_back(void **state)
     nothing_is_lost();
 }
 
+static int accept_loss(unsigned node)
+{
+    char command[900];
+    snprintf(command, sizeof command, "%s/consiliumd accept-loss --dir %s/node-%u >/dev/null 2>&1", build(), bed.dir, node);
+    int status = system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Of three nodes two: nobody is left to give either its vote back. The operator of one accepts that; it follows who
+ * forgot nothing, so nothing is lost, and the second gets its vote back from both. */
+static void two_of_three_need_an_operator(void **state)
+{
+    (void)state;
+    testbed_signal(&bed, 2, SIGTERM);
+    testbed_signal(&bed, 3, SIGTERM);
+    shell("rm -rf kept-2 kept-3 receipts && cp -a node-2 kept-2 && cp -a node-3 kept-3 && mkdir receipts");
+    testbed_start(&bed, 2);
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 60);
+    for (int i = 0; i < EVENTS; i++)
+        testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print S-%d --receipt %s/receipts/%d", bed.dir,
+                       patient, i, bed.dir, i);
+    sleep(seconds);
+    for (unsigned node = 1; node <= 3; node++) testbed_signal(&bed, node, SIGKILL);
+    shell("rm -rf node-2 node-3 && mv kept-2 node-2 && mv kept-3 node-3");
+    for (unsigned node = 1; node <= 3; node++) testbed_start(&bed, node);
+    testbed_await_log(&bed, 2, "was set back");
+    testbed_await_log(&bed, 3, "was set back");
+    testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient);
+    assert_int_not_equal(accept_loss(2), 0); /* it runs */
+    testbed_signal(&bed, 2, SIGTERM);
+    assert_int_equal(accept_loss(2), 0);
+    testbed_start(&bed, 2);
+    testbed_await_log(&bed, 2, "Its operator accepted that");
+    testbed_await_log(&bed, 3, "this node votes again");
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print yes", bed.dir, patient);
+    nothing_is_lost();
+    testbed_signal(&bed, 2, SIGTERM); /* once is enough */
+    testbed_start(&bed, 2);
+    testbed_await_log(&bed, 2, " ready: ");
+    testbed_signal(&bed, 3, SIGTERM);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print two", bed.dir, patient);
+    if (testbed_life_has(&bed, 2, "accepted")) testbed_fail(&bed, "node 2 accepts its loss with each start");
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 60);
+    nothing_is_lost();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_acknowledged_stays),
         cmocka_unit_test(it_votes_once_both_others_are_there),
+        cmocka_unit_test(two_of_three_need_an_operator),
         cmocka_unit_test(small_files_bring_its_share_back),
     };
     return cmocka_run_group_tests(tests, setup, bed_end);

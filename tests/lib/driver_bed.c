@@ -230,6 +230,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
                                      .seed = clock_monotonic_ns() + index,
                                      .tick_ms = BED_TICK_MS,
                                      .log_keep_bytes = node->keep_bytes,
+                                     .accept_loss = node->accept_loss,
                                      .data = node,
                                      .on_applied = applied,
                                      .on_digest = digest,

@@ -606,6 +606,49 @@ static void a_lost_log_is_not_forgotten_with_the_next_start(void **state)
     bed_close(&bed);
 }
 
+/* No majority is left to give either its vote back: people decide for one of them, and both others do for the second. */
+static void only_an_operator_brings_back_two_of_three(void **state)
+{
+    (void)state;
+    bed_up(&bed, 3, 0);
+    unsigned healthy = bed_await_leader(&bed), first = healthy % 3 + 1, second = first % 3 + 1;
+    uint64_t size = bed_event_through(&bed, healthy) + 1;
+    assert_true(bed_await_same(&bed, size));
+    uint64_t last = status_of(healthy).last;
+    await_kept(healthy, first, last);
+    bed_stop(&bed, first);
+    bed_stop(&bed, second);
+    lose_end(first, last);
+    lose_end(second, last);
+    bed_start(&bed, first);
+    bed_start(&bed, second);
+    struct bed_request r;
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
+    assert_int_equal(bed_submit(&bed, &r, healthy, BED_PATIENCE_MS), OK);
+    bed_turn(&bed, 200 * BED_TICK_MS);
+    assert_false(r.done || status_of(first).may_vote || status_of(second).may_vote);
+    bed_stop(&bed, first);
+    bed.nodes[first].accept_loss = true;
+    bed_start(&bed, first);
+    assert_int_equal(bed_await_leader(&bed), healthy);
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    BED_AWAIT(&bed, status_of(second).may_vote);
+    unsigned told = bed.nodes[first].set_backs;
+    assert_true(told > 0); /* others are to know of it */
+    bed_stop(&bed, first); /* once is enough */
+    bed.nodes[first].accept_loss = false;
+    bed_start(&bed, first);
+    bed_stop(&bed, second);
+    assert_int_equal(bed_event_through(&bed, healthy), size + 1);
+    assert_true(status_of(first).may_vote);
+    assert_int_equal(bed.nodes[first].set_backs, told);
+    bed_start(&bed, second);
+    assert_true(bed_await_same(&bed, size + 2));
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +663,7 @@ int main(void)
         cmocka_unit_test(what_only_a_follower_knew_committed_is_awaited),
         cmocka_unit_test(a_leader_that_was_heard_once_is_no_proof),
         cmocka_unit_test(what_lost_its_end_makes_no_majority),
+        cmocka_unit_test(only_an_operator_brings_back_two_of_three),
         cmocka_unit_test(a_lost_log_is_not_forgotten_with_the_next_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
