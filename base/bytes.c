@@ -24,6 +24,22 @@ bool bytes_equal(struct bytes a, struct bytes b)
 
 #define CAPACITY_MIN 64
 
+static void give_back(struct buffer *b)
+{
+    if (b->secret && b->data) explicit_bzero(b->data, b->capacity);
+    free(b->data);
+}
+
+/* realloc would leave what it moves where it was. */
+static uint8_t *move(struct buffer *b, size_t capacity)
+{
+    if (!b->secret) return realloc(b->data, capacity);
+    uint8_t *data = malloc(capacity);
+    if (data && b->size) memcpy(data, b->data, b->size);
+    if (data) give_back(b);
+    return data;
+}
+
 uint8_t *buffer_extend(struct buffer *b, size_t size)
 {
     size_t limit = b->limit ? b->limit : PTRDIFF_MAX; /* no object is larger */
@@ -37,7 +53,7 @@ uint8_t *buffer_extend(struct buffer *b, size_t size)
         if (capacity < CAPACITY_MIN) capacity = CAPACITY_MIN;
         if (capacity - b->size < size) capacity = b->size + size;
         if (capacity > limit) capacity = limit;
-        uint8_t *data = realloc(b->data, capacity);
+        uint8_t *data = move(b, capacity);
         if (!data) {
             b->failed = true;
             return NULL;
@@ -87,8 +103,8 @@ void buffer_clear(struct buffer *b)
 
 void buffer_free(struct buffer *b)
 {
-    free(b->data);
-    *b = (struct buffer){.limit = b->limit};
+    give_back(b);
+    *b = (struct buffer){.limit = b->limit, .secret = b->secret};
 }
 
 struct bytes buffer_bytes(const struct buffer *b) { return (struct bytes){b->data, b->size}; }

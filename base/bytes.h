@@ -28,6 +28,7 @@ struct buffer {
     size_t size, capacity;
     size_t limit; /* 0: none */
     bool failed;
+    bool secret; /* no memory is given back before it is wiped: not where it grows either */
 };
 
 void buffer_append(struct buffer *b, const void *data, size_t size);
@@ -37,7 +38,7 @@ void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((for
 /* Room for `size` more bytes at the end, counted as appended, not initialised; NULL on failure. */
 uint8_t *buffer_extend(struct buffer *b, size_t size);
 void buffer_clear(struct buffer *b); /* keeps memory, resets `failed` */
-void buffer_free(struct buffer *b);  /* back to zero-initialised, keeps limit */
+void buffer_free(struct buffer *b);  /* back to zero-initialised, keeps limit and secret */
 struct bytes buffer_bytes(const struct buffer *b);
 
 /* Identifiers and digests: a struct each, so that they cannot be mixed up. */

@@ -45,7 +45,7 @@ static enum err check_length(const struct buffer *passphrase, struct failure *fa
 /* Twice at a terminal, since a slip would lock the key away for good. */
 static enum err ask_new_passphrase(struct buffer *out, struct failure *failure)
 {
-    struct buffer again = {0};
+    struct buffer again = {.secret = true};
     enum err e = terminal_passphrase(out, "New passphrase: ", failure);
     if (e == OK) e = check_length(out, failure);
     if (e == OK) e = terminal_passphrase(&again, "Once more: ", failure);
@@ -98,7 +98,7 @@ static int print_identity(struct tool *t, const char *path)
 int command_key_new(struct tool *t)
 {
     const char *path = option_text(t->line, "output");
-    struct buffer passphrase = {0};
+    struct buffer passphrase = {.secret = true};
     struct id user;
     bool given;
     struct sign_public key;

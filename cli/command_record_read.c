@@ -24,7 +24,7 @@ static json_t *content_json(const struct record_row *row, struct bytes content)
         json_object_set_new(o, "content", text);
         return o;
     }
-    struct buffer encoded = {0};
+    struct buffer encoded = {.secret = true};
     base64_append(&encoded, content);
     json_object_set_new(o, "content_base64", json_text(buffer_bytes(&encoded)));
     secret_wipe_buffer(&encoded);
@@ -45,7 +45,7 @@ static enum err print_content(struct tool *t, struct bytes content)
         output_message(&t->output, "%zu bytes that are no text; write them to a file with -o FILE", content.size);
         return OK;
     }
-    struct buffer clean = {0};
+    struct buffer clean = {.secret = true};
     text_clean(&clean, content, true);
     if (clean.size == 0 || clean.data[clean.size - 1] != '\n') buffer_append_text(&clean, "\n");
     enum err e = write_stdout(t, buffer_bytes(&clean));
@@ -86,7 +86,7 @@ static enum err check_output(struct tool *t, const char *path)
 static int show_one(struct tool *t)
 {
     struct reading reading = {0};
-    struct buffer content = {0};
+    struct buffer content = {.secret = true};
     struct id record;
     uint64_t version;
     const char *text = tool_operand(t, 0), *output = option_text(t->line, "output");

@@ -143,7 +143,7 @@ static int submit_record(struct tool *t, enum action action, struct buffer *args
 int command_record_create(struct tool *t)
 {
     struct placing place = {.record = time_id(clock_wall_ms()), .version = 1, .conf = CONF_NORMAL};
-    struct buffer content = {0}, attachment = {0}, encoded = {0};
+    struct buffer content = {.secret = true}, attachment = {0}, encoded = {0};
     struct digest tag;
     char detected[LIMIT_NAME + 1];
     const char *kind;
@@ -201,7 +201,7 @@ static enum err conflict(struct tool *t, const struct record_row *row, uint64_t 
 
 static enum err show_change(struct tool *t, const struct record_row *row, struct bytes before, struct bytes after)
 {
-    struct buffer lines = {0};
+    struct buffer lines = {.secret = true};
     output_progress_end(&t->output);
     buffer_printf(&lines, "version %llu -> %llu:\n", (unsigned long long)row->version,
                   (unsigned long long)row->version + 1);
@@ -215,7 +215,7 @@ static enum err show_change(struct tool *t, const struct record_row *row, struct
 static enum err prepare_update(struct tool *t, struct placing *place, struct buffer *content, uint64_t base, bool *same)
 {
     struct reading reading = {0};
-    struct buffer before = {0};
+    struct buffer before = {.secret = true};
     char kind[LIMIT_NAME + 1];
     *same = false;
     enum err e = reading_ask_record(t, &reading, &place->record, 0);
@@ -259,7 +259,7 @@ static int print_unchanged(struct tool *t, const struct placing *place)
 int command_record_update(struct tool *t)
 {
     struct placing place = {.conf = CONF_NORMAL};
-    struct buffer content = {0}, attachment = {0}, encoded = {0};
+    struct buffer content = {.secret = true}, attachment = {0}, encoded = {0};
     struct digest tag;
     uint64_t base;
     bool same = false;
@@ -327,7 +327,7 @@ int command_record_copy(struct tool *t)
 {
     struct args_record_copy args = {.record = time_id(clock_wall_ms())};
     struct reading reading = {0};
-    struct buffer content = {0}, attachment = {0}, encoded = {0};
+    struct buffer content = {.secret = true}, attachment = {0}, encoded = {0};
     struct placing place = {.record = args.record, .version = 1};
     uint64_t version;
     char kind[LIMIT_NAME + 1] = "";

@@ -151,7 +151,7 @@ static enum err item_read(struct item *out, const struct opening *o, const struc
 static enum err decrypt(struct opening *o, uint32_t absolute, const struct item *item,
                         uint8_t key[static AEAD_KEY_SIZE])
 {
-    struct opened_content opened = {.context = item->context};
+    struct opened_content opened = {.context = item->context, .plain.secret = true};
     enum err e;
     uint8_t *plain = buffer_extend(&opened.plain, item->ciphertext.size - AEAD_TAG_SIZE + 1);
     e = plain ? aead_decrypt(plain, key, AEAD_ZERO_NONCE, item->ciphertext, item->context_bytes) : ERR_NOMEM;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "crypto/secret.h"
 
 static enum err code_of_errno(int number)
 {
@@ -28,19 +29,24 @@ static enum err code_of_errno(int number)
 
 static enum err read_all(struct buffer *out, int fd, const char *name, size_t limit, struct failure *failure)
 {
+    uint8_t chunk[65536];
     size_t start = out->size;
-    for (;;) {
-        uint8_t chunk[65536];
-        ssize_t n = read(fd, chunk, sizeof chunk);
+    enum err e = OK;
+    for (ssize_t n = 1; n != 0 && e == OK;) {
+        n = read(fd, chunk, sizeof chunk);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail(failure, code_of_errno(errno), "cannot read %s: %s", name, strerror(errno));
-        if (n == 0) break;
+        if (n < 0) {
+            e = fail(failure, code_of_errno(errno), "cannot read %s: %s", name, strerror(errno));
+            break;
+        }
         buffer_append(out, chunk, (size_t)n);
-        if (out->failed) return fail(failure, ERR_NOMEM, "no memory to read %s", name);
-        if (out->size - start > limit)
-            return fail(failure, ERR_TOO_LARGE, "%s is longer than %zu bytes", name, limit);
+        if (out->failed)
+            e = fail(failure, ERR_NOMEM, "no memory to read %s", name);
+        else if (out->size - start > limit)
+            e = fail(failure, ERR_TOO_LARGE, "%s is longer than %zu bytes", name, limit);
     }
-    return OK;
+    if (out->secret) secret_wipe(chunk, sizeof chunk);
+    return e;
 }
 
 enum err file_read(struct buffer *out, const char *path, size_t limit, struct failure *failure)

@@ -148,6 +148,7 @@ static enum err close_item(struct lane *lane, uint32_t i, struct failure *failur
     struct record_context context = {.cluster = t->cluster.genesis.cluster, .patient = *l->patient,
                                      .record = item->record, .version = item->version, .conf = item->conf,
                                      .author = t->signer.user};
+    lane->content.secret = true;
     buffer_clear(&lane->content);
     buffer_clear(&lane->args[i]);
     buffer_clear(&lane->attachments[i]);

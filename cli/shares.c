@@ -26,7 +26,7 @@ static enum err check_signature(const struct message_sealed *m, const struct des
 static enum err open_box(struct share_item *items, const struct share_set *s, const struct message_sealed *m,
                          const struct reader *reader)
 {
-    struct buffer plain = {0};
+    struct buffer plain = {.secret = true};
     struct share_box box;
     enum err e = seal_box_open(&plain, &reader->public_key, &reader->secret, m->sealed);
     if (e == OK) e = share_box_decode(&box, items, s->count, buffer_bytes(&plain));

@@ -106,7 +106,7 @@ enum err signer_open(struct signer *signer, const char *path, const char *passph
     enum err e = signer_read(signer, path, failure);
     if (e != OK) return e;
     if (may_have_no_passphrase(signer) && signer_unlock(signer, (struct bytes){0}, NULL) == OK) return OK;
-    struct buffer passphrase = {0};
+    struct buffer passphrase = {.secret = true};
     if (passphrase_file)
         e = passphrase_read(&passphrase, passphrase_file, failure);
     else

@@ -211,7 +211,7 @@ static enum err open_subshare(struct scalar *out, const struct keygen_agent *a, 
 {
     const struct dealing *d = &a->look->dealings[dealer];
     struct digest hash;
-    struct buffer plain = {0};
+    struct buffer plain = {.secret = true};
     hash_sha256(&hash, sealed.data, sealed.size);
     if (!digest_equal(&hash, &d->subshare_hash[a->o.self])) return ERR_BAD_SHARE;
     enum err e = seal_box_open(&plain, &genesis_member(a->o.genesis, a->o.self)->keys.seal, &a->o.keys->seal, sealed);
@@ -306,7 +306,7 @@ static bool fits(const struct keygen_agent *a, const struct scalar *share)
 static bool share_from_file(struct keygen_agent *a)
 {
     char path[FILES_PATH];
-    struct buffer plain = {0};
+    struct buffer plain = {.secret = true};
     struct scalar share;
     if (share_path(path, a, a->look->epoch.epoch) != OK || !files_exists(path)) return false;
     enum err e = files_read_sealed(&plain, path, a->o.storage_key, SHARE_PURPOSE, NULL);

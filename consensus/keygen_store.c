@@ -48,7 +48,7 @@ static enum err decode_own(struct keygen_own *out, struct bytes row, unsigned n)
 enum err keygen_own_get(struct keygen_own *out, struct table_txn *txn, uint8_t secret, uint32_t attempt, unsigned n)
 {
     uint8_t key[KEY_SIZE];
-    struct buffer row = {0};
+    struct buffer row = {.secret = true};
     bool found;
     memset(out, 0, sizeof *out);
     row_key(key, secret, 'p', attempt);
@@ -65,7 +65,7 @@ enum err keygen_own_get(struct keygen_own *out, struct table_txn *txn, uint8_t s
 enum err keygen_own_put(struct table_txn *txn, uint8_t secret, const struct keygen_own *own, unsigned n)
 {
     uint8_t key[KEY_SIZE];
-    struct buffer row = {0}, polynomial = {0};
+    struct buffer row = {.secret = true}, polynomial = {.secret = true};
     row_key(key, secret, 'p', own->attempt);
     enum err e = dkg_polynomial_encode(&polynomial, &own->polynomial);
     pack_array(&row, 2);
@@ -97,7 +97,7 @@ enum err keygen_received_get(struct keygen_received *out, struct table_txn *txn,
                              unsigned n)
 {
     uint8_t key[KEY_SIZE];
-    struct buffer row = {0};
+    struct buffer row = {.secret = true};
     bool found;
     memset(out, 0, sizeof *out);
     row_key(key, secret, 'r', attempt);
@@ -111,7 +111,7 @@ enum err keygen_received_put(struct table_txn *txn, uint8_t secret, uint32_t att
                              const struct keygen_received *received, unsigned n)
 {
     uint8_t key[KEY_SIZE];
-    struct buffer row = {0};
+    struct buffer row = {.secret = true};
     row_key(key, secret, 'r', attempt);
     pack_array(&row, n);
     for (unsigned i = 1; i <= n; i++)
@@ -124,7 +124,7 @@ enum err keygen_received_put(struct table_txn *txn, uint8_t secret, uint32_t att
 enum err keygen_share_get(struct scalar *out, struct table_txn *txn, uint8_t secret, uint64_t epoch)
 {
     uint8_t key[SHARE_KEY_SIZE];
-    struct buffer row = {0};
+    struct buffer row = {.secret = true};
     share_key(key, secret, epoch);
     enum err e = table_get(txn, TABLE_DKG_SECRET, BYTES(key), &row);
     if (e == OK && (row.size != 32 || scalar_decode(out, row.data) != OK)) e = ERR_CORRUPT;

@@ -23,7 +23,7 @@ bool secret_memory_locked(void);
 
 /* Not removed by the compiler. */
 void secret_wipe(void *data, size_t size);
-void secret_wipe_buffer(struct buffer *b); /* all its capacity, then frees it */
+void secret_wipe_buffer(struct buffer *b); /* all its capacity, then frees it; where it grew, see its `secret` */
 
 /* Time depends on `size` only. */
 bool secret_equal(const void *a, const void *b, size_t size);

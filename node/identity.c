@@ -251,7 +251,7 @@ static enum err read_sealed_in(struct buffer *out, const struct node_identity *i
 
 static enum err load_seed(struct node_identity *id, struct failure *failure)
 {
-    struct buffer seed = {0};
+    struct buffer seed = {.secret = true};
     struct node_public public_keys;
     enum err e = read_sealed_in(&seed, id, "node.seed", PURPOSE_SEED, failure);
     if (e == OK && seed.size != NODE_SEED_SIZE)

@@ -8,6 +8,7 @@
 #include "consensus/peer_messages.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
+#include "crypto/secret.h"
 #include "crypto/tdh2.h"
 #include "ledger/arguments.h"
 #include "ledger/release.h"
@@ -115,7 +116,7 @@ static void compute_work(struct worker_task *task)
         share_of(&items[i], c, i);
     struct share_box box = {.leaf_index = c->leaf_index, .first = c->first, .member = c->node->self,
                             .count = c->count, .items = items};
-    struct buffer plain = {.limit = LIMIT_ANSWER}, signing = {0};
+    struct buffer plain = {.limit = LIMIT_ANSWER, .secret = true}, signing = {0};
     struct seal_public to;
     share_box_encode(&plain, &box);
     memcpy(to.bytes, c->release.reader_key, sizeof to.bytes);
@@ -125,6 +126,7 @@ static void compute_work(struct worker_task *task)
     sign_message(&c->signature, &c->node->identity.secrets->message, buffer_bytes(&signing));
     buffer_free(&plain);
     buffer_free(&signing);
+    secret_wipe(items, c->count * sizeof *items); /* k nodes' open the records, now and for ever */
     free(items);
 }
 

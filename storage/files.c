@@ -288,7 +288,7 @@ static enum err parse_key(struct seal_key *key, struct bytes text)
 
 static enum err load_key(struct seal_key *key, const char *path, struct failure *failure)
 {
-    struct buffer text = {0};
+    struct buffer text = {.secret = true};
     enum err code = files_read(&text, path, KEY_DIGITS + 1, failure);
     if (code == OK) code = parse_key(key, buffer_bytes(&text));
     if (code == ERR_INVALID || code == ERR_TOO_LARGE)

@@ -44,6 +44,54 @@ static void test_buffer_grows(void **state)
     buffer_free(&b);
 }
 
+#define BLOCKS 64
+#define BLOCK 512
+
+/* Whether memory that was given back, and is handed out again, still says what it did. Under a sanitizer it is not handed
+ * out again, and nothing is found. */
+static bool is_left(const char *text, size_t size)
+{
+    uint8_t *blocks[BLOCKS];
+    bool found = false;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = malloc(size);
+        assert_non_null(blocks[i]);
+        for (volatile const uint8_t *at = blocks[i]; at <= blocks[i] + size - strlen(text) && !found; at++) {
+            size_t same = 0;
+            while (text[same] && at[same] == (uint8_t)text[same]) same++;
+            found = !text[same];
+        }
+    }
+    for (size_t i = 0; i < BLOCKS; i++) free(blocks[i]);
+    return found;
+}
+
+#define NEIGHBOURS 16u /* that none can grow where it is but the last */
+
+static void test_secrets_are_wiped(void **state)
+{
+    static const char text[] = "the passphrase of a root user";
+    struct buffer all[NEIGHBOURS];
+    (void)state;
+    for (unsigned i = 0; i < NEIGHBOURS; i++) {
+        all[i] = (struct buffer){.secret = true};
+        buffer_extend(&all[i], BLOCK / 2);
+        buffer_append_text(&all[i], text);
+        assert_int_equal(all[i].capacity, BLOCK);
+    }
+    for (unsigned i = 0; i < NEIGHBOURS; i++) {
+        buffer_extend(&all[i], 3 * BLOCK);
+        assert_memory_equal(all[i].data + BLOCK / 2, text, strlen(text));
+    }
+    assert_false(is_left(text, BLOCK));
+    for (unsigned i = 0; i < NEIGHBOURS; i++) {
+        size_t capacity = all[i].capacity;
+        buffer_free(&all[i]);
+        assert_true(all[i].secret);
+        assert_false(is_left(text, capacity));
+    }
+}
+
 static void test_buffer_limit(void **state)
 {
     struct buffer b = {.limit = 10};
@@ -267,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views),        cmocka_unit_test(test_buffer_grows),
+        cmocka_unit_test(test_secrets_are_wiped),
         cmocka_unit_test(test_buffer_limit), cmocka_unit_test(test_buffer_huge),
         cmocka_unit_test(test_capacity),     cmocka_unit_test(test_printf),
         cmocka_unit_test(test_printf_limit), cmocka_unit_test(test_id_text),
