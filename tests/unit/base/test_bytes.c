@@ -47,8 +47,8 @@ static void test_buffer_grows(void **state)
 #define BLOCKS 64
 #define BLOCK 512
 
-/* Whether memory that was given back, and is handed out again, still says what it did. Under a sanitizer it is not handed
- * out again, and nothing is found. */
+/* Whether memory that was given back, and is handed out again, still says what it did. A sanitizer hands none out
+ * again, and nothing is found. */
 static bool is_left(const char *text, size_t size)
 {
     uint8_t *blocks[BLOCKS];
