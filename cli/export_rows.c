@@ -153,7 +153,7 @@ static enum err open_file(struct row_writer *w, struct failure *failure)
 
 enum err row_writer_open(struct row_writer *w, const char *path, enum row_format format, struct failure *failure)
 {
-    *w = (struct row_writer){.file = stdout, .path = path, .format = format};
+    *w = (struct row_writer){.file = path ? NULL : stdout, .path = path, .format = format};
     row_format_head(&w->line, format); /* goes out with the first row */
     return path ? open_file(w, failure) : OK;
 }

@@ -13,7 +13,7 @@
 enum row_format { ROWS_NDJSON, ROWS_CSV };
 
 struct row_writer {
-    FILE *file;
+    FILE *file;       /* NULL: could not be made */
     const char *path; /* NULL: standard output */
     char *temporary;  /* becomes `path` when all is there */
     enum row_format format;

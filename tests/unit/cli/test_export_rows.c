@@ -1,12 +1,15 @@
 /* Exported rows: CSV as RFC 4180 and spreadsheets want it, and what a row says of an entry. */
 #include "tests/lib/unit.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/export_rows.h"
 #include "ledger/leaf.h"
 #include "ledger/proof.h"
+#include "tests/lib/folder.h"
 #include "tests/lib/ledger_kit.h"
 #include "tests/lib/samples.h"
 
@@ -103,12 +106,35 @@ static void what_is_no_entry_is_no_row(void **state)
     buffer_free(&out);
 }
 
+/* Where no file can be made, standard output stays open: what is wrong may be told there, and another file would get its
+ * number. */
+static void a_file_that_is_there_stays_and_closes_nothing(void **state)
+{
+    (void)state;
+    struct row_writer w;
+    char path[FOLDER_PATH];
+    folder_store(test_folder, "rows.csv", bytes_text("mine"));
+    folder_join(path, test_folder, "rows.csv");
+    int kept = dup(STDOUT_FILENO);
+    fflush(stdout);
+    assert_int_equal(row_writer_open(&w, path, ROWS_CSV, NULL), ERR_EXISTS);
+    row_writer_free(&w);
+    bool open = fcntl(STDOUT_FILENO, F_GETFD) >= 0;
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    assert_true(open);
+    struct buffer there = folder_load(test_folder, "rows.csv");
+    assert_true(bytes_equal(buffer_bytes(&there), bytes_text("mine")));
+    buffer_free(&there);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_are_quoted_where_they_must),
         cmocka_unit_test(a_row_says_what_the_entry_proves),
         cmocka_unit_test(what_is_no_entry_is_no_row),
+        cmocka_unit_test_setup_teardown(a_file_that_is_there_stays_and_closes_nothing, folder_setup, folder_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
