@@ -106,8 +106,8 @@ static void what_is_no_entry_is_no_row(void **state)
     buffer_free(&out);
 }
 
-/* Where no file can be made, standard output stays open: what is wrong may be told there, and another file would get its
- * number. */
+/* Where no file can be made, standard output stays open: what is wrong may be told there, and another file would get
+ * its number. */
 static void a_file_that_is_there_stays_and_closes_nothing(void **state)
 {
     (void)state;
