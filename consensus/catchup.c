@@ -14,7 +14,6 @@
 #define LONGEST_PAUSE_MS 10000
 #define PHASE_NS (UINT64_C(5000) * 1000000)      /* for choosing, and for confirming */
 #define ASK_AGAIN_NS (UINT64_C(1000) * 1000000)  /* for manifests that have not come */
-#define SLOW_BYTES (64 * KIB)
 #define CHOOSE_NS (UINT64_C(500) * 1000000)      /* the newest one of those that came by then */
 
 static void begin_run(struct catchup *c);
@@ -41,15 +40,21 @@ unsigned catchup_next_peer(const struct catchup *c, unsigned last, peer_mask wit
     return 0;
 }
 
+unsigned catchup_faster_peer(const struct catchup *c, unsigned last, peer_mask without, peer_mask slow)
+{
+    unsigned peer = catchup_next_peer(c, last, without | slow);
+    return peer ? peer : catchup_next_peer(c, last, without);
+}
+
 struct ask ask_begin(struct catchup *c, unsigned peer)
 {
     uint64_t now = clock_monotonic_ns();
     return (struct ask){peer, ++c->next_id, now, now + LIMIT_PULL_MS * UINT64_C(1000000)};
 }
 
-bool ask_was_slow(const struct ask *ask, size_t bytes)
+bool ask_was_slow(const struct ask *ask)
 {
-    return bytes < SLOW_BYTES && clock_monotonic_ns() - ask->since_ns > LIMIT_PULL_MS / 4 * UINT64_C(1000000);
+    return clock_monotonic_ns() - ask->since_ns > LIMIT_PULL_MS / 4 * UINT64_C(1000000);
 }
 
 void catchup_update_ready(struct catchup *c)
@@ -135,7 +140,7 @@ static void run_succeeded(struct catchup *c)
     bool offered = c->offered.size != 0;
     c->target = (struct target){0};
     c->pause_ms = 0;
-    c->doubted = c->liars = 0;
+    c->doubted = c->liars = c->slow = 0;
     end_run(c);
     offer_encode(&manifest, &offer);
     witness_take_note(c->o.witness, buffer_bytes(&t.note));
@@ -441,7 +446,7 @@ void catchup_install(struct catchup *c, uint64_t raft_index, uint64_t raft_term,
 static void begin_run(struct catchup *c)
 {
     c->run++;
-    c->liars = 0;
+    c->liars = c->slow = 0;
     c->least_size = 0;
     c->least_index = 0;
     if (c->contradicted) {

@@ -47,6 +47,9 @@ struct fill {
     unsigned peer;     /* asked last */
     peer_mask silent;  /* did not help with this batch */
     peer_mask liars;   /* sent a wrong one: not asked again in this round */
+    peer_mask slow;    /* gave little, or late: asked in this round where no other is left */
+    unsigned cut_by;   /* whose answer before had not all that was asked for; 0: nobody's */
+    size_t cut_bytes;  /* its size */
     struct ask ask;
     uint32_t count;
     struct item items[LIMIT_PULL_ATTACHMENTS];
@@ -62,7 +65,7 @@ static void begin_round(struct fill *f)
 {
     f->phase = FILL_LOOK;
     f->from = f->left = f->fetched = f->erased = 0;
-    f->liars = 0;
+    f->liars = f->slow = 0;
     f->again = false;
 }
 
@@ -135,6 +138,7 @@ static void begin_batch(struct catchup *c, const struct missing *m)
         f->items[i].index = m->indexes[i];
     f->from = m->indexes[m->count - 1] + 1;
     f->silent = 0;
+    f->cut_by = 0;
     f->phase = FILL_ASK;
 }
 
@@ -220,7 +224,7 @@ static void ask_next(struct catchup *c)
     peer_mask without = f->silent | f->liars;
     if (f->peer < 1 || f->peer > c->n) f->peer = c->o.self % c->n + 1;
     while (any_wanted(f)) {
-        unsigned peer = catchup_next_peer(c, f->peer - 1, without);
+        unsigned peer = catchup_faster_peer(c, f->peer - 1, without, f->slow);
         if (!peer) {
             pass_over(f);
             break;
@@ -346,6 +350,15 @@ static void note_statements(struct catchup *c, struct filling *w)
     }
 }
 
+/* An honest peer ends an answer where the next one does not fit: two in a row hold more than one may. */
+static bool gave_little(struct fill *f, const struct filling *w)
+{
+    bool little = f->cut_by == w->peer && f->cut_bytes + w->bytes.size <= LIMIT_PULL_BYTES;
+    f->cut_by = w->attached.count < f->asked_count ? w->peer : 0;
+    f->cut_bytes = w->bytes.size;
+    return little;
+}
+
 void fill_answer(struct catchup *c, unsigned from, uint64_t id, struct bytes body)
 {
     struct fill *f = c->fill;
@@ -365,7 +378,10 @@ void fill_answer(struct catchup *c, unsigned from, uint64_t id, struct bytes bod
         return;
     }
     f->ask.peer = 0;
-    if (ask_was_slow(&f->ask, body.size)) f->peer = f->peer % c->n + 1;
+    if (gave_little(f, w) || ask_was_slow(&f->ask)) {
+        f->slow |= PEER_BIT(from);
+        f->peer = f->peer % c->n + 1;
+    }
     note_statements(c, w);
     w->write = (struct state_write){.data = w, .run = filling_run, .done = filling_done};
     f->phase = FILL_WRITING;

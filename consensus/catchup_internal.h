@@ -76,6 +76,7 @@ struct catchup {
     peer_mask answered, agree, differ; /* members that stated a position */
     peer_mask doubted;       /* whose position b + 1 others did not share */
     peer_mask liars;         /* sent what does not prove: not asked again in this run */
+    peer_mask slow;          /* gave little, or late: asked in this run where no other is left */
 
     /* leaves */
     struct tree tree;        /* the frontier after the last proved chunk */
@@ -98,9 +99,12 @@ const char *catchup_name(const struct catchup *c, unsigned peer);
 void catchup_send(struct catchup *c, unsigned peer, uint32_t type, uint64_t id, const struct buffer *body);
 /* The next member after `last` that is reachable and in none of the masks; 0: none. */
 unsigned catchup_next_peer(const struct catchup *c, unsigned last, peer_mask without);
+/* The same, and one of `slow` where there is no other. */
+unsigned catchup_faster_peer(const struct catchup *c, unsigned last, peer_mask without, peer_mask slow);
 struct ask ask_begin(struct catchup *c, unsigned peer);
-/* Little in much time: the next ask goes to another peer, so that none can hold a node up by trickling. */
-bool ask_was_slow(const struct ask *ask, size_t bytes);
+/* The next ask goes to another peer, as behind less than a peer could give, so that none holds a node up by
+ * trickling. */
+bool ask_was_slow(const struct ask *ask);
 /* Ends the run with a line in the log; the next one waits longer. */
 void catchup_fail(struct catchup *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Own state against k cosignatures: nothing is replayed on it any more. */

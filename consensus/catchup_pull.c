@@ -90,7 +90,7 @@ static bool all_proved(const struct catchup *c) { return c->tree.size == c->targ
 
 static void ask_next(struct catchup *c)
 {
-    unsigned peer = catchup_next_peer(c, c->puller - 1, c->liars); /* the same again, while it answers */
+    unsigned peer = catchup_faster_peer(c, c->puller - 1, c->liars, c->slow); /* the same again, while it answers */
     struct buffer body = {0};
     if (!peer) return; /* the timer comes back to it */
     c->puller = peer;
@@ -198,6 +198,12 @@ static void name_liar(struct catchup *c, unsigned from, const char *what)
     ask_other(c);
 }
 
+/* An honest peer ends a chunk where the next leaf does not fit. */
+static bool gave_little(const struct pulled *p, size_t bytes)
+{
+    return p->count < p->to - p->from && p->count < LIMIT_PULL_LEAVES && bytes + LIMIT_LEAF < LIMIT_PULL_BYTES;
+}
+
 static void take_chunk(struct catchup *c, unsigned from, struct chunk *k)
 {
     struct tree after;
@@ -215,7 +221,10 @@ static void take_chunk(struct catchup *c, unsigned from, struct chunk *k)
     c->tree = after;
     c->pull.peer = 0;
     c->pull_failures = 0;
-    if (ask_was_slow(&c->pull, k->bytes.size)) c->puller = c->puller % c->n + 1;
+    if (gave_little(&k->pulled, k->bytes.size) || ask_was_slow(&c->pull)) {
+        c->slow |= PEER_BIT(from);
+        c->puller = c->puller % c->n + 1;
+    }
     replay(c, k);
     go_on(c);
 }

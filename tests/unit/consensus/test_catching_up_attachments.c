@@ -63,6 +63,32 @@ static void lies_about_attachments_are_refused(void **state)
     assert_int_equal(answers_of[1][PEER_ATTACHED], 1);
 }
 
+static bool one_attachment(struct message *m)
+{
+    if (m->type != PEER_ATTACHED || m->from != 1) return true;
+    struct attached *a = xcalloc(1, sizeof *a);
+    struct buffer items = {0}, body = {0};
+    CHECK(attached_decode(a, buffer_bytes(&m->body)) == OK);
+    attached_add(&items, a->states[0], a->attachments[0]);
+    attached_encode(&body, 1, buffer_bytes(&items));
+    buffer_free(&m->body);
+    m->body = body;
+    buffer_free(&items);
+    free(a);
+    return true;
+}
+
+/* Twice: what comes second shows that it had fitted before. */
+static void who_gives_little_is_asked_last(void **state)
+{
+    (void)state;
+    tamper = one_attachment;
+    install(&marks[2]);
+    assert_true(wait_for(ready, 20000));
+    assert_whole();
+    assert_in_range(answers_of[1][PEER_ATTACHED], 1, 8);
+}
+
 static void one_that_says_erased_is_not_believed(void **state)
 {
     (void)state;
@@ -280,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BED_TEST(lies_about_attachments_are_refused),
         BED_TEST(one_that_says_erased_is_not_believed),
+        BED_TEST(who_gives_little_is_asked_last),
         BED_TEST(what_others_wait_for_comes_from_who_has_it),
         BED_TEST(what_nobody_has_yet_keeps_it_from_being_ready),
         BED_TEST(what_is_erased_is_done_without),

@@ -144,6 +144,27 @@ static void a_liar_is_not_asked_again(void **state)
     assert_at(&marks[2]);
 }
 
+/* True, and as little as can be. */
+static void one_leaf(struct pulled *p, struct buffer *leaves)
+{
+    p->count = 1;
+    CHECK(proof_consistency(&p->end_proof, kit.txn, p->from + 1, p->to) == OK);
+    pack_all(p, leaves);
+}
+
+/* However soon it answers: the others give as many as fit. */
+static void who_gives_little_is_asked_last(void **state)
+{
+    (void)state;
+    tamper = lie_in_pulled;
+    lie = one_leaf;
+    liar = 1;
+    install(&marks[2]);
+    assert_true(wait_for(caught_up, 20000));
+    assert_in_range(answers_of[1][PEER_PULLED], 1, 4);
+    assert_at(&marks[2]);
+}
+
 static bool all_lie(struct message *m)
 {
     liar = m->from;
@@ -359,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         BED_TEST(lies_about_leaves_are_refused),
         BED_TEST(a_liar_is_not_asked_again),
+        BED_TEST(who_gives_little_is_asked_last),
         BED_TEST(when_all_lie_it_fails_and_tries_again),
         BED_TEST(silent_and_garbled_peers_are_passed_over),
         BED_TEST(a_peer_that_goes_away_is_replaced),
