@@ -55,7 +55,7 @@ static json_t *status_json(const struct cluster *c, const struct message_status_
                      cluster_member_name(c, c->member), "origin", c->genesis.origin, "nodes",
                      (int)c->genesis.member_count, "faulty", (int)c->genesis.faulty, "quorum", (int)c->genesis.quorum,
                      "reachable", (int)o.reachable, "ready", (int)o.opening, "opening_possible",
-                     o.opening >= c->genesis.quorum, "recording_possible", o.recording >= c->genesis.quorum, "members",
+                     outlook_opens(&o, &c->genesis), "recording_possible", outlook_records(&o, &c->genesis), "members",
                      rows, "counters", counters, "state", c->state, "warning", c->warning, "alarms",
                      alarms_open_json(c));
 }
@@ -127,7 +127,7 @@ int command_status(struct tool *t)
         json_t *status = status_json(&t->cluster, m);
         CHECK(status != NULL);
         struct outlook o = outlook_of(json_object_get(status, "members"));
-        if (!outlook_works(&o, &t->cluster.genesis)) code = EXIT_NO_QUORUM;
+        if (!outlook_opens(&o, &t->cluster.genesis)) code = EXIT_NO_QUORUM;
         if (t->output.json) {
             output_json(&t->output, status);
         } else {

@@ -7,10 +7,21 @@
 
 #define DAY_MS 86400000
 
-/* node_state() of node/daemon.c; what isn't here (no leader, catching up, no space left, quarantined ...) helps
+/* node_state() of node/daemon.c; what isn't here (catching up, no space left, quarantined ...) helps
  * nobody. */
-static const char *const taking[] = {"ready", "ready, without a key share", "waiting for its key share",
-                                     "generating keys"};
+static const struct {
+    const char *state;
+    bool records, opens, votes;
+} known[] = {
+    {"ready", true, true, true},
+    {"ready, without a vote", true, true, false},
+    {"ready, without a key share", true, false, true},
+    {"ready, without a vote and a key share", true, false, false},
+    {"waiting for its key share", true, false, true},
+    {"generating keys", true, false, true},
+    {"no leader, without a vote", false, false, false},
+};
+#define KNOWN (sizeof known / sizeof known[0])
 
 static const char *text_of(const json_t *row, const char *name)
 {
@@ -24,19 +35,27 @@ struct outlook outlook_of(const json_t *members)
     for (size_t i = 0; i < json_array_size(members); i++) {
         const json_t *row = json_array_get(members, i);
         if (!json_is_true(json_object_get(row, "reachable"))) continue;
-        bool opens = strcmp(text_of(row, "state"), taking[0]) == 0;
+        size_t s = 0;
+        while (s < KNOWN && strcmp(text_of(row, "state"), known[s].state) != 0) s++;
         o.reachable++;
-        o.opening += opens;
-        o.sound += opens && strcmp(text_of(row, "integrity"), "COMPROMISED") != 0;
-        for (size_t s = 0; s < sizeof taking / sizeof taking[0]; s++)
-            o.recording += strcmp(text_of(row, "state"), taking[s]) == 0;
+        if (s == KNOWN) continue;
+        o.recording += known[s].records;
+        o.opening += known[s].opens;
+        o.voting += known[s].records && known[s].votes;
+        o.voteless += !known[s].votes;
+        o.sound += known[s].opens && known[s].votes && strcmp(text_of(row, "integrity"), "COMPROMISED") != 0;
     }
     return o;
 }
 
-bool outlook_works(const struct outlook *o, const struct genesis *genesis)
+bool outlook_records(const struct outlook *o, const struct genesis *genesis)
 {
-    return o->recording >= genesis->quorum && o->opening >= genesis->quorum;
+    return o->recording >= genesis->quorum && o->voting > genesis->member_count / 2;
+}
+
+bool outlook_opens(const struct outlook *o, const struct genesis *genesis)
+{
+    return outlook_records(o, genesis) && o->opening >= genesis->quorum; /* an opening is recorded first */
 }
 
 void outlook_text(struct buffer *out, const struct outlook *o, const struct genesis *genesis)
@@ -44,10 +63,11 @@ void outlook_text(struct buffer *out, const struct outlook *o, const struct gene
     uint32_t k = genesis->quorum;
     buffer_printf(out, "%s: opening needs %u nodes, %u reachable", genesis->origin, k, o->reachable);
     if (o->opening < o->reachable) buffer_printf(out, ", %u of them ready", o->opening);
-    if (o->opening < k)
-        buffer_printf(out, ": NOTHING can be opened%s now", o->recording < k ? " or recorded as done" : "");
+    if (o->voteless) buffer_printf(out, ", %u without a vote", o->voteless);
+    if (!outlook_opens(o, genesis))
+        buffer_printf(out, ": NOTHING can be opened%s now", outlook_records(o, genesis) ? "" : " or recorded as done");
     buffer_append_text(out, ".\n");
-    if (o->opening < k) return;
+    if (!outlook_opens(o, genesis)) return;
     if (o->sound <= k && genesis->member_count > k)
         buffer_append_text(out, "No further node may fail before work stops.\n");
     else if (o->sound > k && o->sound < genesis->member_count)

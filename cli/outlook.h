@@ -14,14 +14,17 @@ struct outlook {
     uint32_t reachable;
     uint32_t opening;   /* of these hold a share of the key, and know who leads */
     uint32_t recording; /* of these take entries */
-    uint32_t sound;     /* of `opening` are named by no alarm that counts: the others may have no vote */
+    uint32_t voting;    /* of `recording` count in a majority */
+    uint32_t voteless;  /* of `reachable` say that they don't */
+    uint32_t sound;     /* of `opening` vote, and are named by no alarm that counts */
 };
 
 /* `members`: the rows of 'status', of which it reads "reachable", "state" and "integrity". */
 struct outlook outlook_of(const json_t *members);
 
-/* Whether entries can be recorded and records be opened now. */
-bool outlook_works(const struct outlook *o, const struct genesis *genesis);
+/* Whether entries can be recorded, or records be opened, now. */
+bool outlook_records(const struct outlook *o, const struct genesis *genesis);
+bool outlook_opens(const struct outlook *o, const struct genesis *genesis);
 
 /* Appends a line of what is possible now, and one of how many nodes may still fail. */
 void outlook_text(struct buffer *out, const struct outlook *o, const struct genesis *genesis);

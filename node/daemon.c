@@ -47,6 +47,7 @@ struct daemon {
 
 #define STOP_MS 15000
 #define NO_SHARE "ready, without a key share"
+#define NEITHER "ready, without a vote and a key share"
 
 static struct daemon the; /* one node per process */
 
@@ -59,17 +60,19 @@ const char *node_state(const struct node *node)
     if (d.catching_up || !catchup_ready(node->catchup)) return "catching up";
     if (d.space_low) return "no space left";
     if (board_log_full(node)) return NODE_LOG_FULL;
-    if (!d.leader) return "no leader";
+    if (!d.leader) return d.may_vote ? "no leader" : "no leader, without a vote";
     if (!node->epoch.epoch) return "generating keys";
-    if (keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch)) return "ready";
-    return keygen_agent_share_lost(node->keygen) ? NO_SHARE : "waiting for its key share";
+    if (keygen_agent_share(node->keygen, KEY_RECORDS, node->epoch.epoch)) return d.may_vote ? "ready" : NODE_NO_VOTE;
+    if (!keygen_agent_share_lost(node->keygen)) return "waiting for its key share";
+    return d.may_vote ? NO_SHARE : NEITHER;
 }
 
 static void note_readiness(struct node *node)
 {
     if (!node->driver || !node->catchup || !node->keygen) return; /* still being started */
-    bool no_share = strcmp(node_state(node), NO_SHARE) == 0;
-    bool ready = no_share || strcmp(node_state(node), "ready") == 0;
+    const char *state = node_state(node);
+    bool no_share = strcmp(state, NO_SHARE) == 0 || strcmp(state, NEITHER) == 0;
+    bool ready = strncmp(state, "ready", 5) == 0;
     if (no_share && !the.said_ready)
         log_error("keygen", "this node's key share is gone with its disk, and the others have wiped what they dealt: "
                             "it replicates and serves, but adds no share to openings");

@@ -162,7 +162,9 @@ static void page_entries(struct http_client *k)
 
 /* --- health and metrics --- */
 
-/* With a clock that is off a node serves as well, and only does not lead: the status is not for that. */
+static bool is_ready(const char *state) { return strcmp(state, "ready") == 0 || strcmp(state, NODE_NO_VOTE) == 0; }
+
+/* With a clock that is off, or without a vote, a node serves as well: the status is not for that. */
 static void page_health(struct http_client *k)
 {
     const char *state = node_state(k->desk->node);
@@ -171,7 +173,7 @@ static void page_health(struct http_client *k)
     bool clock_ok = board_clock_ok(k->desk->node, &ahead_ms);
     snprintf(text, sizeof text, "%s, but its clock is %" PRId64 " s %s the others': it does not lead; set the clock",
              state, (ahead_ms < 0 ? -ahead_ms : ahead_ms) / 1000, ahead_ms < 0 ? "behind" : "ahead of");
-    http_say(k, strcmp(state, "ready") == 0 ? 200 : 503, clock_ok ? state : text);
+    http_say(k, is_ready(state) ? 200 : 503, clock_ok ? state : text);
 }
 
 /* What goes up and down; all else only counts up. */
@@ -210,7 +212,7 @@ static void append_state(struct buffer *out, const struct http_desk *desk)
     for (unsigned i = 1; i <= node->genesis.member_count; i++)
         if (i != node->self) peers += peers_up(node->peers, i);
     const struct { const char *name; uint64_t value; } gauges[] = {
-        {"ready", strcmp(node_state(node), "ready") == 0}, {"leads", d.leads}, {"leader_known", d.leader != 0},
+        {"ready", is_ready(node_state(node))}, {"votes", d.may_vote}, {"leads", d.leads}, {"leader_known", d.leader != 0},
         {"quarantined", d.quarantined}, {"term", d.term}, {"applied", d.applied}, {"ledger_size", d.size},
         {"witnessed_size", witness_size(node->witness)}, {"nodes", node->genesis.member_count}, {"peers_up", peers},
         {"http_connections", desk->count},

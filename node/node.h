@@ -81,7 +81,8 @@ struct node {
 };
 
 /* "ready", or in a word why not: "catching up", "generating keys", "no leader", "quarantined",
- * or NODE_LOG_FULL, also where it is the leader's. */
+ * or NODE_LOG_FULL, also where it is the leader's. What begins with "ready" serves. */
+#define NODE_NO_VOTE "ready, without a vote" /* it forgot votes (consensus/driver_rejoin.c), and serves */
 #define NODE_LOG_FULL "log full: start the nodes that are away"
 const char *node_state(const struct node *node);
 /* Runs until SIGTERM or SIGINT, or until it can't go on. Returns the exit code. */

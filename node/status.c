@@ -196,7 +196,7 @@ void board_message(struct node *node, unsigned from, struct bytes body)
     e.heard_ns = clock_monotonic_ns();
     e.ahead_ms = ahead_of(clock_wall_ms(), e.time_ms);
     node->board->entries[from] = e;
-    integrity_peer(node, from, &e.own, strcmp(e.state, "ready") == 0);
+    integrity_peer(node, from, &e.own, strcmp(e.state, "ready") == 0 || strcmp(e.state, NODE_NO_VOTE) == 0);
 }
 
 static void member_row(struct message_member *m, const struct node *node, unsigned index, uint64_t now)

@@ -179,6 +179,8 @@ static void two_of_three_need_an_operator(void **state)
     testbed_await_log(&bed, 2, "was set back");
     testbed_await_log(&bed, 3, "was set back");
     testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient);
+    testbed_expect(&bed, 5, &out, "status");
+    if (!strstr(text(), "2 without a vote: NOTHING")) testbed_fail(&bed, "status doesn't say that two have no vote:\n%s", text());
     assert_int_not_equal(accept_loss(2), 0); /* it runs */
     testbed_signal(&bed, 2, SIGTERM);
     assert_int_equal(accept_loss(2), 0);

@@ -24,7 +24,8 @@ static void expect(const char *text, const char *const states[4], const char *fo
     outlook_text(&out, &o, &g);
     buffer_append(&out, "", 1);
     assert_string_equal((const char *)out.data, text);
-    assert_true(outlook_works(&o, &g) == !strstr(text, "NOTHING")); /* what scripts are told is what people are */
+    assert_true(outlook_opens(&o, &g) == !strstr(text, "NOTHING"));
+    assert_true(outlook_records(&o, &g) == !strstr(text, "recorded")); /* what scripts are told is what people are */
     buffer_free(&out);
     json_decref(rows);
 }
@@ -54,6 +55,20 @@ static void test_reachable_is_not_ready(void **state)
            "ready, without a key share", "unreachable");
     EXPECT("4 reachable, 0 of them ready: NOTHING can be opened now.\n", verified, "generating keys", "generating keys",
            "generating keys", "generating keys");
+}
+
+/* It gives its share, and no entry becomes one by it. */
+static void test_no_vote(void **state)
+{
+    (void)state;
+    EXPECT("4 reachable, 1 without a vote.\nNo further node may fail before work stops.\n", verified, "ready", "ready",
+           "ready", "ready, without a vote");
+    EXPECT("4 reachable, 2 without a vote: NOTHING can be opened or recorded as done now.\n", verified, "ready", "ready",
+           "ready, without a vote", "ready, without a vote");
+    EXPECT("4 reachable, 2 of them ready, 1 without a vote: NOTHING can be opened now.\n", verified, "ready", "ready",
+           "ready, without a key share", "ready, without a vote and a key share");
+    EXPECT("3 reachable, 0 of them ready, 2 without a vote: NOTHING can be opened or recorded as done now.\n", verified,
+           "no leader", "no leader, without a vote", "no leader, without a vote", "unreachable");
 }
 
 /* A disk that was set back gives its share, but may have no vote yet. */
@@ -97,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_possible),
         cmocka_unit_test(test_reachable_is_not_ready),
+        cmocka_unit_test(test_no_vote),
         cmocka_unit_test(test_alarm_that_counts),
         cmocka_unit_test(test_clocks),
     };
