@@ -94,7 +94,9 @@
       "upgrade the client")                                                                        \
     /* this machine's */                                                                           \
     X(ERR_NO_FILE, 110, "no such file or folder", "check the path")                                \
-    X(ERR_NO_STORE, 111, "nothing is stored there yet", "check the path, or start the node once with 'consiliumd run'")
+    X(ERR_NO_STORE, 111, "nothing is stored there yet", "check the path, or start the node once with 'consiliumd run'") \
+    X(ERR_NODE_FILES, 112, "the node's own files are damaged, or not of one node",                 \
+      "put them back from the copy of this node's folder: no other node has them")
 
 enum err {
 #define X(name, number, text, hint) name = number,

@@ -246,7 +246,8 @@ static enum err read_sealed_in(struct buffer *out, const struct node_identity *i
 {
     char path[FILES_PATH];
     enum err e = files_path(path, id->directory, name, failure);
-    return e == OK ? files_read_sealed(out, path, id->storage_key, purpose, failure) : e;
+    if (e == OK) e = files_read_sealed(out, path, id->storage_key, purpose, failure);
+    return e == ERR_CORRUPT ? fail(failure, ERR_NODE_FILES, "%s is damaged", path) : e;
 }
 
 static enum err load_seed(struct node_identity *id, struct failure *failure)
@@ -255,11 +256,11 @@ static enum err load_seed(struct node_identity *id, struct failure *failure)
     struct node_public public_keys;
     enum err e = read_sealed_in(&seed, id, "node.seed", PURPOSE_SEED, failure);
     if (e == OK && seed.size != NODE_SEED_SIZE)
-        e = fail(failure, ERR_CORRUPT, "%s/node.seed has %zu bytes, not %d", id->directory, seed.size, NODE_SEED_SIZE);
+        e = fail(failure, ERR_NODE_FILES, "%s/node.seed has %zu bytes, not %d", id->directory, seed.size, NODE_SEED_SIZE);
     if (e == OK) {
         node_keys_derive(id->secrets, &public_keys, seed.data);
         if (memcmp(&public_keys, &id->descriptor.keys, sizeof public_keys) != 0)
-            e = fail(failure, ERR_CORRUPT, "%s: node.descriptor does not belong to node.seed", id->directory);
+            e = fail(failure, ERR_NODE_FILES, "%s: node.descriptor does not belong to node.seed", id->directory);
     }
     secret_wipe_buffer(&seed);
     return e;
@@ -270,12 +271,12 @@ static enum err load_tls(struct node_identity *id, struct failure *failure)
     struct digest pin;
     enum err e = read_sealed_in(&id->tls_key, id, "tls.key", PURPOSE_TLS, failure);
     if (e == OK) e = read_in(&id->tls_certificate, id, "tls.crt", FILES_SEALED_MAX, failure);
-    if (e == OK) e = certificate_check(buffer_bytes(&id->tls_key), buffer_bytes(&id->tls_certificate));
-    if (e == OK) e = certificate_pin(&pin, buffer_bytes(&id->tls_certificate));
-    if (e == OK && !digest_equal(&pin, &id->descriptor.tls_pin)) e = ERR_CORRUPT;
-    if (e != OK && failure && !failure->text[0])
-        fail(failure, e, "%s: tls.key, tls.crt and node.descriptor do not belong together", id->directory);
-    return e;
+    if (e != OK) return e;
+    if (certificate_check(buffer_bytes(&id->tls_key), buffer_bytes(&id->tls_certificate)) == OK &&
+        certificate_pin(&pin, buffer_bytes(&id->tls_certificate)) == OK && digest_equal(&pin, &id->descriptor.tls_pin))
+        return OK;
+    return fail(failure, ERR_NODE_FILES, "%s: tls.key, tls.crt and node.descriptor do not belong together",
+                id->directory);
 }
 
 static enum err load_all(struct node_identity *id, const struct config *config, struct failure *failure)
