@@ -279,20 +279,31 @@ static enum err share_path(char out[static FILES_PATH], const struct keygen_agen
 
 #define SHARE_PURPOSE "consilium/key-share"
 
-static enum err share_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+static enum err write_file(const struct keygen_agent *a)
 {
-    struct keygen_agent *a = write->data;
     struct failure failure = {0};
     char path[FILES_PATH];
-    (void)ledger;
     enum err e = share_path(path, a, a->look->epoch.epoch);
     if (e == OK)
         e = files_write_sealed(path, a->o.storage_key, SHARE_PURPOSE, BYTES(a->look->share.bytes), &failure);
-    if (e != OK) {
-        log_error("keygen", "the share can't be stored: %s", failure.text);
-        return e;
-    }
-    return keygen_share_put(txn, a->secret, a->look->epoch.epoch, &a->look->share);
+    if (e != OK) log_error("keygen", "the share can't be stored: %s", failure.text);
+    return e;
+}
+
+static enum err share_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct keygen_agent *a = write->data;
+    (void)ledger;
+    enum err e = write_file(a);
+    return e == OK ? keygen_share_put(txn, a->secret, a->look->epoch.epoch, &a->look->share) : e;
+}
+
+/* Only the file: the store has the share. */
+static enum err file_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    (void)txn, (void)ledger;
+    write_file(write->data);
+    return OK;
 }
 
 static bool fits(const struct keygen_agent *a, const struct scalar *share)
@@ -302,20 +313,40 @@ static bool fits(const struct keygen_agent *a, const struct scalar *share)
     return point_equal(&public_share, &a->look->epoch.verification[a->o.self - 1]);
 }
 
+static bool read_file(struct scalar *share, const struct keygen_agent *a, const char *path)
+{
+    struct buffer plain = {.secret = true};
+    enum err e = files_read_sealed(&plain, path, a->o.storage_key, SHARE_PURPOSE, NULL);
+    bool good = e == OK && plain.size == 32 && scalar_decode(share, plain.data) == OK && fits(a, share);
+    secret_wipe_buffer(&plain);
+    return good;
+}
+
 /* After the state was thrown away: the share that the file has kept. */
 static bool share_from_file(struct keygen_agent *a)
 {
     char path[FILES_PATH];
-    struct buffer plain = {.secret = true};
     struct scalar share;
     if (share_path(path, a, a->look->epoch.epoch) != OK || !files_exists(path)) return false;
-    enum err e = files_read_sealed(&plain, path, a->o.storage_key, SHARE_PURPOSE, NULL);
-    bool good = e == OK && plain.size == 32 && scalar_decode(&share, plain.data) == OK && fits(a, &share);
+    bool good = read_file(&share, a, path);
     if (good) a->look->share = share;
     secret_wipe(&share, sizeof share);
-    secret_wipe_buffer(&plain);
     if (!good) log_warning("keygen", "%s does not hold this node's share; not used", path);
     return good;
+}
+
+/* The file that was there may be gone or damaged by now: whoever copies the folder's small files for the day on which
+ * the disk is lost counts on it. Looked at once in each life. True when it must be written first. */
+static bool file_is_due(struct keygen_agent *a)
+{
+    char path[FILES_PATH];
+    struct scalar share;
+    if (a->file_seen || share_path(path, a, a->look->epoch.epoch) != OK) return false;
+    a->file_seen = true;
+    bool good = read_file(&share, a, path);
+    secret_wipe(&share, sizeof share);
+    if (!good) log_warning("keygen", "%s was gone or damaged: it is written anew, from the state", path);
+    return !good;
 }
 
 /* The sum of the qualified dealers' sub-shares, if it is what the activation leaf says. */
@@ -402,6 +433,10 @@ static bool act_share(struct keygen_agent *a)
     bool summed = !l->has_share && !missing_subshares(a, keygen_qualified(&l->view.state)) && sum_share(a);
     if (summed || (!l->has_share && !a->file_tried && share_from_file(a))) {
         write_secret(a, share_run);
+        return true;
+    }
+    if (l->has_share && file_is_due(a)) {
+        write_secret(a, file_run);
         return true;
     }
     a->file_tried = true;

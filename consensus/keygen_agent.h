@@ -9,7 +9,8 @@
  *
  * The share is also kept in a sealed file apart from the store, DIR/key-share-S-E
  * (secret, epoch): a state that is thrown away is derived again from the ledger,
- * but a share can't be. It is used only if it fits the verification key.
+ * but a share can't be. It is used only if it fits the verification key, and written anew at a start
+ * when it is gone or damaged.
  * Threads: loop; secrets move through driver_write and driver_read.
  */
 #ifndef CONSENSUS_KEYGEN_AGENT_H

@@ -54,6 +54,7 @@ struct keygen_agent {
     uint32_t phase_attempt;
     enum keygen_phase phase;
     bool file_tried, lost;
+    bool file_seen; /* it was looked whether the share's file is there, and whole */
     bool forgotten; /* said that the own polynomial is not the one that was committed to */
     uint64_t warned_ns[LIMIT_NODES + 1];
     uint64_t unread_ns, unwritten_ns; /* when it was last said that the state can't be read, or a secret not stored */

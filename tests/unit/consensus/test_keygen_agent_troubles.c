@@ -1,5 +1,6 @@
 /* Too few nodes, lost messages, restarts, lost states and messages that are not well formed: nothing is dealt twice. */
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -173,6 +174,35 @@ static void the_share_outlives_the_state(void **state)
     assert_true(keygen_agent_share_lost(nodes[3].agent));
 }
 
+/* The file is gone, damaged, or somebody's folder has its name, and the state is not: the copy that is taken of the
+ * folder's small files next has the share again, but where nothing can be written. */
+static void the_state_outlives_the_file(void **state)
+{
+    (void)state;
+    static const char name[] = "key-share-1-1";
+    char path[FOLDER_PATH];
+    start_all(0);
+    assert_true(wait_shares(0, 10000));
+    folder_join(path, nodes[3].folder, name);
+    struct buffer first = folder_load(nodes[3].folder, name);
+    for (int i = 0; i < 4; i++) {
+        stop_agent(3);
+        assert_int_equal(unlink(path), 0);
+        if (i == 1) folder_store(nodes[3].folder, name, (struct bytes){0});
+        if (i == 2) folder_store(nodes[3].folder, name, bytes_of(first.data, first.size - 1));
+        if (i == 3) assert_int_equal(mkdir(path, 0700), 0);
+        start_agent(3);
+        assert_true(wait_shares(0, 5000));
+        if (i == 3) continue;
+        struct buffer again = folder_load(nodes[3].folder, name);
+        assert_int_equal(again.size, first.size);
+        buffer_free(&again);
+    }
+    assert_int_equal(rmdir(path), 0);
+    buffer_free(&first);
+    assert_key(1, 2, 3);
+}
+
 /* A disk emptied between commitment and dealing: it makes another polynomial of none. */
 static void a_lost_polynomial_is_not_dealt(void **state)
 {
@@ -254,6 +284,7 @@ int main(void)
         BED_TEST(history_is_not_acted_upon),
         BED_TEST(nothing_is_done_before_a_leader_is_heard),
         BED_TEST(the_share_outlives_the_state),
+        BED_TEST(the_state_outlives_the_file),
         BED_TEST(a_lost_polynomial_is_not_dealt),
         BED_TEST(malformed_messages_change_nothing),
         BED_TEST(a_damaged_row_does_not_fill_the_log),
