@@ -302,6 +302,8 @@ enum err storage_key_load(struct seal_key *key, const char *path, struct failure
 {
     struct stat st;
     if (stat(path, &st) != 0) return fail_system(failure, "read", path);
+    if (S_ISDIR(st.st_mode)) /* whose mode is not to be changed */
+        return fail(failure, ERR_INVALID, "%s is a folder: name the file with the storage key", path);
     if (st.st_mode & 077)
         return fail(failure, ERR_PERMISSION, "%s can be used by others (mode %03o): run chmod 600 on it", path,
                     (unsigned)(st.st_mode & 0777));

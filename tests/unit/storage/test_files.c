@@ -229,6 +229,8 @@ static void test_bad_storage_keys(void **state)
     files_write(path, bytes_text("00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff"), 0600, NULL, NULL);
     assert_int_equal(storage_key_load(&key, path, &failure), OK); /* no newline, either case */
     assert_int_equal(key.bytes[1], 0x11);
+    assert_int_equal(storage_key_load(&key, test_folder, &failure), ERR_INVALID);
+    assert_null(strstr(failure.text, "chmod")); /* nobody else could use what is in it */
 }
 
 static void test_credential(void **state)
