@@ -291,7 +291,7 @@ static int command_init(struct options *o)
         fprintf(stderr, "The storage key is %s/storage.key: move it to another device before real use "
                         "(--storage-key-file), so that a stolen disk shows nothing.\n", o->dir);
     buffer_free(&line);
-    return fflush(stdout) == 0 ? 0 : 1;
+    return 0;
 }
 
 static enum err load_genesis(struct node *node, const char *path, struct failure *failure)
@@ -397,7 +397,7 @@ static int command_dump(struct options *o)
     struct failure failure = {0};
     if (o->positional && strcmp(o->positional, "list") == 0) {
         dump_list();
-        return fflush(stdout) == 0 ? 0 : 1;
+        return 0;
     }
     if (!o->dir || !o->positional)
         return wrong_usage("dump needs a table and --dir DIR; 'consiliumd dump list' names the tables", "");
@@ -464,6 +464,16 @@ static int command_accept_loss(struct options *o)
     return 0;
 }
 
+/* What was printed went somewhere: a dump that a full device cut off is none. */
+static int written(int code)
+{
+    bool whole = fflush(stdout) == 0 && !ferror(stdout);
+    if (whole || code != 0) return code;
+    struct failure failure = {0};
+    fail(&failure, ERR_IO, "cannot write all of it to standard output");
+    return complain(&failure, 1);
+}
+
 static bool is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
 
 int main(int argc, char **argv)
@@ -488,5 +498,5 @@ int main(int argc, char **argv)
     crypto_init();
     struct options o = {.argc = argc, .argv = argv};
     int code = prepare(&o, command);
-    return code ? code : command->run(&o);
+    return written(code ? code : command->run(&o));
 }

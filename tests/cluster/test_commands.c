@@ -255,6 +255,8 @@ static void dump_shows_a_running_node(void **state)
     assert_true(says("0  [1, 0, 0, ")); /* leaf 0, which holds the genesis */
     assert_int_equal(node("dump log --dir %s/node-1 --limit 5", bed.dir), 0);
     assert_true(says(" batch ") && says(" term "));
+    assert_int_equal(node("dump leaf --dir %s/node-1 2>&1 >/dev/full", bed.dir), 1);
+    assert_true(says("standard output"));
     assert_int_equal(node("run --dir %s/node-1 --genesis %s", bed.dir, bed.genesis), 1);
     assert_true(says("is held by process"));
 }
