@@ -10,6 +10,7 @@
 
 #include "base/environment.h"
 #include "node/alert_send.h"
+#include "storage/files.h"
 
 struct setting {
     const char *name;
@@ -112,15 +113,21 @@ static int take_line(void *data, const char *section, const char *name, const ch
     return set(r->c, s, value, &r->why) == OK;
 }
 
+#define CONFIG_FILE_MAX (1024 * 1024)
+
 enum err config_read_file(struct config *c, const char *path, struct failure *failure)
 {
     struct config read = *c; /* nothing changes unless the whole file is right */
     struct reading r = {.c = &read};
-    errno = 0;
-    int line = ini_parse(path, take_line, &r);
-    if (line == -1)
-        return fail(failure, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot read %s: %s", path,
-                    errno ? strerror(errno) : "not a text file");
+    struct buffer text = {0};
+    /* inih takes what can't be read, a folder even, for the file's end: it gets the whole text, or none. */
+    enum err e = files_read(&text, path, CONFIG_FILE_MAX, failure);
+    if (e == OK && text.size && memchr(text.data, 0, text.size))
+        e = fail(failure, ERR_SYNTAX, "%s is not a text file", path);
+    buffer_append(&text, "", 1);
+    int line = e == OK ? ini_parse_string((const char *)text.data, take_line, &r) : 0;
+    buffer_free(&text);
+    if (e != OK) return e;
     if (r.why.code != OK) return fail(failure, r.why.code, "%s:%d: %s", path, line, r.why.text);
     if (line != 0)
         return fail(failure, ERR_SYNTAX, "%s:%d: expected \"name = value\" in less than %d characters", path, line,

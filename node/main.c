@@ -359,6 +359,9 @@ static int run_again(struct node *node, char **argv)
 
 static int run(struct node *node, struct options *o)
 {
+    if (!o->config.listen.text[0])
+        return wrong_usage("where shall this node listen? Give --listen HOST:PORT, or put back the consiliumd.conf "
+                           "that 'init' made", "");
     int code = node_run(node);
     return code == 0 && node->rebuild ? run_again(node, o->argv) : code;
 }

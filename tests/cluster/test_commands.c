@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/lib/testbed.h"
 #include "tests/lib/unit.h"
@@ -95,6 +97,18 @@ static void init_makes_a_node_once(void **state)
     /* It is no member of a genesis that doesn't name it. */
     assert_int_equal(node("run --dir %s/x --genesis %s", bed.dir, bed.genesis), 1);
     assert_true(says("is not a member"));
+    /* Without its settings it doesn't know where to listen, and a folder of their name holds none. */
+    snprintf(path, sizeof path, "%s/x/consiliumd.conf", bed.dir);
+    char command[1200];
+    snprintf(command, sizeof command, "mkdir -m 700 %s/y && cp -p %s/node-1/* %s/y 2>/dev/null; rm %s/y/consiliumd.conf",
+             bed.dir, bed.dir, bed.dir, bed.dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(node("run --dir %s/y --genesis %s", bed.dir, bed.genesis), 2);
+    assert_true(says("--listen"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(node("run --dir %s/x --genesis %s --listen 127.0.0.1:7999", bed.dir, bed.genesis), 2);
+    assert_true(says("consiliumd.conf: Is a directory"));
     assert_int_equal(node("init --dir %s/z --name z --hospital Z", bed.dir), 2);
     assert_true(says("--listen"));
 }

@@ -1,9 +1,11 @@
 /* The node's settings: what is taken, what is refused and how that reads, and which source wins. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/config.h"
+#include "storage/files.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/unit.h"
 
@@ -223,6 +225,16 @@ static void test_bad_files(void **state)
     unlink(path);
     assert_int_equal(config_read_file(&c, path, &f), ERR_NOT_FOUND);
     assert_non_null(strstr(f.text, path));
+    /* A folder is no file without settings. */
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(config_read_file(&c, path, &f), ERR_IO);
+    assert_non_null(strstr(f.text, path));
+    assert_int_equal(rmdir(path), 0);
+    /* Nor are there only those before a byte that ends a text. */
+    static const char cut[] = "workers = 3\n\0http = no\n";
+    assert_int_equal(files_write(path, bytes_of(cut, sizeof cut - 1), 0600, NULL, NULL), OK);
+    assert_int_equal(config_read_file(&c, path, &f), ERR_SYNTAX);
+    assert_non_null(strstr(f.text, "not a text file"));
 }
 
 static void test_environment(void **state)
