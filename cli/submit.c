@@ -35,6 +35,8 @@ struct sending {
     uint32_t patience_ms;    /* at most for one node, so that time is left for another */
     bool sent;               /* a node may have it */
     bool claimed;            /* a node said that it is recorded */
+    bool said;               /* what the last attempt came to is that node's word, without a leaf */
+    uint32_t refused;        /* bit i: member i said that it is not taken */
     uint32_t lies;           /* receipts that did not verify */
     struct failure lie;
     struct message_applied *applied;   /* of this attempt; views into applied_body */
@@ -102,10 +104,18 @@ static enum err send_request(struct cluster *cluster, uint64_t *id, struct bytes
     return e;
 }
 
+static enum err receive(struct sending *s, struct frame *out, uint64_t id, struct failure *failure)
+{
+    *out = (struct frame){0};
+    enum err e = cluster_receive(s->cluster, out, id, patience_ms(s), &s->retry_after_ms, failure);
+    s->said = e != OK && out->type == MESSAGE_FAILED;
+    return e;
+}
+
 static enum err receive_applied(struct sending *s, uint64_t id, struct failure *failure)
 {
     struct frame frame;
-    enum err e = cluster_receive(s->cluster, &frame, id, patience_ms(s), &s->retry_after_ms, failure);
+    enum err e = receive(s, &frame, id, failure);
     if (e != OK) return e;
     buffer_clear(&s->applied_body);
     buffer_append_bytes(&s->applied_body, frame.body);
@@ -203,7 +213,7 @@ static enum err check_receipts(struct sending *s, bool all_places, struct failur
 static enum err await_cosigned(struct sending *s, uint64_t id, struct failure *failure)
 {
     struct frame frame;
-    enum err e = cluster_receive(s->cluster, &frame, id, patience_ms(s), &s->retry_after_ms, failure);
+    enum err e = receive(s, &frame, id, failure);
     if (e == OK) e = decode_cosigned(s, &frame, s->out->count, failure);
     return e == OK ? check_receipts(s, true, failure) : e;
 }
@@ -220,7 +230,7 @@ static enum err prove(struct sending *s, struct failure *failure)
     struct frame frame;
     enum err e = cluster_send(s->cluster, &id, MESSAGE_PROVE, buffer_bytes(&body), failure);
     buffer_free(&body);
-    if (e == OK) e = cluster_receive(s->cluster, &frame, id, patience_ms(s), &s->retry_after_ms, failure);
+    if (e == OK) e = receive(s, &frame, id, failure);
     if (e == OK) e = decode_cosigned(s, &frame, question.count, failure);
     return e == OK ? check_receipts(s, false, failure) : e;
 }
@@ -228,6 +238,7 @@ static enum err prove(struct sending *s, struct failure *failure)
 static enum err attempt(struct sending *s, struct failure *failure)
 {
     uint64_t id;
+    s->said = false;
     enum err e = cluster_connect(s->cluster, failure);
     if (e != OK) return e;
     if (s->cluster->output)
@@ -244,6 +255,7 @@ static enum err attempt(struct sending *s, struct failure *failure)
         leaves += has_leaf(s, i);
         fresh += s->applied->results[i].code == OK;
     }
+    s->said = leaves == 0;
     if (leaves == 0) return OK; /* all refused; the codes say why */
     return fresh == leaves ? await_cosigned(s, id, failure) : prove(s, failure);
 }
@@ -306,6 +318,17 @@ static bool note_lie(struct sending *s, const struct failure *why)
     return true;
 }
 
+/* A refusal has no leaf, so nothing proves it: b nodes can refuse what is all right, and what they had recorded first.
+ * True: nobody else is to be asked. */
+static bool is_refused(struct sending *s)
+{
+    uint32_t bit = UINT32_C(1) << s->cluster->member;
+    bool again = s->refused & bit; /* no other is there */
+    s->refused |= bit;
+    return again || s->cluster->via || left_ms(s) == 0 ||
+           (uint32_t)__builtin_popcount(s->refused) > s->cluster->genesis.faulty;
+}
+
 static enum err attempts(struct sending *s, struct failure *failure)
 {
     struct failure before = {0};
@@ -313,10 +336,18 @@ static enum err attempts(struct sending *s, struct failure *failure)
         struct failure why = {0};
         s->attempts++;
         enum err e = attempt(s, &why);
-        if (e == OK) return OK;
+        if (e == OK && (!s->said || is_refused(s))) return OK;
+        if (e == OK) {
+            cluster_drop(s->cluster);
+            continue;
+        }
         if (why.text[0] == '\0') fail(&why, e, "%s", err_text(e));
         why.code = e; /* never an error that reads as done */
         enum next next = after(s, e);
+        if (next == NEXT_END && s->said && !is_refused(s)) {
+            cluster_drop(s->cluster);
+            continue;
+        }
         if (next == NEXT_LIE && !note_lie(s, &why)) next = NEXT_END;
         if (next == NEXT_END || left_ms(s) == 0) {
             if (s->lies) why = s->lie;

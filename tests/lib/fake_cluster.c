@@ -225,6 +225,7 @@ static void answer_submit(struct fake_node *n, struct connection *connection, ui
     bool fresh = true;
     n->submits++;
     if (n->fault == FAKE_NO_QUORUM) return refuse(connection, id, ERR_NO_QUORUM);
+    if (n->fault == FAKE_REFUSES) return refuse(connection, id, ERR_BAD_SIGNATURE);
     if (n->fault == FAKE_FULL) return refuse(connection, id, ERR_FULL);
     if (n->fault == FAKE_SWALLOWS) return;
     if (n->fault == FAKE_DIES_BEFORE) return connection_abort(connection, ERR_CANCELED, NULL);
@@ -240,17 +241,23 @@ static void answer_submit(struct fake_node *n, struct connection *connection, ui
         a->results[i] = (struct message_result){first ? ERR_DUPLICATE : OK, indexes[i],
                                                 denied ? DECISION_DENIED : DECISION_APPROVED,
                                                 denied ? REASON_SCOPE : REASON_NONE, buffer_bytes(&answers[i])};
+        if (n->fault == FAKE_REFUSES_EACH) a->results[i] = (struct message_result){.code = ERR_STALE};
         if (n->fault == FAKE_OTHER_INDEX) a->results[i].leaf_index++;
     }
     if (n->fault == FAKE_WRONG_COUNT) a->count++;
     message_applied_encode(&applied, a);
     if (n->fault == FAKE_DIES_AFTER)
         buffer_free(&applied);
+    else if (n->fault == FAKE_REFUSES_AFTER)
+        buffer_free(&applied), refuse(connection, id, ERR_STALE);
     else
         reply(connection, id, MESSAGE_APPLIED, &applied);
     if (n->fault == FAKE_DIES_AFTER || n->fault == FAKE_DIES_APPLIED)
         connection_close(connection, OK, NULL);
-    else if (fresh && n->fault != FAKE_NOT_WITNESSED)
+    else if (n->fault == FAKE_REFUSES_PROOF)
+        refuse(connection, id, ERR_DENIED);
+    else if (fresh && n->fault != FAKE_NOT_WITNESSED && n->fault != FAKE_REFUSES_AFTER &&
+             n->fault != FAKE_REFUSES_EACH)
         send_cosigned(n, connection, id, indexes, request.count);
     else if (fresh && request.count == 1)
         n->owed_id = id, n->owed_index = indexes[0];

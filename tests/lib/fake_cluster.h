@@ -28,6 +28,10 @@ enum fake_fault {
     FAKE_OTHER_NODE,        /* greets as another node */
     FAKE_OTHER_NUMBERS,     /* greets with another k */
     FAKE_NO_QUORUM,         /* refuses what is submitted, for now */
+    FAKE_REFUSES,           /* says that what is submitted is not signed as it should be */
+    FAKE_REFUSES_AFTER,     /* records it first */
+    FAKE_REFUSES_EACH,      /* the same in APPLIED */
+    FAKE_REFUSES_PROOF,     /* answers APPLIED, then that it may not prove it */
     FAKE_FULL,              /* has no space for what is submitted */
     FAKE_SWALLOWS,          /* takes what is submitted, and forgets it */
     FAKE_DIES_BEFORE,       /* closes instead of recording */

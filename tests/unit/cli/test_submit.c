@@ -123,6 +123,22 @@ static void test_failing_nodes(void **state)
                     is_taken_over(faults[i], PATIENCE_MS));
 }
 
+/* A refusal is one node's word: it may be untrue, or said of what that node recorded first. */
+static void test_one_refusal_is_not_believed(void **state)
+{
+    (void)state;
+    static const enum fake_fault faults[] = {FAKE_REFUSES, FAKE_REFUSES_AFTER, FAKE_REFUSES_EACH,
+                                             FAKE_REFUSES_PROOF};
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        assert_true(is_taken_over(faults[i], PATIENCE_MS));
+    /* What b + 1 say is. */
+    fake_cluster_fault(&fake, 0, FAKE_REFUSES);
+    assert_int_equal(submit_events(1), ERR_BAD_SIGNATURE);
+    fake_cluster_fault(&fake, 0, FAKE_REFUSES_EACH);
+    assert_int_equal(submit_events(1), OK);
+    assert_int_equal(submission.outcomes[0].code, ERR_STALE);
+}
+
 /* --- one time-out for all that a command asks --- */
 
 static enum err ask_keys(void)
@@ -500,6 +516,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_done),
         TEST(test_failing_nodes),
+        TEST(test_one_refusal_is_not_believed),
         TEST(test_silent_nodes_share_the_time),
         TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline), TEST(test_a_connection_that_was_idle),
         TEST(test_what_became_of_it), TEST(test_the_time_said_went_by), TEST(test_no_space_left),
