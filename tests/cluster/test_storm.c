@@ -1,10 +1,11 @@
-/* Floods of every kind against one node of four, while an ordinary client writes through
- * it without a pause: garbage instead of frames, impossible lengths, bytes that come one
- * by one, handshakes that nobody finishes and handshakes without end, thousands of
- * connections that say nothing and of clients that greet and say nothing more, questions
- * without end, clients that never read. The node's private memory grows by no more than
- * 64 MiB, what is cut is cut in time, and none of the client's writes fails. At the end each
- * that was acknowledged is on every node, and all have one root.
+/* Floods of every kind against one node of five, while eight ordinary clients write, through
+ * each node, the first one through that node without a pause: garbage instead of frames,
+ * impossible lengths, bytes that come one by one, handshakes that nobody finishes and
+ * handshakes without end, thousands of connections that say nothing and of clients that
+ * greet and say nothing more, questions without end, clients that never read. The node's
+ * private memory grows by no more than 64 MiB, what is cut is cut in time, and none of the
+ * clients' writes fails. At the end each that was acknowledged is on every node, and all
+ * have one root.
  *
  * How long they take is measured in slices: peace and flood in turn, in one run, so that
  * what else the machine does is in both. Of each slice the 99th percentile counts, of the
@@ -33,7 +34,11 @@
 #include "tests/lib/flood.h"
 #include "tests/lib/unit.h"
 
+#define NODES 5
 #define NODE 2
+#define CLIENTS 8     /* the first one is measured */
+#define PAUSE_US 2000 /* after a write: a busy user, not a flood */
+#define OTHERS_PAUSE_US 100000
 #define PATIENCE_MS FLOOD_PATIENCE_MS
 #define GROWTH_MIB 64
 #define SAMPLES 65536
@@ -63,18 +68,22 @@ static void make_noise(uint8_t *out, size_t size) /* xorshift64*: any seed but z
     }
 }
 
-/* --- the ordinary client --- */
+/* --- the ordinary clients --- */
 
-/* Shared with its process. */
+/* Each one's, shared with its process. */
+static struct ordinary {
+    atomic_uint written, done, failed; /* events that it began to write, wN-0 .. */
+    char why[240];
+    bool acknowledged[WRITES_MAX];
+} *ordinary;
+static pid_t client_pids[CLIENTS];
+
+/* What the first one measures. */
 static struct watch {
     atomic_uint wanted, slice; /* the slice that is, and the one that its last write began in */
-    atomic_uint count, failed;
+    atomic_uint count;
     uint32_t took_us[SAMPLES]; /* of `slice` */
-    char why[240];
-    atomic_uint written;              /* events that it began to write, w0 .. */
-    bool acknowledged[WRITES_MAX];
 } *watch;
-static pid_t client_pid;
 static struct id patient_id;
 
 static void note_write(uint64_t took_us)
@@ -98,35 +107,46 @@ static void await_slice(void)
     atomic_store(&watch->slice, wanted);
 }
 
-static void write_without_pause(void)
+/* Whether the node said that it is done. */
+static bool write_event(struct attacker *a, struct client *c, const struct signer *who, struct ordinary *own,
+                        const char *code)
 {
-    struct attacker own;
-    struct buffer request = {0};
-    struct said said = {0};
+    static struct buffer request;
+    static struct said said;
     struct message_result result;
-    attacker_open(&own, &bed);
-    struct signer doctor = attacker_signer(&own, "doctor");
+    struct arguments args = {.action = ACTION_EVENT_ADD,
+                             .event_add = {patient_id, bytes_text("bill"), bytes_text(code)}};
+    attacker_request(&request, a, who, &args, (struct bytes){0}, NULL);
+    attacker_submit(a, c, &said, &result, buffer_bytes(&request));
+    if (said.type == MESSAGE_APPLIED) return true;
+    snprintf(own->why, sizeof own->why, "type %u, %s", said.type, said.text);
+    return false;
+}
+
+static _Noreturn void write_on(unsigned number)
+{
+    struct attacker attacker;
+    struct ordinary *own = &ordinary[number];
     char code[EVENT_CODE_SIZE];
-    struct client *c = attacker_greet(&own, NODE);
+    unsigned node = number ? 1 + number % NODES : NODE;
+    attacker_open(&attacker, &bed);
+    struct signer doctor = attacker_signer(&attacker, "doctor");
+    struct client *c = attacker_greet(&attacker, node);
     for (unsigned i = 0; i < WRITES_MAX; i++) {
-        await_slice();
-        snprintf(code, sizeof code, "w%u", i);
-        struct arguments args = {.action = ACTION_EVENT_ADD, .event_add = {patient_id, bytes_text("bill"), bytes_text(code)}};
-        atomic_store(&watch->written, i + 1);
-        attacker_request(&request, &own, &doctor, &args, (struct bytes){0}, NULL);
+        if (number == 0) await_slice();
+        snprintf(code, sizeof code, "w%u-%u", number, i);
+        atomic_store(&own->written, i + 1);
         uint64_t start = clock_monotonic_ns();
-        attacker_submit(&own, c, &said, &result, buffer_bytes(&request));
-        if (said.type != MESSAGE_APPLIED) {
-            snprintf(watch->why, sizeof watch->why, "type %u, %s", said.type, said.text);
-            atomic_fetch_add(&watch->failed, 1);
+        own->acknowledged[i] = write_event(&attacker, c, &doctor, own, code);
+        if (number == 0) note_write((clock_monotonic_ns() - start) / 1000);
+        if (!own->acknowledged[i]) {
             client_close(c);
-            c = attacker_greet(&own, NODE);
+            c = attacker_greet(&attacker, node);
         }
-        watch->acknowledged[i] = said.type == MESSAGE_APPLIED;
-        note_write((clock_monotonic_ns() - start) / 1000);
-        usleep(2000); /* a busy user, not a flood */
+        atomic_fetch_add(own->acknowledged[i] ? &own->done : &own->failed, 1);
+        usleep(number ? OTHERS_PAUSE_US : PAUSE_US);
     }
-    testbed_fail(&bed, "the ordinary client wrote too much");
+    testbed_fail(&bed, "client %u wrote too much", number);
 }
 
 static void *shared(size_t size)
@@ -136,21 +156,23 @@ static void *shared(size_t size)
     return m;
 }
 
-static void start_client(void)
+static void start_clients(void)
 {
-    client_pid = fork();
-    CHECK(client_pid >= 0);
-    if (client_pid != 0) return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    write_without_pause();
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_pids[i] = fork();
+        CHECK(client_pids[i] >= 0);
+        if (client_pids[i] != 0) continue;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        write_on(i);
+    }
 }
 
 static void await(const char *what, bool (*is_so)(void))
 {
     for (uint64_t end = flood_now_ms() + PATIENCE_MS; !is_so(); usleep(5000))
         if (flood_now_ms() > end)
-            testbed_fail(&bed, "%s: the ordinary client made %u writes (%u failed: %s), the node has %u descriptors",
-                         what, atomic_load(&watch->count), atomic_load(&watch->failed), watch->why,
+            testbed_fail(&bed, "%s: the first client made %u writes (%u failed: %s), the node has %u descriptors",
+                         what, atomic_load(&watch->count), atomic_load(&ordinary->failed), ordinary->why,
                          flood_descriptors(&bed, NODE));
 }
 
@@ -165,6 +187,12 @@ struct slices {
 
 static unsigned slice_serial;
 
+static bool others_write(void)
+{
+    for (unsigned i = 1; i < CLIENTS; i++)
+        if (atomic_load(&ordinary[i].done) == 0) return false;
+    return true;
+}
 static bool slice_is_on(void) { return atomic_load(&watch->slice) == slice_serial; }
 static bool client_rests(void) { return atomic_load(&watch->slice) == 0; }
 static bool client_wrote(void) { return slice_is_on() && atomic_load(&watch->count) >= WRITES; }
@@ -538,22 +566,31 @@ static void in_peace(void **state)
     printf(", memory %+.1f MiB\n", growth_mib(&calm));
 }
 
-/* Those that the client was told were done are on this node, each once. */
+/* Those of which a client was told that they are done are on this node, each once. */
+static unsigned has_all_of(const struct events *events, unsigned number, unsigned node)
+{
+    const struct ordinary *own = &ordinary[number];
+    char code[EVENT_CODE_SIZE];
+    unsigned count = 0;
+    for (unsigned i = 0; i < atomic_load(&own->written); i++) {
+        snprintf(code, sizeof code, "w%u-%u", number, i);
+        count += own->acknowledged[i];
+        if (own->acknowledged[i] && !events_have(events, code))
+            testbed_fail(&bed, "node %u lost %s, which was acknowledged", node, code);
+    }
+    return count;
+}
+
 static void has_all_writes(unsigned node)
 {
     struct events events = {0};
-    char code[EVENT_CODE_SIZE];
     unsigned count = 0;
     events_read(&events, &bed, node);
-    for (unsigned i = 0; i < atomic_load(&watch->written); i++) {
-        snprintf(code, sizeof code, "w%u", i);
-        count += watch->acknowledged[i];
-        if (watch->acknowledged[i] && !events_have(&events, code))
-            testbed_fail(&bed, "node %u lost %s, which was acknowledged", node, code);
-    }
+    for (unsigned i = 0; i < CLIENTS; i++)
+        count += has_all_of(&events, i, node);
     const char *twice = events_twice(&events);
     if (twice) testbed_fail(&bed, "node %u has %s twice", node, twice);
-    if (node == NODE) printf("  %u writes acknowledged, looked up on each node\n", count);
+    if (node == NODE) printf("  %u writes of %u clients acknowledged, looked up on each node\n", count, CLIENTS);
     assert_true(count >= WRITES);
     events_free(&events);
 }
@@ -572,16 +609,21 @@ static bool roots_are_one(void)
 static void all_writes_are_there(void **state)
 {
     (void)state;
-    flood_stop(client_pid);
+    unsigned failed = 0;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        flood_stop(client_pids[i]);
     for (unsigned node = 1; node <= bed.n; node++) {
         int status;
         if (waitpid(bed.pids[node], &status, WNOHANG) != 0) testbed_fail(&bed, "node %u ended", node);
         has_all_writes(node);
     }
     await("the nodes' roots do not become one", roots_are_one);
-    printf("  %u writes of the ordinary client failed%s%s\n", atomic_load(&watch->failed), watch->why[0] ? ": " : "",
-           watch->why);
-    assert_int_equal(atomic_load(&watch->failed), 0);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        unsigned its = atomic_load(&ordinary[i].failed);
+        if (its) printf("  %u writes of client %u failed: %s\n", its, i, ordinary[i].why);
+        failed += its;
+    }
+    assert_int_equal(failed, 0);
 }
 
 static void choose_seed(void)
@@ -607,15 +649,17 @@ static int begin(void **state)
     if (connections > files / 2) connections = files / 2;
     if (idle > files / 2) idle = files / 2;
     watch = shared(sizeof *watch);
+    ordinary = shared(CLIENTS * sizeof *ordinary);
     stage = shared(sizeof *stage);
-    testbed_make(&bed, 4, 1);
+    testbed_make(&bed, NODES, 1);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
     testbed_care(&bed, doctor, patient);
     testbed_user(&bed, "auditor", "Hospital 2", "auditor", auditor);
     assert_int_equal(id_parse(&patient_id, patient), OK);
     attacker_open(&them, &bed);
-    start_client();
+    start_clients();
+    await("the others write", others_write);
     return 0;
 }
 
