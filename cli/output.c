@@ -74,6 +74,7 @@ enum err err_of_reason(unsigned reason)
     case REASON_LAST_ADMINISTRATOR: return ERR_DENIED;
     case REASON_UNKNOWN_USER:
     case REASON_UNKNOWN_PATIENT:
+    case REASON_NOT_A_PATIENT:
     case REASON_UNKNOWN_RECORD:
     case REASON_UNKNOWN_VERSION:
     case REASON_UNKNOWN_ROLE:
@@ -89,7 +90,6 @@ enum err err_of_reason(unsigned reason)
     case REASON_TOO_MANY_KEYS: return ERR_TOO_LARGE;
     case REASON_ALARM_CLOSED:
     case REASON_UNCHANGED: return ERR_UNCHANGED;
-    case REASON_NOT_A_PATIENT:
     case REASON_POLICY_INVALID:
     case REASON_FIELDS: return ERR_INVALID;
     case REASON_NOT_A_MEMBER:

@@ -262,6 +262,7 @@ static void test_exit_codes(void **state)
     assert_int_equal(err_of_reason(REASON_CONFLICT), ERR_CONFLICT);
     assert_int_equal(err_of_reason(REASON_UNKNOWN_RECORD), ERR_NOT_FOUND);
     assert_int_equal(err_of_reason(REASON_UNKNOWN_ALARM), ERR_NOT_FOUND);
+    assert_int_equal(err_of_reason(REASON_NOT_A_PATIENT), ERR_NOT_FOUND); /* there is no such patient */
     assert_int_equal(err_of_reason(REASON_LOGIN_TAKEN), ERR_TAKEN);
     assert_int_equal(err_of_reason(60000), ERR_DENIED);
 }
