@@ -196,6 +196,9 @@ bool driver_forgot_cosigned(const struct driver *d);
 void driver_caught_up(struct driver *d, uint64_t raft_index, uint64_t raft_term, uint64_t size, struct bytes manifest);
 void driver_catch_up_failed(struct driver *d, uint64_t raft_index);
 
+/* Rows of TABLE_PEER_MARK could not be read, and were replaced: the driver, which has them in memory, puts them back. */
+void driver_past_rewrite(struct driver *d);
+
 /* Entries of the own log that reading found damaged while the node runs: asks peers for them, and puts back what
  * b + 1 of them agree on. How many are damaged now; call again after a while until it is 0. */
 uint64_t driver_repair_log(struct driver *d);

@@ -204,13 +204,22 @@ void driver_past_up(struct driver *d, unsigned peer) { send_past(d, peer); }
 
 /* ---- what peers claim ---- */
 
-static void load_excused(struct driver *d, struct bytes row)
+static void load_own(struct driver *d, struct bytes row)
 {
     struct unpack u = unpack_start(row);
     unpack_array_of(&u, 3);
     struct past p = {.term = unpack_uint_max(&u, RAFT_TERM_MAX), .index = unpack_uint_max(&u, RAFT_INDEX_MAX)};
     p.size = unpack_uint(&u);
-    if (unpack_done(&u) == OK) d->excused = p;
+    static const struct past lost = {.term = 1};
+    if (unpack_done(&u) == OK)
+        d->excused = p;
+    else if (row.size && !bytes_equal(row, bytes_text("\x90")))
+        driver_forgets(d, &lost, "what this node noted of its own past can't be read");
+}
+
+void driver_past_rewrite(struct driver *d)
+{
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++) d->past_due[i] = true;
 }
 
 void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
@@ -218,7 +227,7 @@ void driver_past_load(struct driver *d, unsigned peer, struct bytes row)
     struct unpack u = unpack_start(row);
     struct past p = unpack_past(&u);
     if (unpack_done(&u) != OK || is_none(&p)) {
-        if (peer == d->o.self) load_excused(d, row);
+        if (peer == d->o.self) load_own(d, row);
         return;
     }
     d->pasts[peer] = p;

@@ -120,7 +120,7 @@ static void vote_again(struct driver *d)
     if (d->past.term > d->excused.term && d->past.term > log.term) d->excused.term = d->past.term;
     forget(d);
     driver_apply_settings(d);
-    log_notice("driver", "this node votes again. An alarm of its disk stays until an administrator clears it");
+    log_notice("driver", "this node votes again. Where an alarm tells of its disk, that stays until an administrator clears it");
 }
 
 void driver_rejoin_tick(struct driver *d)

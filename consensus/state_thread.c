@@ -304,6 +304,11 @@ static enum err read_marks(struct state_thread *t)
     for (uint8_t i = 1; e == OK && i <= LIMIT_NODES; i++) {
         e = table_get(t->txn, TABLE_PEER_MARK, bytes_of(&i, 1), &t->marks[i]);
         if (e == ERR_NOT_FOUND) e = OK;
+        if (e == ERR_CORRUPT || e == ERR_DECRYPT) { /* the scrub finds it, too */
+            buffer_clear(&t->marks[i]);
+            buffer_append_text(&t->marks[i], MARK_LOST);
+            e = OK;
+        }
     }
     return e;
 }

@@ -41,7 +41,7 @@ enum damage_kind {
     DAMAGE_ATTACHMENT, /* from a peer, proved by the leaf (scan_mend_attachment) */
     DAMAGE_DERIVED,    /* follows from what is here: written anew (scan_mend_row) */
     DAMAGE_STRAY,      /* no leaf made this row: removed (scan_mend_row) */
-    DAMAGE_LOCAL,      /* this node's own note, of no use now: removed (scan_mend_row) */
+    DAMAGE_LOCAL,      /* this node's own note, of no use now: removed, or marked as lost (scan_mend_row) */
     DAMAGE_STATE,      /* only a replay tells what it must be: rebuild */
     DAMAGE_ROOT,       /* the tree contradicts a checkpoint of k nodes: rebuild */
     DAMAGE_STORE,      /* the store's own structure: rebuild */

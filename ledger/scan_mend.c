@@ -207,5 +207,6 @@ enum err scan_mend_row(struct ledger *ledger, struct table_txn *txn, const struc
         scan_work_free(w);
         if (err != OK || made) return err;
     }
+    if (d->table == TABLE_PEER_MARK) return table_put(txn, d->table, bytes_of(d->key, d->key_size), bytes_text(MARK_LOST));
     return table_delete(txn, d->table, bytes_of(d->key, d->key_size)); /* nothing makes it */
 }

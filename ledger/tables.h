@@ -57,6 +57,9 @@
  * finding         kind(1) named(1) first(8) -> what this node found (node/integrity_kept.c), until its alarm is closed
  * blob            name -> whatever a part of the node keeps for itself
  */
+/* In the place of a row of TABLE_PEER_MARK that could not be read: that there was one is what counts for a node's own. */
+#define MARK_LOST "?"
+
 #define TABLE_LIST(X)                                                                              \
     X(TABLE_LEAF, 1, "leaf", true)                                                                 \
     X(TABLE_ATTACHMENT, 2, "attachment", true)                                                     \

@@ -35,7 +35,13 @@ static enum err copy_table(struct table_txn *to, struct table_txn *from, enum ta
     if (e != OK) return e;
     for (e = table_cursor_seek(c, (struct bytes){0}); e == OK; e = table_cursor_next(c)) {
         e = table_cursor_value(c, &value);
-        if (e == ERR_CORRUPT || e == ERR_DECRYPT) continue; /* that row is lost */
+        bool lost = e == ERR_CORRUPT || e == ERR_DECRYPT;
+        if (lost && table != TABLE_PEER_MARK) continue;
+        if (lost) {
+            buffer_clear(&value);
+            buffer_append_text(&value, MARK_LOST);
+            e = value.failed ? ERR_NOMEM : OK;
+        }
         if (e == OK) e = table_put(to, table, table_cursor_key(c), buffer_bytes(&value));
         if (e != OK) break;
     }

@@ -200,6 +200,7 @@ static void mended(struct scrub *s)
 {
     s->status.repaired++;
     log_notice("scrub", "repaired: %s", s->damage.text);
+    if (s->damage.table == TABLE_PEER_MARK) driver_past_rewrite(s->node->driver);
     s->phase = SCANNING;
 }
 

@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "consensus/raft.h"
 #include "tests/lib/driver_bed.h"
+#include "tests/lib/flip.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/unit.h"
 
@@ -606,6 +607,31 @@ static void a_lost_log_is_not_forgotten_with_the_next_start(void **state)
     bed_close(&bed);
 }
 
+/* Damage says nothing of what the row said: it may have been that a vote was forgotten. */
+static void an_unreadable_note_of_its_past_is_no_vote(void **state)
+{
+    (void)state;
+    char image[FOLDER_PATH], store[FOLDER_PATH];
+    unsigned leader, other, node = set_back(image, &leader, &other);
+    uint8_t key = (uint8_t)node;
+    bed_start(&bed, node);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
+    bed_turn(&bed, 2000);
+    bed_stop(&bed, node);
+    folder_join(store, bed.nodes[node].folder, "store");
+    assert_int_equal(flip_value(store, "peer_mark", bytes_of(&key, 1), 100), 0);
+    bed_start(&bed, node);
+    bed_turn(&bed, 1000);
+    assert_false(status_of(node).may_vote);
+    bed_cut(&bed, leader, other, false);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    bed_stop(&bed, node);
+    bed_start(&bed, node);
+    assert_true(status_of(node).may_vote);
+    folder_remove(image);
+    bed_close(&bed);
+}
+
 /* No majority is left to give either its vote back: people decide for one of them, and both others do for the second. */
 static void only_an_operator_brings_back_two_of_three(void **state)
 {
@@ -663,6 +689,7 @@ int main(void)
         cmocka_unit_test(what_only_a_follower_knew_committed_is_awaited),
         cmocka_unit_test(a_leader_that_was_heard_once_is_no_proof),
         cmocka_unit_test(what_lost_its_end_makes_no_majority),
+        cmocka_unit_test(an_unreadable_note_of_its_past_is_no_vote),
         cmocka_unit_test(only_an_operator_brings_back_two_of_three),
         cmocka_unit_test(a_lost_log_is_not_forgotten_with_the_next_start),
     };

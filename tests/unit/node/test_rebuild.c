@@ -10,6 +10,7 @@
 #include "node/config.h"
 #include "storage/log.h"
 #include "storage/store.h"
+#include "tests/lib/flip.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
@@ -129,6 +130,29 @@ static void run(bool cut)
     assert_true(files_exists(aside));
 }
 
+/* Of the node's own past it may have said that a vote was forgotten: that there was a row goes over. */
+static void an_unreadable_note_of_a_past_goes_over_as_lost(void **state)
+{
+    (void)state;
+    struct buffer value = {0};
+    up();
+    fill_log();
+    put(TABLE_EVIDENCE, bytes_text("01234567890123456789012345678901"), bytes_text("proof"));
+    put(TABLE_PEER_MARK, bytes_text("\x02"), bytes_text("mark"));
+    put(TABLE_PEER_MARK, bytes_text("\x03"), bytes_text("another"));
+    assert_int_equal(flip_value(identity.state_directory, "peer_mark", bytes_text("\x02"), 100), 0);
+    assert_int_equal(flip_value(identity.state_directory, "evidence", bytes_text("01234567890123456789012345678901"), 100), 0);
+    run(false);
+    assert_int_equal(get(&value, TABLE_PEER_MARK, bytes_text("\x02")), OK);
+    assert_true(bytes_equal(buffer_bytes(&value), bytes_text(MARK_LOST)));
+    buffer_clear(&value);
+    assert_int_equal(get(&value, TABLE_PEER_MARK, bytes_text("\x03")), OK);
+    assert_true(bytes_equal(buffer_bytes(&value), bytes_text("another")));
+    assert_int_equal(get(&value, TABLE_EVIDENCE, bytes_text("01234567890123456789012345678901")), ERR_NOT_FOUND);
+    buffer_free(&value);
+    down();
+}
+
 static void what_is_not_derived_goes_over(void **state)
 {
     (void)state;
@@ -214,6 +238,7 @@ int main(void)
     crypto_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_derived_goes_over),
+        cmocka_unit_test(an_unreadable_note_of_a_past_goes_over_as_lost),
         cmocka_unit_test(a_cut_ends_at_what_is_cosigned),
         cmocka_unit_test(a_state_that_cannot_be_read),
         cmocka_unit_test(an_empty_log_is_left_alone),

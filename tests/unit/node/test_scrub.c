@@ -20,6 +20,7 @@
 #include "ledger/replay.h"
 #include "node/integrity.h"
 #include "node/node.h"
+#include "tests/lib/flip.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/ledger_kit.h"
 #include "tests/lib/samples.h"
@@ -47,7 +48,7 @@ static struct question { /* to a peer */
     uint64_t id;
     struct buffer body;
 } question;
-static unsigned found, closed, scrubbed, quarantined, asked;
+static unsigned found, closed, scrubbed, quarantined, asked, rewritten;
 static struct finding last_found;
 static unsigned permille_found; /* how far the pass was */
 
@@ -55,6 +56,7 @@ static unsigned permille_found; /* how far the pass was */
 
 bool catchup_ready(const struct catchup *c) { return (void)c, true; }
 uint64_t driver_repair_log(struct driver *d) { return (void)d, 0; }
+void driver_past_rewrite(struct driver *d) { (void)d, rewritten++; }
 bool peers_up(const struct peers *p, uint32_t index) { return (void)p, index != SELF; }
 
 void driver_status(const struct driver *d, struct driver_status *out)
@@ -471,6 +473,34 @@ static void the_pass_goes_on_to_the_next(void **state)
     assert_operators_pass(0);
 }
 
+/* It is no note that says nothing; what it said the driver knows. */
+static void a_note_of_a_past_is_marked_as_lost(void **state)
+{
+    (void)state;
+    struct table_txn *txn;
+    struct buffer value = {0};
+    const struct bytes key = bytes_text("\x02");
+    assert_int_equal(store_begin_write(&txn, node.store), OK);
+    assert_int_equal(table_put(txn, TABLE_PEER_MARK, key, bytes_text("how far it came")), OK);
+    assert_int_equal(store_commit(txn), OK);
+    close_store();
+    assert_int_equal(flip_value(identity.state_directory, "peer_mark", key, 100), 0);
+    open_store();
+    rewritten = 0;
+    begin();
+    struct scrub_status before = status_now();
+    while (status_now().passes == before.passes && !quarantined) turn();
+    end();
+    assert_int_equal(quarantined, 0);
+    assert_int_equal(rewritten, 1);
+    assert_int_equal(store_begin_read(&txn, node.store), OK);
+    assert_int_equal(table_get(txn, TABLE_PEER_MARK, key, &value), OK);
+    store_abort(txn);
+    assert_true(bytes_equal(buffer_bytes(&value), bytes_text(MARK_LOST)));
+    assert_operators_pass(0);
+    buffer_free(&value);
+}
+
 /* The first pass of a life may be the end of another one's: only the next has read all. */
 static void a_whole_pass_is_told(void **state)
 {
@@ -494,6 +524,7 @@ int main(void)
         cmocka_unit_test(a_row_of_the_tree_comes_from_a_peer),
         cmocka_unit_test(an_attachment_comes_from_a_peer),
         cmocka_unit_test(the_pass_goes_on_to_the_next),
+        cmocka_unit_test(a_note_of_a_past_is_marked_as_lost),
         cmocka_unit_test(a_whole_pass_is_told),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
