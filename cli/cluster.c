@@ -177,13 +177,12 @@ static void copy_view(char *out, size_t size, struct bytes text)
 
 static void warn_clock(struct cluster *c, uint64_t now_ms)
 {
-    int64_t ahead = (int64_t)(now_ms - clock_wall_ms());
-    int64_t off = ahead < 0 ? -ahead : ahead;
+    uint64_t own_ms = clock_wall_ms(), off = now_ms > own_ms ? now_ms - own_ms : own_ms - now_ms; /* a node may say any time */
     if (off < CLOCK_WARN_MS || c->warned_clock || c->listens || !c->output) return;
     c->warned_clock = true;
     output_message(c->output,
-                   "this machine's clock is %lld s %s that of %s; what is more than 5 minutes off is refused",
-                   (long long)(off / 1000), ahead > 0 ? "behind" : "ahead of", cluster_member_name(c, c->member));
+                   "this machine's clock is %llu s %s that of %s; what is more than 5 minutes off is refused",
+                   (unsigned long long)(off / 1000), now_ms > own_ms ? "behind" : "ahead of", cluster_member_name(c, c->member));
 }
 
 /* How long connecting and greeting may take, each. */

@@ -279,11 +279,19 @@ static enum err load_tls(struct node_identity *id, struct failure *failure)
                 id->directory);
 }
 
+static bool has_seed(const struct node_identity *id)
+{
+    char path[FILES_PATH];
+    return files_path(path, id->directory, "node.seed", NULL) == OK && files_exists(path);
+}
+
 static enum err load_all(struct node_identity *id, const struct config *config, struct failure *failure)
 {
     struct buffer line = {0};
     enum err e = read_in(&line, id, "node.descriptor", LIMIT_GENESIS, failure);
-    if (e == ERR_NOT_FOUND)
+    if (e == ERR_NOT_FOUND && has_seed(id))
+        e = fail(failure, ERR_NODE_FILES, "%s has a node.seed and no node.descriptor", id->directory);
+    else if (e == ERR_NOT_FOUND)
         e = fail(failure, ERR_NOT_FOUND, "%s is no node's folder: make one with consiliumd init --dir %s ...",
                  id->directory, id->directory);
     if (e == OK) e = descriptor_parse(&id->descriptor, buffer_bytes(&line), failure);

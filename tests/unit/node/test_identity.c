@@ -378,6 +378,15 @@ static void test_mixed_folders(void **state)
         buffer_free(&foreign);
     }
     assert_int_equal(open_it(true, NULL), OK);
+    struct buffer own = folder_load(home, "node.descriptor"); /* nor is it no node's, where 'init' would refuse to make one */
+    struct failure f = {0};
+    char path[FOLDER_PATH];
+    folder_join(path, home, "node.descriptor");
+    assert_int_equal(files_remove(path, NULL), OK);
+    assert_int_equal(open_it(true, &f), ERR_NODE_FILES);
+    folder_store(home, "node.descriptor", buffer_bytes(&own));
+    buffer_free(&own);
+    assert_int_equal(open_it(true, NULL), OK);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
