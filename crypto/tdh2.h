@@ -19,8 +19,10 @@
  *   opening         rY = sum of lambda_i D_i over k shares
  *
  * Who opens checks what came out: with rY they have s, so r = (f - s) / e, and rG must be U and r times Y what the
- * shares gave. Decrypting is no such check: AES-GCM lets an author make one ciphertext that opens under several
- * keys, and one wrong share, or another U beside the right ciphertext, would pick among them. Where the check fails,
+ * shares gave (that who decrypts makes the encryption's randomness anew and compares is Fujisaki and Okamoto's,
+ * CRYPTO 1999). Decrypting is no such check: AES-GCM lets an author make one ciphertext that opens under several
+ * keys (Dodis, Grubbs, Ristenpart and Woodage, CRYPTO 2018), and one wrong share, or another U beside the right
+ * ciphertext, would pick among them. Where the check fails,
  * since the author's s is another one, say, only shares that are proved tell what rY is.
  *
  * That s is known only to who has rY already, and so may open; it is bound to all that the challenge covers. In a
