@@ -266,8 +266,8 @@ void driver_past_judge(struct driver *d)
     bool has_index = log.last >= p->index || p->index <= d->rebuilt.index || p->index <= d->excused.index;
     if (now.term >= p->term && has_index && now.size >= p->size) return;
     uint64_t first = log.last < p->index ? log.last + 1 : p->index;
-    snprintf(why, sizeof why, "this node's disk is older than what it has signed before (term %llu, Raft index %llu, cosigned size "
-             "%llu): it was set back", (unsigned long long)p->term, (unsigned long long)p->index,
+    snprintf(why, sizeof why, "this node's disk is older than what it has signed before (term %llu, Raft index %llu, "
+             "cosigned size %llu): it was set back", (unsigned long long)p->term, (unsigned long long)p->index,
              (unsigned long long)p->size);
     driver_forgets(d, p, why);
     if (d->forgot && d->o.on_set_back) d->o.on_set_back(d->o.data, first, p->index);

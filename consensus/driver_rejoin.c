@@ -47,7 +47,7 @@ static void forget(struct driver *d)
     d->forgot = false;
     keep_own(d, &(struct past){0});
     log_status(d->o.log, &log);
-    if (!d->log || (!log.state_damaged && !log.tail_damaged)) return; /* not yet: driver_open.c looks once more */
+    if (!d->log || (!log.state_damaged && !log.tail_damaged)) return; /* no thread yet: driver_open.c looks once more */
     struct job *job = xcalloc(1, sizeof *job);
     job->kind = LOG_JOB_RECOVERED;
     log_thread_push(d->log, job);
@@ -120,7 +120,8 @@ static void vote_again(struct driver *d)
     if (d->past.term > d->excused.term && d->past.term > log.term) d->excused.term = d->past.term;
     forget(d);
     driver_apply_settings(d);
-    log_notice("driver", "this node votes again. Where an alarm tells of its disk, that stays until an administrator clears it");
+    log_notice("driver", "this node votes again. Where an alarm tells of its disk, that stays until an administrator "
+               "clears it");
 }
 
 void driver_rejoin_tick(struct driver *d)
