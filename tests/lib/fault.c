@@ -5,6 +5,7 @@
 
 /* Armed by a test while a thread of the program under test uses the disk. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
 static bool count_down(struct fault *f, enum fault_call call)
 {
@@ -57,8 +58,19 @@ static ssize_t fault_pwrite(void *context, int file, const void *data, size_t si
     return disk_real.pwrite(NULL, file, data, size, at);
 }
 
+static void wait_while_held(struct fault *f)
+{
+    pthread_mutex_lock(&lock);
+    f->waiting++;
+    pthread_cond_broadcast(&changed);
+    while (f->holds) pthread_cond_wait(&changed, &lock);
+    f->waiting--;
+    pthread_mutex_unlock(&lock);
+}
+
 static int fault_fdatasync(void *context, int file)
 {
+    wait_while_held(context);
     return strikes(context, FAULT_FDATASYNC) ? -1 : disk_real.fdatasync(NULL, file);
 }
 
@@ -98,6 +110,21 @@ void fault_arm(struct fault *f, enum fault_call which, unsigned nth, int number)
     f->which = which;
     f->countdown = nth;
     f->number = number;
+    pthread_mutex_unlock(&lock);
+}
+
+void fault_hold(struct fault *f, bool holds)
+{
+    pthread_mutex_lock(&lock);
+    f->holds = holds;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+void fault_await_held(struct fault *f)
+{
+    pthread_mutex_lock(&lock);
+    while (!f->holds || !f->waiting) pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }
 

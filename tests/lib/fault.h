@@ -29,10 +29,15 @@ struct fault {
     uint64_t unreadable_from, unreadable_to; /* reads that touch these offsets of any file: EIO */
     unsigned short_writes; /* every write writes at most this; 0: all */
     unsigned calls[FAULT_CALLS];
+    bool holds;       /* syncs of data, see fault_hold */
+    unsigned waiting; /* of these, now */
 };
 
 void fault_setup(struct fault *f); /* passes everything on to the real disk */
 void fault_arm(struct fault *f, enum fault_call which, unsigned nth, int number);
+/* From now on no fdatasync begins; false: they go on. */
+void fault_hold(struct fault *f, bool holds);
+void fault_await_held(struct fault *f); /* until a thread waits there */
 unsigned fault_total(const struct fault *f); /* calls so far, without reads */
 
 #endif
