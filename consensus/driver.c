@@ -409,6 +409,7 @@ static void drop_log_job(struct driver *d, struct job *job)
     case LOG_JOB_MARK: break; /* its owner's */
     case LOG_JOB_COMPACT: log_compaction_free(container(job, struct log_compaction, job)); break;
     case LOG_JOB_REPAIR: log_patch_free(container(job, struct log_patch, job)); break;
+    case LOG_JOB_FORGOTTEN:
     case LOG_JOB_RECOVERED: free(job); break;
     }
 }

@@ -453,7 +453,7 @@ static void written(struct driver *d, struct log_write *w)
     d->dirty = true;
 }
 
-static void recovered(struct driver *d, struct job *job)
+static void noted(struct driver *d, struct job *job)
 {
     if (job->code != OK) driver_fail(d, job->code, "cannot write the log: %s", err_text(job->code));
     free(job);
@@ -478,6 +478,7 @@ void driver_log_done(struct driver *d, struct job *job)
         driver_patched(d, code);
         break;
     }
-    case LOG_JOB_RECOVERED: recovered(d, job); break;
+    case LOG_JOB_FORGOTTEN:
+    case LOG_JOB_RECOVERED: noted(d, job); break;
     }
 }

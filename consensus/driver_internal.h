@@ -244,6 +244,7 @@ struct driver {
     struct past pasts[LIMIT_NODES + 1];  /* the furthest of each peer */
     struct past past;                    /* this node's own, as peers showed it */
     bool forgot; /* votes, and what it acknowledged: set back, or its log damaged; counts in no majority till it rejoined */
+    bool log_says_forgot; /* or will, once the log thread has come there */
     struct past excused;                 /* forgotten, and matters no more, or was accepted; no signature */
     bool past_due[LIMIT_NODES + 1];      /* what the disk says of it is not what `pasts` says */
     uint64_t past_kept[LIMIT_NODES + 1]; /* the tick in which it was written last; 0: never */
@@ -340,6 +341,7 @@ bool driver_past_reached(const struct driver *d); /* index and cosigned size of 
 void driver_rejoin_init(struct driver *d);
 /* This node may have voted and acknowledged what it doesn't know of, at least up to there. */
 void driver_forgets(struct driver *d, const struct past *lost, const char *why);
+void driver_note_forgotten(struct driver *d); /* in the log, too, where it forgot and that isn't noted yet */
 void driver_rejoin_tick(struct driver *d);  /* once a second */
 void driver_rejoin_came(struct driver *d, unsigned from, struct bytes body);
 

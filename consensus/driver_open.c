@@ -186,11 +186,15 @@ static void judge_log(struct driver *d, const struct log_status *status)
     raft_status_get(d->raft, &s);
     struct past lost = {.term = s.term};
     bool term_lost = status->term < s.term && d->excused.term < s.term;
-    if (d->forgot) return;
-    if (status->tail_damaged || term_lost)
+    d->log_says_forgot = status->votes_forgotten;
+    if (d->forgot)
+        driver_note_forgotten(d);
+    else if (status->tail_damaged || term_lost)
         driver_forgets(d, &lost, "this node's log lost its end");
     else if (status->state_damaged)
         driver_forgets(d, &lost, "this node's log lost its last term, vote or cosigned mark");
+    else if (status->votes_forgotten)
+        driver_forgets(d, &lost, "this node's log says that its disk was set back, or it damaged, earlier");
 }
 
 static void ready_to_run(struct driver *d, const struct log_status *status)

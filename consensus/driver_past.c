@@ -9,7 +9,7 @@
  * serves, but neither votes nor leads, its copies count in no majority, and it cosigns
  * nothing below what it cosigned before. That stays so over restarts, also once it has
  * caught up: nobody can give back the votes that it gave in the second before, which it
- * never claimed. (Its own row among the peers' says so.)
+ * never claimed. (Its own row among the peers' says so, and its log, if the state with that row is lost.)
  * It ends when none of them can matter any more (driver_rejoin.c).
  * A log that is known to be damaged (driver_open.c) forgot the same, whatever peers know:
  * such a node is kept from voting in the same way, and has its past to reach again.

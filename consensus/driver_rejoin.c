@@ -40,17 +40,29 @@ static void keep_own(struct driver *d, const struct past *row)
         d->past_due[d->o.self] = true; /* with the first tick */
 }
 
+static void tell_log(struct driver *d, enum log_job_kind what)
+{
+    struct job *job = xcalloc(1, sizeof *job);
+    job->kind = what;
+    log_thread_push(d->log, job);
+    d->log_says_forgot = what == LOG_JOB_FORGOTTEN;
+}
+
+/* The state can be lost alone, and is derived anew then: that votes were forgotten is said where votes stand, too. */
+void driver_note_forgotten(struct driver *d)
+{
+    if (d->log && d->forgot && !d->log_says_forgot) tell_log(d, LOG_JOB_FORGOTTEN);
+}
+
 /* That it forgot something, on the disk, too. */
 static void forget(struct driver *d)
 {
     struct log_status log;
     d->forgot = false;
     keep_own(d, &(struct past){0});
+    if (!d->log) return; /* no thread yet: driver_open.c looks once more */
     log_status(d->o.log, &log);
-    if (!d->log || (!log.state_damaged && !log.tail_damaged)) return; /* no thread yet: driver_open.c looks once more */
-    struct job *job = xcalloc(1, sizeof *job);
-    job->kind = LOG_JOB_RECOVERED;
-    log_thread_push(d->log, job);
+    if (log.state_damaged || log.tail_damaged || d->log_says_forgot) tell_log(d, LOG_JOB_RECOVERED);
 }
 
 /* It is as if it had never signed more than it has. */
@@ -94,6 +106,7 @@ void driver_forgets(struct driver *d, const struct past *lost, const char *why)
     driver_past_raise(&row, &d->past);
     driver_past_raise(&row, &d->excused);
     keep_own(d, &row);
+    driver_note_forgotten(d);
     driver_apply_settings(d);
 }
 

@@ -129,6 +129,7 @@ static enum err stage(struct log_thread *t, struct job *job)
         struct log_entry entry = to_log_entry(&container(job, struct log_patch, job)->entry);
         return log_repair(t->log, &entry);
     }
+    case LOG_JOB_FORGOTTEN: return log_set_forgotten(t->log);
     case LOG_JOB_RECOVERED: return log_set_recovered(t->log);
     }
     CHECK(!"kind of job");

@@ -23,7 +23,8 @@ enum log_job_kind {
     LOG_JOB_MARK,      /* struct cosigned_mark's job (consensus/driver.h); ERR_CONFLICT fails only itself */
     LOG_JOB_COMPACT,   /* struct log_compaction */
     LOG_JOB_REPAIR,    /* struct log_patch */
-    LOG_JOB_RECOVERED, /* a bare job: what state_damaged and tail_damaged stood for is made up for */
+    LOG_JOB_FORGOTTEN, /* a bare job: the log says that votes were forgotten */
+    LOG_JOB_RECOVERED, /* a bare job: what that, state_damaged and tail_damaged stood for is made up for */
 };
 
 /* One write of the core, in its order: term and vote, reset, truncation, entries. */

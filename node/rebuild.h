@@ -7,7 +7,7 @@
  * leader gave another history than the others. What is cosigned is never undone, and
  * term and vote stay, so that it votes as before. Order: the new state is made, then put in the
  * old one's place, then the log is cut; a crash between leaves what a second call finishes.
- * Of an old state whose file can't be read nothing goes over. */
+ * Of an old state whose file can't be read nothing goes over. That the node forgot votes its log says too. */
 #ifndef NODE_REBUILD_H
 #define NODE_REBUILD_H
 

@@ -342,6 +342,13 @@ enum err log_compact(struct log *log, uint64_t index, uint64_t term, struct byte
     return code;
 }
 
+enum err log_set_forgotten(struct log *log)
+{
+    enum err code = make_room(log, 0);
+    if (code == OK) log->ahead.flags |= LOG_VOTES_FORGOTTEN;
+    return code;
+}
+
 enum err log_set_recovered(struct log *log)
 {
     enum err code = make_room(log, 0);

@@ -97,7 +97,9 @@ enum err log_repair(struct log *log, const struct log_entry *entry);
  * change: below the compacted index. config and manifest: LIMIT_LOG_SNAPSHOT each. */
 enum err log_compact(struct log *log, uint64_t index, uint64_t term, struct bytes config,
                      struct bytes manifest);
-/* Stages "what state_damaged and tail_damaged stood for has been made up for". */
+/* Stages "votes were given, or blocks acknowledged, that this log doesn't know of", until log_set_recovered. */
+enum err log_set_forgotten(struct log *log);
+/* Stages "what state_damaged, tail_damaged and votes_forgotten stood for has been made up for". */
 enum err log_set_recovered(struct log *log);
 
 /* One write, one fdatasync; OK at once when nothing is staged. */
@@ -121,6 +123,7 @@ struct log_status {
     uint64_t damaged;         /* blocks between first and last to be repaired */
     bool state_damaged;       /* newer term, vote or mark may have been acknowledged */
     bool tail_damaged;        /* blocks after `last` may have been acknowledged */
+    bool votes_forgotten;     /* log_set_forgotten */
     bool snapshot_damaged;    /* config and manifest of the compaction are lost */
     uint64_t torn;            /* bytes of a torn tail that opening cut */
     uint64_t syncs, written;  /* fdatasyncs of batches, bytes written, since opening */

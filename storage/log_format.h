@@ -109,6 +109,7 @@ struct log_state {
 };
 #define LOG_STATE_DAMAGED 1u
 #define LOG_TAIL_DAMAGED 2u
+#define LOG_VOTES_FORGOTTEN 4u
 void log_state_encode(uint8_t out[static LOG_STATE_SIZE], const struct log_state *s);
 enum err log_state_decode(struct log_state *s, struct bytes in); /* ERR_CORRUPT */
 

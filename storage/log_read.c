@@ -26,6 +26,7 @@ void log_status(struct log *log, struct log_status *out)
         .damaged = v->damaged,
         .state_damaged = v->flags & LOG_STATE_DAMAGED,
         .tail_damaged = v->flags & LOG_TAIL_DAMAGED,
+        .votes_forgotten = v->flags & LOG_VOTES_FORGOTTEN,
         .snapshot_damaged = log_view_snapshot_damaged(v),
         .torn = log->torn,
         .syncs = log->syncs,

@@ -40,7 +40,7 @@ struct log_view {
     uint32_t truncations;
     uint64_t low;
     uint64_t batch;     /* the highest number seen */
-    uint32_t flags;     /* LOG_STATE_DAMAGED, LOG_TAIL_DAMAGED, as the last LOG_STATE says */
+    uint32_t flags;     /* LOG_STATE_DAMAGED, LOG_TAIL_DAMAGED, LOG_VOTES_FORGOTTEN, as the last LOG_STATE says */
     enum log_hole hole; /* since the last record that was applied */
     bool state_lost;    /* a hole since the last LOG_STATE */
     struct log_place snapshot_place; /* of the last LOG_COMPACT; segment 0: none */

@@ -632,6 +632,32 @@ static void an_unreadable_note_of_its_past_is_no_vote(void **state)
     bed_close(&bed);
 }
 
+/* A state that is lost is derived anew, from a log that the node has caught up with since: the log says it as well. */
+static void a_lost_state_brings_no_vote_back(void **state)
+{
+    (void)state;
+    char image[FOLDER_PATH];
+    unsigned leader, other, node = set_back(image, &leader, &other);
+    bed_start(&bed, node);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
+    bed_turn(&bed, 2000);
+    for (int life = 0; life < 2; life++) {
+        bed_stop(&bed, node);
+        bed_rebuild(&bed, node);
+        bed_start(&bed, node);
+        bed_turn(&bed, 1000);
+        assert_false(status_of(node).may_vote);
+    }
+    bed_cut(&bed, leader, other, false);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    bed_stop(&bed, node);
+    bed_rebuild(&bed, node); /* nor does the log say it any more */
+    bed_start(&bed, node);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    folder_remove(image);
+    bed_close(&bed);
+}
+
 /* No majority is left to give either its vote back: people decide for one of them, and both others do for the second. */
 static void only_an_operator_brings_back_two_of_three(void **state)
 {
@@ -690,6 +716,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_was_heard_once_is_no_proof),
         cmocka_unit_test(what_lost_its_end_makes_no_majority),
         cmocka_unit_test(an_unreadable_note_of_its_past_is_no_vote),
+        cmocka_unit_test(a_lost_state_brings_no_vote_back),
         cmocka_unit_test(only_an_operator_brings_back_two_of_three),
         cmocka_unit_test(a_lost_log_is_not_forgotten_with_the_next_start),
     };

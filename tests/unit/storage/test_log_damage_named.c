@@ -219,6 +219,29 @@ static void test_doubt_stays_until_recovered(void **state)
     free_sample(&s);
 }
 
+/* What the caller found out: noted over lives, each of which begins a segment, and compactions. */
+static void test_forgotten_votes_stay_until_recovered(void **state)
+{
+    struct sample s = plain_sample(6);
+    (void)state;
+    put_files(&s, -1);
+    for (int i = 0; i < 3; i++) {
+        struct log *log = open_log();
+        assert_int_equal(status(log).votes_forgotten, i > 0);
+        assert_false(status(log).state_damaged || status(log).tail_damaged);
+        if (i == 0) assert_int_equal(log_set_forgotten(log), OK);
+        if (i == 1) assert_int_equal(log_compact(log, 99, 60, (struct bytes){0}, (struct bytes){0}), OK);
+        if (i == 2) assert_int_equal(log_set_recovered(log), OK);
+        assert_int_equal(log_sync(log), OK);
+        assert_int_equal(status(log).votes_forgotten, i < 2);
+        log_close(log);
+    }
+    struct log *log = open_log();
+    assert_false(status(log).votes_forgotten);
+    log_close(log);
+    free_sample(&s);
+}
+
 /* A flipped bit in the very last batch: it was written in full, so it is not torn. */
 static void test_damage_at_the_end_is_not_a_torn_tail(void **state)
 {
@@ -421,6 +444,7 @@ int main(void)
         TEST(test_truncation_ends_damage),
         TEST(test_a_lost_truncation_is_not_forgotten),
         TEST(test_doubt_stays_until_recovered),
+        TEST(test_forgotten_votes_stay_until_recovered),
         TEST(test_damage_at_the_end_is_not_a_torn_tail),
         TEST(test_a_cut_keeps_what_it_proved),
         TEST(test_compaction_survives_in_a_later_head),

@@ -38,6 +38,7 @@ static void expect_sticky(struct log *log, enum err expected)
     assert_int_equal(log_set_vote(log, 1 << 30, 1), expected);
     assert_int_equal(log_set_cosigned(log, &mark), expected);
     assert_int_equal(log_compact(log, 1 << 30, 1, (struct bytes){0}, (struct bytes){0}), expected);
+    assert_int_equal(log_set_forgotten(log), expected);
     assert_int_equal(log_set_recovered(log), expected);
     assert_int_equal(log_idle(log, &more), expected);
     assert_false(more);
