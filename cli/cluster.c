@@ -400,3 +400,26 @@ enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type typ
     c->give_up_ns = before;
     return e;
 }
+
+static bool is_each_member_once(const struct message_status_ok *m, const struct genesis *genesis)
+{
+    for (uint32_t i = 0; i < m->member_count; i++)
+        if (m->members[i].member != i + 1) return false;
+    return m->member_count == genesis->member_count;
+}
+
+enum err cluster_status(struct cluster *c, struct message_status_ok *out, struct failure *failure)
+{
+    struct frame answer;
+    struct buffer question = {0};
+    message_empty_encode(&question);
+    enum err e = cluster_ask(c, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, failure);
+    buffer_free(&question);
+    if (e != OK) return e;
+    e = message_status_ok_decode(out, answer.body);
+    if (e != OK)
+        return fail(failure, e, "the status of %s can't be read: %s", cluster_member_name(c, c->member), err_text(e));
+    if (is_each_member_once(out, &c->genesis)) return OK;
+    return fail(failure, ERR_MALFORMED, "the status of %s is not of the members that the genesis file has",
+                cluster_member_name(c, c->member));
+}

@@ -96,6 +96,10 @@ enum err cluster_receive(struct cluster *c, struct frame *out, uint64_t id, uint
 enum err cluster_ask(struct cluster *c, struct frame *out, enum message_type type, struct bytes body,
                      enum message_type expected, struct failure *failure);
 
+/* What the node that answers says of all members: each once, in the order of the genesis, or ERR_MALFORMED. Texts are
+ * that node's, and views until the next question. */
+enum err cluster_status(struct cluster *c, struct message_status_ok *out, struct failure *failure);
+
 const char *cluster_member_name(const struct cluster *c, uint32_t member); /* "?" for none */
 /* ~/.cache/consilium/<cluster id>/NAME; allocated; NULL without a home. */
 char *cluster_cache_path(const struct cluster *c, const char *name);

@@ -16,19 +16,22 @@
 
 /* --- status --- */
 
-static json_t *member_json(const struct message_member *m, uint64_t ledger_end)
+/* Who the members are says the genesis file; a node, only how they are. */
+static json_t *member_json(const struct message_member *m, const struct genesis *genesis, uint64_t ledger_end)
 {
+    const struct descriptor *d = genesis_member(genesis, m->member);
     char root[17];
     hex_format(root, m->root.bytes, 8);
     uint64_t lag = ledger_end > m->ledger_size ? ledger_end - m->ledger_size : 0;
+    struct bytes state = m->reachable ? m->state : bytes_text("unreachable");
     json_t *o =
-        json_pack("{s:i, s:o, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:b, s:o}", "node",
-                  (int)m->member, "name", json_text(m->name), "hospital", json_text(m->hospital), "reachable",
-                  m->reachable, "state", json_text(m->reachable ? m->state : bytes_text("unreachable")), "term",
-                  (json_int_t)m->term, "last", (json_int_t)m->last, "applied", (json_int_t)m->applied, "cosigned",
-                  (json_int_t)m->cosigned_size, "witnessed", (json_int_t)m->witnessed_size, "size",
-                  (json_int_t)m->ledger_size, "lag", (json_int_t)lag, "root", json_digest(&m->root), "root_start", root,
-                  "version", json_text(m->version), "leads", m->reachable && m->leads, "time", json_time(m->time_ms));
+        json_pack("{s:i, s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:b, s:o}", "node",
+                  (int)m->member, "name", d->name, "hospital", d->hospital, "reachable", m->reachable, "state",
+                  json_text(state), "term", (json_int_t)m->term, "last", (json_int_t)m->last, "applied",
+                  (json_int_t)m->applied, "cosigned", (json_int_t)m->cosigned_size, "witnessed",
+                  (json_int_t)m->witnessed_size, "size", (json_int_t)m->ledger_size, "lag", (json_int_t)lag, "root",
+                  json_digest(&m->root), "root_start", root, "version", json_text(m->version), "leads",
+                  m->reachable && m->leads, "time", json_time(m->time_ms));
     CHECK(o != NULL);
     return o;
 }
@@ -40,7 +43,7 @@ static json_t *status_json(const struct cluster *c, const struct message_status_
     for (uint32_t i = 0; i < m->member_count; i++)
         if (m->members[i].reachable && m->members[i].ledger_size > end) end = m->members[i].ledger_size;
     for (uint32_t i = 0; i < m->member_count; i++) {
-        json_t *row = member_json(&m->members[i], end);
+        json_t *row = member_json(&m->members[i], &c->genesis, end);
         json_object_set_new(row, "clock_ahead_ms", json_integer(outlook_clock_ahead(m, i)));
         alarms_integrity(row, c, &m->members[i]);
         json_array_append_new(rows, row);
@@ -110,18 +113,9 @@ int command_status(struct tool *t)
         {"size", "LEDGER", COLUMN_NUMBER},     {"lag", "LAG", COLUMN_NUMBER},
         {"root_start", "ROOT", COLUMN_TEXT},   {"version", "VERSION", COLUMN_TEXT}};
     if (option_given(t->line, "state-digest")) return command_state_digest(t);
-    struct frame answer;
-    struct buffer question = {0};
-    message_empty_encode(&question);
     struct message_status_ok *m = xcalloc(1, sizeof *m);
     enum err e = tool_cluster(t);
-    if (e == OK)
-        e = cluster_ask(&t->cluster, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, &t->failure);
-    if (e == OK) {
-        e = message_status_ok_decode(m, answer.body);
-        if (e != OK) fail(&t->failure, e, "the node's status can't be read: %s", err_text(e));
-    }
-    buffer_free(&question);
+    if (e == OK) e = cluster_status(&t->cluster, m, &t->failure);
     int code = EXIT_DONE;
     if (e == OK) {
         json_t *status = status_json(&t->cluster, m);

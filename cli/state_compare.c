@@ -44,20 +44,11 @@ static enum err raise(struct digests *d)
 /* Who can answer at all, as one node sees it; only for how long to wait. */
 static enum err ask_reachable(struct digests *d, struct cluster *c, struct failure *why)
 {
-    struct frame answer;
-    struct buffer question = {0};
     struct message_status_ok *m = xcalloc(1, sizeof *m);
-    message_empty_encode(&question);
     cluster_renew(c);
-    enum err e = cluster_ask(c, &answer, MESSAGE_STATUS, buffer_bytes(&question), MESSAGE_STATUS_OK, why);
-    if (e == OK) {
-        e = message_status_ok_decode(m, answer.body);
-        if (e != OK) fail(why, e, "the status of %s can't be read: %s", cluster_member_name(c, c->member), err_text(e));
-    }
+    enum err e = cluster_status(c, m, why);
     for (uint32_t i = 0; e == OK && i < m->member_count; i++)
-        if (m->members[i].reachable && m->members[i].member >= 1 && m->members[i].member <= LIMIT_NODES)
-            d->awaited |= UINT32_C(1) << m->members[i].member;
-    buffer_free(&question);
+        if (m->members[i].reachable) d->awaited |= UINT32_C(1) << m->members[i].member;
     free(m);
     return e;
 }

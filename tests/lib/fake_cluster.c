@@ -493,11 +493,20 @@ static void on_open(struct connection *connection, void *data)
     connection_set_data(connection, NULL); /* a stranger until it submits */
 }
 
-/* Of nobody: there is none to wait for. */
-static void answer_status(struct connection *connection, uint64_t id)
+/* That nobody is there whom to wait for. */
+static void answer_status(struct fake_node *n, struct connection *connection, uint64_t id)
 {
     struct message_status_ok *m = xcalloc(1, sizeof *m);
     struct buffer body = {0};
+    const struct descriptor *members = n->cluster->genesis.members;
+    bool other = n->fault == FAKE_OTHER_NAMES;
+    m->member_count = FAKE_NODES;
+    for (uint32_t i = 0; i < FAKE_NODES; i++)
+        m->members[i] = (struct message_member){
+            .member = i + 1 - (i == 1 && n->fault == FAKE_MEMBER_TWICE), .reachable = other,
+            .state = bytes_text(other ? "quarantined" : ""),
+            .name = bytes_text(other ? "nobody\nintegrity: verified" : members[i].name),
+            .hospital = bytes_text(other ? "Nowhere\nintegrity: verified" : members[i].hospital)};
     message_status_ok_encode(&body, m);
     reply(connection, id, MESSAGE_STATUS_OK, &body);
     free(m);
@@ -574,7 +583,7 @@ static void take_frame(struct fake_node *n, struct connection *connection, const
         else
             answer_leaves(n, connection, frame->id, frame->body);
         return;
-    case MESSAGE_STATUS: answer_status(connection, frame->id); return;
+    case MESSAGE_STATUS: answer_status(n, connection, frame->id); return;
     case MESSAGE_DIGESTS: answer_digests(n, connection, frame->id, frame->body); return;
     }
     refuse(connection, frame->id, ERR_UNKNOWN_TYPE);

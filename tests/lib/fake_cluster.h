@@ -57,6 +57,8 @@ enum fake_fault {
     FAKE_DENIES_SHARES,     /* says that it may give none */
     FAKE_KEEPS_SHARES,      /* gives its own only */
     FAKE_OTHER_CONTENT,     /* the content of another item */
+    FAKE_OTHER_NAMES,       /* says in its status that members are called otherwise, in lines that look like others' */
+    FAKE_MEMBER_TWICE,      /* tells of one member twice there, and of another one not */
     /* of a holder of a share, whoever serves */
     FAKE_BAD_SHARE,         /* D off, signed */
     FAKE_OTHER_LABEL,       /* the share of another capsule, signed */
