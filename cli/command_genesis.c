@@ -215,8 +215,10 @@ int command_genesis_show(struct tool *t)
         if (e != OK) fail(&t->failure, e, "%s is not a genesis file: %s", path, why.text);
     }
     if (e == OK) print_genesis(t, g);
-    if (e == OK && option_given(t->line, "with-policy") && !t->output.json)
-        printf("\n%.*s", (int)g->policy.size, (const char *)g->policy.data);
+    if (e == OK && option_given(t->line, "with-policy") && !t->output.json) {
+        putchar('\n');
+        output_text(g->policy, true);
+    }
     free(g);
     buffer_free(&text);
     return e == OK ? EXIT_DONE : tool_failed(t);

@@ -25,10 +25,7 @@ static enum err print_policy(struct tool *t, struct bytes bytes)
         return OK;
     }
     output_message(&t->output, "the policy since entry %llu", (unsigned long long)index);
-    struct buffer clean = {0};
-    text_clean(&clean, text, true);
-    fwrite(clean.data, 1, clean.size, stdout);
-    buffer_free(&clean);
+    output_text(text, true);
     return OK;
 }
 

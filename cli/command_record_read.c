@@ -129,13 +129,12 @@ static enum err write_into(struct chart *c, const struct record_row *row, struct
 static enum err print_part(struct chart *c, const struct record_row *row, struct bytes content)
 {
     char id[ID_TEXT_SIZE];
-    struct buffer kind = {0};
     id_format(id, &row->record);
-    text_clean(&kind, row->kind, false);
     output_progress_end(&c->tool->output);
-    printf("== %s  %.*s  version %llu  %c  %llu bytes\n", id, (int)kind.size, kind.data ? (const char *)kind.data : "",
-           (unsigned long long)row->version, confidentiality_letter(row->conf), (unsigned long long)content.size);
-    buffer_free(&kind);
+    printf("== %s  ", id);
+    output_text(row->kind, false);
+    printf("  version %llu  %c  %llu bytes\n", (unsigned long long)row->version, confidentiality_letter(row->conf),
+           (unsigned long long)content.size);
     enum err e = print_content(c->tool, content);
     bool ended = isatty(STDOUT_FILENO) || (content.size > 0 && content.data[content.size - 1] == '\n');
     if (!ended) putchar('\n'); /* at a terminal the line is ended already */

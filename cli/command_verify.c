@@ -259,12 +259,20 @@ static json_t *states_json(const struct verifying *vf)
                      states_names(g, all), "nodes", json_array());
 }
 
+/* Findings quote what nodes sent. */
+static void print_quoting(const char *label, const char *text)
+{
+    printf("%s", label);
+    output_text(bytes_text(text), false);
+    putchar('\n');
+}
+
 static void print_states(const struct verifying *vf)
 {
     if (vf->states_known)
         printf("states at entry %" PRIu64 ": %s\n", vf->states.leaf, (const char *)vf->states.text.data);
     else if (vf->states_why.code != OK)
-        printf("states: not compared. %s\n", vf->states_why.text);
+        print_quoting("states: not compared. ", vf->states_why.text);
 }
 
 /* --- what else is proved against a node, or said of it --- */
@@ -375,14 +383,11 @@ static void print_json_report(struct verifying *vf, const struct tally *tally)
     output_json(&vf->t->output, o);
 }
 
-/* Findings quote what nodes sent. */
 static void print_indented(const char *label, const char *text)
 {
-    struct buffer clean = {0};
     if (!*text) return;
-    text_clean(&clean, bytes_text(text), false);
-    printf("    %s%.*s\n", label, (int)clean.size, clean.data ? (const char *)clean.data : "");
-    buffer_free(&clean);
+    printf("    ");
+    print_quoting(label, text);
 }
 
 static void print_node(const struct verifying *vf, uint32_t i)

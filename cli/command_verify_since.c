@@ -29,17 +29,15 @@ static void root_start(char out[static 17], const struct checkpoint *c) { hex_fo
 static void print_node(const struct since *s, const char *name, const struct extension *x)
 {
     char root[17];
-    struct buffer clean = {0};
     if (s->t->output.json) return;
     root_start(root, &x->now);
     if (x->verdict == AUDIT_FINE) {
         printf("%s: %" PRIu64 " entries, root %s...: extends it\n", name, x->now.size, root);
         return;
     }
-    text_clean(&clean, bytes_text(x->text), false); /* quotes what nodes sent */
-    printf("%s: %s\n    %.*s\n", name, audit_word(x->verdict), (int)clean.size,
-           clean.data ? (const char *)clean.data : "");
-    buffer_free(&clean);
+    printf("%s: %s\n    ", name, audit_word(x->verdict));
+    output_text(bytes_text(x->text), false); /* quotes what nodes sent */
+    putchar('\n');
 }
 
 static json_t *checkpoint_json(const struct checkpoint *c)

@@ -162,6 +162,15 @@ static char *clean_text(const char *text, bool lines)
     return (char *)b.data;
 }
 
+void output_text(struct bytes text, bool lines)
+{
+    struct buffer clean = {0};
+    text_clean(&clean, text, lines);
+    CHECK(!clean.failed);
+    fwrite(clean.data, 1, clean.size, stdout);
+    buffer_free(&clean);
+}
+
 /* --- JSON values --- */
 
 json_t *json_text(struct bytes text)

@@ -84,6 +84,8 @@ void output_prompt(const char *question);
  * that reorder text) and invalid UTF-8 become \xNN or \u{NNNN}; tabs and
  * newlines stay when `lines` is set, else become spaces. */
 void text_clean(struct buffer *out, struct bytes text, bool lines);
+/* The same to standard output. */
+void output_text(struct bytes text, bool lines);
 /* The same as a JSON string, allocated: for values of rows, where only invalid UTF-8 has to go. */
 json_t *json_text(struct bytes text);
 json_t *json_id(const struct id *id);       /* its 26 characters; null for the zero id */

@@ -183,6 +183,21 @@ static void misplaced_options_say_where_they_belong(void **state)
     }
 }
 
+/* The first policy is somebody's text, too: a comment in it reorders nothing that a terminal shows. */
+static void a_policys_text_is_cleaned(void **state)
+{
+    (void)state;
+    char command[2048];
+    snprintf(command, sizeof command, "cp configs/policy.conf %s/policy; printf '# \342\200\256txet\n' >>%s/policy",
+             bed.dir, bed.dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(client("genesis --origin a/b --member %s/node-1/node.descriptor "
+                            "--member %s/node-2/node.descriptor --member %s/node-3/node.descriptor --admin %s --policy %s/policy -o %s/cleaned", bed.dir,
+                            bed.dir, bed.dir, bed.admin, bed.dir, bed.dir), 0);
+    assert_int_equal(client("genesis show %s/cleaned --with-policy", bed.dir), 0);
+    assert_true(says("\n# \\u{202e}txet\n"));
+}
+
 /* Once each, and never where a program reads the answer, or in a log for a collector that is not JSON. */
 static void mistyped_variables_are_told(void **state)
 {
@@ -337,6 +352,7 @@ int main(void)
         cmocka_unit_test(init_makes_a_node_once),
         cmocka_unit_test(wrong_values_are_wrong_usage),
         cmocka_unit_test(misplaced_options_say_where_they_belong),
+        cmocka_unit_test(a_policys_text_is_cleaned),
         cmocka_unit_test(mistyped_variables_are_told),
         cmocka_unit_test(short_passphrases),
         cmocka_unit_test(dump_lists_without_a_node),

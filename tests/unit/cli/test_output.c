@@ -96,6 +96,20 @@ static void print_fields(struct output *o)
     output_fields(o, columns, 4, json_pack("{s:s, s:i}", "name", "x", "count", 3));
 }
 
+static void print_text(struct output *o)
+{
+    (void)o;
+    output_text(bytes_text("a\nb\x1b"), false);
+    output_text(bytes_text("\na\nb\r"), true);
+}
+
+static void test_text(void **state)
+{
+    (void)state;
+    capture(print_text, false);
+    assert_string_equal(printed[0], "a b\\x1b\na\nb\\x0d");
+}
+
 static void test_tables(void **state)
 {
     (void)state;
@@ -272,7 +286,8 @@ int main(void)
     setenv("TZ", "UTC", 1);
     unsetenv("COLUMNS");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),    cmocka_unit_test(test_json_text), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_clean),    cmocka_unit_test(test_json_text), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_tables),
         cmocka_unit_test(test_rows_that_follow), cmocka_unit_test(test_failures), cmocka_unit_test(test_exit_codes),
         cmocka_unit_test(test_narrow),   cmocka_unit_test(test_colors_of_verdicts),
         cmocka_unit_test(test_a_node_makes_up_no_line),
