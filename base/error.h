@@ -96,7 +96,8 @@
     X(ERR_NO_FILE, 110, "no such file or folder", "check the path")                                \
     X(ERR_NO_STORE, 111, "nothing is stored there yet", "check the path, or start the node once with 'consiliumd run'") \
     X(ERR_NODE_FILES, 112, "the node's own files are damaged, or not of one node",                 \
-      "put them back from the copy of this node's folder: no other node has them")
+      "put them back from the copy of this node's folder: no other node has them")                \
+    X(ERR_IS_FOLDER, 113, "a folder stands where a file is expected", "name a file")
 
 enum err {
 #define X(name, number, text, hint) name = number,

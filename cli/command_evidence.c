@@ -173,6 +173,7 @@ static enum err read_evidence(struct tool *t, struct evidence *e, struct digest 
     enum err code = tool_cluster(t);
     if (code == OK) code = file_read(&text, file, EVIDENCE_TEXT, &t->failure);
     if (code == ERR_TOO_LARGE) code = fail(&t->failure, ERR_BAD_PROOF, "%s is too large to be evidence", file);
+    if (code == OK && text.size == 0) code = fail(&t->failure, ERR_BAD_PROOF, "%s is empty, and proves nothing", file);
     if (code == OK) {
         code = evidence_parse(&encoded, buffer_bytes(&text));
         if (code == OK) code = evidence_open(e, buffer_bytes(&encoded), &t->cluster.genesis);

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/path.h"
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/receipt.h"
@@ -211,6 +212,7 @@ static enum err check_file(struct checking *c, struct receipt *r, const char *fi
     buffer_clear(&c->text);
     enum err e = file_read(&c->text, file, LIMIT_RECEIPT, &t->failure);
     if (e == ERR_TOO_LARGE) return fail(&t->failure, ERR_BAD_PROOF, "%s is too large to be a receipt", file);
+    if (e == OK && c->text.size == 0) e = fail(&t->failure, ERR_BAD_PROOF, "%s is empty, and proves nothing", file);
     if (e != OK) return e;
     e = receipt_check_next(r, &c->room, &c->note, &t->cluster.genesis, buffer_bytes(&c->text), &why);
     if (e != OK) return fail(&t->failure, e, "%s proves nothing: %s", file, why.text);
@@ -282,7 +284,7 @@ static enum err list_folder(struct checking *c, uint64_t **out, size_t *count, c
     struct buffer list = {0};
     uint64_t others = 0;
     DIR *d = opendir(folder);
-    if (!d) return fail(&c->t->failure, ERR_PERMISSION, "cannot open %s: %s", folder, strerror(errno));
+    if (!d) return fail(&c->t->failure, ERR_PERMISSION, "cannot open %s: %s", folder, path_trouble(errno));
     for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
         uint64_t index;
         if (entry_of_name(&index, entry->d_name))
@@ -329,6 +331,16 @@ static enum err take_one(struct checking *c)
     return e;
 }
 
+/* All operands are folders that hold none. */
+static enum err fail_without_any(struct checking *c)
+{
+    const struct command_line *line = c->t->line;
+    return fail(&c->t->failure, ERR_NO_FILE,
+                "there is no receipt (ENTRY" RECEIPT_SUFFIX ") in %s%s: give the folder that --receipt FOLDER/ wrote "
+                "into, or the file of --receipt FILE", tool_operand(c->t, 0),
+                line->operand_count > 1 ? " and the other folders" : "");
+}
+
 static enum err take_several(struct checking *c)
 {
     struct tool *t = c->t;
@@ -342,7 +354,7 @@ static enum err take_several(struct checking *c)
     if (c->bad > 0)
         return fail(&t->failure, c->first.code, "%" PRIu64 " of %" PRIu64 " receipts are not genuine", c->bad,
                     c->bad + c->good);
-    if (c->good == 0) return fail(&t->failure, ERR_NO_FILE, "there is no receipt (ENTRY" RECEIPT_SUFFIX ")");
+    if (c->good == 0) return fail_without_any(c);
     if (!t->output.json) printf("verdict: genuine, all %" PRIu64 " receipts.\n", c->good);
     return OK;
 }

@@ -151,6 +151,8 @@ static enum err read_old(struct since *s)
     struct buffer text = {0};
     struct failure why = {0};
     enum err e = file_read(&text, s->file, LIMIT_RECEIPT, &s->t->failure);
+    if (e == OK && text.size == 0)
+        e = fail(&s->t->failure, ERR_CHECKPOINT, "%s is empty, not what 'consilium checkpoint' prints", s->file);
     if (e == OK) {
         e = extension_read_old(&s->old, buffer_bytes(&text), &s->t->cluster.genesis, &why);
         if (e != OK) fail(&s->t->failure, e, "%s can't be relied on: %s", s->file, why.text);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/path.h"
 #include "cli/files.h"
 #include "ledger/leaf.h"
 
@@ -300,7 +301,7 @@ enum err bundle_writer_open(struct bundle_writer *w, struct export *x, const cha
         return fail(failure, ERR_EXISTS, "%s is a file; a bundle is a folder", folder);
     enum err e = folder_create(folder, failure);
     DIR *d = e == OK ? opendir(folder) : NULL;
-    if (e == OK && !d) e = fail(failure, ERR_PERMISSION, "cannot read %s: %s", folder, strerror(errno));
+    if (e == OK && !d) e = fail(failure, ERR_PERMISSION, "cannot read %s: %s", folder, path_trouble(errno));
     for (struct dirent *entry; e == OK && (entry = readdir(d));)
         if (!is_ours(entry->d_name))
             e = fail(failure, ERR_EXISTS, "%s holds other files (%s); export into a folder of its own", folder,

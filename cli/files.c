@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/path.h"
 #include "crypto/secret.h"
 
 static enum err code_of_errno(int number)
@@ -16,6 +17,7 @@ static enum err code_of_errno(int number)
     switch (number) {
     case ENOENT:
     case ENOTDIR: return ERR_NO_FILE;
+    case EISDIR: return ERR_IS_FOLDER;
     case EACCES:
     case EPERM:
     case EROFS: return ERR_PERMISSION;
@@ -36,7 +38,7 @@ static enum err read_all(struct buffer *out, int fd, const char *name, size_t li
         n = read(fd, chunk, sizeof chunk);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
-            e = fail(failure, code_of_errno(errno), "cannot read %s: %s", name, strerror(errno));
+            e = fail(failure, code_of_errno(errno), "cannot read %s: %s", name, path_trouble(errno));
             break;
         }
         buffer_append(out, chunk, (size_t)n);
@@ -49,11 +51,16 @@ static enum err read_all(struct buffer *out, int fd, const char *name, size_t li
     return e;
 }
 
+static void say_waiting(const char *path)
+{
+    if (isatty(STDERR_FILENO)) fprintf(stderr, "consilium: waiting for somebody to write into the pipe %s\n", path);
+}
+
 enum err file_read(struct buffer *out, const char *path, size_t limit, struct failure *failure)
 {
     if (strcmp(path, "-") == 0) return read_all(out, STDIN_FILENO, "standard input", limit, failure);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, strerror(errno));
+    int fd = path_open(path, say_waiting);
+    if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, path_trouble(errno));
     enum err e = read_all(out, fd, path, limit, failure);
     close(fd);
     return e;
@@ -81,9 +88,9 @@ static bool is_special(const char *path)
 static enum err write_special(const char *path, struct bytes content, struct failure *failure)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, strerror(errno));
+    if (fd < 0) return fail(failure, code_of_errno(errno), "cannot open %s: %s", path, path_trouble(errno));
     enum err e = write_all(fd, content, true);
-    if (e != OK) fail(failure, e = code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
+    if (e != OK) fail(failure, e = code_of_errno(errno), "cannot write %s: %s", path, path_trouble(errno));
     close(fd);
     return e;
 }
@@ -114,15 +121,15 @@ static enum err write_file(const char *path, struct bytes content, unsigned mode
     enum err e = OK;
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0) {
-        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, path_trouble(errno));
         goto free_name;
     }
     if (write_all(fd, content, synced) != OK)
-        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", path, path_trouble(errno));
     if (close(fd) != 0 && e == OK)
-        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", path, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot write %s: %s", path, path_trouble(errno));
     if (e == OK && put_in_place(temporary, path, fresh) != 0)
-        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot make %s: %s", path, path_trouble(errno));
     if (e != OK) unlink(temporary);
 free_name:
     buffer_free(&name);
@@ -144,7 +151,7 @@ enum err folder_sync(const char *path, struct failure *failure)
     enum err e = OK;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || syncfs(fd) != 0)
-        e = fail(failure, code_of_errno(errno), "cannot sync %s: %s", path, strerror(errno));
+        e = fail(failure, code_of_errno(errno), "cannot sync %s: %s", path, path_trouble(errno));
     if (fd >= 0) close(fd);
     return e;
 }
@@ -152,7 +159,7 @@ enum err folder_sync(const char *path, struct failure *failure)
 enum err file_move(const char *from, const char *to, struct failure *failure)
 {
     if (rename(from, to) == 0) return OK;
-    return fail(failure, code_of_errno(errno), "cannot rename %s to %s: %s", from, to, strerror(errno));
+    return fail(failure, code_of_errno(errno), "cannot rename %s to %s: %s", from, to, path_trouble(errno));
 }
 
 enum err folder_create(const char *path, struct failure *failure)
@@ -164,7 +171,7 @@ enum err folder_create(const char *path, struct failure *failure)
         if (c != '/' && c != '\0') continue;
         *at = '\0';
         if (mkdir(copy, 0700) != 0 && errno != EEXIST) {
-            e = fail(failure, code_of_errno(errno), "cannot make folder %s: %s", copy, strerror(errno));
+            e = fail(failure, code_of_errno(errno), "cannot make folder %s: %s", copy, path_trouble(errno));
             break;
         }
         *at = c;

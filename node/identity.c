@@ -5,9 +5,11 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/path.h"
 #include "crypto/random.h"
 #include "crypto/secret.h"
 #include "net/address.h"
@@ -42,7 +44,7 @@ static enum err check_empty(const char *directory, struct failure *failure)
 {
     DIR *d = opendir(directory);
     if (!d && errno == ENOENT) return OK;
-    if (!d) return fail(failure, ERR_IO, "cannot look into %s: %s", directory, strerror(errno));
+    if (!d) return fail(failure, disk_error(errno), "cannot look into %s: %s", directory, path_trouble(errno));
     enum err e = OK;
     for (struct dirent *entry; e == OK && (entry = readdir(d));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
@@ -301,6 +303,17 @@ static enum err load_all(struct node_identity *id, const struct config *config, 
     return e == OK ? load_tls(id, failure) : e;
 }
 
+/* What may not be looked at says so when it is used. */
+static enum err check_is_folder(const char *path, struct failure *failure)
+{
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (there ? S_ISDIR(st.st_mode) : errno != ENOENT && errno != ENOTDIR) return OK;
+    if (there) return fail(failure, ERR_NOT_FOUND, "%s is a file, not a node's folder", path);
+    return fail(failure, ERR_NOT_FOUND, "there is no folder %s: make a node with consiliumd init --dir %s ...", path,
+                path);
+}
+
 enum err identity_open(struct node_identity *out, const char *directory, const struct config *config,
                        bool read_only, struct failure *failure)
 {
@@ -312,9 +325,7 @@ enum err identity_open(struct node_identity *out, const char *directory, const s
     enum err e = files_path(out->log_directory, directory, "log", failure);
     if (e == OK) e = files_path(out->state_directory, directory, "state", failure);
     if (e == OK) e = files_path(path, directory, "lock", failure);
-    if (e == OK && !files_exists(directory))
-        e = fail(failure, ERR_NOT_FOUND, "there is no folder %s: make a node with consiliumd init --dir %s ...",
-                 directory, directory);
+    if (e == OK) e = check_is_folder(directory, failure);
     if (e == OK && !read_only) e = files_lock(&out->lock, path, failure);
     if (e != OK) return e;
     out->storage_key = secret_alloc(sizeof *out->storage_key);

@@ -73,7 +73,9 @@ enum err disk_error(int number)
     case EACCES:
     case EPERM:
     case EROFS: return ERR_PERMISSION;
-    case ENOENT: return ERR_NOT_FOUND;
+    case ENOENT:
+    case ENOTDIR: return ERR_NOT_FOUND;
+    case EISDIR: return ERR_IS_FOLDER;
     case EEXIST: return ERR_EXISTS;
     case ENOMEM: return ERR_NOMEM;
     default: return ERR_IO;

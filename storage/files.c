@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/log.h"
+#include "base/path.h"
 #include "crypto/random.h"
 #include "crypto/secret.h"
 
@@ -24,7 +26,7 @@ enum err files_path(char out[static FILES_PATH], const char *directory, const ch
 static enum err fail_system(struct failure *failure, const char *what, const char *path)
 {
     int number = errno;
-    return fail(failure, disk_error(number), "cannot %s %s: %s", what, path, strerror(number));
+    return fail(failure, disk_error(number), "cannot %s %s: %s", what, path, path_trouble(number));
 }
 
 enum err files_make_directory(const char *path, struct failure *failure)
@@ -99,7 +101,7 @@ static enum err write_whole(const char *path, struct bytes content, mode_t mode,
     if (code == OK) code = name_temporary(temporary, path, replace, disk);
     if (code == ERR_TOO_LARGE) return fail(failure, code, "the path %s is too long", path);
     if (code == ERR_EXISTS) return fail(failure, code, "%s exists already", path);
-    return code == OK ? OK : fail(failure, code, "cannot write %s: %s", path, strerror(errno));
+    return code == OK ? OK : fail(failure, code, "cannot write %s: %s", path, path_trouble(errno));
 }
 
 enum err files_write(const char *path, struct bytes content, mode_t mode, const struct disk *disk,
@@ -143,10 +145,15 @@ static enum err read_all(struct buffer *out, int file, size_t limit, const char 
     return code;
 }
 
+static void say_waiting(const char *path)
+{
+    log_notice("files", "waiting for somebody to write into the pipe %s", path);
+}
+
 enum err files_read(struct buffer *out, const char *path, size_t limit, struct failure *failure)
 {
     size_t before = out->size;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = path_open(path, say_waiting);
     if (file < 0) return fail_system(failure, "read", path);
     enum err code = read_all(out, file, limit, path, failure);
     close(file);

@@ -108,7 +108,7 @@ static void init_makes_a_node_once(void **state)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(node("run --dir %s/x --genesis %s --listen 127.0.0.1:7999", bed.dir, bed.genesis), 2);
-    assert_true(says("consiliumd.conf: Is a directory"));
+    assert_true(says("consiliumd.conf: it is a folder, not a file"));
     assert_int_equal(node("init --dir %s/z --name z --hospital Z", bed.dir), 2);
     assert_true(says("--listen"));
 }
@@ -252,6 +252,42 @@ static void short_passphrases(void **state)
     assert_false(says("characters")); /* of the long one nothing is said */
 }
 
+/* A folder for a file, a file for a folder, and nothing in either: each is named, and what it is. */
+static void what_a_path_is_instead_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words, *says; /* the words end with the path */
+    } cases[] = {
+        {"genesis show folder", "folder: it is a folder, not a file"},
+        {"whoami --offline --identity folder", "folder: it is a folder, not a file"},
+        {"verify --since empty", "empty is empty, not what 'consilium checkpoint' prints"},
+        {"evidence verify empty", "empty is empty"},
+        {"receipt verify empty", "empty is empty"},
+        {"receipt verify empty/x", "what should be a folder in this path is a file"},
+        {"receipt verify folder", "in folder: give the folder that --receipt FOLDER/ wrote into"},
+        {"receipt verify folder folder", "in folder and the other folders: give"},
+    };
+    char command[700];
+    snprintf(command, sizeof command, "mkdir %s/folder && : >%s/empty", bed.dir, bed.dir);
+    assert_int_equal(system(command), 0);
+    char *before = getcwd(NULL, 0), *program = realpath(getenv("BUILD") ? getenv("BUILD") : "build", NULL);
+    assert_true(before && program && chdir(bed.dir) == 0);
+    setenv("BUILD", program, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int code = client("%s --cluster %s", cases[i].words, bed.genesis);
+        if (code == 0 || !says(cases[i].says)) fail_msg("%s: %d, %s", cases[i].words, code, (const char *)text.data);
+    }
+    assert_int_equal(node("init --dir own --name own --hospital Own --listen 127.0.0.1:7996"), 0);
+    assert_int_equal(node("run --dir own --genesis folder"), 1);
+    assert_true(says("folder: it is a folder, not a file") && says("name a file"));
+    assert_int_equal(node("dump leaf --dir empty"), 1);
+    assert_true(says("empty is a file, not a node's folder") && says("check the path"));
+    assert_int_equal(chdir(before), 0);
+    free(before);
+    free(program);
+}
+
 static void dump_lists_without_a_node(void **state)
 {
     (void)state;
@@ -355,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_policys_text_is_cleaned),
         cmocka_unit_test(mistyped_variables_are_told),
         cmocka_unit_test(short_passphrases),
+        cmocka_unit_test(what_a_path_is_instead_is_told),
         cmocka_unit_test(dump_lists_without_a_node),
         cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),

@@ -227,7 +227,7 @@ static void test_bad_files(void **state)
     assert_non_null(strstr(f.text, path));
     /* A folder is no file without settings. */
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(config_read_file(&c, path, &f), ERR_IO);
+    assert_int_equal(config_read_file(&c, path, &f), ERR_IS_FOLDER);
     assert_non_null(strstr(f.text, path));
     assert_int_equal(rmdir(path), 0);
     /* Nor are there only those before a byte that ends a text. */
