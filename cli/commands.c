@@ -66,7 +66,9 @@ const struct command COMMANDS[] = {
 
     {.name = "genesis", .operands = "", .summary = "Make a cluster's genesis file", .run = command_genesis,
      .details = "Every operator compares the cluster id that this prints with the others.\n"
-                "--faulty is b, how many nodes may lie: 0 with three nodes, else 1.",
+                "--faulty is b, how many nodes may lie. Without it as many as can lie or be silent while the others\n"
+                "go on, n >= 3b + 1: 0 of three nodes, 1 of four to six, 2 of seven to nine, 3 of ten to twelve,\n"
+                "4 of more.",
      .example = "genesis --origin consilium/north --member a.descriptor --member b.descriptor "
                 "--member c.descriptor --member d.descriptor --admin root.pub -o north.genesis",
      .options = {{.name = "origin", .value = "NAME", .help = "the cluster's name, like consilium/north",
@@ -74,9 +76,10 @@ const struct command COMMANDS[] = {
                  {.name = "member", .value = "FILE", .help = "a node's descriptor", .repeated = true, .required = true},
                  {.name = "admin", .value = "FILE", .help = "a first administrator's public key", .repeated = true,
                   .required = true},
-                 {.name = "policy", .value = "FILE", .help = "the first policy (default: configs/policy.conf)"},
-                 {.name = "faulty", .value = "B", .help = "nodes that may lie"},
-                 {.name = "approvals", .value = "M", .help = "administrators who must approve a proposal (1)"},
+                 {.name = "policy", .value = "FILE", .help = "the first policy (default: the built-in one)"},
+                 {.name = "faulty", .value = "B", .help = "nodes that may lie (by n: see above)"},
+                 {.name = "approvals", .value = "M",
+                  .help = "administrators who must approve proposals: there are none yet (1)"},
                  {.name = "output", .letter = 'o', .value = "FILE", .help = "where to write it", .required = true}}},
     {.name = "genesis show", .operands = "[FILE]", .most = 1, .summary = "Print what operators compare, in plain words",
      .run = command_genesis_show, .example = "genesis show north.genesis",

@@ -13,7 +13,7 @@
 static const char file_magic[] = "consilium-genesis/1";
 
 uint32_t genesis_quorum(uint32_t n, uint32_t b) { return (n + b) / 2 + 1; }
-uint32_t genesis_default_faulty(uint32_t n) { return n >= 4 ? 1 : 0; }
+uint32_t genesis_default_faulty(uint32_t n) { return (n - 1) / 3; }
 bool genesis_live(uint32_t n, uint32_t b) { return n >= b && n - b >= genesis_quorum(n, b); }
 
 const struct descriptor *genesis_member(const struct genesis *g, uint32_t index)

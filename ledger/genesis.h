@@ -56,7 +56,9 @@ struct genesis {
 };
 
 uint32_t genesis_quorum(uint32_t n, uint32_t b);  /* k = floor((n + b) / 2) + 1 */
-uint32_t genesis_default_faulty(uint32_t n);      /* 0 for three, 1 from four on */
+/* The most for which n >= 3b + 1, so that any b may be silent or lie, and the others go on: 0 for three, 1 from four on,
+ * 2 from seven on. Only who makes a genesis file asks: the file says its b. */
+uint32_t genesis_default_faulty(uint32_t n);
 bool genesis_live(uint32_t n, uint32_t b);        /* n - b >= k: goes on releasing when b nodes are silent */
 
 /* All that is refused above: ERR_INVALID or ERR_TOO_LARGE, in words. */

@@ -1,5 +1,6 @@
 #include "tests/lib/unit.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,9 +24,12 @@ static void test_quorums(void **state)
         /* any two quorums share an honest node */
         assert_true(2 * rows[i].k - rows[i].n > rows[i].b && rows[i].k <= rows[i].n);
     }
-    assert_int_equal(genesis_default_faulty(3), 0);
-    for (uint32_t n = 4; n <= LIMIT_NODES; n++)
-        assert_int_equal(genesis_default_faulty(n), 1);
+    static const uint32_t defaults[] = {[3] = 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4};
+    static_assert(sizeof defaults / sizeof defaults[0] == LIMIT_NODES + 1, "one for each size");
+    for (uint32_t n = 3; n <= LIMIT_NODES; n++) {
+        assert_int_equal(genesis_default_faulty(n), defaults[n]);
+        assert_true(genesis_live(n, defaults[n]));
+    }
 }
 
 static void test_round_trip(void **state)
