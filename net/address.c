@@ -109,6 +109,11 @@ bool address_is_wildcard(const struct address *a)
            (a->kind == ADDRESS_IPV6 && strcmp(a->host, "::") == 0);
 }
 
+bool address_reaches(const struct address *to, const struct address *own)
+{
+    return to->port == own->port && (to->kind == ADDRESS_NAME || address_is_wildcard(own) || address_equal(to, own));
+}
+
 bool address_to_socket(struct sockaddr_storage *out, const struct address *a)
 {
     memset(out, 0, sizeof *out);

@@ -27,6 +27,9 @@ bool address_equal(const struct address *a, const struct address *b);
 /* 0.0.0.0 and ::, which can be listened on but not connected to. */
 bool address_is_wildcard(const struct address *address);
 
+/* Whether who connects to `to` comes to who listens on `own`, as far as the two say: a name may be any address. */
+bool address_reaches(const struct address *to, const struct address *own);
+
 /* A numeric address as a socket address; false for a name. */
 bool address_to_socket(struct sockaddr_storage *out, const struct address *address);
 /* From what the kernel gave; an IPv4 address inside IPv6 becomes IPv4. */

@@ -379,6 +379,19 @@ static uint32_t most_connections(const struct node *node)
     return (uint32_t)fit;
 }
 
+/* It may be meant: then somebody else passes on what comes to the address that the descriptor has. */
+static void warn_of_other_address(const struct node *node, const struct address *own)
+{
+    const char *told = node->identity.descriptor.address;
+    char text[ADDRESS_TEXT_SIZE];
+    struct address to;
+    if (address_parse(&to, told, false, NULL) != OK || address_reaches(&to, own)) return;
+    address_format(text, own);
+    log_warning("node", "this node listens on %s, but the other nodes and all clients connect to %s, as its descriptor "
+                "says: check that what comes there is passed on to here (by NAT, a proxy, a container), or correct "
+                "--listen", text, told);
+}
+
 static enum err start_listener(struct node *node, struct failure *failure)
 {
     struct address own;
@@ -394,6 +407,7 @@ static enum err start_listener(struct node *node, struct failure *failure)
     if (e != OK) return e;
     address_format(text, listener_address(node->listener));
     log_notice("node", "listening on %s", text);
+    warn_of_other_address(node, listener_address(node->listener));
     return OK;
 }
 

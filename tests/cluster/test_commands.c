@@ -360,6 +360,22 @@ static void signals_stop_cleanly(void **state)
     assert_true(testbed_log_has(&bed, 3, "received SIGTERM") && testbed_log_has(&bed, 3, "received SIGINT"));
 }
 
+/* Nobody connects there: which may be meant, and is said. */
+static void another_address_than_the_descriptors_is_told(void **state)
+{
+    (void)state;
+    const char *before = bed.extra;
+    assert_false(testbed_log_has(&bed, 3, "the other nodes and all clients connect to"));
+    testbed_signal(&bed, 3, SIGTERM);
+    bed.extra = "--listen 127.0.0.1:0";
+    testbed_start(&bed, 3);
+    testbed_await_log(&bed, 3, "but the other nodes and all clients connect to 127.0.0.1:");
+    testbed_signal(&bed, 3, SIGTERM);
+    bed.extra = before;
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 60);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -396,6 +412,7 @@ int main(void)
         cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),
         cmocka_unit_test(signals_stop_cleanly),
+        cmocka_unit_test(another_address_than_the_descriptors_is_told),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

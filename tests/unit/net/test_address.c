@@ -123,6 +123,27 @@ static void test_sockets(void **state)
     assert_false(address_equal(&a, &b));
 }
 
+static void test_reaches(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *to, *own;
+        bool reaches;
+    } cases[] = {
+        {"10.0.0.4:7001", "10.0.0.4:7001", true},       {"10.0.0.4:7001", "0.0.0.0:7001", true},
+        {"10.0.0.4:7001", "10.0.0.5:7001", false},      {"10.0.0.4:7001", "0.0.0.0:7002", false},
+        {"node.example:7001", "10.0.0.4:7001", true},   {"node.example:7001", "10.0.0.4:7002", false},
+        {"[fd00:0::4]:7001", "[fd00::4]:7001", true},   {"[fd00::4]:7001", "[::]:7001", true},
+        {"[fd00::4]:7001", "127.0.0.1:7001", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct address to, own;
+        assert_int_equal(address_parse(&to, cases[i].to, false, NULL), OK);
+        assert_int_equal(address_parse(&own, cases[i].own, false, NULL), OK);
+        assert_int_equal(address_reaches(&to, &own), cases[i].reaches);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_sockets),
+        cmocka_unit_test(test_reaches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
