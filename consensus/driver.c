@@ -309,6 +309,7 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     enum err e = state_thread_start(&d->state, &d->position, marks, options->store, options->genesis->text,
                                     &d->handles->wake, failure);
     driver_rejoin_init(d);
+    driver_past_wait(d); /* a node without peers needs not */
     for (unsigned i = 1; i <= LIMIT_NODES; i++) {
         if (e == OK) driver_past_load(d, i, buffer_bytes(&marks[i]));
         buffer_free(&marks[i]);
@@ -503,7 +504,7 @@ void driver_status(const struct driver *d, struct driver_status *out)
     out->log_full = d->log_full;
     out->log_filled = d->log_filled;
     out->catching_up = d->installing || d->hold || d->asked;
-    out->may_vote = d->raft && status.may_vote;
+    out->may_vote = d->raft && !d->quarantined && !d->forgot; /* or will, once it knows its past */
     out->leader = d->leader;
     out->term = status.term;
     out->first = status.compacted.index + 1;

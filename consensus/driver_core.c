@@ -343,8 +343,9 @@ void driver_peer_down(struct driver *d, unsigned peer)
 void driver_apply_settings(struct driver *d)
 {
     if (!d->raft) return;
-    raft_set_may_vote(d->raft, !d->quarantined && !d->forgot);
-    raft_set_may_acknowledge(d->raft, !d->forgot);
+    bool sure = d->past_known && !d->forgot;
+    raft_set_may_vote(d->raft, !d->quarantined && sure);
+    raft_set_may_acknowledge(d->raft, sure);
     raft_set_may_lead(d->raft, d->phase != DRIVER_LEAVING && d->clock_ok && !d->space_low && !d->quarantined &&
                                    !d->stuck && !driver_is_named(d, d->o.self));
     d->dirty = true;
@@ -413,6 +414,7 @@ void driver_tick(struct driver *d)
     d->ticks++;
     driver_watch_clock(d);
     if (d->phase == DRIVER_STOPPED || d->phase == DRIVER_FAILED) return;
+    driver_past_wait(d);
     watch_log(d);
     if (driver_alive(d)) {
         watch_state(d);

@@ -246,6 +246,8 @@ struct driver {
     bool forgot; /* votes, and what it acknowledged: set back, or its log damaged; counts in no majority till it rejoined */
     bool log_says_forgot; /* or will, once the log thread has come there */
     struct past excused;                 /* forgotten, and matters no more, or was accepted; no signature */
+    bool past_told[LIMIT_NODES + 1];     /* by that member, since the start: what it knows of this node's own past */
+    bool past_known;                     /* all that can be told now was */
     bool past_due[LIMIT_NODES + 1];      /* what the disk says of it is not what `pasts` says */
     uint64_t past_kept[LIMIT_NODES + 1]; /* the tick in which it was written last; 0: never */
     bool tells_loss;    /* what the operator accepted, as far as a Raft index says it, is to be told */
@@ -330,6 +332,7 @@ bool driver_hears(const struct driver *d, const struct raft_message *m); /* fals
 /* driver_past.c */
 void driver_past_load(struct driver *d, unsigned peer, struct bytes row); /* as it was kept */
 void driver_past_tick(struct driver *d);
+void driver_past_wait(struct driver *d); /* whether it still has to, before it votes */
 void driver_past_up(struct driver *d, unsigned peer);
 void driver_past_came(struct driver *d, unsigned from, struct bytes body);
 void driver_past_judge(struct driver *d); /* once the core runs: is the log behind the past? */

@@ -11,6 +11,10 @@
  * caught up: nobody can give back the votes that it gave in the second before, which it
  * never claimed. (Its own row among the peers' says so, and its log, if the state with that row is lost.)
  * It ends when none of them can matter any more (driver_rejoin.c).
+ * So that it knows before it acts, it waits after each start: it gives no vote, and counts in no majority, until each
+ * other member has told what it knows, or PAST_WAIT is over, since who can't be reached mustn't keep it. Else the first
+ * link that is up could be to a leader that knows nothing of what was forgotten, and commits by its copy what a vote
+ * given and forgotten undoes. (An acknowledgement of such a time is not taken back by a leader.)
  * A log that is known to be damaged (driver_open.c) forgot the same, whatever peers know:
  * such a node is kept from voting in the same way, and has its past to reach again.
  * Of disks that were set back that is promised only where a peer that saw it is reachable.
@@ -34,6 +38,8 @@
 #include "ledger/tables.h"
 #include "net/peers.h"
 #include "storage/log.h"
+
+#define PAST_WAIT_TICKS 40 /* 2 s, the most that a peer that was away waits until it dials again (net/peers.c) */
 
 static const char tag[] = "consilium/past/v1\n";
 #define SIGNED_SIZE (sizeof tag - 1 + 32 + 3 * 8)
@@ -281,6 +287,30 @@ static void face(struct driver *d, const struct past *own)
     driver_past_judge(d);
 }
 
+/* Lists who told nothing; the number of these. */
+static unsigned silent(const struct driver *d, char *out, size_t size)
+{
+    unsigned count = 0;
+    size_t used = 0;
+    out[0] = 0;
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++) {
+        if (i == d->o.self || d->past_told[i]) continue;
+        used += (size_t)snprintf(out + used, size - used, count++ ? ", %u" : "%u", i);
+    }
+    return count;
+}
+
+void driver_past_wait(struct driver *d)
+{
+    char who[LIMIT_NODES * 4];
+    if (d->past_known) return;
+    unsigned count = silent(d, who, sizeof who);
+    if (count && d->ticks <= PAST_WAIT_TICKS) return;
+    if (count) log_info("driver", "goes on without the word of nodes %s, who may know of votes that it forgot", who);
+    d->past_known = true;
+    driver_apply_settings(d);
+}
+
 void driver_past_came(struct driver *d, unsigned from, struct bytes body)
 {
     struct unpack u = unpack_start(body);
@@ -293,6 +323,8 @@ void driver_past_came(struct driver *d, unsigned from, struct bytes body)
     }
     face(d, &own);
     learn(d, from, &theirs);
+    d->past_told[from] = true;
+    driver_past_wait(d);
 }
 
 bool driver_past_reached(const struct driver *d)

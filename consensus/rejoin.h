@@ -24,8 +24,8 @@
  * when answers from before count: Michael et al., "Recovering Shared Objects Without Stable Storage", DISC 2017).
  *
  * Two things are taken for granted: a vote that was given to a candidate's earlier life does not reach a later one (links
- * end with the process), and who forgot something knows it before it votes (consensus/driver_past.c). HELD says again what
- * the entry's commitment without the node's copy says already; each alone is enough.
+ * end with the process), and who forgot something knows it before it votes or acknowledges (consensus/driver_past.c).
+ * HELD says again what the entry's commitment without the node's copy says already; each alone is enough.
  *
  * Each start asks anew, with another nonce: an answer to an earlier life says nothing about votes given since.
  * Of three voters both others are needed, of five three: where more forgot something, nobody can tell what was forgotten.

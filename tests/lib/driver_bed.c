@@ -228,7 +228,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
                                      .store = node->store,
                                      .peers = node->peers,
                                      .seed = clock_monotonic_ns() + index,
-                                     .tick_ms = BED_TICK_MS,
+                                     .tick_ms = node->tick_ms ? node->tick_ms : BED_TICK_MS,
                                      .log_keep_bytes = node->keep_bytes,
                                      .accept_loss = node->accept_loss,
                                      .data = node,

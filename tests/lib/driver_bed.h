@@ -39,6 +39,7 @@ struct bed_node {
     uint64_t keep_bytes; /* of the log */
     uint32_t segment_limit; /* of the log, 4 MiB each; 0: the usual one */
     uint64_t map_size;   /* of the store */
+    unsigned tick_ms;    /* from its next start on; 0: BED_TICK_MS */
     bool accept_loss;    /* the operator's word for the next start */
     /* Before messages for other parts than the driver (witness, catch-up); may be NULL. */
     void (*on_message)(struct bed_node *node, unsigned from, uint32_t type, uint64_t id, struct bytes body);
