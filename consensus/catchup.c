@@ -40,10 +40,12 @@ unsigned catchup_next_peer(const struct catchup *c, unsigned last, peer_mask wit
     return 0;
 }
 
-unsigned catchup_faster_peer(const struct catchup *c, unsigned last, peer_mask without, peer_mask slow)
+unsigned catchup_fastest_peer(const struct catchup *c, unsigned last, peer_mask without, const struct speeds *speeds)
 {
-    unsigned peer = catchup_next_peer(c, last, without | slow);
-    return peer ? peer : catchup_next_peer(c, last, without);
+    unsigned best = 0;
+    for (unsigned peer; (peer = catchup_next_peer(c, last, without)) != 0; without |= PEER_BIT(peer))
+        if (!best || speeds->took_ns[peer] < speeds->took_ns[best]) best = peer;
+    return best;
 }
 
 struct ask ask_begin(struct catchup *c, unsigned peer)
@@ -52,9 +54,10 @@ struct ask ask_begin(struct catchup *c, unsigned peer)
     return (struct ask){peer, ++c->next_id, now, now + LIMIT_PULL_MS * UINT64_C(1000000)};
 }
 
-bool ask_was_slow(const struct ask *ask)
+void speeds_note(struct speeds *speeds, const struct ask *ask, bool helped)
 {
-    return clock_monotonic_ns() - ask->since_ns > LIMIT_PULL_MS / 4 * UINT64_C(1000000);
+    uint64_t took = clock_monotonic_ns() - ask->since_ns;
+    speeds->took_ns[ask->peer] = !helped ? TOOK_FOR_EVER : took ? took : 1;
 }
 
 void catchup_update_ready(struct catchup *c)
@@ -140,7 +143,7 @@ static void run_succeeded(struct catchup *c)
     bool offered = c->offered.size != 0;
     c->target = (struct target){0};
     c->pause_ms = 0;
-    c->doubted = c->liars = c->slow = 0;
+    c->doubted = c->liars = 0;
     end_run(c);
     offer_encode(&manifest, &offer);
     witness_take_note(c->o.witness, buffer_bytes(&t.note));
@@ -446,7 +449,7 @@ void catchup_install(struct catchup *c, uint64_t raft_index, uint64_t raft_term,
 static void begin_run(struct catchup *c)
 {
     c->run++;
-    c->liars = c->slow = 0;
+    c->liars = 0;
     c->least_size = 0;
     c->least_index = 0;
     if (c->contradicted) {

@@ -47,7 +47,7 @@ struct fill {
     unsigned peer;     /* asked last */
     peer_mask silent;  /* did not help with this batch */
     peer_mask liars;   /* sent a wrong one: not asked again in this round */
-    peer_mask slow;    /* gave little, or late: asked in this round where no other is left */
+    struct speeds speeds;
     unsigned cut_by;   /* whose answer before had not all that was asked for; 0: nobody's */
     size_t cut_bytes;  /* its size */
     struct ask ask;
@@ -65,7 +65,7 @@ static void begin_round(struct fill *f)
 {
     f->phase = FILL_LOOK;
     f->from = f->left = f->fetched = f->erased = 0;
-    f->liars = f->slow = 0;
+    f->liars = 0;
     f->again = false;
 }
 
@@ -224,7 +224,7 @@ static void ask_next(struct catchup *c)
     peer_mask without = f->silent | f->liars;
     if (f->peer < 1 || f->peer > c->n) f->peer = c->o.self % c->n + 1;
     while (any_wanted(f)) {
-        unsigned peer = catchup_faster_peer(c, f->peer - 1, without, f->slow);
+        unsigned peer = catchup_fastest_peer(c, f->peer - 1, without, &f->speeds);
         if (!peer) {
             pass_over(f);
             break;
@@ -242,6 +242,7 @@ static void ask_next(struct catchup *c)
 static void no_help(struct fill *f)
 {
     f->silent |= PEER_BIT(f->ask.peer);
+    speeds_note(&f->speeds, &f->ask, false);
     f->ask.peer = 0;
     f->phase = FILL_ASK;
 }
@@ -377,11 +378,8 @@ void fill_answer(struct catchup *c, unsigned from, uint64_t id, struct bytes bod
         filling_free(w);
         return;
     }
+    speeds_note(&f->speeds, &f->ask, !gave_little(f, w));
     f->ask.peer = 0;
-    if (gave_little(f, w) || ask_was_slow(&f->ask)) {
-        f->slow |= PEER_BIT(from);
-        f->peer = f->peer % c->n + 1;
-    }
     note_statements(c, w);
     w->write = (struct state_write){.data = w, .run = filling_run, .done = filling_done};
     f->phase = FILL_WRITING;

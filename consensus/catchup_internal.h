@@ -32,6 +32,13 @@ struct ask {
     uint64_t id, since_ns, until_ns;
 };
 
+/* How long each peer took for its last answer; 0: it was not asked yet. What a peer gives at once is as much of the same
+ * for each, so that times compare. */
+struct speeds {
+    uint64_t took_ns[LIMIT_NODES + 1];
+};
+#define TOOK_FOR_EVER UINT64_MAX /* gave nothing, or less than it could have: asked where no other is left */
+
 /* A size with k cosignatures, and where in the Raft log it stands. */
 struct target {
     uint64_t raft_index, raft_term, size; /* size 0: none */
@@ -76,13 +83,13 @@ struct catchup {
     peer_mask answered, agree, differ; /* members that stated a position */
     peer_mask doubted;       /* whose position b + 1 others did not share */
     peer_mask liars;         /* sent what does not prove: not asked again in this run */
-    peer_mask slow;          /* gave little, or late: asked in this run where no other is left */
 
     /* leaves */
     struct tree tree;        /* the frontier after the last proved chunk */
     uint64_t replayed;
     unsigned chunks;         /* being replayed */
     struct ask pull;
+    struct speeds pull_speeds;
     unsigned puller;         /* asked last */
     unsigned pull_failures;  /* in a row */
     uint64_t began_size;
@@ -99,12 +106,11 @@ const char *catchup_name(const struct catchup *c, unsigned peer);
 void catchup_send(struct catchup *c, unsigned peer, uint32_t type, uint64_t id, const struct buffer *body);
 /* The next member after `last` that is reachable and in none of the masks; 0: none. */
 unsigned catchup_next_peer(const struct catchup *c, unsigned last, peer_mask without);
-/* The same, and one of `slow` where there is no other. */
-unsigned catchup_faster_peer(const struct catchup *c, unsigned last, peer_mask without, peer_mask slow);
+/* The same of those whose last answer took least; first who was never asked. So none holds a node up by answering just
+ * in time: each late answer of one that others surpass is its last. */
+unsigned catchup_fastest_peer(const struct catchup *c, unsigned last, peer_mask without, const struct speeds *speeds);
 struct ask ask_begin(struct catchup *c, unsigned peer);
-/* The next ask goes to another peer, as behind less than a peer could give, so that none holds a node up by
- * trickling. */
-bool ask_was_slow(const struct ask *ask);
+void speeds_note(struct speeds *speeds, const struct ask *ask, bool helped); /* it is over */
 /* Ends the run with a line in the log; the next one waits longer. */
 void catchup_fail(struct catchup *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Own state against k cosignatures: nothing is replayed on it any more. */

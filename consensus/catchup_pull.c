@@ -90,7 +90,7 @@ static bool all_proved(const struct catchup *c) { return c->tree.size == c->targ
 
 static void ask_next(struct catchup *c)
 {
-    unsigned peer = catchup_faster_peer(c, c->puller - 1, c->liars, c->slow); /* the same again, while it answers */
+    unsigned peer = catchup_fastest_peer(c, c->puller - 1, c->liars, &c->pull_speeds);
     struct buffer body = {0};
     if (!peer) return; /* the timer comes back to it */
     c->puller = peer;
@@ -125,6 +125,7 @@ void pull_begin(struct catchup *c, const struct tree *own)
 /* This peer did not help: the next one is asked. */
 static void ask_other(struct catchup *c)
 {
+    speeds_note(&c->pull_speeds, &c->pull, false);
     c->pull.peer = 0;
     c->pull_failures++;
     c->puller = c->puller % c->n + 1;
@@ -219,12 +220,9 @@ static void take_chunk(struct catchup *c, unsigned from, struct chunk *k)
         return;
     }
     c->tree = after;
+    speeds_note(&c->pull_speeds, &c->pull, !gave_little(&k->pulled, k->bytes.size));
     c->pull.peer = 0;
     c->pull_failures = 0;
-    if (gave_little(&k->pulled, k->bytes.size) || ask_was_slow(&c->pull)) {
-        c->slow |= PEER_BIT(from);
-        c->puller = c->puller % c->n + 1;
-    }
     replay(c, k);
     go_on(c);
 }

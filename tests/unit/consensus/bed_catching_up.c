@@ -109,6 +109,7 @@ bool down[N + 1];
 bool (*tamper)(struct message *m);
 static unsigned asked_of[N + 1][128];     /* messages to a node, by type */
 unsigned answers_of[N + 1][128];
+unsigned late_ms[N + 1];
 uint64_t pulls_from_least;
 
 enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body)
@@ -124,7 +125,8 @@ enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
     }
     CHECK(queued < sizeof queue / sizeof queue[0]);
     struct message *m = &queue[queued++];
-    *m = (struct message){p->self, index, type, id, {0}};
+    uint64_t due_ns = clock_monotonic_ns() + late_ms[p->self] * UINT64_C(1000000);
+    *m = (struct message){p->self, index, type, id, {0}, due_ns};
     buffer_append_bytes(&m->body, body);
     if (tamper && !tamper(m)) {
         buffer_free(&m->body);
@@ -250,16 +252,25 @@ void run_reads(struct driver *d)
     }
 }
 
+static size_t take_due(struct message *out, size_t most)
+{
+    size_t count = 0, left = 0;
+    for (size_t i = 0; i < queued; i++) {
+        if (count < most && queue[i].due_ns <= clock_monotonic_ns())
+            out[count++] = queue[i];
+        else
+            queue[left++] = queue[i];
+    }
+    queued = left;
+    return count;
+}
+
 void turn(void)
 {
     paced_clock_turn();
     uv_run(&loop, UV_RUN_NOWAIT);
-    size_t count = queued;
     struct message now[64];
-    if (count > 64) count = 64;
-    memcpy(now, queue, count * sizeof now[0]);
-    queued -= count;
-    memmove(queue, &queue[count], queued * sizeof queue[0]);
+    size_t count = take_due(now, sizeof now / sizeof now[0]);
     for (size_t i = 0; i < count; i++) {
         struct catchup *to = nodes[now[i].to].catchup;
         if (to && !down[now[i].to])
@@ -374,6 +385,7 @@ int setup(void **state)
     (void)state;
     tamper = NULL;
     memset(down, 0, sizeof down);
+    memset(late_ms, 0, sizeof late_ms);
     memset(asked_of, 0, sizeof asked_of);
     memset(answers_of, 0, sizeof answers_of);
     pulls_from_least = UINT64_MAX;

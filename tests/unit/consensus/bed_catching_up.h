@@ -31,6 +31,7 @@ struct message {
     uint32_t type;
     uint64_t id;
     struct buffer body;
+    uint64_t due_ns;
 };
 
 struct peers {
@@ -74,6 +75,7 @@ extern struct node nodes[N + 1];
 extern char folder[FOLDER_PATH];
 extern bool down[N + 1];
 extern bool (*tamper)(struct message *m); /* false: lost */
+extern unsigned late_ms[N + 1]; /* what a node sends comes so much later */
 extern unsigned answers_of[N + 1][128]; /* messages from a node, by type */
 extern uint64_t pulls_from_least; /* least `from` of a PULL */
 

@@ -89,6 +89,16 @@ static void who_gives_little_is_asked_last(void **state)
     assert_in_range(answers_of[1][PEER_ATTACHED], 1, 8);
 }
 
+static void who_answers_late_is_asked_last(void **state)
+{
+    (void)state;
+    late_ms[1] = LIMIT_PULL_MS / 5;
+    install(&marks[2]);
+    assert_true(wait_for(ready, 20000));
+    assert_whole();
+    assert_in_range(answers_of[1][PEER_ATTACHED], 0, 1);
+}
+
 static void one_that_says_erased_is_not_believed(void **state)
 {
     (void)state;
@@ -307,6 +317,7 @@ int main(void)
         BED_TEST(lies_about_attachments_are_refused),
         BED_TEST(one_that_says_erased_is_not_believed),
         BED_TEST(who_gives_little_is_asked_last),
+        BED_TEST(who_answers_late_is_asked_last),
         BED_TEST(what_others_wait_for_comes_from_who_has_it),
         BED_TEST(what_nobody_has_yet_keeps_it_from_being_ready),
         BED_TEST(what_is_erased_is_done_without),

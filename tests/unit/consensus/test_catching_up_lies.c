@@ -171,6 +171,34 @@ static bool all_lie(struct message *m)
     return lie_in_pulled(m);
 }
 
+static bool caught_up_again(void) { return nodes[TARGET].driver.caught_up == 2; }
+
+/* As much as fits, and just in time: asked once, as each is, and then who takes least. */
+static void who_answers_late_is_asked_last(void **state)
+{
+    (void)state;
+    late_ms[1] = LIMIT_PULL_MS / 5;
+    install(&marks[2]);
+    assert_true(wait_for(caught_up, 20000));
+    assert_at(&marks[2]);
+    assert_int_equal(answers_of[1][PEER_PULLED], 1);
+}
+
+/* It was the fastest once: not for ever. */
+static void who_becomes_late_is_left(void **state)
+{
+    (void)state;
+    late_ms[2] = late_ms[3] = LIMIT_PULL_MS / 20;
+    install(&marks[0]);
+    assert_true(wait_for(caught_up, 20000));
+    unsigned before = answers_of[1][PEER_PULLED];
+    late_ms[1] = LIMIT_PULL_MS / 5;
+    install(&marks[2]);
+    assert_true(wait_for(caught_up_again, 20000));
+    assert_at(&marks[2]);
+    assert_in_range(answers_of[1][PEER_PULLED], before, before + 1);
+}
+
 static void when_all_lie_it_fails_and_tries_again(void **state)
 {
     (void)state;
@@ -381,6 +409,8 @@ int main(void)
         BED_TEST(lies_about_leaves_are_refused),
         BED_TEST(a_liar_is_not_asked_again),
         BED_TEST(who_gives_little_is_asked_last),
+        BED_TEST(who_answers_late_is_asked_last),
+        BED_TEST(who_becomes_late_is_left),
         BED_TEST(when_all_lie_it_fails_and_tries_again),
         BED_TEST(silent_and_garbled_peers_are_passed_over),
         BED_TEST(a_peer_that_goes_away_is_replaced),
