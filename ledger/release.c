@@ -29,7 +29,7 @@ static enum err load_read(struct release *out, struct table_txn *txn, const stru
     out->reader = leaf->operation.actor.id;
     memcpy(out->reader_key, args.reader_key.bytes, sizeof out->reader_key);
     enum err err = still_usable(txn, &leaf->operation.actor);
-    return err == OK ? state_opened_get(out->items, &out->count, txn, leaf->index) : err;
+    return err == OK ? state_opened_get(out->items, &out->count, &out->rest, txn, leaf->index) : err;
 }
 
 enum err release_load(struct release *out, struct table_txn *txn, uint64_t leaf_index)

@@ -21,6 +21,7 @@ struct release {
     struct id reader;       /* the actor: only that user's session may ask */
     uint8_t reader_key[32]; /* X25519, of the operation: shares are sealed to it */
     size_t count;
+    struct opened_rest rest;
     struct opened items[LIMIT_OPENED];
 };
 

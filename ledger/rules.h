@@ -116,8 +116,7 @@ struct step {
     struct record copy_source;
     struct opened *opened; /* LIMIT_OPENED */
     uint32_t opened_count;
-    uint64_t opened_cursor; /* 0: the end */
-    uint64_t opened_left_out;
+    struct opened_rest opened_rest;
     bool keygen_changed, policy_changed, alarms_changed, digest_asked;
     struct alarm alarm;   /* that an alarm's operation is about */
     struct keygen keygen; /* of the operation's secret */

@@ -185,7 +185,7 @@ static bool visit_chart(void *data, const struct id *id, const struct record *re
     struct step *step = chart->step;
     if (record->version.deleted) return true;
     if (record->version.conf > chart->highest)
-        step->opened_left_out++;
+        step->opened_rest.left_out++;
     else
         open_version(step, id, record->latest, record->version.index);
     return step->opened_count < chart->limit;
@@ -206,7 +206,7 @@ static enum reason decide_chart(struct step *step)
     walk.from = cursor_position(args->cursor, 0);
     walk.most = CHART_EXAMINED;
     walk_records(&walk);
-    step->opened_cursor = walk.next;
+    step->opened_rest.next = walk.next;
     return REASON_NONE;
 }
 
@@ -336,7 +336,7 @@ void change_records(struct step *step)
         return;
     case ACTION_RECORD_READ:
         if (step->ledger->aside) return; /* only releases ask for it */
-        err = state_opened_put(step->txn, step->index, step->opened, step->opened_count);
+        err = state_opened_put(step->txn, step->index, step->opened, step->opened_count, &step->opened_rest);
         if (err != OK) step_failed(step, err);
         return;
     }
@@ -381,8 +381,8 @@ static void row_of_read(struct step *step, struct answer *answer, const struct o
 static void answer_read(struct step *step, struct answer *answer)
 {
     for (uint32_t i = 0; i < step->opened_count && step->err == OK; i++) row_of_read(step, answer, &step->opened[i]);
-    if (step->opened_cursor) answer_cursor(answer, step->opened_cursor);
-    answer->left_out = step->opened_left_out;
+    if (step->opened_rest.next) answer_cursor(answer, step->opened_rest.next);
+    answer->left_out = step->opened_rest.left_out;
 }
 
 static void row_of_history(struct answer *answer, uint32_t number, const struct version *version)

@@ -454,8 +454,12 @@ static bool same_seen(const struct seen *expected, struct bytes value)
 
 static bool same_opened(const struct opened *expected, struct bytes value)
 {
-    return value.size == 28 && memcmp(value.data, expected->record.bytes, 16) == 0 &&
-           get_be32(value.data + 16) == expected->version && get_be64(value.data + 20) == expected->content;
+    struct opened_rest rest;
+    size_t count;
+    if (opened_decode(&count, &rest, value) != OK || count != 1 || rest.next || rest.left_out) return false;
+    struct opened found = opened_at(value, 0);
+    return id_equal(&found.record, &expected->record) && found.version == expected->version &&
+           found.content == expected->content;
 }
 
 static enum err check_version(const struct derived *row, struct table_txn *txn)
@@ -542,7 +546,8 @@ static enum err put_row(struct table_txn *txn, const struct derived *row, const 
     if (row->table == TABLE_PATIENT_RECORD)
         return table_put(txn, TABLE_PATIENT_RECORD, key, BYTES(row->is.record.bytes));
     if (row->table == TABLE_POLICY) return state_policy_put(txn, get_be64(row->key), row->is.policy);
-    if (row->table == TABLE_OPENED) return state_opened_put(txn, get_be64(row->key), &row->is.opened, 1);
+    if (row->table == TABLE_OPENED)
+        return state_opened_put(txn, get_be64(row->key), &row->is.opened, 1, &(struct opened_rest){0});
     CHECK(row->table == TABLE_CONTENT_INFO);
     return state_content_put(txn, get_be64(row->key), &row->is.content);
 }

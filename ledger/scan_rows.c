@@ -119,17 +119,17 @@ static enum err check_by_key(struct row_look *r, size_t prefix)
 static enum err check_opened(struct row_look *r)
 {
     struct version version;
+    struct opened_rest rest;
+    size_t count;
     enum err err = check_by_key(r, 0);
     if (err != OK || r->found->kind != DAMAGE_NONE || r->sealed != OK) return err;
     uint64_t index = get_be64(r->key.data);
-    if (r->value.size % 28 != 0 || r->value.size / 28 > LIMIT_OPENED)
-        return tell(r, DAMAGE_STATE, index, "no list of versions");
-    for (size_t at = 0; at < r->value.size; at += 28) {
-        struct id record;
-        memcpy(record.bytes, r->value.data + at, sizeof record.bytes);
-        err = state_version_get(&version, r->txn, &record, get_be32(r->value.data + at + 16));
+    if (opened_decode(&count, &rest, r->value) != OK) return tell(r, DAMAGE_STATE, index, "no list of versions");
+    for (size_t i = 0; i < count; i++) {
+        struct opened opened = opened_at(r->value, i);
+        err = state_version_get(&version, r->txn, &opened.record, opened.version);
         if (err == ERR_CORRUPT) continue; /* found in its turn */
-        bool fits = err == OK && version.index == get_be64(r->value.data + at + 20) && version.index < index;
+        bool fits = err == OK && version.index == opened.content && version.index < index;
         if (err != OK && err != ERR_NOT_FOUND) return err;
         if (!fits) return tell(r, DAMAGE_STATE, index, "a read opens a version that is not there");
     }

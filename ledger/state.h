@@ -95,10 +95,19 @@ struct opened {
     uint32_t version;
     uint64_t content; /* leaf index of the content */
 };
-enum err state_opened_put(struct table_txn *txn, uint64_t index, const struct opened *rows, size_t count);
+/* What a chart has beyond these: both 0 for most. */
+struct opened_rest {
+    uint64_t next;     /* the record, by the leaf that created it, with which the next page begins; 0: the end */
+    uint64_t left_out; /* above what the role may see */
+};
+enum err state_opened_put(struct table_txn *txn, uint64_t index, const struct opened *rows, size_t count,
+                          const struct opened_rest *rest);
 /* ERR_NOT_FOUND: that leaf is no approved read. */
-enum err state_opened_get(struct opened out[static LIMIT_OPENED], size_t *count, struct table_txn *txn,
-                          uint64_t index);
+enum err state_opened_get(struct opened out[static LIMIT_OPENED], size_t *count, struct opened_rest *rest,
+                          struct table_txn *txn, uint64_t index);
+/* The same of a row's value: how many it names (at most LIMIT_OPENED), and each. ERR_CORRUPT. */
+enum err opened_decode(size_t *count, struct opened_rest *rest, struct bytes value);
+struct opened opened_at(struct bytes value, size_t position);
 
 /* --- duplicates --- */
 

@@ -98,37 +98,58 @@ enum err state_record_put(struct table_txn *txn, const struct id *id, const stru
 /* --- what was opened by a read --- */
 
 #define OPENED_SIZE (16 + 4 + 8)
+#define REST_SIZE (8 + 8) /* behind them, where there is any */
 
-enum err state_opened_put(struct table_txn *txn, uint64_t index, const struct opened *rows, size_t count)
+enum err state_opened_put(struct table_txn *txn, uint64_t index, const struct opened *rows, size_t count,
+                          const struct opened_rest *rest)
 {
-    uint8_t key[8];
+    uint8_t key[8], *at;
     struct buffer b = {0};
     CHECK(count <= LIMIT_OPENED);
     put_be64(key, index);
-    for (size_t i = 0; i < count; i++) {
-        uint8_t *at = buffer_extend(&b, OPENED_SIZE);
-        if (!at) break;
+    for (size_t i = 0; i < count && (at = buffer_extend(&b, OPENED_SIZE)) != NULL; i++) {
         memcpy(at, rows[i].record.bytes, 16);
         put_be32(at + 16, rows[i].version);
         put_be64(at + 20, rows[i].content);
     }
+    if ((rest->next || rest->left_out) && (at = buffer_extend(&b, REST_SIZE)) != NULL) {
+        put_be64(at, rest->next);
+        put_be64(at + 8, rest->left_out);
+    }
     return row_put(txn, TABLE_OPENED, BYTES(key), &b);
 }
 
-enum err state_opened_get(struct opened out[static LIMIT_OPENED], size_t *count, struct table_txn *txn, uint64_t index)
+enum err opened_decode(size_t *count, struct opened_rest *rest, struct bytes value)
+{
+    size_t behind = value.size % OPENED_SIZE;
+    *count = value.size / OPENED_SIZE;
+    *rest = (struct opened_rest){0};
+    if ((behind != 0 && behind != REST_SIZE) || *count > LIMIT_OPENED) return ERR_CORRUPT;
+    if (behind == 0) return OK;
+    const uint8_t *at = value.data + *count * OPENED_SIZE;
+    *rest = (struct opened_rest){get_be64(at), get_be64(at + 8)};
+    return rest->next || rest->left_out ? OK : ERR_CORRUPT;
+}
+
+struct opened opened_at(struct bytes value, size_t position)
+{
+    const uint8_t *at = value.data + position * OPENED_SIZE;
+    struct opened row = {.version = get_be32(at + 16), .content = get_be64(at + 20)};
+    memcpy(row.record.bytes, at, 16);
+    return row;
+}
+
+enum err state_opened_get(struct opened out[static LIMIT_OPENED], size_t *count, struct opened_rest *rest,
+                          struct table_txn *txn, uint64_t index)
 {
     uint8_t key[8];
     struct buffer value = {0};
+    size_t found = 0;
     put_be64(key, index);
     enum err err = table_get(txn, TABLE_OPENED, BYTES(key), &value);
-    if (err == OK && (value.size % OPENED_SIZE != 0 || value.size / OPENED_SIZE > LIMIT_OPENED)) err = ERR_CORRUPT;
-    *count = err == OK ? value.size / OPENED_SIZE : 0;
-    for (size_t i = 0; i < *count; i++) {
-        const uint8_t *at = value.data + i * OPENED_SIZE;
-        memcpy(out[i].record.bytes, at, 16);
-        out[i].version = get_be32(at + 16);
-        out[i].content = get_be64(at + 20);
-    }
+    if (err == OK) err = opened_decode(&found, rest, buffer_bytes(&value));
+    *count = err == OK ? found : 0;
+    for (size_t i = 0; i < *count; i++) out[i] = opened_at(buffer_bytes(&value), i);
     buffer_free(&value);
     return err;
 }

@@ -70,8 +70,7 @@ void step_begin(struct step *step, struct ledger *ledger, struct table_txn *txn,
     step->also = (struct id){{0}};
     step->target_id = (struct id){{0}};
     step->opened_count = 0;
-    step->opened_cursor = 0;
-    step->opened_left_out = 0;
+    step->opened_rest = (struct opened_rest){0};
     step->keygen_changed = false;
     step->policy_changed = false;
     step->alarms_changed = false;

@@ -33,7 +33,8 @@
  * patient_record  patient(16) index(8) -> record(16); index = the leaf that created it
  * log_subject     subject(16) index(8) -> time_ms(8) action(2) decision(1) role of the actor (text)
  * log_actor       kind(1) actor(16) index(8) -> the same
- * opened          index(8) -> record(16) version(4) content index(8), for each that an approved read opens
+ * opened          index(8) -> record(16) version(4) content index(8), for each that an approved read opens; then,
+ *                 of a part of a chart, next page's first(8) how many are left out(8)
  * policy          index(8) -> the text; the last row is in force
  * epoch           secret(1) epoch(8) -> [n, b, k, attempt, activation index, Y, [Y_i ...]]
  * keygen          secret(1) -> struct keygen (ledger/keygen.h)

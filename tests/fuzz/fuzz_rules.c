@@ -150,11 +150,12 @@ static void read_records(struct table_txn *txn, uint64_t leaves)
     struct record record;
     struct version version;
     struct id id = RECORD;
+    struct opened_rest rest;
     size_t count;
     (void)state_record_get(&record, txn, &id);
     (void)state_version_get(&version, txn, &id, 1);
     for (uint64_t i = 0; i < leaves; i++) {
-        if (state_opened_get(opened, &count, txn, i) == OK) CHECK(count <= LIMIT_OPENED);
+        if (state_opened_get(opened, &count, &rest, txn, i) == OK) CHECK(count <= LIMIT_OPENED);
         (void)release_load(&release, txn, i);
         (void)state_content_get(&info, txn, i);
     }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/release.h"
 #include "tests/unit/ledger/bed_query.h"
 
 /* All records of the patient, each once and in the order they came, with any page size. */
@@ -41,6 +42,7 @@ static void test_left_out(void **state)
 {
     (void)state;
     struct world w;
+    struct release *release = xcalloc(1, sizeof *release);
     open_world(&w);
     for (unsigned i = 0; i < 9; i++) add_record(&w, 100 + i, 5, i % 3);
     struct arguments a = list_args(5, NONE, LIMIT_ROWS);
@@ -49,12 +51,16 @@ static void test_left_out(void **state)
     assert_int_equal(w.page.left_out, 6);
     a = (struct arguments){.action = ACTION_RECORD_READ};
     a.record_read = (struct args_record_read){.patient = sample_id(5), .reader_key = {{1}}, .limit = LIMIT_OPENED};
-    ask(&w, &w.nurse, &a);
+    const struct ledger_result *r = ask(&w, &w.nurse, &a);
     assert_int_equal(w.page.count, 3);
     assert_int_equal(w.page.left_out, 6);
+    assert_int_equal(release_load(release, w.kit.txn, r->leaf_index), OK);
+    assert_int_equal(release->count, 3);
+    assert_int_equal(release->rest.left_out, 6);
     ask(&w, &w.doctor, &a);
     assert_int_equal(w.page.count, 9);
     assert_int_equal(w.page.left_out, 0);
+    free(release);
     close_world(&w);
 }
 
@@ -78,9 +84,12 @@ static void test_chart(void **state)
         a.record_read = (struct args_record_read){
             .patient = sample_id(5), .reader_key = {{1}}, .limit = 4, .cursor = cursor_of(&w.page)};
         const struct ledger_result *r = ask(&w, &w.patient, &a);
+        struct opened_rest rest;
         size_t count;
-        assert_int_equal(state_opened_get(opened, &count, w.kit.txn, r->leaf_index), OK);
+        assert_int_equal(state_opened_get(opened, &count, &rest, w.kit.txn, r->leaf_index), OK);
         assert_int_equal(count, w.page.count);
+        assert_int_equal(rest.next, w.page.cursor_size ? get_be64(w.page.cursor) : 0);
+        assert_int_equal(rest.left_out, 0);
         for (uint32_t i = 0; i < w.page.count; i++) {
             struct id id = field_id(w.page.rows[i], 0), expected = sample_id(100 + seen);
             assert_true(id_equal(&id, &expected));
