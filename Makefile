@@ -93,7 +93,7 @@ $(BUILD)/consilium: $(BUILD)/cli/main.o $(CLILIB) $(LIB)
 # The liar wraps functions of the real node, main included; the tamperer has a main of its own.
 WRAPPED   = main dkg_subshare tdh2_share_point clock_wall_ms driver_set_clock_ok driver_start peers_send \
             raft_message_encode raft_options_default statement_sign message_note_encode witness_start \
-            driver_quarantine state_scan_step
+            driver_quarantine state_scan_step message_applied_encode
 TOOLS     = $(patsubst tests/lib/%.c,$(BUILD)/%,$(filter-out %/bad_clock.c,$(tool_src))) $(BUILD)/frail $(BUILD)/older
 $(BUILD)/liar: $(BUILD)/tests/lib/liar.o $(BUILD)/node/main.o $(NODELIB) $(LIB)
 	$(LINK) $(foreach f,$(WRAPPED),-Wl,--wrap=$(f))

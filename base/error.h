@@ -84,6 +84,7 @@
     X(ERR_BAD_SHARE, 85, "share does not verify", "use another node's share")                      \
     X(ERR_TOO_FEW_SHARES, 86, "too few shares", "wait for more nodes")                             \
     X(ERR_NO_KEY, 87, "no key", "make one first")                                                  \
+    X(ERR_LEFT_OUT, 88, "a list is not what other nodes signed", "do not trust the sender")        \
     /* the ledger */                                                                               \
     X(ERR_CHAIN, 100, "the hash chain is broken", "do not trust this copy")                        \
     X(ERR_ROOT, 101, "the tree's root differs", "do not trust this copy")                          \

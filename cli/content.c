@@ -1,5 +1,4 @@
-/* The happy path: CONTENT -> items -> SHARES -> sealed shares of k nodes ->
- * combine -> decrypt -> take.
+/* The happy path: CONTENT -> items, then sealed shares of k nodes -> combine -> decrypt -> take.
  *
  * Content that opens is right: its key is proved by the capsule, or by the proofs of k
  * shares (crypto/tdh2.h), and its place is authenticated. So only after that is anybody
@@ -65,7 +64,9 @@ struct opening {
     const struct collective *key;
     const struct reader *reader;
     const struct submission *read;
+    const struct read_extent *extent;
     member_set avoid; /* not asked for shares any more: known liars */
+    member_set elsewhere; /* who signed another extent: liars, unless they are too many */
     uint64_t end_ns;  /* nothing is waited for any longer; moves on with each item */
     uint64_t turn_ns; /* nor with this serving node: another one may give what this one keeps back */
     bool said;        /* what the last question failed with is the serving node's word */
@@ -86,14 +87,25 @@ static const char *serving_node(const struct opening *o)
     return cluster_member_name(o->cluster, o->cluster->member);
 }
 
-/* A question to the node we are connected to; the body is copied, since several are needed at once. */
-static enum err ask(struct opening *o, struct buffer *out, enum message_type type, struct bytes question,
-                    enum message_type expected, struct failure *failure)
+static enum err put_question(struct opening *o, uint64_t *id, enum message_type type, uint32_t first, uint32_t count,
+                             bool proofs, member_set without, struct failure *failure)
 {
-    uint64_t id;
+    struct message_opening m = {.leaf_index = leaf_of(o), .first = first, .count = count, .with_proofs = proofs};
+    struct buffer question = {0};
+    for (uint32_t i = 1; i <= o->key->n; i++)
+        if (without & MEMBER(i)) m.excluded[m.excluded_count++] = i;
+    message_opening_encode(&question, &m);
+    enum err e = cluster_send(o->cluster, id, type, buffer_bytes(&question), failure);
+    buffer_free(&question);
+    return e;
+}
+
+/* Its next answer; the body is copied, since several are needed at once. */
+static enum err take_answer(struct opening *o, struct buffer *out, uint64_t id, enum message_type expected,
+                            struct failure *failure)
+{
     struct frame frame = {0};
-    enum err e = cluster_send(o->cluster, &id, type, question, failure);
-    if (e == OK) e = cluster_receive(o->cluster, &frame, id, cluster_patience_ms(o->cluster, o->end_ns), NULL, failure);
+    enum err e = cluster_receive(o->cluster, &frame, id, cluster_patience_ms(o->cluster, o->end_ns), NULL, failure);
     o->said = e != OK && frame.type == MESSAGE_FAILED;
     if (e != OK) return e;
     if (frame.type != expected)
@@ -103,32 +115,27 @@ static enum err ask(struct opening *o, struct buffer *out, enum message_type typ
     return out->failed ? fail(failure, ERR_NOMEM, "no memory for the content") : OK;
 }
 
-static enum err fetch_contents(struct opening *o, struct buffer *body, uint32_t first, uint32_t count,
-                               struct failure *failure)
+static enum err take_shares(struct opening *o, struct share_set *set, uint64_t id, uint32_t first, uint32_t count,
+                            struct failure *failure)
 {
-    struct buffer question = {0};
-    message_content_encode(&question, &(struct message_content){leaf_of(o), first, count});
-    enum err e = ask(o, body, MESSAGE_CONTENT, buffer_bytes(&question), MESSAGE_CONTENTS, failure);
-    buffer_free(&question);
+    struct buffer body = {0};
+    *set = (struct share_set){0};
+    enum err e = take_answer(o, &body, id, MESSAGE_SHARED, failure);
+    if (e == OK)
+        e = share_set_read(set, &o->cluster->genesis, o->reader, leaf_of(o), first, count, o->extent,
+                           buffer_bytes(&body));
+    if (e != OK && failure->code == OK) fail(failure, e, "%s sent shares that can't be read", serving_node(o));
+    secret_wipe_buffer(&body);
     return e;
 }
 
 static enum err fetch_shares(struct opening *o, struct share_set *set, uint32_t first, uint32_t count, bool proofs,
                              member_set without, struct failure *failure)
 {
-    struct message_shares m = {.leaf_index = leaf_of(o), .first = first, .count = count, .with_proofs = proofs};
-    for (uint32_t i = 1; i <= o->key->n; i++)
-        if (without & MEMBER(i)) m.excluded[m.excluded_count++] = i;
-    struct buffer question = {0}, body = {0};
-    message_shares_encode(&question, &m);
-    enum err e = ask(o, &body, MESSAGE_SHARES, buffer_bytes(&question), MESSAGE_SHARED, failure);
+    uint64_t id;
     *set = (struct share_set){0};
-    if (e == OK)
-        e = share_set_read(set, &o->cluster->genesis, o->reader, leaf_of(o), first, count, buffer_bytes(&body));
-    if (e != OK && failure->code == OK) fail(failure, e, "%s sent shares that can't be read", serving_node(o));
-    buffer_free(&question);
-    secret_wipe_buffer(&body);
-    return e;
+    enum err e = put_question(o, &id, MESSAGE_SHARES, first, count, proofs, without, failure);
+    return e == OK ? take_shares(o, set, id, first, count, failure) : e;
 }
 
 static enum err item_read(struct item *out, const struct opening *o, const struct message_item *m,
@@ -168,8 +175,9 @@ static void name_liars(struct opening *o, member_set liars)
     o->avoid |= liars;
     for (uint32_t i = 1; i <= o->key->n && o->cluster->output; i++)
         if (liars & MEMBER(i))
-            output_message(o->cluster->output, "%s gave a wrong share, under its signature; others' shares are used",
-                           cluster_member_name(o->cluster, i));
+            output_message(o->cluster->output, "%s gave a wrong %s, under its signature; others' shares are used",
+                           cluster_member_name(o->cluster, i),
+                           o->elsewhere & MEMBER(i) ? "list of what is opened" : "share");
 }
 
 static void list_names(const struct opening *o, char out[static 200], member_set members)
@@ -197,6 +205,17 @@ static bool wait_for_more(struct opening *o)
     return true;
 }
 
+/* More nodes than may lie: so one that is honest says so, and the answer is wrong. */
+static enum err note_extent(struct opening *o, const struct share_set *set, struct failure *failure)
+{
+    char names[200];
+    o->elsewhere |= set->elsewhere;
+    if (member_count(o->elsewhere) <= o->cluster->genesis.faulty) return OK;
+    list_names(o, names, o->elsewhere);
+    return fail(failure, ERR_LEFT_OUT, "it names %u records%s, and %s signed otherwise", o->extent->count,
+                o->extent->next ? " and says that more follow" : "", names);
+}
+
 static enum err too_few(const struct opening *o, uint32_t got, member_set suspects, struct failure *failure)
 {
     char names[200];
@@ -212,13 +231,17 @@ static enum err open_with_proofs(struct opening *o, uint32_t absolute, const str
     uint32_t k = o->cluster->genesis.quorum, got = 0;
     for (unsigned round = 0;; round++) {
         struct share_set set;
-        member_set fitting, other, proved, refuted;
+        member_set proved, refuted;
         enum err e = fetch_shares(o, &set, absolute, 1, true, o->avoid | suspects | silent, failure);
         if (e == ERR_TIMEOUT && round > 0) return too_few(o, got, suspects, failure);
-        if (e != OK) return e;
-        share_set_sort(&fitting, &other, &set, 0, &item->sealed.label, o->key->epoch);
-        share_set_verify(&proved, &refuted, &set, 0, o->key, &item->sealed, fitting);
-        member_set bad = other | refuted | set.wrong;
+        if (e == OK) e = note_extent(o, &set, failure);
+        if (e != OK) {
+            share_set_free(&set);
+            return e;
+        }
+        struct share_sorts sorts = share_set_sort(&set, 0, &item->sealed.label, o->key->epoch);
+        share_set_verify(&proved, &refuted, &set, 0, o->key, &item->sealed, sorts.fitting);
+        member_set bad = sorts.other | refuted | set.wrong;
         if (member_count(proved) >= k) {
             uint8_t key[AEAD_KEY_SIZE];
             e = share_set_open_proved(key, &set, 0, &item->sealed, proved, k);
@@ -228,7 +251,7 @@ static enum err open_with_proofs(struct opening *o, uint32_t absolute, const str
             return e == ERR_DECRYPT ? fail(failure, e, "the content does not open, though %u nodes' shares are proved: "
                                            "its author's encryption is damaged", k) : e;
         }
-        member_set unusable = set.unsigned_set;
+        member_set unusable = set.unsigned_set | sorts.none;
         got = member_count(proved);
         share_set_free(&set);
         bool news = (bad & ~suspects) || (unusable & ~silent);
@@ -242,18 +265,18 @@ static enum err open_item(struct opening *o, const struct share_set *set, uint32
                           const struct message_item *m, struct failure *failure)
 {
     struct item item;
-    member_set fitting, other;
     enum err e = item_read(&item, o, m, failure);
     if (e != OK) return e;
-    share_set_sort(&fitting, &other, set, position, &item.sealed.label, o->key->epoch);
-    if (member_count(fitting) >= o->cluster->genesis.quorum) {
+    struct share_sorts sorts = share_set_sort(set, position, &item.sealed.label, o->key->epoch);
+    member_set bad = sorts.other | set->wrong;
+    if (member_count(sorts.fitting) >= o->cluster->genesis.quorum) {
         uint8_t key[AEAD_KEY_SIZE];
-        e = share_set_open(key, set, position, o->key, &item.sealed, fitting, o->cluster->genesis.quorum);
+        e = share_set_open(key, set, position, o->key, &item.sealed, sorts.fitting, o->cluster->genesis.quorum);
         if (e == OK) e = decrypt(o, set->first + position, &item, key);
-        if (e == OK) name_liars(o, other | set->wrong);
+        if (e == OK) name_liars(o, bad);
         if (e == OK || e == ERR_CANCELED || e == ERR_NOMEM) return e;
     }
-    return open_with_proofs(o, set->first + position, &item, other | set->wrong, set->unsigned_set, failure);
+    return open_with_proofs(o, set->first + position, &item, bad, set->unsigned_set | sorts.none, failure);
 }
 
 static void begin_turn(struct opening *o)
@@ -270,45 +293,63 @@ static void next_item(struct opening *o)
     begin_turn(o);
 }
 
+/* Holders who agree with the answer on what the read opens. */
+static uint32_t agreeing(const struct share_set *set) { return set->holder_count - member_count(set->elsewhere); }
+
+/* And those whom waiting does not help. */
+static uint32_t came(const struct share_set *set)
+{
+    return agreeing(set) + member_count(set->wrong | set->unsigned_set);
+}
+
 /* Whether they fit is seen later; here only that enough came at all, or no more do in time. */
 static enum err fetch_enough(struct opening *o, struct share_set *set, uint32_t first, uint32_t count,
                              struct failure *failure)
 {
-    enum err e = fetch_shares(o, set, first, count, false, o->avoid, failure);
-    while (e == OK && set->holder_count + member_count(set->wrong | set->unsigned_set) < o->cluster->genesis.quorum &&
-           wait_for_more(o)) {
+    enum err e = note_extent(o, set, failure);
+    while (e == OK && came(set) < o->cluster->genesis.quorum) {
         struct share_set more;
-        e = fetch_shares(o, &more, first, count, false, o->avoid, failure);
+        if (!set->elsewhere && !wait_for_more(o)) break;
+        e = fetch_shares(o, &more, first, count, false, o->avoid | o->elsewhere, failure);
         if (e == ERR_TIMEOUT) return OK; /* what came before decides */
         share_set_free(set);
         *set = more;
+        if (e == OK) e = note_extent(o, set, failure);
     }
     return e;
+}
+
+static enum err read_contents(const struct opening *o, struct message_contents *m, struct message_item *items,
+                              uint32_t first, uint32_t count, struct bytes body, struct failure *failure)
+{
+    enum err e = message_contents_decode(m, items, LIMIT_OPENED, body);
+    if (e == OK && m->first == first && m->count <= count && (m->count > 0) == (count > 0)) return OK;
+    return fail(failure, ERR_BAD_PROOF, "%s sent other content than was asked for", serving_node(o));
 }
 
 /* As many items as one answer holds; *done is how many were opened. */
 static enum err open_run(struct opening *o, uint32_t first, uint32_t count, uint32_t *done, struct failure *failure)
 {
+    uint64_t id;
     struct buffer body = {0};
-    struct message_contents contents;
+    struct message_contents contents = {0};
     struct share_set set = {0};
     struct message_item *items = xcalloc(LIMIT_OPENED, sizeof *items);
     *done = 0;
-    enum err e = fetch_contents(o, &body, first, count, failure);
-    if (e != OK) goto free_all;
-    e = message_contents_decode(&contents, items, LIMIT_OPENED, buffer_bytes(&body));
-    if (e != OK || contents.first != first || contents.count == 0 || contents.count > count) {
-        e = fail(failure, ERR_BAD_PROOF, "%s sent other content than was asked for", serving_node(o));
-        goto free_all;
-    }
-    e = fetch_enough(o, &set, first, contents.count, failure);
+    enum err e = put_question(o, &id, MESSAGE_CONTENT, first, count, false, o->avoid | o->elsewhere, failure);
+    if (e == OK) e = take_answer(o, &body, id, MESSAGE_CONTENTS, failure);
+    if (e == OK) e = read_contents(o, &contents, items, first, count, buffer_bytes(&body), failure);
+    if (e == OK) e = take_shares(o, &set, id, first, contents.count, failure);
+    if (e == OK) e = fetch_enough(o, &set, first, contents.count, failure);
+    bool enough = agreeing(&set) >= o->cluster->genesis.quorum;
+    if (e == OK && enough) name_liars(o, o->elsewhere);
+    if (e == OK && !enough && count == 0) e = too_few(o, agreeing(&set), o->elsewhere | set.wrong, failure);
     for (uint32_t i = 0; e == OK && i < contents.count; i++) {
         e = open_item(o, &set, i, &items[i], failure);
         if (e != OK) break;
         ++*done;
         next_item(o);
     }
-free_all:
     share_set_free(&set);
     buffer_free(&body);
     free(items);
@@ -319,7 +360,8 @@ free_all:
  * lies would else refuse what k others open. */
 static bool other_node_may_help(const struct opening *o, enum err e)
 {
-    return e != OK && (o->said || (e != ERR_CANCELED && e != ERR_NOMEM && e != ERR_DECRYPT));
+    return e != OK &&
+           (o->said || (e != ERR_CANCELED && e != ERR_NOMEM && e != ERR_DECRYPT && e != ERR_LEFT_OUT));
 }
 
 /* That a node gave no answer in what time was left says less than what an earlier one did. */
@@ -340,23 +382,25 @@ static enum err next_node(struct opening *o, struct failure *failure)
 }
 
 enum err content_open(struct cluster *cluster, const struct collective *key, const struct reader *reader,
-                      const struct submission *read, uint32_t first, uint32_t count,
+                      const struct submission *read, uint32_t first, const struct read_extent *extent,
                       enum err (*take)(void *data, uint32_t position, struct opened_content *item), void *data,
                       struct failure *failure)
 {
-    struct opening o = {.cluster = cluster, .key = key, .reader = reader, .read = read, .take = take, .data = data};
+    struct opening o = {.cluster = cluster, .key = key, .reader = reader, .read = read, .extent = extent,
+                        .take = take, .data = data};
     uint32_t nodes = cluster->via ? 1 : cluster->genesis.member_count, tried = 1;
     uint64_t before = cluster->give_up_ns;
     struct failure told = {0};
-    enum err e = OK;
+    uint32_t at = first;
+    enum err e;
     cluster->give_up_ns = o.end_ns = cluster_deadline(cluster);
-    for (uint32_t at = first; at < first + count;) {
+    do {
         uint32_t done = 0;
         struct failure why = {0};
         o.said = false;
         begin_turn(&o);
         e = cluster->client ? OK : next_node(&o, &why);
-        if (e == OK) e = open_run(&o, at, first + count - at, &done, &why);
+        if (e == OK) e = open_run(&o, at, extent->count - at, &done, &why);
         at += done;
         if (e == OK) continue;
         if (why.code == OK) fail(&why, e, "%s", err_text(e));
@@ -370,7 +414,7 @@ enum err content_open(struct cluster *cluster, const struct collective *key, con
         }
         if (cluster->output) output_message(cluster->output, "%s; asking another node", why.text);
         next_node(&o, &why);
-    }
+    } while (e != OK || at < extent->count);
     cluster->give_up_ns = before;
     return e;
 }

@@ -47,6 +47,7 @@ int exit_code_of(enum err code)
     case ERR_DECRYPT:
     case ERR_BAD_PROOF:
     case ERR_BAD_SHARE:
+    case ERR_LEFT_OUT:
     case ERR_CHAIN:
     case ERR_ROOT:
     case ERR_DECISION:

@@ -23,8 +23,8 @@ static enum err check_signature(const struct message_sealed *m, const struct des
 }
 
 /* Opens a signed box into `items`: the right entry, run and member? */
-static enum err open_box(struct share_item *items, const struct share_set *s, const struct message_sealed *m,
-                         const struct reader *reader)
+static enum err open_box(struct share_item *items, struct read_extent *extent, const struct share_set *s,
+                         const struct message_sealed *m, const struct reader *reader)
 {
     struct buffer plain = {.secret = true};
     struct share_box box;
@@ -33,6 +33,7 @@ static enum err open_box(struct share_item *items, const struct share_set *s, co
     if (e == OK && (box.leaf_index != s->leaf_index || box.first != s->first || box.member != m->member ||
                     box.count != s->count))
         e = ERR_BAD_SHARE;
+    if (e == OK) *extent = box.extent;
     secret_wipe_buffer(&plain);
     return e;
 }
@@ -45,32 +46,35 @@ static bool has_holder(const struct share_set *s, uint32_t member)
 }
 
 static void read_one(struct share_set *s, const struct genesis *genesis, const struct reader *reader,
-                     const struct message_sealed *m)
+                     const struct read_extent *extent, const struct message_sealed *m)
 {
+    struct read_extent stated;
     const struct descriptor *member = genesis_member(genesis, m->member);
     if (!member || has_holder(s, m->member)) return;
     if (check_signature(m, member, s->leaf_index) != OK) {
         s->unsigned_set |= MEMBER(m->member);
         return;
     }
-    struct share_item *items = xcalloc(s->count, sizeof *items);
-    if (open_box(items, s, m, reader) != OK) {
+    struct share_item *items = xcalloc(s->count + 1, sizeof *items);
+    if (open_box(items, &stated, s, m, reader) != OK) {
         s->wrong |= MEMBER(m->member);
         free(items);
         return;
     }
     s->holders[s->holder_count++] = (struct holder){m->member, items};
+    if (!read_extent_equal(&stated, extent)) s->elsewhere |= MEMBER(m->member);
 }
 
 enum err share_set_read(struct share_set *out, const struct genesis *genesis, const struct reader *reader,
-                        uint64_t leaf_index, uint32_t first, uint32_t count, struct bytes body)
+                        uint64_t leaf_index, uint32_t first, uint32_t count, const struct read_extent *extent,
+                        struct bytes body)
 {
-    CHECK(count >= 1 && count <= LIMIT_OPENED);
+    CHECK(count <= LIMIT_OPENED);
     *out = (struct share_set){.leaf_index = leaf_index, .first = first, .count = count};
     struct message_shared m;
     enum err e = message_shared_decode(&m, body);
     for (uint32_t i = 0; e == OK && i < m.count; i++)
-        read_one(out, genesis, reader, &m.shares[i]);
+        read_one(out, genesis, reader, extent, &m.shares[i]);
     return e;
 }
 
@@ -85,16 +89,19 @@ void share_set_free(struct share_set *s)
 
 /* --- judging --- */
 
-void share_set_sort(member_set *fitting, member_set *other, const struct share_set *s, uint32_t position,
-                    const struct digest *label, uint64_t epoch)
+struct share_sorts share_set_sort(const struct share_set *s, uint32_t position, const struct digest *label,
+                                  uint64_t epoch)
 {
+    struct share_sorts sorts = {.other = s->elsewhere};
     CHECK(position < s->count);
-    *fitting = *other = 0;
     for (uint32_t i = 0; i < s->holder_count; i++) {
         const struct share_item *item = &s->holders[i].items[position];
+        member_set member = MEMBER(s->holders[i].member);
+        if (s->elsewhere & member) continue;
         bool fits = digest_equal(&item->label, label) && item->epoch == epoch;
-        *(fits ? fitting : other) |= MEMBER(s->holders[i].member);
+        *(fits ? &sorts.fitting : item->epoch ? &sorts.other : &sorts.none) |= member;
     }
+    return sorts;
 }
 
 static bool proof_holds(const struct share_item *share, uint32_t member, uint64_t leaf_index,

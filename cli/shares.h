@@ -24,7 +24,7 @@ struct reader {
 typedef uint32_t member_set;
 #define MEMBER(i) ((member_set)1 << (i))
 
-/* What the nodes sealed for us of items first .. first + count - 1. */
+/* What the nodes sealed for us of items first .. first + count - 1, of a read that opens so many. */
 struct share_set {
     uint64_t leaf_index;
     uint32_t first, count;
@@ -35,12 +35,14 @@ struct share_set {
     } holders[LIMIT_NODES];
     member_set unsigned_set; /* sent in these members' names, but without their signature */
     member_set wrong;        /* signed by these members, but not what was asked for */
+    member_set elsewhere;    /* signed by these holders: that the read opens other items in all than the answer says */
 };
 
 /* From the body of a SHARED message. ERR_MALFORMED and the like: the serving
  * node's fault. Free in every case. */
 enum err share_set_read(struct share_set *out, const struct genesis *genesis, const struct reader *reader,
-                        uint64_t leaf_index, uint32_t first, uint32_t count, struct bytes body);
+                        uint64_t leaf_index, uint32_t first, uint32_t count, const struct read_extent *extent,
+                        struct bytes body);
 void share_set_free(struct share_set *s);
 
 /* One item to open. */
@@ -49,10 +51,14 @@ struct sealed_item {
     struct digest label, context_hash;
 };
 
-/* Members whose shares of item `position` (from 0) are for that label and epoch
- * (*fitting), and those whose are for another (*other). */
-void share_set_sort(member_set *fitting, member_set *other, const struct share_set *s, uint32_t position,
-                    const struct digest *label, uint64_t epoch);
+/* Of the holders' shares of one item. */
+struct share_sorts {
+    member_set fitting; /* for that label and epoch */
+    member_set other;   /* for another, or of members who are in `elsewhere` */
+    member_set none;    /* who give none: to them it is erased, or not there yet */
+};
+struct share_sorts share_set_sort(const struct share_set *s, uint32_t position, const struct digest *label,
+                                  uint64_t epoch);
 /* Those of `members` whose share of item `position` carries a proof that verifies (*proved),
  * and those whose proof is missing or wrong (*refuted). */
 void share_set_verify(member_set *proved, member_set *refuted, const struct share_set *s, uint32_t position,

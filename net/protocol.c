@@ -14,14 +14,6 @@ static uint32_t unpack_u32(struct unpack *u) { return (uint32_t)unpack_uint_max(
 /* Codes travel as numbers; a newer node may know more of them than we do. */
 static enum err unpack_code(struct unpack *u) { return (enum err)unpack_uint_max(u, 0xffff); }
 
-/* first and count of a run of opened items. */
-static void unpack_run(struct unpack *u, uint32_t *first, uint32_t *count, uint32_t least)
-{
-    *first = (uint32_t)unpack_uint_max(u, LIMIT_OPENED);
-    *count = (uint32_t)unpack_uint_max(u, LIMIT_OPENED);
-    if (*count < least) unpack_fail(u, ERR_MALFORMED);
-}
-
 /* --- HELLO, WELCOME --- */
 
 void message_hello_encode(struct buffer *out, const struct message_hello *m)
@@ -267,23 +259,32 @@ enum err message_prove_rows_decode(struct message_prove_rows *m, struct bytes bo
     return unpack_done(&u);
 }
 
-/* --- CONTENT, CONTENTS --- */
+/* --- CONTENT and SHARES, CONTENTS --- */
 
-void message_content_encode(struct buffer *out, const struct message_content *m)
+void message_opening_encode(struct buffer *out, const struct message_opening *m)
 {
-    CHECK(m->count >= 1 && m->count <= LIMIT_OPENED);
-    pack_array(out, 3);
+    CHECK(m->count <= LIMIT_OPENED && m->excluded_count <= LIMIT_NODES);
+    pack_array(out, 5);
     pack_uint(out, m->leaf_index);
     pack_uint(out, m->first);
     pack_uint(out, m->count);
+    pack_bool(out, m->with_proofs);
+    pack_array(out, m->excluded_count);
+    for (uint32_t i = 0; i < m->excluded_count; i++)
+        pack_uint(out, m->excluded[i]);
 }
 
-enum err message_content_decode(struct message_content *m, struct bytes body)
+enum err message_opening_decode(struct message_opening *m, struct bytes body)
 {
     struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 3);
+    unpack_array_of(&u, 5);
     m->leaf_index = unpack_uint(&u);
-    unpack_run(&u, &m->first, &m->count, 1);
+    m->first = (uint32_t)unpack_uint_max(&u, LIMIT_OPENED);
+    m->count = (uint32_t)unpack_uint_max(&u, LIMIT_OPENED);
+    m->with_proofs = unpack_bool(&u);
+    m->excluded_count = unpack_array(&u, LIMIT_NODES);
+    for (uint32_t i = 0; i < m->excluded_count && u.error == OK; i++)
+        m->excluded[i] = unpack_u32(&u);
     return unpack_done(&u);
 }
 
@@ -318,33 +319,7 @@ enum err message_contents_decode(struct message_contents *m, struct message_item
     return unpack_done(&u);
 }
 
-/* --- SHARES, SHARED and what is sealed in it --- */
-
-void message_shares_encode(struct buffer *out, const struct message_shares *m)
-{
-    CHECK(m->count >= 1 && m->count <= LIMIT_OPENED && m->excluded_count <= LIMIT_NODES);
-    pack_array(out, 5);
-    pack_uint(out, m->leaf_index);
-    pack_uint(out, m->first);
-    pack_uint(out, m->count);
-    pack_bool(out, m->with_proofs);
-    pack_array(out, m->excluded_count);
-    for (uint32_t i = 0; i < m->excluded_count; i++)
-        pack_uint(out, m->excluded[i]);
-}
-
-enum err message_shares_decode(struct message_shares *m, struct bytes body)
-{
-    struct unpack u = unpack_start(body);
-    unpack_array_of(&u, 5);
-    m->leaf_index = unpack_uint(&u);
-    unpack_run(&u, &m->first, &m->count, 1);
-    m->with_proofs = unpack_bool(&u);
-    m->excluded_count = unpack_array(&u, LIMIT_NODES);
-    for (uint32_t i = 0; i < m->excluded_count && u.error == OK; i++)
-        m->excluded[i] = unpack_u32(&u);
-    return unpack_done(&u);
-}
+/* --- SHARED and what is sealed in it --- */
 
 void message_shared_encode(struct buffer *out, const struct message_shared *m)
 {
@@ -373,13 +348,22 @@ enum err message_shared_decode(struct message_shared *m, struct bytes body)
     return unpack_done(&u);
 }
 
+bool read_extent_equal(const struct read_extent *a, const struct read_extent *b)
+{
+    return a->count == b->count && a->next == b->next && a->left_out == b->left_out;
+}
+
 void share_box_encode(struct buffer *out, const struct share_box *b)
 {
     CHECK(b->count <= LIMIT_OPENED);
-    pack_array(out, 4);
+    pack_array(out, 5);
     pack_uint(out, b->leaf_index);
     pack_uint(out, b->first);
     pack_uint(out, b->member);
+    pack_array(out, 3);
+    pack_uint(out, b->extent.count);
+    pack_uint(out, b->extent.next);
+    pack_uint(out, b->extent.left_out);
     pack_array(out, b->count);
     for (uint32_t i = 0; i < b->count; i++) {
         const struct share_item *item = &b->items[i];
@@ -410,10 +394,14 @@ static void unpack_share_item(struct unpack *u, struct share_item *item)
 enum err share_box_decode(struct share_box *b, struct share_item *items, size_t capacity, struct bytes plain)
 {
     struct unpack u = unpack_start(plain);
-    unpack_array_of(&u, 4);
+    unpack_array_of(&u, 5);
     b->leaf_index = unpack_uint(&u);
     b->first = (uint32_t)unpack_uint_max(&u, LIMIT_OPENED);
     b->member = unpack_u32(&u);
+    unpack_array_of(&u, 3);
+    b->extent.count = (uint32_t)unpack_uint_max(&u, LIMIT_OPENED);
+    b->extent.next = unpack_uint(&u);
+    b->extent.left_out = unpack_uint(&u);
     b->count = unpack_array(&u, capacity < LIMIT_OPENED ? (uint32_t)capacity : LIMIT_OPENED);
     b->items = items;
     for (uint32_t i = 0; i < b->count && u.error == OK; i++)

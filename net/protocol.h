@@ -20,14 +20,16 @@
  *              ERR_NOT_WITNESSED)
  * PROVE_ROWS   [leaf_index of an approved log.query, [leaf_index ...]]  (1..64)   -> COSIGNED, as of PROVE: of leaves
  *              whose rows that query shows to this session's actor
- * CONTENT      [leaf_index, first, count]                         items opened by an approved read of this session's
- *              actor
+ * CONTENT      [leaf_index, first, count, with_proofs (bool), [member index not to ask ...]]
+ *              items opened by an approved read of this session's actor -> CONTENTS, then SHARED of as many items as
+ *              that has
  * CONTENTS     [first, [[context (bin), capsule (bin), ciphertext (bin)] ...]]
- *              as many as fit into LIMIT_ANSWER, at least one
- * SHARES       [leaf_index, first, count, with_proofs (bool), [member index not to ask ...]]
+ *              as many as fit into LIMIT_ANSWER, at least one of those asked for
+ * SHARES       as CONTENT                  -> SHARED alone
  * SHARED       [[member index, sealed (bin), signature(64)] ...]  k of them, or as many as could be had
- *              sealed = box to the reader key of [leaf_index, first, member index, [[SHA-256(label), epoch, D(32),
- *              proof (bin 0 or 64)] ...]]
+ *              sealed = box to the reader key of [leaf_index, first, member index, [how many the read opens, next
+ *              page's first (0: none), how many it leaves out], [[SHA-256(label), epoch, D(32), proof (bin 0 or 64)]
+ *              ...]]
  *              signature: of the node's message key over "consilium/share/v1\n" || leaf_index be64 || SHA-256(sealed)
  * STATUS       []
  * STATUS_OK    [[row per member], counters]  row: [member index, name, hospital, reachable, state, term, last, applied,
@@ -73,7 +75,8 @@
 #include "base/error.h"
 #include "base/limits.h"
 
-#define PROTOCOL_VERSION 2 /* 1: LEAVES_OK was not packed, STORED_OK had no sum */
+/* 1: LEAVES_OK was not packed, STORED_OK had no sum; 2: shares said nothing of the read's extent, CONTENT brought none */
+#define PROTOCOL_VERSION 3
 
 enum message_type {
     MESSAGE_HELLO = 1,
@@ -226,12 +229,16 @@ struct message_prove_rows {
 void message_prove_rows_encode(struct buffer *out, const struct message_prove_rows *m);
 enum err message_prove_rows_decode(struct message_prove_rows *m, struct bytes body);
 
-struct message_content {
+/* CONTENT and SHARES. */
+struct message_opening {
     uint64_t leaf_index;
-    uint32_t first, count; /* count: 1 .. LIMIT_OPENED */
+    uint32_t first, count; /* count: 0 .. LIMIT_OPENED; 0: the extent alone */
+    bool with_proofs;
+    uint32_t excluded_count; /* 0 .. LIMIT_NODES */
+    uint32_t excluded[LIMIT_NODES];
 };
-void message_content_encode(struct buffer *out, const struct message_content *m);
-enum err message_content_decode(struct message_content *m, struct bytes body);
+void message_opening_encode(struct buffer *out, const struct message_opening *m);
+enum err message_opening_decode(struct message_opening *m, struct bytes body);
 
 struct message_item {
     struct bytes context, capsule, ciphertext; /* the first two at most LIMIT_CAPSULE */
@@ -243,16 +250,6 @@ struct message_contents {
 void message_contents_encode(struct buffer *out, const struct message_contents *m);
 enum err message_contents_decode(struct message_contents *m, struct message_item *items,
                                  size_t capacity, struct bytes body);
-
-struct message_shares {
-    uint64_t leaf_index;
-    uint32_t first, count; /* count: 1 .. LIMIT_OPENED */
-    bool with_proofs;
-    uint32_t excluded_count; /* 0 .. LIMIT_NODES */
-    uint32_t excluded[LIMIT_NODES];
-};
-void message_shares_encode(struct buffer *out, const struct message_shares *m);
-enum err message_shares_decode(struct message_shares *m, struct bytes body);
 
 struct message_sealed {
     uint32_t member;
@@ -274,9 +271,16 @@ struct share_item {
     bool has_proof;
     uint8_t proof[64];
 };
+/* What a read opened in all, as its apply fixed it. */
+struct read_extent {
+    uint32_t count;
+    uint64_t next, left_out; /* struct opened_rest */
+};
+bool read_extent_equal(const struct read_extent *a, const struct read_extent *b);
 struct share_box {
     uint64_t leaf_index;
     uint32_t first, member, count; /* count: 0 .. LIMIT_OPENED */
+    struct read_extent extent;
     const struct share_item *items;
 };
 void share_box_encode(struct buffer *out, const struct share_box *b);

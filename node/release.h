@@ -13,7 +13,7 @@
 enum err release_desk_new(struct release_desk **out, struct node *node);
 void release_desk_free(struct release_desk *desk);
 
-/* CONTENT: capsules and ciphertexts of what a read opened. */
+/* CONTENT: capsules and ciphertexts of what a read opened, then its shares. */
 void release_content(struct session *s, uint64_t id, struct bytes body);
 /* SHARES: collects k sealed shares, asking other nodes when one is slow or fails. */
 void release_shares(struct session *s, uint64_t id, struct bytes body);

@@ -282,7 +282,8 @@ static void share(struct floor *f, unsigned node, struct one *one, uint64_t leaf
     item.label = tdh2_label(bytes_of(info.context, info.context_size), &info.ciphertext_hash);
     tdh2_share_point(&d, &m->share, &capsule.u);
     memcpy(item.share, d.bytes, sizeof item.share);
-    struct share_box box = {.leaf_index = leaf, .member = node + 1, .count = 1, .items = &item};
+    struct share_box box = {.leaf_index = leaf, .member = node + 1, .extent.count = 1, .count = 1,
+                            .items = &item};
     share_box_encode(&plain, &box);
     buffer_clear(sealed);
     CHECK(seal_box(sealed, &one->reader.public_key, buffer_bytes(&plain)) == OK);
@@ -328,14 +329,13 @@ static void open_content(struct floor *f, struct one *one, uint64_t leaf, struct
     struct message_contents m;
     struct share_set set;
     struct sealed_item item;
-    member_set fitting, other;
     uint8_t key[32];
     CHECK(message_contents_decode(&m, items, LIMIT_OPENED, contents) == OK);
     CHECK(tdh2_capsule_decode(&item.capsule, items[0].capsule) == OK);
     hash_sha256(&item.context_hash, items[0].context.data, items[0].context.size);
     item.label = record_label(items[0].context, items[0].ciphertext);
-    CHECK(share_set_read(&set, genesis, &one->reader, leaf, 0, 1, shared) == OK);
-    share_set_sort(&fitting, &other, &set, 0, &item.label, 1);
+    CHECK(share_set_read(&set, genesis, &one->reader, leaf, 0, 1, &(struct read_extent){.count = 1}, shared) == OK);
+    member_set fitting = share_set_sort(&set, 0, &item.label, 1).fitting;
     CHECK(share_set_open(key, &set, 0, &f->collective, &item, fitting, genesis->quorum) == OK);
     uint8_t *plain = xmalloc(items[0].ciphertext.size);
     CHECK(aead_decrypt(plain, key, AEAD_ZERO_NONCE, items[0].ciphertext, items[0].context) == OK && plain[0] == 'r');

@@ -182,9 +182,9 @@ static void took_all(struct run *r, const struct lane *lane)
 
 static void ask_content(struct lane *lane)
 {
-    struct message_content m = {.leaf_index = lane->leaf_index, .count = 1};
+    struct message_opening m = {.leaf_index = lane->leaf_index, .count = 1};
     buffer_clear(&lane->body);
-    message_content_encode(&lane->body, &m);
+    message_opening_encode(&lane->body, &m);
     lane->phase = PHASE_CONTENT;
     lane_send(lane, MESSAGE_CONTENT);
 }
@@ -242,11 +242,7 @@ static void on_contents(struct lane *lane, const struct frame *f)
 {
     buffer_clear(&lane->content);
     buffer_append_bytes(&lane->content, f->body);
-    struct message_shares m = {.leaf_index = lane->leaf_index, .count = 1};
-    buffer_clear(&lane->body);
-    message_shares_encode(&lane->body, &m);
     lane->phase = PHASE_SHARES;
-    lane_send(lane, MESSAGE_SHARES);
 }
 
 static void on_shared(struct run *r, struct lane *lane, const struct frame *f)
@@ -256,15 +252,15 @@ static void on_shared(struct run *r, struct lane *lane, const struct frame *f)
     struct message_contents m;
     struct share_set set;
     struct sealed_item item;
-    member_set fitting, other;
     uint8_t key[32];
     must(message_contents_decode(&m, items, LIMIT_OPENED, buffer_bytes(&lane->content)), "content");
     if (m.count != 1) die("content of another length", ERR_MALFORMED);
     must(tdh2_capsule_decode(&item.capsule, items[0].capsule), "a capsule");
     hash_sha256(&item.context_hash, items[0].context.data, items[0].context.size);
     item.label = record_label(items[0].context, items[0].ciphertext);
-    must(share_set_read(&set, &w->cluster.genesis, &lane->reader, lane->leaf_index, 0, 1, f->body), "shares");
-    share_set_sort(&fitting, &other, &set, 0, &item.label, w->collective.epoch);
+    must(share_set_read(&set, &w->cluster.genesis, &lane->reader, lane->leaf_index, 0, 1,
+                        &(struct read_extent){.count = 1}, f->body), "shares");
+    member_set fitting = share_set_sort(&set, 0, &item.label, w->collective.epoch).fitting;
     must(share_set_open(key, &set, 0, &w->collective, &item, fitting, w->cluster.genesis.quorum), "opening");
     size_t size = items[0].ciphertext.size;
     uint8_t *plain = xmalloc(size);

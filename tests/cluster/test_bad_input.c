@@ -428,12 +428,12 @@ static struct bytes body_of(uint32_t type, uint64_t leaf, uint32_t first, bool w
     static struct buffer body;
     buffer_clear(&body);
     struct message_prove prove = {1, {leaf}};
-    struct message_shares shares = {.leaf_index = leaf, .first = first, .count = 1};
-    if (without_self) shares.excluded[shares.excluded_count++] = NODE;
+    struct message_opening opening = {.leaf_index = leaf, .first = first, .count = 1};
+    if (without_self) opening.excluded[opening.excluded_count++] = NODE;
     switch ((enum message_type)type) {
     case MESSAGE_PROVE: message_prove_encode(&body, &prove); break;
-    case MESSAGE_CONTENT: message_content_encode(&body, &(struct message_content){leaf, first, 1}); break;
-    case MESSAGE_SHARES: message_shares_encode(&body, &shares); break;
+    case MESSAGE_CONTENT:
+    case MESSAGE_SHARES: message_opening_encode(&body, &opening); break;
     case MESSAGE_LEAVES: message_leaves_encode(&body, &(struct message_leaves){leaf, 10}); break;
     case MESSAGE_FOLLOW: message_follow_encode(&body, &(struct message_follow){leaf}); break;
     default: CHECK(!"a question for those who may");

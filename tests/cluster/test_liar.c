@@ -73,6 +73,40 @@ static void wrong_shares_are_detected_and_named(void **state)
     end();
 }
 
+static bool chart_is_whole(void)
+{
+    return strstr(text(), "the truth") && strstr(text(), "and the rest of it");
+}
+
+/* What a chart has is not the serving node's word: k nodes have signed it, or another one is asked. */
+static void a_shortened_chart_is_noticed(void **state)
+{
+    (void)state;
+    char second[ID_TEXT_SIZE];
+    bool elsewhere = false;
+    begin("liar --mode list");
+    testbed_wait_ready(&bed, 60);
+    people_and_a_record();
+    for (unsigned records = 1; records <= 2; records++) { /* of one record, nothing is left */
+        if (records == 2) testbed_record(&bed, second, patient, "and the rest of it");
+        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-4 record show --patient %s",
+                                     bed.dir, patient), 6);
+        assert_non_null(strstr(said(), "node-4 answered with another list than this read opened"));
+        assert_int_equal(out.size, 0);
+    }
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-4 record show %s", bed.dir, record),
+                     6);
+    /* Whichever node is asked first, by chance. */
+    for (int i = 0; i < 200 && !elsewhere; i++) {
+        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show --patient %s", bed.dir,
+                                     patient), 0);
+        assert_true(chart_is_whole());
+        elsewhere = strstr(said(), "asking another node") != NULL;
+    }
+    assert_true(elsewhere);
+    end();
+}
+
 static void wrong_subshares_exclude_their_dealer(void **state)
 {
     (void)state;
@@ -150,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_shares_are_detected_and_named),
+        cmocka_unit_test(a_shortened_chart_is_noticed),
         cmocka_unit_test(wrong_subshares_exclude_their_dealer),
         cmocka_unit_test(a_wrong_clock_freezes_nobody),
     };

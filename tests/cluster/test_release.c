@@ -57,7 +57,7 @@ static unsigned shares_of(struct client *c, uint64_t leaf)
     struct said said = {0};
     struct buffer body = {0};
     struct message_shared shared = {0};
-    message_shares_encode(&body, &(struct message_shares){.leaf_index = leaf, .count = 1});
+    message_opening_encode(&body, &(struct message_opening){.leaf_index = leaf, .count = 1});
     attacker_send(&reader, c, MESSAGE_SHARES, 2, buffer_bytes(&body));
     attacker_hear(&reader, c, &said, 60000);
     if (said.type == MESSAGE_SHARED)

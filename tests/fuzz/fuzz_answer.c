@@ -71,7 +71,7 @@ static void shares(struct bytes in)
     struct buffer sealed = {0}, signing = {0}, body = {0};
     struct message_shared m = {.count = 1};
     struct share_set set;
-    member_set fitting, other, proved, refuted;
+    member_set proved, refuted;
     const struct digest label = {{0}};
     uint8_t seed[32] = {1}, key[32];
     if (in.size == 0) return;
@@ -85,17 +85,19 @@ static void shares(struct bytes in)
     m.shares[0] = (struct message_sealed){.member = 2, .sealed = buffer_bytes(&sealed)};
     memcpy(m.shares[0].signature, signature.bytes, sizeof signature.bytes);
     message_shared_encode(&body, &m);
-    CHECK(share_set_read(&set, cluster(), &reader, 7, 0, count, buffer_bytes(&body)) == OK);
+    CHECK(share_set_read(&set, cluster(), &reader, 7, 0, count, &(struct read_extent){count, 0, 0},
+                         buffer_bytes(&body)) == OK);
     CHECK(set.holder_count + member_count(set.wrong) == 1 && set.unsigned_set == 0);
     struct collective collective = {.epoch = 1, .n = 4, .key = POINT_GENERATOR};
     struct sealed_item item = {.label = label, .capsule.u = POINT_GENERATOR};
     for (int i = 0; i < 4; i++) collective.verification[i] = POINT_GENERATOR;
     for (uint32_t i = 0; set.holder_count && i < count; i++) {
-        share_set_sort(&fitting, &other, &set, i, &label, 1);
-        CHECK((fitting | other) == MEMBER(2) && !(fitting & other));
-        share_set_verify(&proved, &refuted, &set, i, &collective, &item, fitting);
-        CHECK((proved | refuted) == fitting);
-        if (fitting) (void)share_set_open(key, &set, i, &collective, &item, fitting, 1);
+        struct share_sorts sorts = share_set_sort(&set, i, &label, 1);
+        CHECK((sorts.fitting | sorts.other | sorts.none) == MEMBER(2));
+        CHECK(!set.elsewhere || sorts.other == MEMBER(2));
+        share_set_verify(&proved, &refuted, &set, i, &collective, &item, sorts.fitting);
+        CHECK((proved | refuted) == sorts.fitting);
+        if (sorts.fitting) (void)share_set_open(key, &set, i, &collective, &item, sorts.fitting, 1);
     }
     share_set_free(&set);
     buffer_free(&sealed);

@@ -384,27 +384,32 @@ static struct message_item content_of(struct fake_node *n, struct fake_content *
                                  buffer_bytes(&out->ciphertext)};
 }
 
+static void answer_shares(struct fake_node *n, struct connection *connection, uint64_t id,
+                          const struct message_opening *m);
+
+/* Of as many items as fit. */
 static void answer_content(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
 {
-    struct message_content m;
+    struct message_opening m;
     struct args_record_read read;
     uint32_t entries[FAKE_LEAVES];
     struct fake_content contents[FAKE_LEAVES];
     struct message_item items[FAKE_LEAVES];
     struct buffer out = {0};
-    CHECK(message_content_decode(&m, body) == OK);
+    CHECK(message_opening_decode(&m, body) == OK);
     uint32_t count = load_read(n->cluster, &read, entries, m.leaf_index);
-    CHECK(m.first < count);
+    CHECK(m.first + m.count <= count);
     if (n->fault == FAKE_OTHER_CONTENT) entries[m.first] = entries[(m.first + 1) % count];
-    uint32_t given = n->cluster->all_at_once ? count - m.first : 1; /* one at a time: several rounds */
-    for (uint32_t i = 0; i < given; i++) items[i] = content_of(n, &contents[i], entries[m.first + i]);
-    message_contents_encode(&out, &(struct message_contents){m.first, given, items});
+    if (!n->cluster->all_at_once && m.count > 1) m.count = 1; /* one at a time: several rounds */
+    for (uint32_t i = 0; i < m.count; i++) items[i] = content_of(n, &contents[i], entries[m.first + i]);
+    message_contents_encode(&out, &(struct message_contents){m.first, m.count, items});
     reply(connection, id, MESSAGE_CONTENTS, &out);
-    for (uint32_t i = 0; i < given; i++) {
+    for (uint32_t i = 0; i < m.count; i++) {
         buffer_free(&contents[i].context);
         buffer_free(&contents[i].capsule);
         buffer_free(&contents[i].ciphertext);
     }
+    answer_shares(n, connection, id, &m);
 }
 
 static void make_share(struct fake_cluster *c, struct share_item *out, uint32_t holder, uint32_t entry,
@@ -422,7 +427,8 @@ static void make_share(struct fake_cluster *c, struct share_item *out, uint32_t 
         point_add(&share.d, &share.d, &off);
     }
     tdh2_share_prove(&share, &c->shares[holder], &verification, &item.capsule.u);
-    *out = (struct share_item){.label = item.label, .epoch = 1, .has_proof = proof};
+    bool none = c->nodes[holder].fault == FAKE_NONE_OF_ITEM;
+    *out = (struct share_item){.label = item.label, .epoch = !none, .has_proof = proof};
     if (c->nodes[holder].fault == FAKE_OTHER_LABEL) out->label.bytes[0] ^= 1;
     memcpy(out->share, share.d.bytes, 32);
     if (proof) memcpy(out->proof, share.proof.e.bytes, 32), memcpy(out->proof + 32, share.proof.f.bytes, 32);
@@ -430,9 +436,10 @@ static void make_share(struct fake_cluster *c, struct share_item *out, uint32_t 
 }
 
 static void seal_shares(struct fake_cluster *c, struct message_sealed *out, struct buffer *sealed, uint32_t holder,
-                        const struct message_shares *m, const struct args_record_read *read, const uint32_t *entries)
+                        const struct message_opening *m, const struct args_record_read *read,
+                        const uint32_t *entries, uint32_t opened)
 {
-    struct share_item *items = xcalloc(m->count, sizeof *items);
+    struct share_item *items = xcalloc(m->count + 1, sizeof *items);
     struct buffer plain = {0}, text = {0};
     struct signature signature;
     struct seal_public reader = read->reader_key;
@@ -440,7 +447,8 @@ static void seal_shares(struct fake_cluster *c, struct message_sealed *out, stru
     enum fake_fault fault = c->nodes[holder].fault;
     for (uint32_t i = 0; i < m->count; i++)
         make_share(c, &items[i], holder, entries[m->first + i], m->leaf_index, m->with_proofs);
-    share_box_encode(&plain, &(struct share_box){m->leaf_index, m->first, holder, m->count, items});
+    struct read_extent extent = {opened - (fault == FAKE_OTHER_EXTENT), 0, c->left_out};
+    share_box_encode(&plain, &(struct share_box){m->leaf_index, m->first, holder, m->count, extent, items});
     if (fault == FAKE_FOREIGN_BOX) seal_keypair_random(&unused, &reader);
     CHECK(seal_box(sealed, &reader, buffer_bytes(&plain)) == OK);
     share_box_signing(&text, m->leaf_index, buffer_bytes(sealed));
@@ -453,36 +461,44 @@ static void seal_shares(struct fake_cluster *c, struct message_sealed *out, stru
     free(items);
 }
 
-static bool is_excluded(const struct message_shares *m, uint32_t member)
+static bool is_excluded(const struct message_opening *m, uint32_t member)
 {
     for (uint32_t i = 0; i < m->excluded_count; i++)
         if (m->excluded[i] == member) return true;
     return false;
 }
 
-static void answer_shares(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
+static void answer_shares(struct fake_node *n, struct connection *connection, uint64_t id,
+                          const struct message_opening *m)
 {
     struct fake_cluster *c = n->cluster;
-    struct message_shares m;
     struct args_record_read read;
     uint32_t entries[FAKE_LEAVES];
     struct message_shared shared = {0};
     struct buffer boxes[FAKE_NODES] = {0}, out = {0};
     n->shares++;
     if (n->fault == FAKE_DENIES_SHARES) return refuse(connection, id, ERR_DENIED);
-    CHECK(message_shares_decode(&m, body) == OK);
-    CHECK(m.first + m.count <= load_read(c, &read, entries, m.leaf_index));
+    uint32_t opened = load_read(c, &read, entries, m->leaf_index);
+    CHECK(m->first + m->count <= opened);
     for (uint32_t i = 0; i < FAKE_NODES && shared.count < c->genesis.quorum; i++) {
         uint32_t holder = (n->member - 1 + i) % FAKE_NODES + 1;
-        if (is_excluded(&m, holder) || c->nodes[holder].fault == FAKE_NO_SHARE) continue;
+        if (is_excluded(m, holder) || c->nodes[holder].fault == FAKE_NO_SHARE) continue;
         if (n->fault == FAKE_KEEPS_SHARES && holder != n->member) continue;
-        seal_shares(c, &shared.shares[shared.count], &boxes[shared.count], holder, &m, &read, entries);
+        seal_shares(c, &shared.shares[shared.count], &boxes[shared.count], holder, m, &read, entries,
+                    opened);
         shared.count++;
     }
     message_shared_encode(&out, &shared);
     reply(connection, id, MESSAGE_SHARED, &out);
     for (uint32_t i = 0; i < FAKE_NODES; i++)
         buffer_free(&boxes[i]);
+}
+
+static void answer_shares_alone(struct fake_node *n, struct connection *connection, uint64_t id, struct bytes body)
+{
+    struct message_opening m;
+    CHECK(message_opening_decode(&m, body) == OK);
+    answer_shares(n, connection, id, &m);
 }
 
 /* --- the listeners --- */
@@ -575,7 +591,7 @@ static void take_frame(struct fake_node *n, struct connection *connection, const
         if (!known)
             refuse(connection, frame->id, ERR_UNAUTHORIZED);
         else
-            answer_shares(n, connection, frame->id, frame->body);
+            answer_shares_alone(n, connection, frame->id, frame->body);
         return;
     case MESSAGE_LEAVES:
         if (!known)

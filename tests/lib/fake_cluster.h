@@ -65,6 +65,8 @@ enum fake_fault {
     FAKE_UNSIGNED_SHARE,
     FAKE_FOREIGN_BOX,       /* sealed to another reader, signed */
     FAKE_NO_SHARE,          /* gives none */
+    FAKE_NONE_OF_ITEM,      /* has not the content that it would be of */
+    FAKE_OTHER_EXTENT,      /* signs that the read opens fewer */
     FAKE_NO_DIGEST,         /* no node has digested its state yet */
     /* of who hands out what all nodes stated of their states, the same */
     FAKE_STATES,            /* as they did */
@@ -106,6 +108,7 @@ struct fake_cluster {
     uint64_t witnessed_time_ms; /* in FOUND; 0: the last leaf's */
     bool forgets;               /* LOOKUP finds nothing */
     bool all_at_once;           /* the content of all records in one answer, not of one */
+    uint32_t left_out;          /* what each read leaves out, by each share */
     uint32_t denies;            /* an enum reason: what is submitted is recorded as denied for it */
 
     pthread_mutex_t lock; /* of all above but the genesis and the keys, which stay as they are */

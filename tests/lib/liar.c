@@ -3,6 +3,7 @@
  *
  *   liar --mode key ...    deals a wrong sub-share to member 1, and answers its complaint wrongly too
  *   liar --mode share ...  gives shares of another point than it should
+ *   liar --mode list ...   leaves out the last of the records that a read opens, in what it answers its own clients
  *   liar --mode time ...   its clock is an hour ahead, and it does not hold back from leading
  *   liar --mode clock ...  its clock is ahead by the seconds that the file named by LIAR_WHEN says; that is all
  *   liar --mode fork ...   as leader it sends one follower other blocks than all others, signed for the same places
@@ -50,7 +51,7 @@
 #define HOUR_MS 3600000
 
 static bool lies_key, lies_share, lies_time, lies_clock, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
-static bool lies_accuse, lies_slow, lies_quiet, lies_late;
+static bool lies_accuse, lies_slow, lies_quiet, lies_late, lies_list;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -82,6 +83,8 @@ enum err __real_state_scan_step(struct state_scan *scan, struct state_digest *ou
                                 uint64_t bytes);
 enum err __wrap_state_scan_step(struct state_scan *scan, struct state_digest *out, struct table_txn *txn,
                                 uint64_t bytes);
+void __real_message_applied_encode(struct buffer *out, const struct message_applied *m);
+void __wrap_message_applied_encode(struct buffer *out, const struct message_applied *m);
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
@@ -369,6 +372,44 @@ void __wrap_message_note_encode(struct buffer *out, const struct message_note *m
     buffer_free(&text);
 }
 
+/* ---- lists ---- */
+
+#define READ_ROW 0x99 /* an array of nine: what a read opens is told in such rows, and nothing else is */
+
+/* [rows, cursor, left_out] without the last row; nothing where those are other rows. */
+static void shorten(struct buffer *out, struct bytes answer)
+{
+    struct unpack u = unpack_start(answer);
+    unpack_array_of(&u, 3);
+    uint32_t count = unpack_array(&u, LIMIT_OPENED);
+    pack_array(out, 3);
+    pack_array(out, count ? count - 1 : 0);
+    for (uint32_t i = 0; i < count && u.error == OK; i++) {
+        struct bytes row = unpack_raw(&u);
+        if (row.size == 0 || row.data[0] != READ_ROW) unpack_fail(&u, ERR_MALFORMED);
+        if (i + 1 < count) buffer_append_bytes(out, row);
+    }
+    buffer_append_bytes(out, unpack_raw(&u));
+    buffer_append_bytes(out, unpack_raw(&u));
+    if (count == 0 || unpack_done(&u) != OK) buffer_clear(out);
+}
+
+void __wrap_message_applied_encode(struct buffer *out, const struct message_applied *m)
+{
+    struct message_applied *lie = malloc(sizeof *lie);
+    struct buffer *answers = calloc(LIMIT_OPERATIONS, sizeof *answers);
+    CHECK(lie && answers);
+    *lie = *m;
+    for (uint32_t i = 0; lies_list && i < m->count; i++) {
+        if (m->results[i].answer.size) shorten(&answers[i], m->results[i].answer);
+        if (answers[i].size) lie->results[i].answer = buffer_bytes(&answers[i]);
+    }
+    __real_message_applied_encode(out, lie);
+    for (uint32_t i = 0; i < LIMIT_OPERATIONS; i++) buffer_free(&answers[i]);
+    free(answers);
+    free(lie);
+}
+
 /* ---- a digest that takes long ---- */
 
 enum err __wrap_state_scan_step(struct state_scan *scan, struct state_digest *out, struct table_txn *txn,
@@ -396,8 +437,9 @@ static bool set_mode(const char *mode)
     lies_accuse = strcmp(mode, "accuse") == 0;
     lies_slow = strcmp(mode, "slow") == 0;
     lies_late = strcmp(mode, "late") == 0;
+    lies_list = strcmp(mode, "list") == 0;
     return lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note ||
-           lies_accuse || lies_slow || lies_late;
+           lies_accuse || lies_slow || lies_late || lies_list;
 }
 
 /* A node that starts itself again, after a rebuild, does so with consiliumd's arguments: the mode is kept beside. */
@@ -406,7 +448,7 @@ int __wrap_main(int argc, char **argv)
     bool given = argc >= 3 && strcmp(argv[1], "--mode") == 0;
     const char *mode = given ? argv[2] : getenv("LIAR_MODE");
     if (!mode) {
-        fprintf(stderr, "usage: liar --mode key|share|time|clock|fork|split|quiet|roots|commit|accuse|late|slow|note "
+        fprintf(stderr, "usage: liar --mode key|share|list|time|clock|fork|split|quiet|roots|commit|accuse|late|slow|note "
                         "run ...\n");
         return 2;
     }

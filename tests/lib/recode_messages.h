@@ -18,8 +18,7 @@
     X(MESSAGE_LOOKUP, lookup)                                                                      \
     X(MESSAGE_FOUND, found)                                                                        \
     X(MESSAGE_PROVE, prove)                                                                        \
-    X(MESSAGE_CONTENT, content)                                                                    \
-    X(MESSAGE_SHARES, shares)                                                                      \
+    X(MESSAGE_CONTENT, opening)                                                                    \
     X(MESSAGE_SHARED, shared)                                                                      \
     X(MESSAGE_STATUS_OK, status_ok)                                                                \
     X(MESSAGE_NOTE, note)                                                                          \
@@ -93,6 +92,7 @@ static inline enum err recode_message(struct buffer *out, uint32_t type, struct 
     case MESSAGE_COSIGNED: return recode_message_cosigned(out, in);
     case MESSAGE_CONTENTS: return recode_message_contents(out, in);
     case MESSAGE_STORED_OK: return recode_message_stored_ok(out, in);
+    case MESSAGE_SHARES: return recode_opening(out, in);
     case RECODE_SHARE_BOX: return recode_share_box(out, in);
     }
     return ERR_UNKNOWN_TYPE;

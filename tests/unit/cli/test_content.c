@@ -29,6 +29,7 @@ static struct collective key;
 static struct failure failure;
 static struct submission reading;
 static struct reader reader;
+static struct read_extent extent; /* by the answer */
 static const char *const texts[RECORDS] = {"the first", "", "the third, with a zero: \0 inside"};
 static const size_t sizes[RECORDS] = {9, 0, 33};
 
@@ -67,19 +68,21 @@ static void create_record(unsigned n)
     buffer_free(&content);
 }
 
-static void read_chart(void)
+static void read_chart_of(unsigned patient)
 {
     struct buffer args = {0};
     seal_keypair_random(&reader.secret, &reader.public_key);
     args_record_read_encode(
         &args,
-        &(struct args_record_read){.patient = sample_id(9), .reader_key = reader.public_key, .limit = LIMIT_OPENED});
+        &(struct args_record_read){.patient = sample_id(patient), .reader_key = reader.public_key, .limit = LIMIT_OPENED});
     submission_free(&reading);
     assert_int_equal(submit(&reading, &cluster, &signer,
                             &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&args)}, 1, &failure),
                      OK);
     buffer_free(&args);
 }
+
+static void read_chart(void) { read_chart_of(9); }
 
 /* Of tests in which no time runs out, however slow the machine is. */
 #define PATIENCE_MS 60000
@@ -97,6 +100,7 @@ static int setup(void **state)
     assert_int_equal(collective_get(&key, &cluster, &failure), OK);
     for (unsigned i = 0; i < RECORDS; i++)
         create_record(i);
+    extent = (struct read_extent){.count = RECORDS};
     read_chart();
     return 0;
 }
@@ -138,7 +142,7 @@ static enum err open_all(void)
     cluster.output = &output;
     taken = 0;
     failure = (struct failure){0};
-    enum err e = content_open(&cluster, &key, &reader, &reading, 0, RECORDS, take, NULL, &failure);
+    enum err e = content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure);
     cluster.output = NULL;
     fflush(NULL);
     dup2(standard_error, 2);
@@ -200,7 +204,8 @@ static void test_one_holder_lies(void **state)
         enum fake_fault fault;
         bool named; /* its lie is signed */
     } cases[] = {{FAKE_BAD_SHARE, true}, {FAKE_OTHER_LABEL, true}, {FAKE_FOREIGN_BOX, true},
-                 {FAKE_UNSIGNED_SHARE, false}, {FAKE_NO_SHARE, false}};
+                 {FAKE_UNSIGNED_SHARE, false}, {FAKE_NO_SHARE, false}, {FAKE_OTHER_EXTENT, true},
+                 {FAKE_NONE_OF_ITEM, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (uint32_t liar = 1; liar <= FAKE_NODES; liar++) {
             fake_cluster_fault(&fake, 0, FAKE_FINE);
@@ -216,6 +221,51 @@ static void test_one_holder_lies(void **state)
             char *first = strstr(said, "gave a wrong");
             assert_true(!first || !strstr(first + 1, "gave a wrong"));
         }
+}
+
+/* How many records a read opens, and what it leaves out, is what k nodes sign, not the serving node's word. */
+static void test_list_is_signed(void **state)
+{
+    (void)state;
+    static const struct read_extent others[] = {
+        {RECORDS - 1, 0, 0}, {0, 0, 0}, {RECORDS, 9, 0}, {RECORDS, 0, 1}, {0, 0, 1}, {0, 9, 0}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        for (uint32_t serving = 1; serving <= FAKE_NODES; serving++) {
+            extent = others[i];
+            serve_by(serving);
+            assert_int_equal(open_all(), ERR_LEFT_OUT);
+            assert_int_equal(taken, 0);
+            assert_string_equal(said, "");
+        }
+    extent = (struct read_extent){RECORDS, 0, 7};
+    FAKE_LOCKED(&fake, fake.left_out = 7);
+    assert_int_equal(open_all(), OK);
+    /* Of a lone holder it is a lie; of more than may lie it is the truth. */
+    fake_cluster_fault(&fake, 1, FAKE_OTHER_EXTENT);
+    assert_int_equal(open_all(), OK);
+    assert_non_null(strstr(said, "node-1 gave a wrong list"));
+    fake_cluster_fault(&fake, 2, FAKE_OTHER_EXTENT);
+    assert_int_equal(open_all(), ERR_LEFT_OUT);
+    assert_non_null(strstr(failure.text, "node-1, node-2 signed otherwise"));
+}
+
+/* Nothing to open is signed as well: else a chart could be shown as empty. */
+static void test_nothing_is_signed_too(void **state)
+{
+    (void)state;
+    read_chart_of(8);
+    extent = (struct read_extent){0};
+    for (uint32_t liar = 0; liar <= FAKE_NODES; liar++) {
+        if (liar) fake_cluster_fault(&fake, liar, FAKE_NO_SHARE);
+        serve_by(1);
+        enum err e = content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure);
+        if (e != OK) fail_msg("without %u: %s", liar, failure.text);
+        fake_cluster_fault(&fake, 0, FAKE_FINE);
+    }
+    fake_cluster_fault(&fake, 0, FAKE_NO_SHARE);
+    cluster.timeout_ms = 2000;
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure),
+                     ERR_TOO_FEW_SHARES);
 }
 
 static void test_too_many_lie(void **state)
@@ -400,11 +450,12 @@ static void test_one_content_for_all(void **state)
     struct buffer honest = {0}, dishonest = {0};
     create_two_faced(RECORDS);
     read_chart();
-    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, 1, keep, &honest, &failure), OK);
+    extent.count++;
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, &extent, keep, &honest, &failure), OK);
     assert_int_equal(honest.size, TWO_FACED);
     fake_cluster_fault(&fake, 2, FAKE_OTHER_U);
     serve_by(2);
-    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, 1, keep, &dishonest, &failure), OK);
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, &extent, keep, &dishonest, &failure), OK);
     assert_true(bytes_equal(buffer_bytes(&honest), buffer_bytes(&dishonest)));
     assert_int_not_equal(cluster.member, 2);
     buffer_free(&honest);
@@ -438,9 +489,10 @@ static void test_another_nonce_is_proved(void **state)
     struct buffer opened = {0};
     create_with_other_nonce(RECORDS);
     read_chart();
+    extent.count++;
     fake_cluster_fault(&fake, 1, FAKE_BAD_SHARE);
     serve_by(1);
-    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, 1, keep, &opened, &failure), OK);
+    assert_int_equal(content_open(&cluster, &key, &reader, &reading, RECORDS, &extent, keep, &opened, &failure), OK);
     assert_true(bytes_equal(buffer_bytes(&opened), bytes_text("older")));
     buffer_free(&opened);
 }
@@ -476,7 +528,7 @@ static void test_a_notice_is_said_at_once(void **state)
     fake_cluster_fault(&fake, 4, FAKE_NO_SHARE);
     taken = 0;
     live_notice_begin(&fake, &fake.nodes[1].shares);
-    enum err e = content_open(&cluster, &key, &reader, &reading, 0, RECORDS, take, NULL, &failure);
+    enum err e = content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure);
     assert_true(live_notice_end());
     assert_int_equal(e, OK);
     assert_int_equal(taken, RECORDS);
@@ -502,7 +554,7 @@ static void test_a_notice_is_said_between_two_records(void **state)
     cluster.output = &output;
     taken = 0;
     live_notice_listen();
-    enum err e = content_open(&cluster, &key, &reader, &reading, 0, RECORDS, take_slowly, NULL, &failure);
+    enum err e = content_open(&cluster, &key, &reader, &reading, 0, &extent, take_slowly, NULL, &failure);
     live_notice_restore();
     assert_int_equal(e, OK);
     assert_int_equal(taken, RECORDS);
@@ -512,7 +564,7 @@ static void test_a_notice_is_said_between_two_records(void **state)
 static void test_taker_ends_it(void **state)
 {
     (void)state;
-    assert_int_not_equal(content_open(&cluster, &key, &reader, &reading, 0, RECORDS, refuse, NULL, &failure), OK);
+    assert_int_not_equal(content_open(&cluster, &key, &reader, &reading, 0, &extent, refuse, NULL, &failure), OK);
 }
 
 /* --- closing --- */
@@ -546,6 +598,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_deadline),
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
+        TEST(test_list_is_signed), TEST(test_nothing_is_signed_too),
         TEST(test_serving_node_lies),
         TEST(test_one_content_for_all),
         TEST(test_serving_node_refuses),

@@ -65,7 +65,8 @@ static void fill_share_box(struct buffer *out)
     struct share_item items[2] = {
         {.label = sample_digest(1), .epoch = 1, .share = {9}},
         {.label = sample_digest(2), .epoch = 300, .share = {8}, .has_proof = true, .proof = {7}}};
-    share_box_encode(out, &(struct share_box){.leaf_index = 40, .first = 2, .member = 3, .count = 2, .items = items});
+    share_box_encode(out, &(struct share_box){.leaf_index = 40, .first = 2, .member = 3, .count = 2,
+                                              .extent = {7, 300, 9}, .items = items});
 }
 
 static bool sample_small(struct buffer *out, uint32_t type)
@@ -90,9 +91,9 @@ static bool sample_small(struct buffer *out, uint32_t type)
     case MESSAGE_PROVE_ROWS:
         message_prove_rows_encode(out, &(struct message_prove_rows){90, {3, {1, 300, 70000}}});
         return true;
-    case MESSAGE_CONTENT: message_content_encode(out, &(struct message_content){9, 0, 512}); return true;
+    case MESSAGE_CONTENT: message_opening_encode(out, &(struct message_opening){9, 0, 512, false, 0, {0}}); return true;
     case MESSAGE_SHARES:
-        message_shares_encode(out, &(struct message_shares){9, 1, 2, true, 2, {1, 3}});
+        message_opening_encode(out, &(struct message_opening){9, 1, 2, true, 2, {1, 3}});
         return true;
     case MESSAGE_STATUS:
     case MESSAGE_EVIDENCE:
@@ -216,6 +217,10 @@ static void test_fields(void **state)
     assert_int_equal(share_box_decode(&box, items, 2, buffer_bytes(&body)), OK);
     assert_int_equal(box.leaf_index, 40);
     assert_int_equal(box.member, 3);
+    assert_true(read_extent_equal(&box.extent, &(struct read_extent){7, 300, 9}));
+    assert_false(read_extent_equal(&box.extent, &(struct read_extent){6, 300, 9}));
+    assert_false(read_extent_equal(&box.extent, &(struct read_extent){7, 0, 9}));
+    assert_false(read_extent_equal(&box.extent, &(struct read_extent){7, 300, 0}));
     assert_false(items[0].has_proof);
     assert_true(items[1].has_proof);
     assert_int_equal(items[1].proof[0], 7);
@@ -277,8 +282,8 @@ static void test_values_out_of_range(void **state)
 {
     (void)state;
     struct buffer body = {0};
-    message_content_encode(&body, &(struct message_content){9, 0, 1});
-    body.data[body.size - 1] = 0; /* count 0 */
+    message_opening_encode(&body, &(struct message_opening){.leaf_index = 9, .first = LIMIT_OPENED, .count = 1});
+    body.data[4]++; /* first: beyond what a read opens */
     expect(MESSAGE_CONTENT, &body, ERR_MALFORMED);
     buffer_clear(&body);
     message_submit_encode(&body, &(struct message_submit){bytes_text("r"), WAIT_COSIGNED});
