@@ -32,8 +32,8 @@ struct ask {
     uint64_t id, since_ns, until_ns;
 };
 
-/* How long each peer took for its last answer; 0: it was not asked yet. What a peer gives at once is as much of the same
- * for each, so that times compare. */
+/* How long each peer took for its last answer; 0: it was not asked yet. Each gives as much of the same at once, so
+ * times compare. */
 struct speeds {
     uint64_t took_ns[LIMIT_NODES + 1];
 };

@@ -43,7 +43,9 @@ static enum err chunk_run(struct state_write *write, struct table_txn *txn, stru
     return e;
 }
 
-/* Errors of this node's own disk or memory; all others say that the leaf does not follow the rules. */
+/* Errors of this node's own disk or memory: it tries again. All others say that the proved leaf does not follow from
+ * its state, whichever peer gave it. So does ERR_NOT_FOUND, a row that an earlier leaf made and that is not there: no
+ * other try brings it, a rebuild does. */
 static bool is_own_failure(enum err code)
 {
     return code == ERR_IO || code == ERR_FULL || code == ERR_NOMEM || code == ERR_CORRUPT || code == ERR_CONFLICT ||
@@ -65,7 +67,7 @@ static void chunk_done(struct state_write *write, enum err code)
             catchup_fail(c, "leaves can't be replayed: %s", err_text(code));
         } else {
             log_error("catchup", "%s", k->failure.text);
-            catchup_contradicted(c, "a leaf that k nodes co-signed does not follow its rules");
+            catchup_contradicted(c, "a leaf that k nodes co-signed does not follow from its state");
         }
     }
     chunk_free(k);

@@ -29,6 +29,8 @@
 
 /* ---- how long the log is ---- */
 
+/* Truncated entries stay counted, from the mark before them: their bytes stay in the log's files, too, until those are
+ * trimmed up to there, and then both are gone. */
 void driver_count_size(struct driver *d, raft_index index, size_t bytes)
 {
     while (d->size_count > 0 && d->sizes[d->size_count - 1].index >= index)
