@@ -135,11 +135,31 @@ static void look_for_two(struct witness *w, const struct checkpoint *checkpoint,
     }
 }
 
-/* false: it is none. */
+static bool may_show_two(const struct witness *w, const struct checkpoint *checkpoint)
+{
+    for (unsigned i = 1; i <= w->n; i++) {
+        const struct cosigned *known = witness_cosigned_at(w, i, checkpoint->size);
+        if (i != w->o.self && witness_hears(w, i) && known && !digest_equal(&known->root, &checkpoint->root)) return true;
+    }
+    return false;
+}
+
+/* Larger than what is witnessed, or came already. */
+static bool is_news(const struct witness *w, uint64_t size)
+{
+    const struct checkpoint *most = w->latest.size ? &w->latest_checkpoint : &w->later_checkpoint;
+    return size > w->size && (!w->later.size || size > most->size);
+}
+
+/* false: it is none. A note is as valid the second time, and a member may send it without end: each signature takes the
+ * loop 50 us, so what can change nothing is dropped before. */
 static bool take_note(struct witness *w, struct bytes text)
 {
     struct checkpoint checkpoint;
+    struct note note;
     if (w->stopped) return true;
+    if (note_parse(&note, text) != OK) return false;
+    if (!is_news(w, note.checkpoint.size) && !may_show_two(w, &note.checkpoint)) return true;
     if (checkpoint_verify(&checkpoint, text, w->o.genesis) != OK) return false;
     look_for_two(w, &checkpoint, text);
     if (checkpoint.size <= w->size || (w->later.size && w->later_checkpoint.size >= checkpoint.size)) return true;

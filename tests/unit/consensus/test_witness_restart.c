@@ -2,7 +2,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/pack.h"
 #include "consensus/peer_messages.h"
+#include "consensus/witness_internal.h"
 #include "ledger/checkpoint.h"
 #include "ledger/tables.h"
 #include "storage/store.h"
@@ -208,6 +210,45 @@ static void a_note_that_cannot_be_judged_holds_up_none(void **state)
     buffer_free(&second);
 }
 
+static void push(unsigned from, unsigned to, struct bytes note)
+{
+    struct buffer body = {0};
+    pack_array(&body, 1);
+    pack_bytes(&body, note);
+    witness_message(nodes[to].witness, from, PEER_NOTE_PUSH, buffer_bytes(&body));
+    buffer_free(&body);
+}
+
+/* Who says the same again pays nothing, and costs nothing: one whose signatures are bad isn't noticed even. What is newer
+ * is verified, and so is what may show that somebody cosigned two roots. */
+static void what_a_note_says_again_is_not_verified(void **state)
+{
+    (void)state;
+    const struct witness *w = nodes[1].witness;
+    lead(1, 1);
+    apply_all(4);
+    assert_true(wait_all_at(4, 60000));
+    struct buffer witnessed = make_note(4, false, K), waits = make_note(7, false, K), newer = make_note(9, false, K);
+    struct buffer between = make_note(8, false, K), forked = make_note(4, true, K);
+    push(4, 1, buffer_bytes(&waits));
+    push(4, 1, buffer_bytes(&newer));
+    struct buffer *same[] = {&witnessed, &waits, &between, &newer};
+    for (unsigned i = 0; i < 4; i++) {
+        same[i]->data[same[i]->size - 10] ^= 1;
+        push(4, 1, buffer_bytes(same[i]));
+    }
+    assert_int_equal(w->wrong[4], 0);
+    struct buffer newest = make_note(10, false, K);
+    newest.data[newest.size - 10] ^= 1;
+    push(4, 1, buffer_bytes(&newest));
+    assert_int_equal(w->wrong[4], 1);
+    push(4, 1, buffer_bytes(&forked));
+    assert_true(nodes[1].evidence[2] + nodes[1].evidence[3] > 0);
+    for (unsigned i = 0; i < 4; i++) buffer_free(same[i]);
+    buffer_free(&newest);
+    buffer_free(&forked);
+}
+
 static void a_note_that_contradicts_quarantines(void **state)
 {
     (void)state;
@@ -321,6 +362,7 @@ int main(void)
         BED_TEST(a_note_is_judged_without_another_block),
         BED_TEST(a_note_is_judged_later_when_the_state_is_busy),
         BED_TEST(a_note_that_cannot_be_judged_holds_up_none),
+        BED_TEST(what_a_note_says_again_is_not_verified),
         BED_TEST(a_note_that_contradicts_quarantines),
         BED_TEST(a_note_that_contradicts_says_who_does),
         BED_TEST(a_replayed_state_takes_the_note_but_states_no_position),
