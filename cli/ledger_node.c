@@ -11,7 +11,7 @@
 
 #define CHUNK 256u         /* leaves unpacked at once */
 #define TRIES 3            /* of one question to a node that has answered before, with new connections */
-#define PASS_MS 240000     /* a duplicate is known for 5 minutes */
+#define PASS_MS 240000     /* nodes take one of the last 5 minutes */
 #define BUSY_TRIES 50      /* a busy node is asked again for that often */
 #define PAUSE_MS 200
 
@@ -24,6 +24,16 @@ void export_pass_free(struct export_pass *pass)
 {
     submission_free(&pass->submission);
     pass->made = false;
+}
+
+/* One answer. The body is a view until the next call. */
+static enum err receive(struct ledger_node *n, struct frame *out, uint64_t id, enum message_type expected,
+                        struct failure *failure)
+{
+    enum err e = cluster_receive(&n->cluster, out, id, n->cluster.timeout_ms, NULL, failure);
+    if (e == ERR_TIMEOUT) cluster_drop(&n->cluster); /* what comes later is nobody's */
+    if (e != OK || out->type == expected) return e;
+    return fail(failure, ERR_UNEXPECTED, "%s answered with a message of type %u", n->source.name, out->type);
 }
 
 /* --- being let in --- */
@@ -58,12 +68,35 @@ enum err ledger_node_reach(struct ledger_node *n, struct failure *failure)
     return e;
 }
 
+/* The pass is an entry that anybody may have been shown: this identity signs that it asks this node. */
+static enum err show_pass(struct ledger_node *n, struct failure *failure)
+{
+    const struct export_pass *pass = n->pass;
+    const struct genesis *genesis = &n->cluster.genesis;
+    struct message_admit m = {.actor = pass->tool->signer.user, .issued_at_ms = pass->submission.issued_at_ms,
+                              .request = pass->submission.request_ids[0]};
+    struct buffer text = {0}, body = {0};
+    struct frame answer;
+    uint64_t id;
+    message_admit_signing(&text, &genesis->cluster, &genesis_member(genesis, n->member)->id, &m);
+    CHECK(!text.failed);
+    sign_message(&m.signature, &pass->tool->signer.secrets->sign, buffer_bytes(&text));
+    message_admit_encode(&body, &m);
+    CHECK(!body.failed);
+    enum err e = cluster_send(&n->cluster, &id, MESSAGE_ADMIT, buffer_bytes(&body), failure);
+    if (e == OK) e = receive(n, &answer, id, MESSAGE_ADMITTED, failure);
+    buffer_free(&text);
+    buffer_free(&body);
+    /* An older release takes the signed operation itself for it. */
+    return e == ERR_UNKNOWN_TYPE ? submit_again(&n->cluster, &pass->submission, failure) : e;
+}
+
 enum err ledger_node_admit(struct ledger_node *n, struct failure *failure)
 {
     enum err e = ledger_node_reach(n, failure);
     if (e != OK || n->admitted) return e;
     if (!pass_holds(n->pass)) e = export_pass_make(n->pass, failure);
-    if (e == OK) e = submit_again(&n->cluster, &n->pass->submission, failure);
+    if (e == OK) e = show_pass(n, failure);
     if (e == ERR_UNKNOWN_ACTOR) /* of whom k nodes have approved the export: that is no finding about its ledger */
         e = fail(failure, ERR_NOT_READY, "%s does not know who asks: it has to catch up with the others first",
                  n->source.name);
@@ -73,16 +106,6 @@ enum err ledger_node_admit(struct ledger_node *n, struct failure *failure)
 }
 
 /* --- asking --- */
-
-/* One answer. The body is a view until the next call. */
-static enum err receive(struct ledger_node *n, struct frame *out, uint64_t id, enum message_type expected,
-                        struct failure *failure)
-{
-    enum err e = cluster_receive(&n->cluster, out, id, n->cluster.timeout_ms, NULL, failure);
-    if (e == ERR_TIMEOUT) cluster_drop(&n->cluster); /* what comes later is nobody's */
-    if (e != OK || out->type == expected) return e;
-    return fail(failure, ERR_UNEXPECTED, "%s answered with a message of type %u", n->source.name, out->type);
-}
 
 static enum err ask_once(struct ledger_node *n, struct frame *out, bool admitted, enum message_type type,
                          struct bytes body, enum message_type expected, struct failure *failure)

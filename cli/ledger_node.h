@@ -1,8 +1,8 @@
 /* One node as a source of a ledger (cli/ledger_source.h).
  *
- * A node gives leaves only to a connection on which an approved ledger.export came.
- * One such operation serves all nodes of an audit: the others are sent the same
- * signed bytes, which they know as a duplicate, and who asked by them. */
+ * A node gives leaves only to a connection on which an approved ledger.export came,
+ * or whose client shows, by a signature for that node, that it made one (ADMIT). So
+ * one such operation serves all nodes of an audit. */
 #ifndef CLI_LEDGER_NODE_H
 #define CLI_LEDGER_NODE_H
 

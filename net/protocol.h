@@ -41,14 +41,19 @@
  *              the activation leaf of the collective key, proved under the checkpoint kept for it
  * LEAVES       [from, max]                 -> LEAVES_OK [from, count, packed leaves (bin, net/leaf_pack.h), ledger
  *              size]
- *              after an approved ledger.export on this connection, of its entries
+ *              after an approved ledger.export on this connection, of its entries, or ADMITTED
+ * ADMIT        [actor id (a user's), issued_at_ms, request id, signature(64)]   -> ADMITTED []
+ *              an approved ledger.export of the last five minutes, which stands in the ledger already, counts on this
+ *              connection, too
+ *              signature: of the key that it was made with over "consilium/admit/v1\n" || cluster id || id of the node
+ *              that is asked || actor id || issued_at_ms be64 || request id
  * CONSISTENCY  [old size, new size]        -> CONSISTENT [[hash(32) ...]]
  * EVIDENCE     []                          -> EVIDENCE_OK [[evidence (bin, ledger/evidence.h) ...]]   all that the node
- *              keeps; after an approved ledger.export on this connection
+ *              keeps; after an approved ledger.export on this connection, or ADMITTED
  * STORED       [from, to, listed]          -> STORED_OK [next, count, sum(32), [[leaf_index, hash(32)] ...]]
  *              the hash, computed now, of each
  *              attachment that the node stores for the leaves from .. next - 1 (zeros: it can't be read); next <= to.
- *              After an approved ledger.export on this connection
+ *              After an approved ledger.export on this connection, or ADMITTED
  * TILE         [level, index, width (1..256)]   -> TILE_OK [hashes (bin, 32 each)]   a tile of the tree (ledger/tile.h)
  * NOTICE       [quarantined (bool), how many are open, [alarm ...]]
  *              without a question, with id 0: before WELCOME when
@@ -74,6 +79,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "crypto/sign.h"
 
 /* 1: LEAVES_OK was not packed, STORED_OK had no sum; 2: shares said nothing of the read's extent, CONTENT brought none */
 #define PROTOCOL_VERSION 3
@@ -116,6 +122,8 @@ enum message_type {
     MESSAGE_TILE_OK = 41,
     MESSAGE_DIGESTS = 44,
     MESSAGE_DIGESTS_OK = 45,
+    MESSAGE_ADMIT = 46,
+    MESSAGE_ADMITTED = 47,
     /* 64..127: between nodes (consilium-peer/1), see consensus/peer_messages.h */
 };
 
@@ -404,6 +412,18 @@ struct message_tile_ok {
 };
 void message_tile_ok_encode(struct buffer *out, const struct message_tile_ok *m);
 enum err message_tile_ok_decode(struct message_tile_ok *m, struct bytes body);
+
+struct message_admit {
+    struct id actor;
+    uint64_t issued_at_ms;
+    struct id request;
+    struct signature signature;
+};
+void message_admit_encode(struct buffer *out, const struct message_admit *m);
+enum err message_admit_decode(struct message_admit *m, struct bytes body);
+/* Appends the bytes that the actor signs for this node. */
+void message_admit_signing(struct buffer *out, const struct digest *cluster, const struct id *node,
+                           const struct message_admit *m);
 
 struct message_digests {
     uint64_t leaf; /* 0: the newest */

@@ -261,3 +261,38 @@ enum err message_rows_decode(struct message_rows *m, struct bytes body)
     if (inner.error != OK) unpack_fail(&u, inner.error);
     return unpack_done(&u);
 }
+
+/* --- ADMIT --- */
+
+void message_admit_encode(struct buffer *out, const struct message_admit *m)
+{
+    pack_array(out, 4);
+    pack_id(out, &m->actor);
+    pack_uint(out, m->issued_at_ms);
+    pack_id(out, &m->request);
+    pack_bin(out, m->signature.bytes, sizeof m->signature.bytes);
+}
+
+enum err message_admit_decode(struct message_admit *m, struct bytes body)
+{
+    struct unpack u = unpack_start(body);
+    unpack_array_of(&u, 4);
+    m->actor = unpack_id(&u);
+    m->issued_at_ms = unpack_uint(&u);
+    m->request = unpack_id(&u);
+    unpack_bin_exact(&u, m->signature.bytes, sizeof m->signature.bytes);
+    return unpack_done(&u);
+}
+
+void message_admit_signing(struct buffer *out, const struct digest *cluster, const struct id *node,
+                           const struct message_admit *m)
+{
+    uint8_t issued_at_ms[8];
+    put_be64(issued_at_ms, m->issued_at_ms);
+    buffer_append_text(out, "consilium/admit/v1\n");
+    buffer_append(out, cluster->bytes, sizeof cluster->bytes);
+    buffer_append(out, node->bytes, sizeof node->bytes);
+    buffer_append(out, m->actor.bytes, sizeof m->actor.bytes);
+    buffer_append(out, issued_at_ms, sizeof issued_at_ms);
+    buffer_append(out, m->request.bytes, sizeof m->request.bytes);
+}

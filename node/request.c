@@ -437,6 +437,10 @@ static void note_outcome(struct request_job *j, struct result *r, const struct o
         again->leaves[again->count++] = o->leaf_index;
     }
     if (r->action != ACTION_LEDGER_EXPORT || o->decision != DECISION_APPROVED) return;
+    if (o->code != OK) {
+        j->session->export_again = true;
+        return;
+    }
     j->session->may_export = true;
     j->session->exported = (struct export_permit){j->actor, r->exported.from, r->exported.to, r->index};
 }

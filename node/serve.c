@@ -315,7 +315,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body)
     enum err e = message_leaves_decode(&m, body);
     if (e == OK && !(s->may_export && export_permits(&s->exported, m.from, m.from + 1))) e = ERR_UNAUTHORIZED;
     if (e != OK) {
-        session_fail(s, id, e, NULL, 0);
+        session_refuse_export(s, id, e);
         return;
     }
     struct question *q = question_new(s, id, MESSAGE_LEAVES_OK);
@@ -395,7 +395,7 @@ void serve_stored(struct session *s, uint64_t id, struct bytes body)
     enum err e = message_stored_decode(&m, body);
     if (e == OK && !(s->may_export && export_permits(&s->exported, m.from, m.to))) e = ERR_UNAUTHORIZED;
     if (e != OK) {
-        session_fail(s, id, e, NULL, 0);
+        session_refuse_export(s, id, e);
         return;
     }
     struct question *q = question_new(s, id, MESSAGE_STORED_OK);

@@ -1,5 +1,5 @@
 /* The smaller questions of clients, answered from the state: LOOKUP, CHECKPOINT,
- * KEYS, LEAVES, STORED, CONSISTENCY, FOLLOW. */
+ * KEYS, LEAVES, STORED, CONSISTENCY, FOLLOW; ADMIT (admit.c). */
 #ifndef NODE_SERVE_H
 #define NODE_SERVE_H
 
@@ -12,6 +12,7 @@ void serve_leaves(struct session *s, uint64_t id, struct bytes body);
 void serve_stored(struct session *s, uint64_t id, struct bytes body);
 void serve_consistency(struct session *s, uint64_t id, struct bytes body);
 void serve_tile(struct session *s, uint64_t id, struct bytes body);
+void serve_admit(struct session *s, uint64_t id, struct bytes body);    /* admit.c */
 void serve_evidence(struct session *s, uint64_t id, struct bytes body); /* serve_evidence.c */
 void serve_follow(struct session *s, uint64_t id, struct bytes body);
 

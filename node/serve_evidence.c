@@ -111,10 +111,13 @@ void serve_evidence(struct session *s, uint64_t id, struct bytes body)
 {
     enum err e = message_empty_decode(body);
     if (e == OK && !s->may_export) e = ERR_UNAUTHORIZED;
-    struct evidence_question *q = e == OK ? calloc(1, sizeof *q) : NULL;
-    if (e == OK && !q) e = ERR_BUSY;
     if (e != OK) {
-        session_fail(s, id, e, NULL, e == ERR_BUSY ? 1000 : 0);
+        session_refuse_export(s, id, e);
+        return;
+    }
+    struct evidence_question *q = calloc(1, sizeof *q);
+    if (!q) {
+        session_fail(s, id, ERR_BUSY, NULL, 1000);
         return;
     }
     if (!session_begin(s, id)) {

@@ -82,6 +82,15 @@ bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t 
     return from < to && from >= permit->from && (permit->to == 0 || to <= permit->to);
 }
 
+void session_refuse_export(struct session *s, uint64_t id, enum err code)
+{
+    if (code == ERR_UNAUTHORIZED && s->export_again)
+        session_fail(s, id, ERR_ALPN, "an export made on another connection counts here only with its maker's "
+                     "signature, which this consilium is too old to give", 0);
+    else
+        session_fail(s, id, code, NULL, 0);
+}
+
 static const char *warning_of(const struct node *node)
 {
     struct driver_status d;
@@ -154,6 +163,7 @@ static const struct {
     {MESSAGE_DIGESTS, digest_serve},
     {MESSAGE_TILE, serve_tile},        {MESSAGE_STORED, serve_stored},
     {MESSAGE_PROVE_ROWS, request_prove_rows}, {MESSAGE_EVIDENCE, serve_evidence},
+    {MESSAGE_ADMIT, serve_admit},
 };
 
 static void on_frame(struct connection *c, const struct frame *frame, void *data)

@@ -5,7 +5,7 @@
  * (content, shares, leaves, following the log) is for that actor's sessions only.
  * A request that was there already, sent again, may come from anybody who saw its
  * entry, which holds all of it but attachments: so it opens its own entries, at
- * whichever node its sender goes on, and no others of its actor's.
+ * whichever node its sender goes on, and no others of its actor's, nor the ledger (admit.c).
  * Answers may come after the session is gone: jobs hold a session_ref.
  */
 #ifndef NODE_SESSION_H
@@ -43,8 +43,9 @@ struct session {
     struct session_again again;
     struct actor key_actor;  /* whose key `key` is; ACTOR_NONE: none was looked up so far */
     struct sign_public key;
-    bool may_export;     /* an approved ledger.export of this session, the last one */
+    bool may_export;     /* an approved ledger.export of this session, or shown to it, the last one */
     struct export_permit exported;
+    bool export_again;   /* an approved ledger.export was sent to it that stood in the ledger already */
     size_t request_bytes; /* of its requests in flight */
     unsigned in_flight;  /* questions not answered yet */
     struct session_follow *follow;
@@ -68,6 +69,10 @@ bool session_actor(struct actor *out, const struct session *s, const uint64_t *l
 
 /* Whether the entries [from, to), not none, are among those. */
 bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t to);
+
+/* Answers LEAVES, STORED and EVIDENCE that were not well-formed, or are of nobody who may export. A client of before
+ * ADMIT, which sends its export to each node, is told what it lacks, by a code that says nothing of the ledger here. */
+void session_refuse_export(struct session *s, uint64_t id, enum err code);
 
 /* A notice to sessions that follow the log: new leaves are applied. */
 void session_applied(struct node *node, uint64_t size);

@@ -511,6 +511,102 @@ static void an_entry_makes_nobody_its_actor(void **state)
     client_close(seer);
 }
 
+/* --- an export, on another connection than its own --- */
+
+/* `refusal` OK: it does. What was sent again, as older clients do, is no word against the node. */
+static void gives_the_ledger(struct client *c, enum err refusal)
+{
+    static const struct {
+        uint32_t type, answer;
+    } questions[] = {{MESSAGE_LEAVES, MESSAGE_LEAVES_OK}, {MESSAGE_STORED, MESSAGE_STORED_OK},
+                     {MESSAGE_EVIDENCE, MESSAGE_EVIDENCE_OK}, {MESSAGE_PROVE, MESSAGE_COSIGNED}};
+    for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
+        struct buffer body = {0};
+        switch ((enum message_type)questions[i].type) {
+        case MESSAGE_LEAVES: message_leaves_encode(&body, &(struct message_leaves){1, 2}); break;
+        case MESSAGE_STORED: message_stored_encode(&body, &(struct message_stored){1, 3, false}); break;
+        case MESSAGE_PROVE: message_prove_encode(&body, &(struct message_prove){1, {2}}); break;
+        default: message_empty_encode(&body);
+        }
+        do attacker_ask(&them, c, &said_last, questions[i].type, buffer_bytes(&body));
+        while (refusal == OK && said_last.code == ERR_NOT_READY); /* until the entry that allows it is synced */
+        buffer_free(&body);
+        if (refusal == ERR_ALPN && questions[i].type != MESSAGE_PROVE)
+            assert_true(said_last.code == refusal && strstr(said_last.text, "this consilium is too old"));
+        else if (refusal != OK)
+            assert_failed(ERR_UNAUTHORIZED);
+        else if (said_last.type != questions[i].answer)
+            fail_msg("question %u: %s", questions[i].type, said_last.text);
+    }
+}
+
+/* `node`: for which it is signed. */
+static void admit(struct client *c, const struct signer *who, const struct operation *op, unsigned node)
+{
+    const struct genesis *g = &them.cluster.genesis;
+    struct message_admit m = {.actor = op->actor.id, .issued_at_ms = op->issued_at_ms, .request = op->request_id};
+    struct buffer text = {0}, body = {0};
+    message_admit_signing(&text, &g->cluster, &genesis_member(g, node)->id, &m);
+    sign_message(&m.signature, &who->secrets->sign, buffer_bytes(&text));
+    message_admit_encode(&body, &m);
+    attacker_ask(&them, c, &said_last, MESSAGE_ADMIT, buffer_bytes(&body));
+    buffer_free(&text);
+    buffer_free(&body);
+}
+
+/* Of the one in `request`, whose bytes it views. */
+static struct operation operation_made(void)
+{
+    struct request r;
+    assert_int_equal(request_decode(&r, buffer_bytes(&request)), OK);
+    struct operation op = r.items[0].operation;
+    request_free(&r);
+    return op;
+}
+
+/* Whoever was shown the entry, by a receipt or in an exported folder, has the request that made it. */
+static void an_export_is_its_makers(void **state)
+{
+    (void)state;
+    struct client *own = attacker_greet(&them, NODE), *seer = attacker_greet(&them, NODE);
+    char id[ID_TEXT_SIZE];
+    testbed_user(&bed, "auditor", "Hospital 1", "auditor", id);
+    struct signer auditor = attacker_signer(&them, "auditor");
+    struct arguments args = {.action = ACTION_LEDGER_EXPORT};
+    attacker_request(&request, &them, &auditor, &args, (struct bytes){0}, NULL);
+    attacker_submit(&them, own, &said_last, &result, buffer_bytes(&request));
+    assert_int_equal(result.code, OK);
+    assert_int_equal(result.decision, DECISION_APPROVED);
+    gives_the_ledger(own, OK);
+    struct operation export = operation_made(), other = export;
+    gives_the_ledger(seer, ERR_UNAUTHORIZED);
+    attacker_submit(&them, seer, &said_last, &result, buffer_bytes(&request));
+    assert_int_equal(result.code, ERR_DUPLICATE);
+    gives_the_ledger(seer, ERR_ALPN);
+    /* Signed by another one, or for another node; one that is old, or not there, or no export. */
+    admit(seer, &doctor, &export, NODE);
+    assert_failed(ERR_BAD_SIGNATURE);
+    admit(seer, &auditor, &export, NODE + 1);
+    assert_failed(ERR_BAD_SIGNATURE);
+    other.issued_at_ms -= 10 * MINUTE_MS;
+    admit(seer, &auditor, &other, NODE);
+    assert_failed(ERR_UNAUTHORIZED);
+    other.issued_at_ms = export.issued_at_ms + 1;
+    admit(seer, &auditor, &other, NODE);
+    assert_failed(ERR_NOT_READY);
+    read_of_the_doctor(own);
+    other = operation_made();
+    admit(seer, &doctor, &other, NODE);
+    assert_failed(ERR_UNAUTHORIZED);
+    gives_the_ledger(seer, ERR_ALPN);
+    admit(seer, &auditor, &export, NODE);
+    assert_int_equal(said_last.type, MESSAGE_ADMITTED);
+    gives_the_ledger(seer, OK);
+    signer_close(&auditor);
+    client_close(own);
+    client_close(seer);
+}
+
 static void sessions_that_may_not(void **state)
 {
     (void)state;
@@ -725,6 +821,7 @@ int main(void)
         cmocka_unit_test(a_login_twice),
         cmocka_unit_test(sessions_that_may_not),
         cmocka_unit_test(an_entry_makes_nobody_its_actor),
+        cmocka_unit_test(an_export_is_its_makers),
         cmocka_unit_test(unknown_places),
         cmocka_unit_test(garbage_instead_of_tls),
         cmocka_unit_test(strangers_at_the_peers_door),

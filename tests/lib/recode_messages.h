@@ -30,6 +30,7 @@
     X(MESSAGE_CONSISTENT, consistent)                                                              \
     X(MESSAGE_PROVE_ROWS, prove_rows)                                                              \
     X(MESSAGE_STORED, stored)                                                                      \
+    X(MESSAGE_ADMIT, admit)                                                                        \
     X(MESSAGE_TILE, tile)                                                                          \
     X(MESSAGE_TILE_OK, tile_ok)                                                                    \
     X(MESSAGE_DIGESTS, digests)                                                                    \
@@ -85,6 +86,7 @@ static inline enum err recode_message(struct buffer *out, uint32_t type, struct 
     case number: return recode_##name(out, in);
         RECODE_PLAIN(X)
 #undef X
+    case MESSAGE_ADMITTED:
     case MESSAGE_STATUS:
     case MESSAGE_CHECKPOINT: return recode_empty(out, in);
     case MESSAGE_EVIDENCE: return recode_empty(out, in);

@@ -95,6 +95,10 @@ static bool sample_small(struct buffer *out, uint32_t type)
     case MESSAGE_SHARES:
         message_opening_encode(out, &(struct message_opening){9, 1, 2, true, 2, {1, 3}});
         return true;
+    case MESSAGE_ADMIT:
+        message_admit_encode(out, &(struct message_admit){id, SAMPLE_TIME, sample_id(8), {{5}}});
+        return true;
+    case MESSAGE_ADMITTED:
     case MESSAGE_STATUS:
     case MESSAGE_EVIDENCE:
     case MESSAGE_CHECKPOINT: message_empty_encode(out); return true;
