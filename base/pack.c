@@ -39,11 +39,16 @@ void pack_bool(struct buffer *out, bool value)
         msgpack_pack_false(&p);
 }
 
-void pack_bin(struct buffer *out, const void *data, size_t size)
+void pack_bin_head(struct buffer *out, size_t size)
 {
     msgpack_packer p = packer(out);
     msgpack_pack_bin(&p, size);
-    if (size) msgpack_pack_bin_body(&p, data, size);
+}
+
+void pack_bin(struct buffer *out, const void *data, size_t size)
+{
+    pack_bin_head(out, size);
+    buffer_append(out, data, size);
 }
 
 void pack_bytes(struct buffer *out, struct bytes data) { pack_bin(out, data.data, data.size); }

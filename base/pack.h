@@ -24,6 +24,7 @@ void pack_uint(struct buffer *out, uint64_t value);
 void pack_bool(struct buffer *out, bool value);
 void pack_bin(struct buffer *out, const void *data, size_t size);
 void pack_bytes(struct buffer *out, struct bytes data); /* as bin */
+void pack_bin_head(struct buffer *out, size_t size);    /* of a bin whose bytes follow elsewhere */
 void pack_text(struct buffer *out, const char *text);   /* as str */
 void pack_str(struct buffer *out, struct bytes text);   /* as str */
 void pack_id(struct buffer *out, const struct id *id);

@@ -47,6 +47,26 @@ static void say_wish(struct driver *d, raft_id candidate, raft_term term)
              (unsigned long long)term, (unsigned long long)status.unheard_ticks * DRIVER_TICK_MS);
 }
 
+static void release_blob(void *blob) { raft_blob_release(blob); }
+
+/* Large entries are lent to the link: they stand in memory once, for however many peers they wait. */
+static void send_encoded(struct driver *d, raft_id to, const struct raft_lent *lent)
+{
+    struct send_part parts[2 * RAFT_LENT_MAX + 1];
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < lent->count; i++) {
+        struct raft_blob *blob = lent->blobs[i];
+        parts[count++] = (struct send_part){bytes_of(d->out.data + at, lent->at[i] - at)};
+        parts[count++] = (struct send_part){raft_blob_bytes(blob), release_blob, blob};
+        at = lent->at[i];
+    }
+    if (at < d->out.size) parts[count++] = (struct send_part){bytes_of(d->out.data + at, d->out.size - at)};
+    /* A link that is down or full loses it, as the core expects. */
+    if (!d->out.failed && peers_send_parts(d->o.peers, to, PEER_RAFT, 0, parts, count) == OK) return;
+    for (size_t i = 0; i < lent->count; i++)
+        raft_blob_release(lent->blobs[i]);
+}
+
 static void send_message(struct driver *d, struct raft_message *m)
 {
     if (m->type == RAFT_PREVOTE_ANSWER && m->granted) say_wish(d, m->to, m->proposed);
@@ -56,10 +76,10 @@ static void send_message(struct driver *d, struct raft_message *m)
     }
     unsigned version = peers_version(d->o.peers, m->to);
     raft_peer_counts(d->raft, m->to, version >= PEER_VERSION_DURABLE);
+    struct raft_lent lent;
     buffer_clear(&d->out);
-    raft_message_encode(&d->out, m, version);
-    /* A link that is down or full loses it, as the core expects. */
-    if (!d->out.failed) peers_send(d->o.peers, m->to, PEER_RAFT, 0, buffer_bytes(&d->out));
+    raft_message_encode(&d->out, &lent, m, version);
+    send_encoded(d, m->to, &lent);
     if (d->out.capacity > OUT_KEPT) buffer_free(&d->out);
 }
 

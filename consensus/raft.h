@@ -206,9 +206,20 @@ struct raft_message {
     struct bytes extra;         /* the driver's, at most LIMIT_RAFT_EXTRA; a view, not owned; the core ignores it */
 };
 
+/* Blobs of RAFT_LENT_LEAST bytes and more, left out of an encoding: that of blobs[i] belongs before its byte at[i]. */
+#define RAFT_LENT_LEAST (16 * KIB)
+#define RAFT_LENT_MAX 15
+struct raft_lent {
+    size_t count;
+    size_t at[RAFT_LENT_MAX];
+    struct raft_blob *blobs[RAFT_LENT_MAX]; /* each with a reference */
+};
+
 /* Appends the encoding: [type, from, to, term, extra, fields of the type...]. `extra` comes from the message. `version`
- * (consensus/peer_messages.h): of the link that it is for; before PEER_VERSION_DURABLE `durable` is left out. */
-void raft_message_encode(struct buffer *out, const struct raft_message *message, unsigned version);
+ * (consensus/peer_messages.h): of the link that it is for; before PEER_VERSION_DURABLE `durable` is left out. With
+ * `lent` (may be NULL) large blobs are not copied: *lent says which ones belong where; the caller releases these. */
+void raft_message_encode(struct buffer *out, struct raft_lent *lent, const struct raft_message *message,
+                         unsigned version);
 /* Fills *message (to be cleared by raft_message_clear) from exactly `in`, which came in that version and must have its form;
  * what that lacks is 0. Blobs are copies, `extra` is a view into `in`. On error *message is empty. ERR_MALFORMED,
  * ERR_TRUNCATED, ERR_NOT_CANONICAL, ERR_TRAILING, ERR_TOO_LARGE, ERR_UNKNOWN_TYPE, ERR_NOMEM. Any thread.

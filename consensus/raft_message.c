@@ -34,14 +34,26 @@ static struct raft_position unpack_position(struct unpack *u)
 
 /* ---- entries ---- */
 
-static void pack_entries(struct buffer *out, const struct raft_message *m)
+static void pack_blob(struct buffer *out, struct raft_lent *lent, struct raft_blob *blob)
+{
+    struct bytes content = raft_blob_bytes(blob);
+    if (!lent || content.size < RAFT_LENT_LEAST || lent->count == RAFT_LENT_MAX) {
+        pack_bytes(out, content);
+        return;
+    }
+    pack_bin_head(out, content.size);
+    lent->at[lent->count] = out->size;
+    lent->blobs[lent->count++] = raft_blob_retain(blob);
+}
+
+static void pack_entries(struct buffer *out, struct raft_lent *lent, const struct raft_message *m)
 {
     pack_array(out, (uint32_t)m->entry_count);
     for (size_t i = 0; i < m->entry_count; i++) {
         pack_array(out, 3);
         pack_uint(out, m->entries[i].term);
         pack_uint(out, m->entries[i].type);
-        pack_bytes(out, raft_blob_bytes(m->entries[i].blob));
+        pack_blob(out, lent, m->entries[i].blob);
     }
 }
 
@@ -124,7 +136,7 @@ enum field {
     MANIFEST,
 };
 
-static void pack_field(struct buffer *out, const struct raft_message *m, enum field field)
+static void pack_field(struct buffer *out, struct raft_lent *lent, const struct raft_message *m, enum field field)
 {
     switch (field) {
     case END: return;
@@ -136,7 +148,7 @@ static void pack_field(struct buffer *out, const struct raft_message *m, enum fi
     case DURABLE: pack_uint(out, m->durable); return;
     case ROUND: pack_uint(out, m->round); return;
     case SENT: pack_uint(out, m->sent); return;
-    case ENTRIES: pack_entries(out, m); return;
+    case ENTRIES: pack_entries(out, lent, m); return;
     case REJECTED: pack_bool(out, m->rejected); return;
     case MATCH: pack_uint(out, m->match); return;
     case CHECKED: pack_uint(out, m->checked); return;
@@ -212,8 +224,9 @@ const char *raft_message_name(enum raft_message_type type)
     return type >= RAFT_PREVOTE && type <= RAFT_TIMEOUT_NOW ? layouts[type].name : "unknown";
 }
 
-void raft_message_encode(struct buffer *out, const struct raft_message *m, unsigned version)
+void raft_message_encode(struct buffer *out, struct raft_lent *lent, const struct raft_message *m, unsigned version)
 {
+    if (lent) lent->count = 0;
     CHECK(m->type >= RAFT_PREVOTE && m->type <= RAFT_TIMEOUT_NOW);
     CHECK(m->extra.size <= LIMIT_RAFT_EXTRA && m->entry_count <= LIMIT_RAFT_ENTRIES);
     const struct layout *layout = &layouts[m->type];
@@ -224,7 +237,7 @@ void raft_message_encode(struct buffer *out, const struct raft_message *m, unsig
     pack_uint(out, m->term);
     pack_bytes(out, m->extra);
     for (const enum field *f = layout->fields; *f; f++)
-        if (has_field(*f, version)) pack_field(out, m, *f);
+        if (has_field(*f, version)) pack_field(out, lent, m, *f);
 }
 
 static void unpack_message(struct unpack *u, struct raft_message *m, unsigned version)

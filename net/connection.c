@@ -53,7 +53,7 @@ static void gone_if_done(struct connection *c)
     if (c->events.on_close) c->events.on_close(c, c->close_code, c->close_text, c->data);
     tls_session_free(c->tls);
     frame_reader_free(&c->reader);
-    buffer_free(&c->plain);
+    send_queue_free(&c->queue);
     buffer_free(&c->cipher);
     buffer_free(&c->shake_out);
     buffer_free(&c->hello);
@@ -451,14 +451,6 @@ static void write_cipher(struct connection *c, const struct buffer *cipher)
         c->writing = true;
 }
 
-static void drop_sent(struct connection *c)
-{
-    if (c->plain_at < c->plain.size) return;
-    c->plain_at = 0;
-    buffer_clear(&c->plain);
-    if (c->plain.capacity > PLAIN_SIZE) buffer_free(&c->plain);
-}
-
 static void flush_answers(struct connection *c)
 {
     if (c->writing || c->shake_out.size == 0) return;
@@ -468,26 +460,33 @@ static void flush_answers(struct connection *c)
     buffer_free(&answers);
 }
 
+/* As much as is written at once, into the network's buffer. */
+static enum err encrypt(struct connection *c)
+{
+    struct network *n = c->network;
+    enum err err = OK;
+    buffer_clear(&n->cipher);
+    while (err == OK && c->queue.size && n->cipher.size + SEND_RECORD <= WRITE_SIZE) {
+        struct bytes first = send_queue_first(&c->queue, n->record, WRITE_SIZE - n->cipher.size);
+        err = tls_write(c->tls, &n->cipher, first);
+        send_queue_take(&c->queue, first.size);
+    }
+    return err;
+}
+
 static void flush(struct connection *c)
 {
     struct network *n = c->network;
-    size_t turn = 0;
     flush_answers(c);
     if (c->phase == PHASE_CLOSED) return;
-    while (!c->writing && c->plain_at < c->plain.size && turn < TURN_SIZE) {
-        size_t size = c->plain.size - c->plain_at;
-        if (size > WRITE_SIZE) size = WRITE_SIZE;
-        buffer_clear(&n->cipher);
-        if (tls_write(c->tls, &n->cipher, bytes_of(c->plain.data + c->plain_at, size)) != OK) {
+    for (size_t queued = c->queue.size; !c->writing && c->queue.size && queued - c->queue.size < TURN_SIZE;) {
+        if (encrypt(c) != OK) {
             finish_tls(c);
             return;
         }
-        c->plain_at += size;
-        turn += size;
         write_cipher(c, &n->cipher);
         if (c->phase == PHASE_CLOSED) return;
     }
-    drop_sent(c);
     crowd_charge(c);
     if (c->full && crowd_queued(c) <= n->options.send_queue / 2 &&
         (!crowd_client(c) || n->sending <= n->options.send_total / 2)) {
@@ -495,8 +494,8 @@ static void flush(struct connection *c)
         c->tell_writable = true;
     }
     if (c->held && !c->in_turns && c->phase == PHASE_OPEN && !crowd_unread(c)) turn_wait(c);
-    if (c->tell_writable || (!c->writing && c->plain.size)) network_wake(c);
-    if (c->phase == PHASE_DRAINING && !c->writing && c->plain.size == 0) {
+    if (c->tell_writable || (!c->writing && c->queue.size)) network_wake(c);
+    if (c->phase == PHASE_DRAINING && !c->writing && c->queue.size == 0) {
         buffer_clear(&n->cipher);
         tls_close(c->tls, &n->cipher);
         write_cipher(c, &n->cipher);
@@ -536,47 +535,35 @@ static enum err reserve(struct connection *c, size_t size)
         c->full = true;
         return ERR_BUSY;
     }
-    if (c->plain_at > c->plain.size / 2) { /* what was sent makes room */
-        memmove(c->plain.data, c->plain.data + c->plain_at, c->plain.size - c->plain_at);
-        c->plain.size -= c->plain_at;
-        c->plain_at = 0;
-    }
     return OK;
 }
 
-static enum err queue_parts(struct connection *c, const struct bytes *parts, size_t count, size_t size)
+static enum err queue_parts(struct connection *c, const struct send_part *parts, size_t count)
 {
     if (crowd_queued(c) == 0) c->took_ms = now_ms(c);
-    uint8_t *at = buffer_extend(&c->plain, size);
-    if (!at) {
-        c->plain.failed = false; /* nothing was changed, later frames may fit */
-        return ERR_NOMEM;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (parts[i].size) memcpy(at, parts[i].data, parts[i].size);
-        at += parts[i].size;
-    }
+    enum err err = send_queue_add(&c->queue, parts, count);
+    if (err != OK) return err; /* later frames may fit */
     crowd_charge(c);
     network_wake(c);
     return OK;
 }
 
-enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id, const struct bytes *parts,
+enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id, const struct send_part *parts,
                                size_t count)
 {
-    struct bytes all[1 + CONNECTION_PARTS_MAX];
+    struct send_part all[1 + CONNECTION_PARTS_MAX];
     uint8_t head[FRAME_HEAD_MAX];
     size_t size = 0;
     CHECK(!c->raw && count > 0 && count <= CONNECTION_PARTS_MAX);
     for (size_t i = 0; i < count; i++) {
         all[1 + i] = parts[i];
-        if (parts[i].size > FRAME_BODY_MAX - size) return ERR_FRAME_TOO_LONG;
-        size += parts[i].size;
+        if (parts[i].bytes.size > FRAME_BODY_MAX - size) return ERR_FRAME_TOO_LONG;
+        size += parts[i].bytes.size;
     }
     CHECK(size > 0);
-    all[0] = bytes_of(head, frame_head(head, type, id, size));
-    enum err err = reserve(c, all[0].size + size);
-    if (err == OK) err = queue_parts(c, all, 1 + count, all[0].size + size);
+    all[0] = (struct send_part){bytes_of(head, frame_head(head, type, id, size))};
+    enum err err = reserve(c, all[0].bytes.size + size);
+    if (err == OK) err = queue_parts(c, all, 1 + count);
     if (err == OK) c->network->counters.frames_out++;
     return err;
 }
@@ -585,14 +572,14 @@ enum err connection_send(struct connection *c, uint32_t type, uint64_t id, struc
 {
     static const uint8_t empty_array = 0x90;
     if (body.size == 0) body = bytes_of(&empty_array, 1);
-    return connection_send_parts(c, type, id, &body, 1);
+    return connection_send_parts(c, type, id, &(struct send_part){body}, 1);
 }
 
 enum err connection_write(struct connection *c, struct bytes bytes)
 {
     CHECK(c->raw);
     enum err err = reserve(c, bytes.size);
-    return err == OK && bytes.size ? queue_parts(c, &bytes, 1, bytes.size) : err;
+    return err == OK && bytes.size ? queue_parts(c, &(struct send_part){bytes}, 1) : err;
 }
 
 bool connection_is_unheard(const struct connection *c, uint32_t ms)

@@ -34,6 +34,7 @@
 
 #include "net/address.h"
 #include "net/frame.h"
+#include "net/send_queue.h"
 #include "net/tls.h"
 
 struct network;    /* what the connections of one loop share: buffers, time-outs, the handshake queue */
@@ -103,10 +104,11 @@ enum err connection_dial(struct connection **out, struct network *n, const struc
 /* Queues a frame. OK: it will be written unless the connection closes. ERR_BUSY: the queue is
  * full, nothing queued (on_writable says when to go on). ERR_CLOSED. ERR_FRAME_TOO_LONG. */
 enum err connection_send(struct connection *c, uint32_t type, uint64_t id, struct bytes body);
-/* The same with the body's encoding in 1 to CONNECTION_PARTS_MAX parts, which saves a copy. */
-#define CONNECTION_PARTS_MAX 16
+/* The same with the body's encoding in 1 to CONNECTION_PARTS_MAX parts, some of them lent (net/send_queue.h). Not
+ * OK: nothing of them is released. */
+#define CONNECTION_PARTS_MAX 32
 enum err connection_send_parts(struct connection *c, uint32_t type, uint64_t id,
-                               const struct bytes *parts, size_t count);
+                               const struct send_part *parts, size_t count);
 /* Bytes as they are, on a raw connection. */
 enum err connection_write(struct connection *c, struct bytes bytes);
 /* Something was sent, and the other machine's kernel acknowledged nothing in the last `ms` milliseconds. One whose

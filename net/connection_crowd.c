@@ -20,7 +20,7 @@ static uint64_t now_ms(const struct connection *c) { return uv_now(c->network->l
 
 size_t crowd_queued(const struct connection *c)
 {
-    return c->plain.size - c->plain_at + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
+    return c->queue.size + (c->writing ? uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) : 0);
 }
 
 bool crowd_client(const struct connection *c) { return !c->dialed && !c->peer; }
@@ -185,8 +185,7 @@ void crowd_go_on(struct network *n)
 static void close_reader(struct connection *c)
 {
     connection_reset(c, ERR_SLOW_READER, NULL);
-    buffer_free(&c->plain);
-    c->plain_at = 0;
+    send_queue_free(&c->queue);
     c->network->sending -= c->charged_send;
     c->charged_send = 0;
 }

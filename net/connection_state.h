@@ -62,8 +62,7 @@ struct connection {
     bool shrunk;                /* memory was given back since the last byte */
     bool gone_handle;           /* the socket is closed */
     struct frame_reader reader;
-    struct buffer plain; /* frames not yet encrypted */
-    size_t plain_at;
+    struct send_queue queue; /* frames not yet encrypted */
     struct buffer cipher; /* what the kernel would not take at once, during a uv_write */
     struct buffer shake_out;
     struct buffer hello;                  /* accepted: what came before it had a place */
@@ -134,7 +133,8 @@ struct network {
     uint64_t turn_ns;         /* that clients' input took of this one */
     uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
-    struct buffer cipher;   /* likewise */
+    struct buffer cipher;   /* likewise, as is this: */
+    uint8_t record[SEND_RECORD];
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle;

@@ -45,7 +45,6 @@ static void sweep_open(struct connection *c, uint64_t now)
     } else if (!c->shrunk && now - c->active_ms >= shrink_ms(c)) {
         c->shrunk = true;
         tls_shrink(c->tls);
-        if (c->plain.size == 0) buffer_free(&c->plain);
     }
 }
 

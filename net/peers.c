@@ -334,8 +334,8 @@ static struct connection *link_to(const struct peers *all, uint32_t index)
     return all->peer[index].status.up ? all->peer[index].out : NULL;
 }
 
-enum err peers_send_parts(struct peers *all, uint32_t index, uint32_t type, uint64_t id, const struct bytes *parts,
-                          size_t count)
+enum err peers_send_parts(struct peers *all, uint32_t index, uint32_t type, uint64_t id,
+                          const struct send_part *parts, size_t count)
 {
     struct connection *c = link_to(all, index);
     enum err err = c ? connection_send_parts(c, type, id, parts, count) : ERR_UNREACHABLE;

@@ -58,8 +58,9 @@ void peers_remove(struct peers *p, uint32_t index);
 /* Queues a frame on the link to `index`. ERR_UNREACHABLE: the link is down. ERR_BUSY: its queue is
  * full; nothing is ever dropped from it, the caller decides what to leave out. ERR_FRAME_TOO_LONG. */
 enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body);
+/* The same in parts, some of them lent: see connection_send_parts. */
 enum err peers_send_parts(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
-                          const struct bytes *parts, size_t count);
+                          const struct send_part *parts, size_t count);
 size_t peers_queued(const struct peers *p, uint32_t index); /* bytes not yet given to the kernel */
 bool peers_up(const struct peers *p, uint32_t index);
 unsigned peers_version(const struct peers *p, uint32_t index);       /* that we speak to it now; 0: the link is down */

@@ -154,7 +154,7 @@ static void give_raft(struct raft_message *m, unsigned from, uint64_t of_term)
     m->from = (raft_id)from;
     m->to = SELF;
     m->term = of_term;
-    raft_message_encode(&body, m, PEER_VERSION);
+    raft_message_encode(&body, NULL, m, PEER_VERSION);
     give(from, PEER_RAFT, 0, &body);
 }
 

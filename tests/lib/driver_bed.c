@@ -40,18 +40,23 @@ static bool is_open(const struct bed *bed, unsigned from, unsigned to)
     return to >= 1 && to <= bed->n && bed->nodes[to].driver && !bed->cut[from][to];
 }
 
-IN_MEMORY enum err peers_send_parts(struct peers *p, uint32_t to, uint32_t type, uint64_t id, const struct bytes *parts,
-                          size_t count)
+IN_MEMORY enum err peers_send_parts(struct peers *p, uint32_t to, uint32_t type, uint64_t id,
+                                    const struct send_part *parts, size_t count)
 {
     size_t size = 0, at = 0;
     if (!is_open(p->bed, p->self, to)) return ERR_UNREACHABLE;
     for (size_t i = 0; i < count; i++)
-        size += parts[i].size;
+        size += parts[i].bytes.size;
     if (size > FRAME_BODY_MAX) return ERR_FRAME_TOO_LONG;
     struct bed_message *m = xmalloc(sizeof *m + size);
     *m = (struct bed_message){.from = p->self, .to = to, .type = type, .id = id, .size = size};
-    for (size_t i = 0; i < count; at += parts[i++].size)
-        if (parts[i].size) memcpy(m->body + at, parts[i].data, parts[i].size);
+    for (size_t i = 0; i < count; at += parts[i++].bytes.size) {
+        if (parts[i].bytes.size) memcpy(m->body + at, parts[i].bytes.data, parts[i].bytes.size);
+        if (parts[i].release)
+            parts[i].release(parts[i].owner);
+        else
+            p->bed->copied += parts[i].bytes.size;
+    }
     if (p->bed->last)
         p->bed->last->next = m;
     else
@@ -64,7 +69,7 @@ IN_MEMORY enum err peers_send_parts(struct peers *p, uint32_t to, uint32_t type,
 
 IN_MEMORY enum err peers_send(struct peers *p, uint32_t to, uint32_t type, uint64_t id, struct bytes body)
 {
-    return peers_send_parts(p, to, type, id, &body, 1);
+    return peers_send_parts(p, to, type, id, &(struct send_part){body}, 1);
 }
 
 IN_MEMORY bool peers_up(const struct peers *p, uint32_t to) { return is_open(p->bed, p->self, to); }

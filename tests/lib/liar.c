@@ -65,8 +65,10 @@ void __real_driver_set_clock_ok(struct driver *d, bool ok);
 void __wrap_driver_set_clock_ok(struct driver *d, bool ok);
 enum err __real_driver_start(struct driver **out, const struct driver_options *options, struct failure *failure);
 enum err __wrap_driver_start(struct driver **out, const struct driver_options *options, struct failure *failure);
-void __real_raft_message_encode(struct buffer *out, const struct raft_message *message, unsigned version);
-void __wrap_raft_message_encode(struct buffer *out, const struct raft_message *message, unsigned version);
+void __real_raft_message_encode(struct buffer *out, struct raft_lent *lent, const struct raft_message *message,
+                                unsigned version);
+void __wrap_raft_message_encode(struct buffer *out, struct raft_lent *lent, const struct raft_message *message,
+                                unsigned version);
 void __real_raft_options_default(struct raft_options *options);
 void __wrap_raft_options_default(struct raft_options *options);
 void __real_statement_sign(struct buffer *out, const struct block_place *place, const struct sign_secret *secret);
@@ -166,12 +168,13 @@ static struct raft_blob *other_block(const struct raft_entry *e)
     return blob;
 }
 
-void __wrap_raft_message_encode(struct buffer *out, const struct raft_message *message, unsigned version)
+void __wrap_raft_message_encode(struct buffer *out, struct raft_lent *lent, const struct raft_message *message,
+                                unsigned version)
 {
     struct raft_message m = *message;
     if (lies_quiet && is_time()) m.extra = (struct bytes){0};
     if (!lies_fork || m.type != RAFT_APPEND || m.to != victim || m.entry_count == 0 || !is_time()) {
-        __real_raft_message_encode(out, &m, version);
+        __real_raft_message_encode(out, lent, &m, version);
         return;
     }
     m.entries = calloc(m.entry_count, sizeof *m.entries);
@@ -183,7 +186,7 @@ void __wrap_raft_message_encode(struct buffer *out, const struct raft_message *m
         made[i] = other_block(&m.entries[i]);
         if (made[i]) m.entries[i].blob = made[i];
     }
-    __real_raft_message_encode(out, &m, version);
+    __real_raft_message_encode(out, lent, &m, version);
     for (size_t i = 0; i < m.entry_count; i++)
         raft_blob_release(made[i]);
     free(made);

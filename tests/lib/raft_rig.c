@@ -146,7 +146,7 @@ static void take_messages(struct rig *rig, const struct raft_ready *ready)
         raft_peer_counts(rig->nodes[m->from].raft, m->to, version >= PEER_VERSION_DURABLE);
         /* Through the codec: what a peer gets is what was encoded. */
         struct buffer encoded = {0};
-        raft_message_encode(&encoded, m, version);
+        raft_message_encode(&encoded, NULL, m, version);
         assert_int_equal(raft_message_decode(&rig->wire[rig->wire_count++], buffer_bytes(&encoded), version), OK);
         buffer_free(&encoded);
     }

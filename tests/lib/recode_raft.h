@@ -10,7 +10,7 @@ static inline enum err recode_raft_as(struct buffer *out, struct bytes in, unsig
 {
     struct raft_message m;
     enum err e = raft_message_decode(&m, in, version);
-    if (e == OK) raft_message_encode(out, &m, version);
+    if (e == OK) raft_message_encode(out, NULL, &m, version);
     raft_message_clear(&m);
     CHECK(!m.entries && !m.manifest);
     return e;

@@ -123,7 +123,7 @@ static struct raft_message *copy_message(struct world *w, const struct raft_mess
     unsigned version = sim_version(w, m->from, m->to);
     if (w->plan.codec || version < PEER_VERSION) {
         struct buffer encoded = {0};
-        raft_message_encode(&encoded, m, version);
+        raft_message_encode(&encoded, NULL, m, version);
         enum err e = raft_message_decode(copy, buffer_bytes(&encoded), version);
         if (e) sim_fail(w, "message '%s' does not decode: %s", raft_message_name(m->type), err_text(e));
         buffer_free(&encoded);

@@ -186,7 +186,7 @@ static void send_raft(unsigned to, struct raft_message *m)
     m->from = LIAR;
     m->to = (raft_id)to;
     m->term = term;
-    raft_message_encode(&out, m, PEER_VERSION);
+    raft_message_encode(&out, NULL, m, PEER_VERSION);
     driver_message(bed.nodes[to].driver, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
     buffer_free(&out);
     bed_turn(&bed, 30);

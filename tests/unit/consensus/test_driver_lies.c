@@ -62,7 +62,7 @@ static void step_for(struct raft_message *m, unsigned ms)
     m->from = LIAR;
     m->to = 1;
     m->term = term;
-    raft_message_encode(&out, m, PEER_VERSION);
+    raft_message_encode(&out, NULL, m, PEER_VERSION);
     driver_message(bed.nodes[1].driver, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
     buffer_free(&out);
     bed_turn(&bed, ms);
@@ -139,7 +139,7 @@ static void blocks_that_the_core_does_not_take(void **state)
     struct raft_entry e = make_entry(2, clock_wall_ms(), (struct bytes){0}, 2, key_of(2));
     struct raft_message m = {.type = RAFT_APPEND, .from = 2, .to = 1, .term = term, .log = {1, term}, .entries = &e,
                              .entry_count = 1};
-    raft_message_encode(&out, &m, PEER_VERSION);
+    raft_message_encode(&out, NULL, &m, PEER_VERSION);
     step_for(&(struct raft_message){.type = RAFT_HEARTBEAT}, 0); /* it leads still */
     for (unsigned i = 0; i < 100; i++)
         driver_message(bed.nodes[1].driver, 2, PEER_RAFT, 0, buffer_bytes(&out));
@@ -356,7 +356,7 @@ static void messages_that_are_none(void **state)
     driver_message(d, LIAR, 4711, 0, bytes_text("x"));
     BED_AWAIT(&bed, status_of(1).bad_messages == 2);
     struct raft_message m = {.type = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 9};
-    raft_message_encode(&out, &m, PEER_VERSION); /* in another's name */
+    raft_message_encode(&out, NULL, &m, PEER_VERSION); /* in another's name */
     driver_message(d, LIAR, PEER_RAFT, 0, buffer_bytes(&out));
     BED_AWAIT(&bed, status_of(1).bad_messages == 3);
     bed_turn(&bed, 100);

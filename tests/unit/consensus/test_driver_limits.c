@@ -81,6 +81,28 @@ static void too_large_and_empty_requests(void **state)
     bed_close(&bed);
 }
 
+/* However many peers an entry goes to, it stands in the leader's memory once. */
+static void large_entries_are_lent_to_the_links(void **state)
+{
+    (void)state;
+    static uint8_t note[LIMIT_RECORD];
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    struct bed_request r = {0};
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+    bed.kit.now = clock_wall_ms();
+    kit_request(&bed.kit, &r.s.request, &bed.doctor, &args, BYTES(note));
+    assert_true(bed_await_same(&bed, 3));
+    uint64_t before = bed.copied, blocks = status_of(leader).last;
+    assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
+    assert_true(bed_await(&bed, &r));
+    BED_AWAIT(&bed, status_of(1).applied > blocks && status_of(2).applied > blocks && status_of(3).applied > blocks);
+    assert_true(bed.copied - before < sizeof note);
+    bed_request_free(&r);
+    bed_close(&bed);
+}
+
 /* ---- a state that lags ---- */
 
 static enum err sleep_a_while(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
@@ -394,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_than_the_intake_holds),
         cmocka_unit_test(too_large_and_empty_requests),
+        cmocka_unit_test(large_entries_are_lent_to_the_links),
         cmocka_unit_test(a_lagging_state_holds_the_leader_back),
         cmocka_unit_test(a_leader_whose_state_hangs_hands_over),
         cmocka_unit_test(reads_and_writes),

@@ -88,11 +88,50 @@ static int teardown(void **state)
     return 0;
 }
 
+/* What is lent, put back in its places, makes the whole encoding. */
+static void lent_blobs_have_their_places(void **state)
+{
+    (void)state;
+    static uint8_t content[RAFT_LENT_LEAST];
+    struct raft_entry large[RAFT_LENT_MAX + 4];
+    struct raft_message m = {.type = RAFT_APPEND, .from = 1, .to = 2, .term = 9, .log = {5, 4}, .entries = large};
+    struct raft_lent lent;
+    struct buffer whole = {0}, rest = {0}, again = {0};
+    m.entry_count = RAFT_LENT_MAX + 4;
+    for (size_t i = 0; i < m.entry_count; i++) {
+        memset(content, (int)i, sizeof content);
+        struct bytes bytes = bytes_of(content, sizeof content - (i == 1)); /* that one is small: it is copied */
+        large[i] = (struct raft_entry){6 + i, 4, RAFT_ENTRY_BLOCK, raft_blob_copy(bytes)};
+    }
+    raft_message_encode(&whole, NULL, &m, PEER_VERSION);
+    raft_message_encode(&rest, &lent, &m, PEER_VERSION);
+    assert_int_equal(lent.count, RAFT_LENT_MAX);
+    size_t at = 0;
+    for (size_t i = 0; i < lent.count; at = lent.at[i++]) {
+        buffer_append(&again, rest.data + at, lent.at[i] - at);
+        buffer_append_bytes(&again, raft_blob_bytes(lent.blobs[i]));
+        raft_blob_release(lent.blobs[i]);
+    }
+    buffer_append(&again, rest.data + at, rest.size - at);
+    assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&whole)));
+    m.entry_count = 2;
+    buffer_clear(&rest);
+    raft_message_encode(&rest, &lent, &m, PEER_VERSION);
+    assert_int_equal(lent.count, 1);
+    assert_ptr_equal(lent.blobs[0], large[0].blob);
+    raft_blob_release(lent.blobs[0]);
+    for (size_t i = 0; i < RAFT_LENT_MAX + 4; i++)
+        raft_blob_release(large[i].blob);
+    buffer_free(&whole);
+    buffer_free(&rest);
+    buffer_free(&again);
+}
+
 static void comes_back(const struct raft_message *m, unsigned version)
 {
     struct raft_message back;
     struct buffer out = {0}, again = {0};
-    raft_message_encode(&out, m, version);
+    raft_message_encode(&out, NULL, m, version);
     assert_int_equal(raft_message_decode(&back, buffer_bytes(&out), version), OK);
     assert_int_equal(back.entry_count, m->entry_count);
     for (size_t i = 0; i < m->entry_count; i++) {
@@ -103,7 +142,7 @@ static void comes_back(const struct raft_message *m, unsigned version)
     }
     assert_true(bytes_equal(raft_blob_bytes(back.manifest), raft_blob_bytes(m->manifest)));
     assert_true(bytes_equal(back.extra, m->extra));
-    raft_message_encode(&again, &back, version);
+    raft_message_encode(&again, NULL, &back, version);
     assert_true(bytes_equal(buffer_bytes(&again), buffer_bytes(&out)));
     assert_int_equal(back.type, m->type);
     assert_int_equal(back.log.index, m->log.index);
@@ -146,7 +185,7 @@ static void older_forms_stay(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct raft_message back;
         struct buffer out = {0};
-        raft_message_encode(&out, &messages[i], 1);
+        raft_message_encode(&out, NULL, &messages[i], 1);
         assert_true(bytes_equal(buffer_bytes(&out), forms[i]));
         assert_int_equal(raft_message_decode(&back, forms[i], 1), OK);
         assert_int_equal(back.commit, 77);
@@ -154,7 +193,7 @@ static void older_forms_stay(void **state)
         raft_message_clear(&back);
         assert_int_equal(raft_message_decode(&back, forms[i], PEER_VERSION_DURABLE), ERR_MALFORMED);
         buffer_clear(&out);
-        raft_message_encode(&out, &messages[i], PEER_VERSION_DURABLE);
+        raft_message_encode(&out, NULL, &messages[i], PEER_VERSION_DURABLE);
         assert_int_equal(raft_message_decode(&back, buffer_bytes(&out), 1), ERR_MALFORMED);
         buffer_free(&out);
     }
@@ -167,7 +206,7 @@ static void every_damage_is_refused_or_canonical(void **state)
         struct raft_message m = sample((enum raft_message_type)type);
         for (unsigned version = 1; version <= PEER_VERSION; version++) {
             struct buffer out = {0};
-            raft_message_encode(&out, &m, version);
+            raft_message_encode(&out, NULL, &m, version);
             struct mutants mutants = mutate(version == 1 ? recode_raft_1 : recode_raft, buffer_bytes(&out));
             assert_true(mutants.accepted < mutants.tried);
             buffer_free(&out);
@@ -267,7 +306,7 @@ static void largest_append_fits_a_frame(void **state)
                              .entry_count = 1,
                              .extra = BYTES(extra)};
     struct buffer out = {0};
-    raft_message_encode(&out, &m, PEER_VERSION);
+    raft_message_encode(&out, NULL, &m, PEER_VERSION);
     assert_true(out.size < LIMIT_FRAME - 100);
     assert_int_equal(decode(&out), OK);
     buffer_free(&out);
@@ -284,7 +323,7 @@ static void write_corpus(void **state)
         m.term = 2;
         m.to = 1;
         struct buffer out = {0};
-        raft_message_encode(&out, &m, PEER_VERSION);
+        raft_message_encode(&out, NULL, &m, PEER_VERSION);
         char path[256];
         snprintf(path, sizeof path, "%s/%02d", folder, type);
         FILE *f = fopen(path, "w");
@@ -298,6 +337,7 @@ static void write_corpus(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lent_blobs_have_their_places),
         cmocka_unit_test(every_type_comes_back),
         cmocka_unit_test(older_forms_stay),
         cmocka_unit_test(every_damage_is_refused_or_canonical),
