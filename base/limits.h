@@ -111,10 +111,10 @@
 
 /* driver */
 #define LIMIT_PIPELINE 1024               /* entries admitted or read ahead, not yet applied: decoded in memory */
-#define LIMIT_PIPELINE_BYTES (48 * MIB)
+#define LIMIT_PIPELINE_BYTES (12 * MIB)   /* with what was decoded; who lags further reads its log again */
 #define LIMIT_APPLYING 64                 /* blocks handed to the state thread at once */
-#define LIMIT_APPLYING_BYTES (16 * MIB)
-#define LIMIT_UNAPPLIED_BYTES (32 * MIB)  /* a leader proposes no more while its own state lags by that */
+#define LIMIT_APPLYING_BYTES (4 * MIB)
+#define LIMIT_UNAPPLIED_BYTES (8 * MIB)   /* a leader proposes no more while its own state lags by that */
 #define LIMIT_STATE_JOBS 4096             /* reads, and writes, of the state under way */
 #define LIMIT_EVIDENCE 64                 /* pieces of evidence that one node lists: 4 for each member */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */

@@ -70,7 +70,12 @@ enum err block_job_decode(struct block_job *job)
     return OK;
 }
 
-static size_t job_bytes(const struct block_job *job) { return raft_blob_bytes(job->entry.blob).size + 512; }
+/* What it holds in memory: of small operations what was decoded is as much as their bytes. */
+static size_t job_bytes(const struct block_job *job)
+{
+    return raft_blob_bytes(job->entry.blob).size + sizeof *job + job->block.count * sizeof(struct request) +
+           job->operations * (sizeof(struct request_item) + 2 * sizeof(struct digest));
+}
 
 /* What a session here has checked needs no worker. */
 static void take_own_verdicts(struct driver *d, struct block_job *job)

@@ -81,24 +81,30 @@ static void too_large_and_empty_requests(void **state)
     bed_close(&bed);
 }
 
+static void large_request(struct bed_request *r)
+{
+    static uint8_t note[LIMIT_RECORD];
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+    memset(r, 0, sizeof *r);
+    bed.kit.now = clock_wall_ms();
+    kit_request(&bed.kit, &r->s.request, &bed.doctor, &args, BYTES(note));
+}
+
 /* However many peers an entry goes to, it stands in the leader's memory once. */
 static void large_entries_are_lent_to_the_links(void **state)
 {
     (void)state;
-    static uint8_t note[LIMIT_RECORD];
-    struct arguments args = {.action = ACTION_EVENT_ADD};
-    struct bed_request r = {0};
+    struct bed_request r;
     bed_up(&bed, 3, 0);
     unsigned leader = bed_await_leader(&bed);
-    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
-    bed.kit.now = clock_wall_ms();
-    kit_request(&bed.kit, &r.s.request, &bed.doctor, &args, BYTES(note));
+    large_request(&r);
     assert_true(bed_await_same(&bed, 3));
     uint64_t before = bed.copied, blocks = status_of(leader).last;
     assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
     assert_true(bed_await(&bed, &r));
     BED_AWAIT(&bed, status_of(1).applied > blocks && status_of(2).applied > blocks && status_of(3).applied > blocks);
-    assert_true(bed.copied - before < sizeof note);
+    assert_true(bed.copied - before < LIMIT_RECORD);
     bed_request_free(&r);
     bed_close(&bed);
 }
@@ -174,6 +180,40 @@ static enum err hang(struct state_write *w, struct table_txn *txn, struct ledger
     while (atomic_load(&hangs))
         nanosleep(&time, NULL);
     return OK;
+}
+
+/* ... by what its entries hold in memory, however few they are. */
+static void a_lagging_state_holds_few_bytes(void **state)
+{
+    (void)state;
+    enum { MANY = 14 };
+    static struct bed_request requests[MANY];
+    struct batch batch = {requests, MANY};
+    unsigned woken = 0;
+    struct state_write slow[4];
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    assert_true(bed_await_same(&bed, 3));
+    atomic_store(&hangs, true);
+    for (unsigned node = 1; node <= 3; node++) { /* all: whoever leads meanwhile */
+        slow[node] = (struct state_write){.data = &woken, .run = hang, .done = write_done};
+        assert_int_equal(driver_write(driver_of(node), &slow[node]), OK);
+    }
+    for (unsigned i = 0; i < MANY; i++) {
+        large_request(&requests[i]);
+        assert_int_equal(bed_submit(&bed, &requests[i], leader, BED_PATIENCE_MS), OK);
+    }
+    BED_AWAIT(&bed, status_of(leader).last - status_of(leader).applied >= LIMIT_UNAPPLIED_BYTES / LIMIT_RECORD);
+    bed_turn(&bed, 500);
+    struct driver_status s = status_of(leader);
+    assert_in_range(s.last - s.applied, 1, LIMIT_UNAPPLIED_BYTES / LIMIT_RECORD + 1);
+    atomic_store(&hangs, false);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, all_done, &batch));
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_int_equal(requests[i].code, OK);
+        bed_request_free(&requests[i]);
+    }
+    bed_close(&bed);
 }
 
 static bool others_lead(struct bed *b, void *data)
@@ -418,6 +458,7 @@ int main(void)
         cmocka_unit_test(too_large_and_empty_requests),
         cmocka_unit_test(large_entries_are_lent_to_the_links),
         cmocka_unit_test(a_lagging_state_holds_the_leader_back),
+        cmocka_unit_test(a_lagging_state_holds_few_bytes),
         cmocka_unit_test(a_leader_whose_state_hangs_hands_over),
         cmocka_unit_test(reads_and_writes),
         cmocka_unit_test(marks_last_and_only_grow),
