@@ -117,6 +117,8 @@
 #define LIMIT_UNAPPLIED_BYTES (8 * MIB)   /* a leader proposes no more while its own state lags by that */
 #define LIMIT_STATE_JOBS 4096             /* reads, and writes, of the state under way */
 #define LIMIT_EVIDENCE 64                 /* pieces of evidence that one node lists: 4 for each member */
+#define LIMIT_FORWARDED_BYTES (16 * MIB)  /* forwarded by followers, and in no block so far; by one: half */
+#define LIMIT_FORWARDED_WINDOW (12 * MIB) /* at a leader at once, of all followers: each sends no more than its share */
 #define LIMIT_BLOCKS_IN_FLIGHT 8          /* proposed by a leader and not yet committed */
 /* what a member may have a leader put into blocks (consensus/quota.h) */
 #define LIMIT_OWN_BURST 512               /* operations in its own name at once; key generation takes some dozens */

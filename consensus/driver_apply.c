@@ -519,6 +519,7 @@ void driver_applied(struct driver *d, struct block_job *job)
         d->counters.applied_operations += a->leaves;
         raft_applied(d->raft, a->raft_index);
         bool awaited = answer_all(d, job);
+        if (d->held) driver_route_all(d);
         if (job->decoded) {
             awaited |= release_forwarded(d, job);
             preverify_learn(d->preverify, &job->block);

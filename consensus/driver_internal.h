@@ -187,6 +187,7 @@ struct driver {
 
     /* submissions */
     struct intake intake;
+    bool held;             /* some wait here, for less of this node's to be at the leader */
     struct pace pace;      /* of the blocks proposed here */
     int64_t clock_ahead_ms; /* the wall clock of the monotonic one, when last looked at; 0: not yet */
     uint64_t clock_set_ns;  /* when the wall clock was seen to be set, 0: never */

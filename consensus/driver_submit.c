@@ -4,7 +4,8 @@
  * the cost of a block.
  * A follower's requests go to the leader, again at each change of leader or link,
  * and by timer, until the own apply or the deadline: the leader forgets, restarts,
- * is full; none of that is told.
+ * is full; none of that is told. No more than a share of what a leader takes is there
+ * at once: the rest waits here, where it stands anyway, until some of that is applied.
  */
 #include <stdlib.h>
 
@@ -58,11 +59,18 @@ static void route(struct driver *d, struct intake_item *item, uint64_t now)
 {
     if (item->place != INTAKE_ASIDE || item->slot) return;
     if (d->leads) {
-        if (intake_wait(&d->intake, item)) d->dirty = true;
-        item->sent_ns = now;
-    } else if (d->leader != 0 && forward(d, item)) {
+        if (intake_wait(&d->intake, item))
+            d->dirty = true;
+        else
+            intake_sent(&d->intake, item, now);
+        return;
+    }
+    if (d->leader == 0) return;
+    if (!intake_may_send(&d->intake, item, LIMIT_FORWARDED_WINDOW / (d->o.genesis->member_count - 1))) {
+        d->held = true;
+    } else if (forward(d, item)) {
         d->counters.forwarded++;
-        item->sent_ns = now;
+        intake_sent(&d->intake, item, now);
     }
 }
 
@@ -70,16 +78,16 @@ void driver_route_all(struct driver *d)
 {
     uint64_t now = clock_monotonic_ns();
     if (!driver_alive(d)) return;
+    d->held = false;
     for (struct intake_item *i = d->intake.aside.first, *next; i; i = next) {
         next = i->next;
-        if (i->sent_ns == 0 || now - i->sent_ns >= RESEND_NS) route(d, i, now);
+        if (i->sent_ns == 0 ? !d->held : now - i->sent_ns >= RESEND_NS) route(d, i, now);
     }
 }
 
 void driver_unsent(struct driver *d)
 {
-    for (struct intake_item *i = d->intake.aside.first; i; i = i->next)
-        i->sent_ns = 0;
+    intake_unsent(&d->intake);
 }
 
 void driver_deadlines(struct driver *d)
@@ -103,7 +111,7 @@ enum err driver_submit(struct driver *d, struct submission *s)
         return e;
     }
     d->counters.submitted++;
-    if (d->raft) route(d, &s->driver, clock_monotonic_ns());
+    if (d->raft && !d->held) route(d, &s->driver, clock_monotonic_ns());
     return OK;
 }
 
@@ -220,6 +228,7 @@ static enum err propose(struct driver *d, const struct raft_status *status, stru
     if (e == OK) e = raft_propose(d->raft, &index, &blob, 1);
     if (e == OK) {
         CHECK(index == entry.index);
+        intake_in_block(&d->intake, entry.blob, job->block.requests, job->block.count);
         queue_add(&d->admitted, &job->apply.job.link);
     } else {
         block_job_drop(job);

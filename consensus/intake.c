@@ -4,13 +4,15 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "consensus/raft.h"
 #include "ledger/block.h"
 #include "ledger/request.h"
 
-/* A forwarded request: the item and its bytes in one allocation. */
+/* A forwarded request: its bytes are its own, or stand in a block. */
 struct forwarded {
     struct intake_item item;
-    uint8_t bytes[];
+    uint8_t *bytes;          /* NULL: in the block */
+    struct raft_blob *block;
 };
 
 /* ---- lists and table ---- */
@@ -53,8 +55,15 @@ static struct intake_list *list_of(struct intake *in, const struct intake_item *
     return NULL;
 }
 
+static void forget_sent(struct intake *in, struct intake_item *item)
+{
+    if (item->sent_ns != 0 && item->place == INTAKE_ASIDE) in->sent_bytes -= item->request.size;
+    item->sent_ns = 0;
+}
+
 static void move_to(struct intake *in, struct intake_item *item, enum intake_place place)
 {
+    forget_sent(in, item);
     list_remove(list_of(in, item), item);
     item->place = (uint8_t)place;
     list_add(list_of(in, item), item);
@@ -126,8 +135,8 @@ static bool peer_may_add(const struct intake *in, const struct intake_sender *fr
     unsigned peer = from->index;
     if (!quota_heard(&in->peers[peer].quota, from->now_ns)) return false;
     /* No peer alone can fill what all share. */
-    return in->peers[peer].count < LIMIT_REQUESTS / 2 && in->peers[peer].bytes + size <= LIMIT_REQUEST_BYTES / 2 &&
-           in->forwarded_count < LIMIT_REQUESTS && in->forwarded_bytes + size <= LIMIT_REQUEST_BYTES;
+    return in->peers[peer].count < LIMIT_REQUESTS / 2 && in->peers[peer].bytes + size <= LIMIT_FORWARDED_BYTES / 2 &&
+           in->forwarded_count < LIMIT_REQUESTS && in->forwarded_bytes + size <= LIMIT_FORWARDED_BYTES;
 }
 
 /* What is in a node's own name comes from that node, and from its budget, as does what leaves nothing. */
@@ -155,8 +164,12 @@ enum err intake_add_forwarded(struct intake *in, const struct intake_sender *fro
     if (!peer_may_add(in, from, request.size)) return ERR_BUSY;
     enum err e = check_sender(in, from, request);
     if (e != OK) return e;
-    struct forwarded *f = malloc(sizeof *f + request.size);
-    if (!f) return ERR_NOMEM;
+    struct forwarded *f = calloc(1, sizeof *f);
+    if (f) f->bytes = malloc(request.size);
+    if (!f || !f->bytes) {
+        free(f);
+        return ERR_NOMEM;
+    }
     memcpy(f->bytes, request.data, request.size);
     f->item = (struct intake_item){.from = (uint8_t)peer, .request = {f->bytes, request.size}, .awaited = awaited};
     insert(in, &f->item, INTAKE_WAITING);
@@ -165,6 +178,24 @@ enum err intake_add_forwarded(struct intake *in, const struct intake_sender *fro
     in->forwarded_count++;
     in->forwarded_bytes += request.size;
     return OK;
+}
+
+bool intake_may_send(const struct intake *in, const struct intake_item *item, size_t most)
+{
+    return item->sent_ns != 0 || in->sent_bytes == 0 || in->sent_bytes + item->request.size <= most;
+}
+
+void intake_sent(struct intake *in, struct intake_item *item, uint64_t now_ns)
+{
+    CHECK(item->place == INTAKE_ASIDE && now_ns != 0);
+    if (item->sent_ns == 0) in->sent_bytes += item->request.size;
+    item->sent_ns = now_ns;
+}
+
+void intake_unsent(struct intake *in)
+{
+    for (struct intake_item *i = in->aside.first; i; i = i->next)
+        forget_sent(in, i);
 }
 
 bool intake_wait(struct intake *in, struct intake_item *item)
@@ -188,6 +219,22 @@ uint32_t intake_propose(struct intake *in, struct bytes requests[static LIMIT_BL
         move_to(in, i, INTAKE_PROPOSED);
     }
     return count;
+}
+
+void intake_in_block(struct intake *in, struct raft_blob *block, const struct request *requests, uint32_t count)
+{
+    struct intake_item *item = in->proposed.last;
+    for (; count-- > 0; item = item->previous) {
+        CHECK(item && item->request.size == requests[count].raw.size);
+        if (item->submission) continue; /* its owner's */
+        struct forwarded *f = container(item, struct forwarded, item);
+        in->peers[item->from].bytes -= item->request.size;
+        in->forwarded_bytes -= item->request.size;
+        free(f->bytes);
+        f->bytes = NULL;
+        f->block = raft_blob_retain(block);
+        item->request = requests[count].raw;
+    }
 }
 
 static void list_add_front(struct intake_list *list, struct intake_item *item)
@@ -227,17 +274,23 @@ void intake_remove(struct intake *in, struct intake_item *item)
     while (*at != item)
         at = &(*at)->chain;
     *at = item->chain;
+    forget_sent(in, item);
     list_remove(list_of(in, item), item);
     if (item->submission) {
         in->own_count--;
         in->own_bytes -= item->request.size;
         return;
     }
+    struct forwarded *f = container(item, struct forwarded, item);
     in->peers[item->from].count--;
-    in->peers[item->from].bytes -= item->request.size;
     in->forwarded_count--;
-    in->forwarded_bytes -= item->request.size;
-    free(item); /* the first member of struct forwarded */
+    if (f->bytes) {
+        in->peers[item->from].bytes -= item->request.size;
+        in->forwarded_bytes -= item->request.size;
+    }
+    free(f->bytes);
+    raft_blob_release(f->block);
+    free(f);
 }
 
 void intake_silence(struct intake *in, unsigned peer)

@@ -17,6 +17,9 @@
 #include "consensus/driver.h"
 #include "consensus/quota.h"
 
+struct raft_blob;
+struct request;
+
 enum intake_place {
     INTAKE_ASIDE,    /* own: not in our hands as a leader (forwarded, or not yet) */
     INTAKE_WAITING,  /* for the next block */
@@ -39,8 +42,9 @@ struct intake {
     struct intake_list aside;   /* own ones */
     struct intake_list proposed;
     size_t own_count, own_bytes;
+    size_t sent_bytes; /* of those ASIDE, at the leader as far as is known */
     struct { size_t count, bytes; struct quota quota; } peers[LIMIT_NODES + 1];
-    size_t forwarded_count, forwarded_bytes;
+    size_t forwarded_count, forwarded_bytes; /* bytes, as of each peer: copied ones, which are in no block so far */
 };
 
 /* The submission's request is well-formed. It comes ASIDE. ERR_BUSY over the limits. */
@@ -57,11 +61,19 @@ struct intake_sender {
  * LIMIT_OWN_REQUEST; else what request_decode says: a request that followers' admission
  * would refuse never gets into a block. */
 enum err intake_add_forwarded(struct intake *in, const struct intake_sender *from, struct bytes request, bool awaited);
+/* Whether this one of ASIDE may go to the leader, who is to hold no more than `most` bytes of this node's at once; one
+ * alone may always, and so may one that is sent again. */
+bool intake_may_send(const struct intake *in, const struct intake_item *item, size_t most);
+void intake_sent(struct intake *in, struct intake_item *item, uint64_t now_ns);
+void intake_unsent(struct intake *in); /* all: whoever had them has them no more */
 /* ASIDE to WAITING, unless the same request waits or is proposed already (then false). */
 bool intake_wait(struct intake *in, struct intake_item *item);
 /* Takes the oldest waiting requests that fit into one block: they are PROPOSED. Views
  * stay valid as long as the items. At least one when any waits. */
 uint32_t intake_propose(struct intake *in, struct bytes requests[static LIMIT_BLOCK_REQUESTS]);
+/* All that intake_propose gave last, the core took as this block, in which they stand so: forwarded ones need no copy
+ * of theirs any more, and keep the block instead. */
+void intake_in_block(struct intake *in, struct raft_blob *block, const struct request *requests, uint32_t count);
 /* The core did not take them: WAITING again, in front. */
 void intake_withdraw(struct intake *in, const struct bytes *requests, uint32_t count);
 /* Whether what waits fills a block. */

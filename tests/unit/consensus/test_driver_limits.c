@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/table.h"
+#include "consensus/peer_messages.h"
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
@@ -89,6 +90,30 @@ static void large_request(struct bed_request *r)
     memset(r, 0, sizeof *r);
     bed.kit.now = clock_wall_ms();
     kit_request(&bed.kit, &r->s.request, &bed.doctor, &args, BYTES(note));
+}
+
+/* What waits anyway waits where it came in; all is served. */
+static void a_follower_sends_a_leader_its_share(void **state)
+{
+    (void)state;
+    enum { MANY = 12 };
+    struct bed_request requests[MANY];
+    struct batch batch = {requests, MANY};
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed), follower = leader % 3 + 1;
+    assert_true(bed_await_same(&bed, 3));
+    uint64_t before = bed.sent[PEER_FORWARD];
+    for (unsigned i = 0; i < MANY; i++) {
+        large_request(&requests[i]);
+        assert_int_equal(bed_submit(&bed, &requests[i], follower, BED_PATIENCE_MS), OK);
+    }
+    assert_in_range(bed.sent[PEER_FORWARD] - before, 1, LIMIT_FORWARDED_WINDOW / 2 / LIMIT_RECORD);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, all_done, &batch));
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_int_equal(requests[i].code, OK);
+        bed_request_free(&requests[i]);
+    }
+    bed_close(&bed);
 }
 
 /* However many peers an entry goes to, it stands in the leader's memory once. */
@@ -456,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_than_the_intake_holds),
         cmocka_unit_test(too_large_and_empty_requests),
+        cmocka_unit_test(a_follower_sends_a_leader_its_share),
         cmocka_unit_test(large_entries_are_lent_to_the_links),
         cmocka_unit_test(a_lagging_state_holds_the_leader_back),
         cmocka_unit_test(a_lagging_state_holds_few_bytes),

@@ -2,6 +2,7 @@
 
 #include "consensus/intake.h"
 #include "consensus/jobs.h"
+#include "consensus/raft.h"
 #include "ledger/block.h"
 #include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
@@ -105,6 +106,85 @@ static void forwarded_requests_are_checked_and_bounded(void **state)
     buffer_free(&request);
 }
 
+/* Once a block holds it, no copy of it is kept, nor counted; the block stays with it. */
+static void what_is_forwarded_stands_in_memory_once(void **state)
+{
+    (void)state;
+    struct intake_sender sender = {.index = 2, .now_ns = 1};
+    struct submission own;
+    struct buffer request[2] = {{0}}, encoded = {0};
+    struct bytes requests[LIMIT_BLOCK_REQUESTS];
+    struct block block;
+    setup_empty();
+    for (unsigned i = 0; i < 2; i++) {
+        sample_request(&request[i], 1 + i, 2);
+        assert_int_equal(intake_add_forwarded(&in, &sender, buffer_bytes(&request[i]), false), OK);
+        if (i == 1) continue;
+        memset(&own, 0, sizeof own);
+        sample_request(&own.request, 7, 1);
+        assert_int_equal(intake_add_own(&in, &own), OK);
+        assert_true(intake_wait(&in, &own.driver));
+    }
+    assert_int_equal(in.forwarded_bytes, request[0].size + request[1].size);
+    uint32_t count = intake_propose(&in, requests);
+    assert_int_equal(count, 3);
+    block_encode(&encoded, 1, requests, count);
+    struct raft_blob *blob = raft_blob_copy(buffer_bytes(&encoded));
+    assert_int_equal(block_decode(&block, raft_blob_bytes(blob)), OK);
+    intake_in_block(&in, blob, block.requests, block.count);
+    raft_blob_release(blob);
+    assert_int_equal(in.forwarded_count, 2);
+    assert_int_equal(in.forwarded_bytes + in.peers[2].bytes, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        struct intake_item *item = intake_find(&in, buffer_bytes(&request[i]));
+        assert_non_null(item);
+        assert_ptr_equal(item->request.data, block.requests[2 * i].raw.data);
+        intake_remove(&in, item);
+        buffer_free(&request[i]);
+    }
+    assert_int_equal(in.forwarded_count + in.forwarded_bytes + in.peers[2].count + in.peers[2].bytes, 0);
+    assert_ptr_equal(own.driver.request.data, own.request.data); /* its owner's */
+    intake_remove(&in, &own.driver);
+    block_free(&block);
+    buffer_free(&own.request);
+    buffer_free(&encoded);
+}
+
+static void one_follower_sends_no_more_than_its_share(void **state)
+{
+    (void)state;
+    struct submission s[4];
+    setup_empty();
+    for (unsigned i = 0; i < 4; i++) {
+        fill(&s[i], i + 1, 1000);
+        assert_int_equal(intake_add_own(&in, &s[i]), OK);
+    }
+    assert_true(intake_may_send(&in, &s[0].driver, 100)); /* one may always */
+    intake_sent(&in, &s[0].driver, 5);
+    assert_false(intake_may_send(&in, &s[1].driver, 1999));
+    assert_true(intake_may_send(&in, &s[1].driver, 2000));
+    intake_sent(&in, &s[1].driver, 6);
+    assert_true(intake_may_send(&in, &s[0].driver, 2000)); /* again */
+    intake_sent(&in, &s[0].driver, 7);
+    assert_int_equal(in.sent_bytes, 2000);
+    assert_false(intake_may_send(&in, &s[2].driver, 2000));
+    intake_remove(&in, &s[0].driver);
+    assert_int_equal(in.sent_bytes, 1000);
+    assert_true(intake_may_send(&in, &s[2].driver, 2000));
+    intake_sent(&in, &s[2].driver, 8);
+    assert_true(intake_wait(&in, &s[2].driver)); /* it leads now */
+    assert_int_equal(in.sent_bytes, 1000);
+    intake_unsent(&in);
+    assert_int_equal(in.sent_bytes, 0);
+    intake_abdicate(&in);
+    assert_int_equal(in.sent_bytes, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        if (i > 0) intake_remove(&in, &s[i].driver);
+        buffer_free(&s[i].request);
+    }
+    assert_int_equal(in.sent_bytes + in.own_bytes, 0);
+}
+
 static void one_peer_can_not_fill_it(void **state)
 {
     (void)state;
@@ -193,6 +273,8 @@ int main(void)
         cmocka_unit_test(own_requests_wait_are_proposed_and_found),
         cmocka_unit_test(equal_requests_go_out_once),
         cmocka_unit_test(forwarded_requests_are_checked_and_bounded),
+        cmocka_unit_test(what_is_forwarded_stands_in_memory_once),
+        cmocka_unit_test(one_follower_sends_no_more_than_its_share),
         cmocka_unit_test(one_peer_can_not_fill_it),
         cmocka_unit_test(blocks_end_at_their_limits),
         cmocka_unit_test(a_queue_keeps_its_order_and_closes),
