@@ -34,8 +34,9 @@
 #define LIMIT_UNREAD (64 * KIB)         /* of answers, before a client's next frame is looked at */
 #define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */
 #define LIMIT_REQUESTS 4096              /* in flight, in all */
-#define LIMIT_REQUEST_BYTES (64 * MIB)   /* of requests in flight, in all */
-#define LIMIT_SESSION_BYTES (16 * MIB)   /* of requests in flight, of one connection */
+#define LIMIT_REQUEST_BYTES (16 * MIB)   /* of requests in flight, in all: above, one is refused ... */
+#define LIMIT_TAKEN_BYTES (12 * MIB)     /* ... but above this, and a request may be as large as it may, none is read */
+#define LIMIT_SESSION_BYTES (8 * MIB)    /* of requests in flight, of one connection */
 #define LIMIT_FIRST_REQUESTS 1024        /* of these requests, of connections that are nobody's so far */
 #define LIMIT_LOOKUPS 16                 /* in flight, in all */
 #define LIMIT_TILES 4                    /* of messages, in flight, in all */

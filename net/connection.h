@@ -18,6 +18,7 @@
  *   - a frame that is too long or not well-formed: its code; on_fault may answer first
  *   - a frame unfinished after LIMIT_FRAME_MS: ERR_TIMEOUT; the oldest one after LIMIT_CROWD_MS
  *     when all unfinished ones hold LIMIT_RECEIVE_TOTAL: ERR_BUSY; both through on_fault
+ *   - more was taken of clients than is answered (network_take): no code, it is not read from for a while
  *   - the other side does not read: connection_send answers ERR_BUSY above
  *     LIMIT_SEND_QUEUE, and the connection is reset with ERR_SLOW_READER when nothing
  *     could be written for LIMIT_STALL_MS, or for LIMIT_CROWD_MS when all hold LIMIT_SEND_TOTAL;
@@ -53,6 +54,7 @@ struct network_options {
     size_t send_total;     /* 0: LIMIT_SEND_TOTAL; this and the next two: of accepted connections */
     size_t send_most;      /* 0: LIMIT_SEND_MOST */
     size_t receive_total;  /* 0: LIMIT_RECEIVE_TOTAL */
+    size_t taken_total;    /* 0: LIMIT_TAKEN_BYTES */
     uint32_t crowd_ms;     /* 0: LIMIT_CROWD_MS */
 };
 
@@ -89,6 +91,10 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
 /* Closes every connection (ERR_CANCELED), then calls `done`, in which the network may be freed. Once. */
 void network_close(struct network *n, void (*done)(void *data), void *data);
 void network_free(struct network *n); /* after `done` */
+/* The upper layer holds so many bytes more of what clients asked, or fewer: above LIMIT_TAKEN_BYTES no client's large
+ * frame is read on, which makes its sender wait. */
+void network_take(struct network *n, size_t bytes);
+void network_give(struct network *n, size_t bytes);
 const struct network_counters *network_counters(const struct network *n);
 uv_loop_t *network_loop(const struct network *n);
 struct tls_context *network_tls(const struct network *n);

@@ -5,6 +5,8 @@
  *   - of those who send, the one whose unfinished frame has lasted longest, once that is
  *     LIMIT_CROWD_MS; until then who would add to the crowd is not read from, but for
  *     the one whose frame is the oldest, so that the line always moves
+ *     What the upper layer has taken of all (network_take) counts by itself: above that total nobody's unfinished
+ *     frame goes on, but nobody is closed for it, since it ends with the answers
  *   - of those who read, the one that has taken nothing for longest, once that is
  *     LIMIT_CROWD_MS; over a second, far larger total, the one with most to read
  */
@@ -141,11 +143,14 @@ void crowd_leave(struct connection *c)
     crowd_forgive(c);
 }
 
+static bool takes_more(const struct network *n) { return n->taken <= n->options.taken_total; }
+
 /* Above the total only the oldest frame goes on. Others may still say something small, and at once. */
 size_t crowd_room(const struct connection *c)
 {
     const struct network *n = c->network;
-    if (!crowd_client(c) || n->receiving <= n->options.receive_total || c == slowest_sender(n)) return INPUT_SIZE;
+    if (!crowd_client(c)) return INPUT_SIZE;
+    if (takes_more(n) && (n->receiving <= n->options.receive_total || c == slowest_sender(n))) return INPUT_SIZE;
     return c->charged_receive > LEAST ? 0 : 2 * LEAST;
 }
 
@@ -153,6 +158,10 @@ void crowd_limit_receiving(struct connection *c)
 {
     struct network *n = c->network;
     struct connection *slowest;
+    if (!takes_more(n)) {
+        if (crowd_client(c) && c->phase == PHASE_OPEN && c->charged_receive > LEAST) wait_in_crowd(c);
+        return;
+    }
     while (n->receiving > n->options.receive_total && (slowest = slowest_sender(n))) {
         if (now_ms(c) - slowest->frame_ms < n->options.crowd_ms) {
             if (slowest != c && c->phase == PHASE_OPEN && c->charged_receive > LEAST) wait_in_crowd(c);
@@ -174,7 +183,7 @@ void crowd_go_on(struct network *n)
 {
     struct connection *c;
     size_t total = n->options.receive_total, taken = n->receiving;
-    for (; taken <= total && (c = TAILQ_FIRST(&n->crowd)); taken += INPUT_SIZE) {
+    for (; takes_more(n) && taken <= total && (c = TAILQ_FIRST(&n->crowd)); taken += INPUT_SIZE) {
         crowd_leave(c);
         network_wake(c);
     }

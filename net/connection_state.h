@@ -124,6 +124,7 @@ struct network {
     uint32_t places_taken;
     bool place_free;        /* since the line was last looked at */
     size_t sending, receiving;
+    size_t taken; /* network_take */
     struct connection_list crowd; /* those that are crowded, the first one first */
     struct connection **senders;  /* a heap by frame_ms: clients with an unfinished frame that counts */
     size_t sender_count, sender_capacity;

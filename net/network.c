@@ -371,6 +371,7 @@ static struct network_options with_defaults(const struct network_options *given)
     if (!o.send_most) o.send_most = LIMIT_SEND_MOST;
     if (!o.crowd_ms) o.crowd_ms = LIMIT_CROWD_MS;
     if (!o.receive_total) o.receive_total = LIMIT_RECEIVE_TOTAL;
+    if (!o.taken_total) o.taken_total = LIMIT_TAKEN_BYTES;
     return o;
 }
 
@@ -464,6 +465,14 @@ void network_free(struct network *n)
     free(n->input);
     free(n->plain);
     free(n);
+}
+
+void network_take(struct network *n, size_t bytes) { n->taken += bytes; }
+
+void network_give(struct network *n, size_t bytes)
+{
+    CHECK(bytes <= n->taken);
+    n->taken -= bytes;
 }
 
 const struct network_counters *network_counters(const struct network *n) { return &n->counters; }

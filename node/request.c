@@ -65,14 +65,23 @@ struct request_job {
     struct queue_link link; /* in node->checking or node->proving */
 };
 
+/* What this request holds in memory counts, in its session's share and in the node's. */
+static void charge(struct request_job *j, size_t bytes)
+{
+    j->node->request_bytes += bytes - j->bytes;
+    j->session->request_bytes += bytes - j->bytes;
+    network_take(j->node->network, bytes);
+    network_give(j->node->network, j->bytes);
+    j->bytes = bytes;
+}
+
 static void job_free(struct request_job *j)
 {
     if (j->counted && j->prove_only) {
         j->node->proves--;
     } else if (j->counted) {
         j->node->requests--;
-        j->node->request_bytes -= j->bytes;
-        j->session->request_bytes -= j->bytes;
+        charge(j, 0);
         j->node->first_requests -= j->first;
     }
     for (size_t i = 0; i < j->count && j->results; i++)
@@ -459,6 +468,16 @@ static void send_applied(struct request_job *j, const struct outcome *outcomes)
     free(m);
 }
 
+/* Its proof may take a while yet, and needs no more than these. */
+static void keep_leaves(struct request_job *j)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < j->count; i++)
+        bytes += j->results[i].leaf.capacity;
+    buffer_free(&j->submission.request);
+    charge(j, bytes);
+}
+
 static void applied(struct submission *s, enum err code, const struct outcome *outcomes, size_t count)
 {
     struct request_job *j = s->data;
@@ -472,6 +491,7 @@ static void applied(struct submission *s, enum err code, const struct outcome *o
     for (size_t i = 0; i < count; i++)
         note_outcome(j, &j->results[i], &outcomes[i]);
     send_applied(j, outcomes);
+    keep_leaves(j);
     if (j->wait == WAIT_COSIGNED)
         wait_for_witness(j);
     else
@@ -622,12 +642,13 @@ static bool has_share(const struct request_job *j)
 static bool admit(struct request_job *j)
 {
     struct node *node = j->node;
+    size_t bytes = j->bytes;
     if (node->stopping || node->requests >= LIMIT_REQUESTS || node->request_bytes + j->bytes > LIMIT_REQUEST_BYTES ||
         !has_share(j))
         return false;
     node->requests++;
-    node->request_bytes += j->bytes;
-    j->session->request_bytes += j->bytes;
+    j->bytes = 0;
+    charge(j, bytes);
     j->first = !j->session->known;
     node->first_requests += j->first;
     node->counters.requests++;

@@ -295,6 +295,31 @@ static void test_receive_total(void **state)
     callers_end(callers, MANY);
 }
 
+/* While more was taken of clients than is answered, nobody's long frame is read, and nobody is closed for it. */
+static void test_taken_total(void **state)
+{
+    (void)state;
+    enum { MANY = 4 };
+    struct world w;
+    struct network_options options = {.taken_total = 1u << 20, .crowd_ms = 1};
+    struct caller callers[MANY] = {{0}};
+    world_start(&w, &options, NULL);
+    callers_open(&w, callers, MANY);
+    network_take(w.server, options.taken_total + 1);
+    callers_ask(callers, MANY, 2u << 20);
+    RUN_UNTIL(&w, network_counters(w.server)->bytes_in > MANY * 8u * KIB);
+    for (unsigned i = 0; i < 200; i++)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    assert_in_range(network_counters(w.server)->bytes_in, 1, MANY * 32u * KIB);
+    assert_int_equal(w.frames + w.faults + w.closed, 0);
+    network_give(w.server, 1);
+    RUN_UNTIL(&w, w.frames + w.closed == MANY);
+    assert_int_equal(w.frames, MANY);
+    network_give(w.server, options.taken_total);
+    world_end(&w);
+    callers_end(callers, MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_backpressure),
         cmocka_unit_test(test_unfinished_frame),
         cmocka_unit_test(test_receive_total),
+        cmocka_unit_test(test_taken_total),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }

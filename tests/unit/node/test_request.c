@@ -20,6 +20,7 @@ static enum err failed; /* what the client was told; OK: nothing so far */
 static uint64_t retry_ms;
 static struct submission *submitted;
 static uint64_t waited_for; /* the last leaf that is to be witnessed */
+static size_t taken, taken_at_wait; /* network_take; what of that was left while it waits to be witnessed */
 static void (*meanwhile)(void); /* happens while the state thread looks */
 
 void session_fail(struct session *s, uint64_t id, enum err code, const char *text, uint64_t retry_after_ms)
@@ -60,6 +61,19 @@ void driver_status(const struct driver *d, struct driver_status *out)
 {
     (void)d;
     *out = status;
+}
+
+void network_take(struct network *n, size_t bytes)
+{
+    (void)n;
+    taken += bytes;
+}
+
+void network_give(struct network *n, size_t bytes)
+{
+    (void)n;
+    CHECK(bytes <= taken);
+    taken -= bytes;
 }
 
 bool board_log_full(const struct node *n)
@@ -105,6 +119,7 @@ void witness_wait(struct witness *w, struct witness_wait *wait)
 {
     (void)w;
     waited_for = wait->leaf_index;
+    taken_at_wait = taken;
     wait->done(wait, ERR_NOT_WITNESSED);
 }
 
@@ -128,22 +143,28 @@ static int tear_down(void **state)
 {
     (void)state;
     kit_close(&kit);
-    assert_int_equal(session.in_flight, 0);
+    assert_int_equal(session.in_flight + session.request_bytes + node.requests + node.request_bytes + taken, 0);
     return 0;
+}
+
+static void ask(struct buffer *request, const struct kit_actor *who, enum wait wait, struct bytes note)
+{
+    struct buffer body = {0};
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    args.event_add = (struct args_event_add){who->actor.id, bytes_text("bill.print"), bytes_text("B-7")};
+    kit_request(&kit, request, who, &args, note);
+    message_submit_encode(&body, &(struct message_submit){buffer_bytes(request), wait});
+    failed = OK;
+    submitted = NULL;
+    request_submit(&session, 7, buffer_bytes(&body));
+    buffer_free(&body);
 }
 
 static enum err answer_to(const struct kit_actor *who)
 {
-    struct buffer request = {0}, body = {0};
-    struct arguments args = {.action = ACTION_EVENT_ADD};
-    args.event_add = (struct args_event_add){who->actor.id, bytes_text("bill.print"), bytes_text("B-7")};
-    kit_request(&kit, &request, who, &args, (struct bytes){0});
-    message_submit_encode(&body, &(struct message_submit){buffer_bytes(&request), WAIT_APPLIED});
-    failed = OK;
-    submitted = NULL;
-    request_submit(&session, 7, buffer_bytes(&body));
+    struct buffer request = {0};
+    ask(&request, who, WAIT_APPLIED, (struct bytes){0});
     buffer_free(&request);
-    buffer_free(&body);
     assert_int_equal(failed != OK, submitted == NULL);
     if (submitted) submitted->done(submitted, ERR_STOPPED, NULL, 0);
     return submitted ? OK : failed;
@@ -231,6 +252,28 @@ static void rows_of_a_query_just_made(void **state)
     }
 }
 
+/* Its bytes until it is applied, then its leaves until that is proved. */
+static void what_is_taken_counts_until_it_is_answered(void **state)
+{
+    (void)state;
+    static uint8_t note[LIMIT_NOTE], leaf[300];
+    struct kit_actor doctor = kit_add_user(&kit, 1, "doctor", "Mercy General", "Dana");
+    struct outcome outcome = {.leaf_index = 9, .decision = DECISION_APPROVED, .leaf = BYTES(leaf)};
+    struct buffer request = {0};
+    ask(&request, &doctor, WAIT_COSIGNED, BYTES(note));
+    assert_non_null(submitted);
+    assert_true(request.size > sizeof note);
+    assert_int_equal(taken, request.size);
+    assert_int_equal(node.request_bytes, taken);
+    assert_int_equal(session.request_bytes, taken);
+    submitted->done(submitted, OK, &outcome, 1); /* and is not witnessed */
+    assert_int_equal(waited_for, 9);
+    assert_in_range(taken_at_wait, sizeof leaf, 2 * sizeof leaf);
+    assert_int_equal(taken, 0);
+    assert_int_equal(failed, ERR_NOT_WITNESSED);
+    buffer_free(&request);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +282,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(while_the_log_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(while_others_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rows_of_a_query_just_made, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_taken_counts_until_it_is_answered, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
