@@ -50,6 +50,7 @@ struct scrub {
     unsigned failures;     /* of reading, since the last step that went well */
     bool open;             /* found and not seen repaired: [first, last] */
     uint64_t first, last;
+    uint64_t alarm_first;  /* of the alarm that `damage` belongs to */
 
     struct scrub_status status;
     uint64_t before;       /* bytes of the scan before this step */
@@ -165,15 +166,27 @@ static enum err load(struct scrub *s)
 
 /* --- findings --- */
 
+/* Rows behind one another that can be derived, one table's: a single stale page of the store holds hundreds. They make
+ * one alarm, of the first to the last; the program's log names each. */
+static bool goes_on(const struct scrub *s, const struct damage *found)
+{
+    bool derived = found->kind == DAMAGE_DERIVED || found->kind == DAMAGE_STRAY || found->kind == DAMAGE_LOCAL;
+    return s->open && derived && found->kind == s->damage.kind && found->table == s->damage.table &&
+           found->gone == s->damage.gone && found->index >= s->alarm_first;
+}
+
 static void tell(struct scrub *s)
 {
+    uint64_t index = s->damage.index;
     struct finding f = {.kind = s->damage.gone ? ALARM_DELETED : ALARM_MODIFIED, .named = s->node->self,
-                        .first = s->damage.index, .last = s->damage.index};
+                        .first = s->alarm_first, .last = index};
     if (s->told) return;
     s->told = true;
+    if (!s->open || index < s->first) s->first = index;
+    if (!s->open || index > s->last) s->last = index;
     s->open = true;
-    s->first = s->last = s->damage.index;
     s->status.found++;
+    if (index != s->alarm_first) log_error("scrub", "%s", s->damage.text); /* integrity says the first one */
     snprintf(f.text, sizeof f.text, "%s", s->damage.text);
     integrity_found(s->node, &f, (struct bytes){0});
 }
@@ -333,7 +346,9 @@ static void take_finding(struct scrub *s, const struct damage *found)
 {
     bool again = same_damage(&s->damage, found);
     bool within = found->index >= s->first && found->index <= s->last;
-    if (!again && s->open && !within) close_finding(s); /* further on */
+    bool on = !again && goes_on(s, found);
+    if (!again && !on && s->open && !within) close_finding(s); /* further on */
+    if (!again && !on) s->alarm_first = found->index;
     s->told = again && s->told;
     s->tries = again ? s->tries + 1 : 0;
     s->damage = *found;
@@ -469,6 +484,7 @@ static void failed(struct scrub *s, enum err code)
     if (log_seldom(&s->warned_ns)) log_error("scrub", "the store can't be read: %s", err_text(code));
     if (++s->failures < FAILURES) return;
     s->damage = (struct damage){.kind = DAMAGE_STORE};
+    s->alarm_first = 0;
     s->told = false;
     snprintf(s->damage.text, sizeof s->damage.text, "the state's file can't be read: %s", err_text(code));
     quarantine(s, "tried several times");

@@ -41,7 +41,8 @@ static char folder[FOLDER_PATH];
 static char said[64 * KIB]; /* by scrub --now */
 
 static struct state_read *reading;
-static struct state_write *writing;
+static struct state_write *writing[4]; /* a repair, and the position */
+static unsigned write_count;
 static struct question { /* to a peer */
     unsigned of;
     uint32_t type;
@@ -50,6 +51,9 @@ static struct question { /* to a peer */
 } question;
 static unsigned found, closed, scrubbed, quarantined, asked, rewritten;
 static struct finding last_found;
+static struct finding alarms[256]; /* raised, each once, and not closed so far */
+static unsigned alarm_count, raised;
+static uint32_t leaves_given = 1; /* by a peer at once */
 static unsigned permille_found; /* how far the pass was */
 
 /* --- what stands around it --- */
@@ -76,8 +80,8 @@ enum err driver_read(struct driver *d, struct state_read *r)
 enum err driver_write(struct driver *d, struct state_write *w)
 {
     (void)d;
-    if (writing) return ERR_BUSY;
-    writing = w;
+    if (write_count == sizeof writing / sizeof writing[0]) return ERR_BUSY;
+    writing[write_count++] = w;
     return OK;
 }
 
@@ -110,6 +114,14 @@ void integrity_found(struct node *n, const struct finding *f, struct bytes evide
     permille_found = status.permille;
     last_found = *f;
     found++;
+    for (unsigned i = 0; i < alarm_count; i++) {
+        if (alarms[i].kind != f->kind || alarms[i].first != f->first) continue;
+        if (f->last > alarms[i].last) alarms[i].last = f->last;
+        return;
+    }
+    CHECK(alarm_count < sizeof alarms / sizeof alarms[0]);
+    alarms[alarm_count++] = *f;
+    raised++;
 }
 
 void integrity_repaired(struct node *n, unsigned named, uint64_t from, uint64_t to)
@@ -118,6 +130,11 @@ void integrity_repaired(struct node *n, unsigned named, uint64_t from, uint64_t 
     assert_int_equal(named, SELF);
     assert_true(from <= last_found.first && to >= last_found.first);
     closed++;
+    for (unsigned i = 0; i < alarm_count;)
+        if (alarms[i].first >= from && alarms[i].first <= to)
+            alarms[i] = alarms[--alarm_count];
+        else
+            i++;
 }
 
 void integrity_scrubbed(struct node *n)
@@ -149,10 +166,10 @@ static void run_read(void)
 
 static void run_write(void)
 {
-    struct state_write *w = writing;
+    struct state_write *w = writing[0];
     struct table_txn *txn;
-    if (!w) return;
-    writing = NULL;
+    if (!write_count) return;
+    memmove(&writing[0], &writing[1], --write_count * sizeof writing[0]);
     assert_int_equal(store_begin_write(&txn, node.store), OK);
     enum err e = w->run(w, txn, own.ledger);
     if (e == OK)
@@ -168,12 +185,15 @@ static void give_leaves(struct buffer *body, struct bytes ask)
     struct pull pull;
     struct buffer leaf = {0}, leaves = {0};
     assert_int_equal(pull_decode(&pull, ask), OK);
-    p = (struct pulled){.from = pull.from, .to = pull.to, .count = 1};
+    p = (struct pulled){.from = pull.from, .to = pull.to, .count = leaves_given};
     assert_int_equal(proof_root(&p.base, whole.txn, p.from), OK);
     assert_int_equal(proof_consistency(&p.base_proof, whole.txn, p.from, p.to), OK);
-    assert_int_equal(proof_leaf(&leaf, whole.txn, p.from), OK);
-    pulled_add_leaf(&leaves, buffer_bytes(&leaf));
-    assert_int_equal(proof_consistency(&p.end_proof, whole.txn, p.from + 1, p.to), OK);
+    for (uint32_t i = 0; i < p.count; i++) {
+        buffer_clear(&leaf);
+        assert_int_equal(proof_leaf(&leaf, whole.txn, p.from + i), OK);
+        pulled_add_leaf(&leaves, buffer_bytes(&leaf));
+    }
+    assert_int_equal(proof_consistency(&p.end_proof, whole.txn, p.from + p.count, p.to), OK);
     pulled_encode(body, &p, buffer_bytes(&leaves));
     buffer_free(&leaf);
     buffer_free(&leaves);
@@ -209,7 +229,7 @@ static void answer(void)
 
 static void turn(void)
 {
-    uv_run(&node.loop, reading || writing || question.of ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    uv_run(&node.loop, reading || write_count || question.of ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     run_read();
     run_write();
     answer();
@@ -350,6 +370,7 @@ static struct scrub_status status_now(void)
 
 static void begin(void)
 {
+    raised = alarm_count = 0;
     found = closed = scrubbed = quarantined = asked = permille_found = 0;
     assert_int_equal(scrub_new(&node.scrub, &node), OK);
 }
@@ -357,7 +378,7 @@ static void begin(void)
 static void end(void)
 {
     scrub_stop(node.scrub);
-    while (reading || writing || question.of) turn();
+    while (reading || write_count || question.of) turn();
     uv_run(&node.loop, UV_RUN_DEFAULT);
     scrub_free(node.scrub);
     node.scrub = NULL;
@@ -473,6 +494,69 @@ static void the_pass_goes_on_to_the_next(void **state)
     assert_operators_pass(0);
 }
 
+/* One pass, at whose end all is repaired and nothing stands open. */
+static void pass_closes_all(void)
+{
+    begin();
+    struct scrub_status before = status_now();
+    while (status_now().passes == before.passes && !quarantined) turn();
+    struct scrub_status after = status_now();
+    end();
+    assert_int_equal(quarantined, 0);
+    assert_int_equal(alarm_count, 0);
+    assert_int_equal(after.found - before.found, after.repaired - before.repaired);
+    assert_operators_pass(0);
+}
+
+#define ROWS 100
+/* Of a table whose keys are sorted by somebody first, then by leaf: as a page of the store holds them. */
+static void lose_rows(uint8_t table)
+{
+    struct table_txn *txn;
+    struct table_cursor *c;
+    unsigned skipped = 0, count = 0;
+    assert_int_equal(store_begin_write(&txn, node.store), OK);
+    while (count < ROWS) {
+        uint8_t key[TABLE_KEY_MAX];
+        assert_int_equal(table_cursor_open(&c, txn, table), OK);
+        enum err e = table_cursor_seek(c, (struct bytes){0});
+        for (skipped = 0; e == OK && skipped < 50; skipped++) e = table_cursor_next(c);
+        assert_int_equal(e, OK);
+        struct bytes found_key = table_cursor_key(c);
+        size_t size = found_key.size;
+        memcpy(key, found_key.data, size);
+        table_cursor_close(c);
+        assert_int_equal(table_delete(txn, table, bytes_of(key, size)), OK);
+        count++;
+    }
+    assert_int_equal(store_commit(txn), OK);
+}
+
+/* One alarm for each, people would have to read hundreds; each row is counted and in the program's log all the same. */
+static void rows_behind_one_another_are_one_alarm(void **state)
+{
+    (void)state;
+    lose_rows(TABLE_LOG_ACTOR);
+    assert_operators_pass(ROWS);
+    pass_closes_all();
+    assert_int_equal(found, ROWS);
+    assert_int_equal(raised, 1);
+    assert_int_equal(closed, 1);
+    assert_true(last_found.last >= last_found.first + ROWS - 1);
+}
+
+/* What one answer of a peer mended covers several leaves; something else among these is another finding, and both end. */
+static void a_finding_among_others_leaves_none_open(void **state)
+{
+    uint64_t at = ledger_size(own.ledger) / 2;
+    (void)state;
+    for (uint64_t i = at; i < at + 4; i++) damage_row(TABLE_LEAF, i, false);
+    damage_row(TABLE_ATTACHMENT, at + 2, true);
+    leaves_given = 4;
+    pass_closes_all();
+    leaves_given = 1;
+}
+
 /* It is no note that says nothing; what it said the driver knows. */
 static void a_note_of_a_past_is_marked_as_lost(void **state)
 {
@@ -524,6 +608,8 @@ int main(void)
         cmocka_unit_test(a_row_of_the_tree_comes_from_a_peer),
         cmocka_unit_test(an_attachment_comes_from_a_peer),
         cmocka_unit_test(the_pass_goes_on_to_the_next),
+        cmocka_unit_test(rows_behind_one_another_are_one_alarm),
+        cmocka_unit_test(a_finding_among_others_leaves_none_open),
         cmocka_unit_test(a_note_of_a_past_is_marked_as_lost),
         cmocka_unit_test(a_whole_pass_is_told),
     };
