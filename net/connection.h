@@ -3,7 +3,7 @@
  * The happy path of an accepted one:
  *   1. the listener accepts, counts, and makes a connection; reading starts
  *   2. its first record has come: it gets one of LIMIT_HANDSHAKE_PLACES, and with it a
- *      TLS session; handshake steps run on threads of their own, at a lower priority, at
+ *      TLS session, or waits in its address's line (connection_party.c); handshake steps run on threads of their own, at a lower priority, at
  *      most LIMIT_HANDSHAKES at once (of dialed connections: on libuv's pool)
  *   3. the handshake is done: the handler for its ALPN is found, on_open
  *   4. frames come: on_frame for each, in turns (connection_turn.c); connection_send queues

@@ -1,5 +1,5 @@
-/* The insides of networks and connections. Private to network.c, connection.c,
- * connection_crowd.c, connection_sweep.c, connection_turn.c, dial.c and listener.c. */
+/* The insides of networks and connections. Private to network.c, connection.c, connection_crowd.c,
+ * connection_party.c, connection_sweep.c, connection_turn.c, dial.c and listener.c. */
 #ifndef NET_CONNECTION_STATE_H
 #define NET_CONNECTION_STATE_H
 
@@ -34,9 +34,27 @@ struct connection_owner; /* listener.c: whom an accepted connection asks and tel
 
 TAILQ_HEAD(connection_list, connection);
 
+/* All accepted connections of one address. */
+struct party {
+    uint64_t key;
+    uint32_t connections, leaving, clients; /* of these: closed to make room; see listener.c */
+    uint32_t places;                        /* for handshakes */
+    struct connection_list fresh;           /* in the handshake, oldest first */
+    struct connection_list line;            /* wait for a place, oldest first */
+    TAILQ_ENTRY(party) in_line;             /* of the network's, while somebody is in `line` */
+    struct party *next;                     /* in its bucket */
+};
+TAILQ_HEAD(party_list, party);
+
+#define PARTY_BUCKETS 1024 /* 2^(64 - 54) */
+struct parties {
+    struct party *buckets[PARTY_BUCKETS];
+};
+
 struct connection {
     struct network *network;
-    TAILQ_ENTRY(connection) all, wake, shake, place, turn, crowd, heard; /* heard: of its listener's lists */
+    TAILQ_ENTRY(connection) all, wake, shake, line, turn, crowd; /* line, kin: of its party's */
+    TAILQ_ENTRY(connection) heard, kin; /* heard: of its listener's lists */
     uint64_t serial;
     uv_tcp_t tcp;
     struct tls_session *tls;
@@ -79,8 +97,7 @@ struct connection {
     struct connection_events events;
     void *data;
     struct connection_owner *owner;
-    uint64_t party;                 /* whose address: see listener.c */
-    struct connection *same_bucket; /* of the owner's table of parties */
+    struct party *party; /* accepted: from its address */
     struct dial *dial;
     struct address remote;
     enum err close_code;
@@ -120,9 +137,9 @@ struct network {
     struct workers *workers; /* nicer than others, for handshake steps of accepted connections */
     uint32_t shaking, dialed_shaking; /* such steps under way: on these, and on libuv's pool */
     struct connection_list steps; /* these */
-    struct connection_list placed, line; /* accepted ones in the handshake: with a place, and waiting for one */
+    struct party_list lines; /* parties with somebody who waits for a place for the handshake, whose turn is next first */
     uint32_t places_taken;
-    bool place_free;        /* since the line was last looked at */
+    bool place_free;        /* since the lines were last looked at */
     size_t sending, receiving;
     size_t taken; /* network_take */
     struct connection_list crowd; /* those that are crowded, the first one first */
@@ -176,6 +193,10 @@ void connection_reset(struct connection *c, enum err code, const char *text);
 void connection_handle_closed(uv_handle_t *handle);
 void connection_fault(struct connection *c, enum err code); /* bad input */
 void connection_stop_reading(struct connection *c);
+
+/* connection_party.c: whose table it is, a listener, keeps it until its last connection has left */
+void party_join(struct parties *all, struct connection *c); /* by its remote address; before all else of `party` */
+void party_leave(struct parties *all, struct connection *c);
 
 /* connection_sweep.c */
 void connection_sweep(struct connection *c, uint64_t now);

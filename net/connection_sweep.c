@@ -52,7 +52,7 @@ static void sweep_open(struct connection *c, uint64_t now)
 static bool is_in_the_way(const struct connection *c, uint64_t now)
 {
     uint64_t silent = c->silent_ms + (c->asked_ms ? now - c->asked_ms : 0);
-    return c->placed && !TAILQ_EMPTY(&c->network->line) && silent >= c->network->options.silent_ms;
+    return c->placed && !TAILQ_EMPTY(&c->network->lines) && silent >= c->network->options.silent_ms;
 }
 
 void connection_sweep(struct connection *c, uint64_t now)

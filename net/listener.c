@@ -2,7 +2,6 @@
  * the handler of its ALPN takes it over. */
 #include "net/listener.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,6 @@
 #include "net/connection_state.h"
 
 #define BACKLOG 1024
-#define BUCKETS 1024 /* 2^(64 - 54) */
 #define HANDLERS_MAX 4
 #define RESERVED 64        /* places that clients never have: for links between nodes, and for handshakes */
 #define FRESH_MS 250       /* so long a handshake, or a silent client, is left alone, however many come */
@@ -37,67 +35,8 @@ struct listener {
     uint64_t told_ms, made_room_ms; /* when a refusal was last logged; who left for another one */
     bool closing;
     unsigned handles; /* not yet closed */
-    struct connection *buckets[BUCKETS];
+    struct parties parties;
 };
-
-/* --- connections per address --- */
-
-/* Who an address belongs to, for counting: an IPv4 address, or the /64 of an
- * IPv6 one, of which one customer has all. */
-static uint64_t party_of(const struct address *a)
-{
-    struct sockaddr_storage socket;
-    uint8_t party[8] = {0};
-    if (address_to_socket(&socket, a)) {
-        if (a->kind == ADDRESS_IPV4)
-            memcpy(party + 4, &((struct sockaddr_in *)&socket)->sin_addr, 4);
-        else
-            memcpy(party, &((struct sockaddr_in6 *)&socket)->sin6_addr, 8);
-    }
-    return get_be64(party);
-}
-
-/* Fibonacci hashing. Who makes parties collide needs as many addresses as that
- * takes, and gains a walk along one chain. */
-static struct connection **bucket_of(struct listener *l, uint64_t party)
-{
-    return &l->buckets[party * 0x9e3779b97f4a7c15u >> 54];
-}
-
-/* What one party has: connections that are not about to leave, and of these its clients. */
-struct party_count {
-    uint32_t all, clients;
-    struct connection *oldest; /* in the handshake; NULL: none is */
-};
-
-static struct party_count count_party(struct listener *l, uint64_t party)
-{
-    struct party_count count = {0};
-    for (struct connection *c = *bucket_of(l, party); c; c = c->same_bucket) {
-        if (c->party != party || c->is_leaving) continue;
-        count.all++;
-        count.clients += c->is_counted;
-        if (c->is_fresh) count.oldest = c; /* the newest come first */
-    }
-    return count;
-}
-
-static void remember(struct listener *l, struct connection *c)
-{
-    struct connection **bucket = bucket_of(l, c->party);
-    c->same_bucket = *bucket;
-    *bucket = c;
-    l->connections++;
-}
-
-static void forget(struct listener *l, struct connection *c)
-{
-    struct connection **at = bucket_of(l, c->party);
-    while (*at != c)
-        at = &(*at)->same_bucket;
-    *at = c->same_bucket;
-    l->connections--;
-}
 
 /* --- what connections ask and tell --- */
 
@@ -106,10 +45,19 @@ static void free_if_done(struct listener *l)
     if (l->closing && l->handles == 0 && l->connections == 0) free(l);
 }
 
+static void begin_fresh(struct listener *l, struct connection *c)
+{
+    c->is_fresh = true;
+    TAILQ_INSERT_TAIL(&l->fresh, c, heard);
+    TAILQ_INSERT_TAIL(&c->party->fresh, c, kin);
+}
+
 static void no_longer_fresh(struct listener *l, struct connection *c)
 {
-    if (c->is_fresh) TAILQ_REMOVE(&l->fresh, c, heard);
+    if (!c->is_fresh) return;
     c->is_fresh = false;
+    TAILQ_REMOVE(&l->fresh, c, heard);
+    TAILQ_REMOVE(&c->party->fresh, c, kin);
 }
 
 /* Places that clients never have; of few, an eighth. */
@@ -131,6 +79,7 @@ static uint32_t most_of_party(const struct listener *l)
 static void count_client(struct listener *l, struct connection *c)
 {
     c->is_counted = true;
+    c->party->clients++;
     l->clients++;
     TAILQ_INSERT_TAIL(&l->open, c, heard);
 }
@@ -139,6 +88,7 @@ static void no_longer_client(struct listener *l, struct connection *c)
 {
     if (!c->is_counted) return;
     c->is_counted = false;
+    c->party->clients--;
     l->clients--;
     TAILQ_REMOVE(&l->open, c, heard);
 }
@@ -152,6 +102,7 @@ static bool is_waiting(struct connection *c)
 static void leave(struct listener *l, struct connection *c)
 {
     c->is_leaving = true;
+    c->party->leaving++;
     l->leaving++;
 }
 
@@ -197,7 +148,7 @@ static bool choose(struct connection_owner *owner, struct connection *c)
     no_longer_fresh(l, c);
     if (l->closing) return false;
     bool client = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) != 0;
-    if (client && (count_party(l, c->party).clients >= l->options.connections_per_address ||
+    if (client && (c->party->clients >= l->options.connections_per_address ||
                    (l->clients >= most_clients(l) && !make_room_for_client(l)))) {
         connection_finish(c, ERR_TOO_MANY_CONNECTIONS, NULL);
         return false;
@@ -219,9 +170,11 @@ static void gone(struct connection_owner *owner, struct connection *c)
 {
     struct listener *l = (struct listener *)owner;
     no_longer_fresh(l, c);
-    l->leaving -= c->is_leaving;
     no_longer_client(l, c);
-    forget(l, c);
+    c->party->leaving -= c->is_leaving;
+    l->leaving -= c->is_leaving;
+    party_leave(&l->parties, c);
+    l->connections--;
     free_if_done(l);
 }
 
@@ -248,11 +201,13 @@ static bool make_room(struct listener *l, struct connection *oldest)
     return true;
 }
 
+/* With this one. */
 static const char *over_limit(struct listener *l, const struct connection *c)
 {
-    struct party_count count = count_party(l, c->party);
-    if (count.all >= most_of_party(l) && !make_room(l, count.oldest)) return "too many connections from one address";
-    if (l->connections - l->leaving >= l->options.connections && !make_room(l, TAILQ_FIRST(&l->fresh)))
+    const struct party *p = c->party;
+    if (p->connections - p->leaving > most_of_party(l) && !make_room(l, TAILQ_FIRST(&p->fresh)))
+        return "too many connections from one address";
+    if (l->connections - l->leaving > l->options.connections && !make_room(l, TAILQ_FIRST(&l->fresh)))
         return err_text(ERR_TOO_MANY_CONNECTIONS);
     return NULL;
 }
@@ -264,16 +219,15 @@ static void take(struct listener *l)
     c->tcp.data = c;
     CHECK(uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&c->tcp) == 0);
     connection_connected(c);
-    c->party = party_of(&c->remote);
+    party_join(&l->parties, c);
+    l->connections++;
     const char *why = over_limit(l, c);
-    remember(l, c);
     c->owner = &l->owner;
     if (why) {
         refuse(l, why);
         connection_finish(c, ERR_TOO_MANY_CONNECTIONS, why);
     } else {
-        c->is_fresh = true;
-        TAILQ_INSERT_TAIL(&l->fresh, c, heard);
+        begin_fresh(l, c);
         connection_accepted(c, &l->owner);
     }
 }

@@ -6,7 +6,8 @@
  *     one turn queued is encrypted and written together
  *   - handshake steps go to threads, a bounded number at once: those of accepted
  *     connections to threads that only take what others leave; these connections
- *     have a TLS session, and its memory, only in one of a bounded number of places
+ *     have a TLS session, and its memory, only in one of a bounded number of places,
+ *     for which addresses wait in turn
  *   - a sweep every so often closes what is too slow and gives memory back
  */
 #include <malloc.h>
@@ -128,7 +129,7 @@ static void sweep(struct network *n)
     n->sweep_due = n->sweep_next != NULL;
 }
 
-static void run_line(struct network *n);
+static void run_lines(struct network *n);
 
 static void on_prepare(uv_prepare_t *handle)
 {
@@ -136,7 +137,7 @@ static void on_prepare(uv_prepare_t *handle)
     crowd_go_on(n);
     turn_next(n);
     run_wakes(n);
-    run_line(n);
+    run_lines(n);
 }
 
 /* After the poll: what came while this process was held up is heard before anybody counts as silent. */
@@ -145,68 +146,83 @@ static void on_check(uv_check_t *handle)
     struct network *n = handle->data;
     crowd_go_on(n);
     run_wakes(n);
-    run_line(n);
+    run_lines(n);
     if (n->sweep_due) sweep(n);
 }
 
 /* --- places for handshakes --- */
 
 /* The last quarter is for others than the one address that has all the rest. */
-static bool has_room(const struct network *n, const struct connection *c)
+static bool has_room(const struct network *n, const struct party *p)
 {
-    const struct connection *other;
-    uint32_t count = 0, places = n->options.places;
-    if (n->places_taken >= places) return false;
-    TAILQ_FOREACH(other, &n->placed, place)
-        count += other->party == c->party;
-    return count < places - places / 4;
+    uint32_t places = n->options.places;
+    return n->places_taken < places && p->places < places - places / 4;
 }
 
 static void take_place(struct connection *c)
 {
     c->placed = true;
-    TAILQ_INSERT_TAIL(&c->network->placed, c, place);
+    c->party->places++;
     c->network->places_taken++;
 }
 
 bool network_place(struct connection *c)
 {
+    struct party *p = c->party;
     CHECK(!c->placed && !c->in_line);
-    if (has_room(c->network, c)) {
+    if (has_room(c->network, p)) {
         take_place(c);
         return true;
     }
     c->in_line = true;
-    TAILQ_INSERT_TAIL(&c->network->line, c, place);
+    if (TAILQ_EMPTY(&p->line)) TAILQ_INSERT_TAIL(&c->network->lines, p, in_line);
+    TAILQ_INSERT_TAIL(&p->line, c, line);
     return false;
+}
+
+static void leave_line(struct connection *c)
+{
+    struct party *p = c->party;
+    c->in_line = false;
+    TAILQ_REMOVE(&p->line, c, line);
+    if (TAILQ_EMPTY(&p->line)) TAILQ_REMOVE(&c->network->lines, p, in_line);
+}
+
+static void leave_place(struct connection *c)
+{
+    c->placed = false;
+    c->party->places--;
+    c->network->places_taken--;
+    c->network->place_free = true;
 }
 
 void network_unplace(struct connection *c)
 {
-    struct network *n = c->network;
-    if (c->in_line) TAILQ_REMOVE(&n->line, c, place);
-    if (c->placed) {
-        TAILQ_REMOVE(&n->placed, c, place);
-        n->places_taken--;
-        n->place_free = true;
+    if (c->in_line) leave_line(c);
+    if (c->placed) leave_place(c);
+}
+
+/* Whose turn it is; NULL: nobody's for whom there is room. */
+static struct connection *next_in_line(struct network *n)
+{
+    struct party *p;
+    TAILQ_FOREACH(p, &n->lines, in_line) {
+        if (!has_room(n, p)) continue;
+        TAILQ_REMOVE(&n->lines, p, in_line);
+        TAILQ_INSERT_TAIL(&n->lines, p, in_line);
+        return TAILQ_FIRST(&p->line);
     }
-    c->placed = c->in_line = false;
+    return NULL;
 }
 
 /* At the end of a turn, not where the place became free: that may be inside another connection's callback. */
-static void run_line(struct network *n)
+static void run_lines(struct network *n)
 {
-    struct connection *c, *next, *passed = NULL;
+    struct connection *c;
     if (!n->place_free) return;
     n->place_free = false;
-    for (c = TAILQ_FIRST(&n->line); c && n->places_taken < n->options.places; c = next) {
-        next = TAILQ_NEXT(c, place);
-        if (passed && passed->party == c->party) continue;
-        if (!has_room(n, c)) {
-            passed = c;
-            continue;
-        }
-        network_unplace(c);
+    while ((c = next_in_line(n))) {
+        leave_line(c);
         take_place(c);
         connection_placed(c);
     }
@@ -398,8 +414,7 @@ enum err network_new(struct network **out, uv_loop_t *loop, struct tls_context *
     TAILQ_INIT(&n->all);
     TAILQ_INIT(&n->wakes);
     TAILQ_INIT(&n->steps);
-    TAILQ_INIT(&n->placed);
-    TAILQ_INIT(&n->line);
+    TAILQ_INIT(&n->lines);
     TAILQ_INIT(&n->crowd);
     for (int i = 0; i < TURN_LISTS; i++)
         TAILQ_INIT(&n->turns[i]);
