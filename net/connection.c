@@ -279,7 +279,8 @@ static void shake_on(struct connection *c, struct bytes in)
 #define RECORD_ALERT 21
 #define RECORD_HANDSHAKE 22
 
-/* Who only connects, or says less than a whole record, costs us no TLS session. */
+/* Who only connects, or says less than a whole record, costs us no TLS session; who has hung up before its first step
+ * begins costs no signature, nor a place: so until then it is read from, while it waits in line or for a thread. */
 static void take_hello(struct connection *c, struct bytes in)
 {
     buffer_append_bytes(&c->hello, in);
@@ -289,8 +290,7 @@ static void take_hello(struct connection *c, struct bytes in)
         connection_finish(c, ERR_NOMEM, NULL);
     } else if ((head[0] != RECORD_HANDSHAKE && head[0] != RECORD_ALERT) || size > LIMIT_HELLO) {
         connection_finish(c, ERR_NOT_TLS, NULL);
-    } else if (size >= RECORD_HEAD && size - RECORD_HEAD >= ((size_t)head[3] << 8 | head[4])) {
-        connection_stop_reading(c);
+    } else if (!c->in_line && size >= RECORD_HEAD && size - RECORD_HEAD >= ((size_t)head[3] << 8 | head[4])) {
         if (network_place(c)) connection_placed(c);
     }
 }
@@ -306,18 +306,29 @@ void connection_placed(struct connection *c)
     buffer_free(&hello);
 }
 
+/* What comes while a step is waited for is the next one's. */
+static void shake_with(struct connection *c, struct bytes in)
+{
+    if (!c->shake_queued) {
+        if (c->begun) connection_stop_reading(c); /* not before a worker has used it */
+        shake_on(c, in);
+        return;
+    }
+    connection_stop_reading(c);
+    tls_feed(c->tls, in);
+    if (tls_keep(c->tls) != OK) finish_tls(c);
+}
+
 static void on_input(struct connection *c, struct bytes in)
 {
     c->network->counters.bytes_in += in.size;
     is_active(c);
     switch (c->phase) {
-    case PHASE_HANDSHAKE: /* not read on before a worker has used it */
-        if (!c->tls) {
+    case PHASE_HANDSHAKE:
+        if (c->tls)
+            shake_with(c, in);
+        else
             take_hello(c, in);
-        } else {
-            connection_stop_reading(c);
-            shake_on(c, in);
-        }
         break;
     case PHASE_OPEN:
         turn_took(c, in.size, 0);

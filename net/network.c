@@ -302,6 +302,7 @@ static struct connection *next_shake(struct network *n)
 static void begin_shake(struct connection *c, uint32_t *count)
 {
     struct network *n = c->network;
+    connection_stop_reading(c);
     TAILQ_REMOVE(&n->shakes[c->shake_list], c, shake);
     c->shake_queued = false;
     c->shaking = true;

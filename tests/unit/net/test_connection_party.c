@@ -1,4 +1,4 @@
-/* Connections of one address, and of others: counted, and in line for a place for the handshake. */
+/* Connections of one address, and of others: counted, in line for a place for the handshake, gone before their turn. */
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -124,11 +124,63 @@ static void test_addresses_in_turn(void **state)
         caller_end(&a[i]);
 }
 
+/* Who hangs up in line has gone at once: nobody signs for it, and its place is free for others of its address. */
+static void test_hung_up_in_line(void **state)
+{
+    (void)state;
+    enum { MANY = 20 };
+    struct world w;
+    int fds[MANY], holder = start_with_one_place(&w);
+    for (unsigned i = 0; i < MANY; i++)
+        fds[i] = say_hello(&w);
+    RUN_UNTIL(&w, all_in_line(&w) == MANY);
+    for (unsigned i = 0; i < MANY; i++)
+        close(fds[i]);
+    RUN_UNTIL(&w, listener_connections(w.listener) == 1);
+    assert_int_equal(w.server->places_taken, 1);
+    assert_true(TAILQ_EMPTY(&w.server->lines));
+    assert_int_equal(network_counters(w.server)->handshakes_failed, MANY);
+    close(holder);
+    world_end(&w);
+}
+
+/* The same with a place, while all threads have work. What comes before the first step is the step's, too. */
+static void test_hung_up_before_a_thread(void **state)
+{
+    (void)state;
+    struct world w;
+    struct caller a = {0};
+    struct buffer hello = {0};
+    world_start(&w, NULL, NULL);
+    uint32_t handshakes = w.server->options.handshakes;
+    w.server->options.handshakes = 0;
+    int fd = say_hello(&w);
+    RUN_UNTIL(&w, w.server->places_taken == 1);
+    close(fd);
+    RUN_UNTIL(&w, listener_connections(w.listener) == 0);
+    assert_int_equal(w.server->places_taken, 0);
+    fd = say_hello(&w);
+    RUN_UNTIL(&w, w.server->places_taken == 1);
+    hello_of(&hello, &w); /* a second one, which ends it, but not before the threads are there */
+    assert_int_equal(send(fd, hello.data, hello.size, 0), hello.size);
+    run_for(&w, 50);
+    assert_int_equal(listener_connections(w.listener), 1);
+    w.server->options.handshakes = handshakes;
+    call(&w, &a, TLS_ALPN_CLIENT, &identity_of(0)->pin); /* the next step begins all */
+    RUN_UNTIL(&w, a.opened == 1 && is_closed(fd));
+    close(fd);
+    buffer_free(&hello);
+    world_end(&w);
+    caller_end(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_addresses_in_turn),
+        cmocka_unit_test(test_hung_up_in_line),
+        cmocka_unit_test(test_hung_up_before_a_thread),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
