@@ -69,6 +69,7 @@ struct connection {
     bool peer;                  /* a link between nodes: not limited together with clients */
     bool held;                  /* its turn is over, or it has much to read: goes on later */
     bool in_turns;              /* it waits in the network's `turns`, see connection_turn.c */
+    bool turn_heavy;            /* in the last turn in which it was given anything, it went on with more */
     uint8_t turn_list;
     uint64_t turn_serial;       /* the last turn in which it was given anything */
     unsigned turn_share, turn_frames; /* so many frames at most; so many there were */
@@ -148,7 +149,7 @@ struct network {
     struct connection_list turns[TURN_LISTS];
     size_t turn_counts[TURN_LISTS];
     uint64_t turn;            /* counts them */
-    uint64_t turn_ns;         /* that clients' input took of this one */
+    uint64_t turn_ns[TURN_LISTS]; /* that clients' input took of this one: of TURN_HEAVY, and of all others */
     uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise, as is this: */

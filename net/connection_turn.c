@@ -2,32 +2,43 @@
  * been looked at again, and who goes first in the next one.
  *
  * Small frames are cheap to send and dear to answer, and megabytes are dear to decrypt. In one
- * turn a client is given TURN_FIRST frames and TURN_BYTES, and all clients together TURN_NS; a
+ * turn a client is given TURN_FIRST frames and TURN_FIRST_BYTES, and all such clients together TURN_NS; a
  * link between nodes TURN_LINK_NS, since a node may lie: one frame of it may hold a thousand signatures.
  * Who comes after that is not even read from, so that nothing piles up here and TCP makes the
  * sender wait. In the next turn links between nodes go on first, then clients that were given
- * nothing in the last one, then, TURN_FRAMES at a time, those that had their share of it; each
- * of these lists has TURN_NS, and so has what is new. So who asks now and then waits for a
- * turn or two, however much others ask.
+ * nothing in the last one, with TURN_NS as well. Last come those that had their share and have more:
+ * TURN_FRAMES at a time, and TURN_HEAVY_NS for all of them together, answers included. A write passes the loop
+ * several times (asked, replicated, applied), and waits for what is left of a turn each time: so these turns are
+ * short, however many ask without end. Who used up its share goes behind those who did not: multilevel queues
+ * (F. J. Corbato et al., An Experimental Time-Sharing System, 1962).
  */
 #include "net/connection_state.h"
 
-#define TURN_FIRST 4           /* frames given to the upper layer from one client that did not wait */
-#define TURN_FRAMES 32         /* from one that did, and from a link between nodes */
-#define TURN_BYTES (256 * KIB) /* read from one client */
-#define TURN_NS 1000000        /* of the loop's time, for the input of all clients */
-#define TURN_LINK_NS 2000000   /* the same, for that of one link between nodes */
+#define TURN_FIRST 4                 /* frames given to the upper layer from one client that did not wait */
+#define TURN_FRAMES 32               /* from one that did, and from a link between nodes */
+#define TURN_FIRST_BYTES (128 * KIB) /* read from one client that did not wait */
+#define TURN_BYTES (256 * KIB)       /* from one that did */
+#define TURN_NS 1000000              /* of the loop's time, for the input of clients that had no share so far */
+#define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had */
+#define TURN_READERS 4               /* of these are read from again: nobody knows before how long that takes */
+#define TURN_LINK_NS 2000000         /* for the input of one link between nodes */
 
 static bool is_limited(const struct connection *c) { return crowd_client(c) && c->phase == PHASE_OPEN; }
 
-/* What is being given just now counts, too. */
-static bool all_had_theirs(const struct network *n)
+static bool is_fresh_turn(const struct connection *c) { return c->turn_serial != c->network->turn; }
+
+/* Whose time it takes: of those that go on with more, or of all others. */
+static int share_of(const struct connection *c)
 {
-    uint64_t running = n->turn_begun_ns ? uv_hrtime() - n->turn_begun_ns : 0;
-    return n->turn_ns + running >= TURN_NS;
+    return !is_fresh_turn(c) && c->turn_heavy ? TURN_HEAVY : TURN_LIGHT;
 }
 
-static bool is_fresh_turn(const struct connection *c) { return c->turn_serial != c->network->turn; }
+/* What is being given just now counts, too. */
+static bool all_had_theirs(const struct network *n, int share)
+{
+    uint64_t running = n->turn_begun_ns ? uv_hrtime() - n->turn_begun_ns : 0;
+    return n->turn_ns[share] + running >= (share == TURN_HEAVY ? TURN_HEAVY_NS : TURN_NS);
+}
 
 static bool link_had_its(const struct connection *c)
 {
@@ -39,7 +50,8 @@ bool turn_is_over(const struct connection *c)
 {
     if (!is_fresh_turn(c) && c->turn_frames >= c->turn_share) return true;
     if (!is_limited(c)) return !is_fresh_turn(c) && link_had_its(c);
-    return (!is_fresh_turn(c) && c->turn_bytes >= TURN_BYTES) || all_had_theirs(c->network);
+    size_t bytes = c->turn_heavy ? TURN_BYTES : TURN_FIRST_BYTES;
+    return (!is_fresh_turn(c) && c->turn_bytes >= bytes) || all_had_theirs(c->network, share_of(c));
 }
 
 void turn_begin(struct connection *c)
@@ -52,7 +64,7 @@ void turn_end(struct connection *c)
 {
     struct network *n = c->network;
     uint64_t now = uv_hrtime();
-    if (n->turn_begun_ns) n->turn_ns += now - n->turn_begun_ns;
+    if (n->turn_begun_ns) n->turn_ns[share_of(c)] += now - n->turn_begun_ns;
     if (c->turn_begun_ns) c->turn_ns += now - c->turn_begun_ns;
     n->turn_begun_ns = c->turn_begun_ns = 0;
 }
@@ -61,6 +73,7 @@ void turn_took(struct connection *c, size_t bytes, unsigned frames)
 {
     if (is_fresh_turn(c)) {
         c->turn_serial = c->network->turn;
+        c->turn_heavy = false;
         c->turn_share = crowd_client(c) ? TURN_FIRST : TURN_FRAMES;
         c->turn_frames = 0;
         c->turn_bytes = 0;
@@ -99,20 +112,34 @@ bool turn_waits(const struct network *n)
     return count > 0;
 }
 
+/* With what it has more. Its answers belong to it: one that asks much is answered much. */
+static void go_on_heavily(struct connection *c)
+{
+    turn_took(c, 0, 0);
+    c->turn_heavy = true;
+    c->turn_share = TURN_FRAMES;
+    connection_go_on(c);
+    turn_begin(c);
+    connection_flush(c);
+    turn_end(c);
+}
+
 /* Those that wait now: who waits again waits for the next turn. Of clients as many as there is time for, but one of
  * each list at least. */
 static void go_on(struct network *n, int list)
 {
     bool first = true;
+    unsigned readers = 0;
     for (size_t count = n->turn_counts[list]; count && n->turn_counts[list]; count--) {
         struct connection *c = TAILQ_FIRST(&n->turns[list]);
-        if (list != TURN_LINK && !first && all_had_theirs(n)) return;
+        if (list != TURN_LINK && !first && (all_had_theirs(n, list) || readers == TURN_READERS)) return;
         turn_leave(c);
         if (list == TURN_HEAVY) {
-            turn_took(c, 0, 0);
-            c->turn_share = TURN_FRAMES;
+            go_on_heavily(c);
+            readers += c->reading;
+        } else {
+            connection_go_on(c);
         }
-        connection_go_on(c);
         first = false;
     }
 }
@@ -121,8 +148,8 @@ void turn_next(struct network *n)
 {
     n->turn++;
     for (int i = 0; i < TURN_LISTS; i++) {
-        n->turn_ns = 0;
+        n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0;
         go_on(n, i);
     }
-    n->turn_ns = 0; /* what is new has as much again */
+    n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0; /* what is new has as much again */
 }

@@ -91,6 +91,32 @@ static void test_time_of_all_clients(void **state)
         caller_end(&a[i]);
 }
 
+/* Clients that ask without end: once they had their share, all of them together have a quarter of the time that others
+ * have, and what is asked now and then waits for no more than that. */
+static void test_time_of_the_heavy(void **state)
+{
+    (void)state;
+    enum { COUNT = 8, EACH = 40, FIRST = 4, AT_ONCE = 2 }; /* one that waited, one that is read from */
+    struct world w;
+    static struct caller a[COUNT];
+    memset(a, 0, sizeof a);
+    start_slowly(&w, TLS_ALPN_CLIENT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened == 1);
+    }
+    for (unsigned n = 0; n < EACH; n++)
+        for (unsigned i = 0; i < COUNT; i++)
+            assert_int_equal(connection_send(a[i].connection, ASK, n, (struct bytes){0}), OK);
+    RUN_UNTIL(&w, w.server->turn_counts[TURN_HEAVY] == COUNT && w.frames >= COUNT * FIRST);
+    assert_in_range(most_at_once(&w, COUNT * EACH), 1, AT_ONCE);
+    for (unsigned i = 0; i < COUNT; i++)
+        RUN_UNTIL(&w, a[i].frames == EACH);
+    world_end(&w);
+    for (unsigned i = 0; i < COUNT; i++)
+        caller_end(&a[i]);
+}
+
 /* A node whose messages are dear, and come without end, has its share of each round, as others have. */
 static void test_time_of_a_link(void **state)
 {
@@ -179,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_question_beside_many),
         cmocka_unit_test(test_time_of_all_clients),
+        cmocka_unit_test(test_time_of_the_heavy),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_oldest_frame),
     };
