@@ -29,6 +29,7 @@ struct board {
     uv_timer_t timer;
     struct entry entries[LIMIT_NODES + 1]; /* by member index */
     uint64_t warned_ns[LIMIT_NODES + 1];
+    struct store_space space; /* as of the last STATE_MS: asking the device costs more than all the rest of an answer */
     bool clock_ok;
     int64_t ahead_ms; /* this node's clock against the lower median */
 };
@@ -167,6 +168,7 @@ static void on_timer(uv_timer_t *timer)
     struct board *b = timer->data;
     struct node *node = b->node;
     struct buffer body = {.limit = LIMIT_FRAME};
+    (void)store_space(node->store, &b->space); /* else as it was */
     own_entry(node, &b->entries[node->self]);
     encode_state(&body, &b->entries[node->self]);
     for (unsigned i = 1; i <= node->genesis.member_count; i++)
@@ -221,11 +223,10 @@ static void add_counter(struct message_status_ok *m, const char *name, uint64_t 
 void board_counters(struct message_status_ok *m, const struct node *node)
 {
     struct driver_status d;
-    struct store_space space = {0};
+    const struct store_space *space = &node->board->space;
     struct scrub_status scrub;
     const struct network_counters *net = network_counters(node->network);
     driver_status(node->driver, &d);
-    store_space(node->store, &space);
     scrub_status(node, &scrub);
     const struct {
         const char *name;
@@ -243,7 +244,7 @@ void board_counters(struct message_status_ok *m, const struct node *node)
         {"handshakes_failed", net->handshakes_failed}, {"frames_in", net->frames_in},
         {"frames_out", net->frames_out}, {"bytes_in", net->bytes_in}, {"bytes_out", net->bytes_out},
         {"connections_faulty", net->faults}, {"connections_refused", listener_refused(node->listener)},
-        {"device_free_bytes", space.device_free}, {"state_bytes", space.file_size},
+        {"device_free_bytes", space->device_free}, {"state_bytes", space->file_size},
         {"scrub_passes", scrub.passes}, {"scrub_permille", scrub.permille}, {"scrub_found", scrub.found},
         {"scrub_repaired", scrub.repaired}, {"scrub_finished_ms", scrub.finished_ms}, {"scrub_bytes", scrub.bytes},
         {"scrub_rate_kib", node->config->scrub_rate.number},
@@ -278,6 +279,7 @@ enum err board_new(struct board **out, struct node *node)
     struct board *b = xcalloc(1, sizeof *b);
     b->node = node;
     b->clock_ok = true;
+    (void)store_space(node->store, &b->space);
     CHECK(uv_timer_init(&node->loop, &b->timer) == 0);
     b->timer.data = b;
     CHECK(uv_timer_start(&b->timer, on_timer, STATE_MS, STATE_MS) == 0);
