@@ -246,7 +246,7 @@ static void requests_without_end(void **state)
 static void shake_hands(void *data)
 {
     (void)data;
-    flood_shake_hands(&them, NODE, 2, NULL);
+    flood_shake_hands(&them, NODE, 2, false, NULL);
 }
 
 static void handshakes_without_end(void **state)

@@ -56,6 +56,7 @@ static unsigned quiet_descriptors;
 /* What an attacker's process tells: shared with it. */
 static struct stage {
     atomic_uint height; /* all of it has come */
+    struct flood_tally tally;
 } *stage;
 
 static void make_noise(uint8_t *out, size_t size) /* xorshift64*: any seed but zero */
@@ -183,6 +184,7 @@ struct slices {
     unsigned count, writes;
     double p50_ms[ROUNDS_MAX], p99_ms[ROUNDS_MAX];
     uint64_t memory_kib; /* the most seen in any of them */
+    uint64_t tries, answers, ms; /* of the flood */
 };
 
 static unsigned slice_serial;
@@ -196,7 +198,8 @@ static bool others_write(void)
 static bool slice_is_on(void) { return atomic_load(&watch->slice) == slice_serial; }
 static bool client_rests(void) { return atomic_load(&watch->slice) == 0; }
 static bool client_wrote(void) { return slice_is_on() && atomic_load(&watch->count) >= WRITES; }
-static bool flood_is_high(void) { return atomic_load(&stage->height); }
+/* Handshakes: the first ones of each process. */
+static bool flood_is_high(void) { return atomic_load(&stage->height) || atomic_load(&stage->tally.tries) >= 400; }
 
 /* As the node has it: who holds on reads nothing, and need not hear of it. Its own files come and go. */
 static bool all_is_cut(void) { return flood_descriptors(&bed, NODE) <= quiet_descriptors + 8; }
@@ -388,12 +391,24 @@ static void noise_instead_of_tls(void *data)
     }
 }
 
-static void handshakes_without_end(void *data)
+static void shake_hands(bool patient)
 {
     unsigned address = fork() == 0 ? 30 : 31; /* two of them */
-    (void)data;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    flood_shake_hands(&them, NODE, address, &stage->height);
+    flood_shake_hands(&them, NODE, address, patient, &stage->tally);
+}
+
+static void handshakes_without_end(void *data)
+{
+    (void)data;
+    shake_hands(false);
+}
+
+/* All of them wait for the node's signature, and only then come anew. */
+static void handshakes_answered(void *data)
+{
+    (void)data;
+    shake_hands(true);
 }
 
 /* A third stop within the first message, a third behind it, a third send it byte by byte. */
@@ -457,6 +472,7 @@ static void slow_senders(void *data)
     for (unsigned i = 0; i < COUNT; i++) {
         clients[i] = attacker_greet(&own, NODE);
         (void)client_write(clients[i], buffer_bytes(&part), PATIENCE_MS, NULL); /* it may be cut off */
+        atomic_fetch_add(&stage->tally.tries, 1);
     }
     for (atomic_store(&stage->height, 1);; usleep(100000))
         for (unsigned i = 0; i < COUNT; i++)
@@ -480,9 +496,10 @@ static void questions_without_end(void *data)
     for (;;)
         for (unsigned i = 0; i < COUNT; i++) {
             while (client_receive(clients[i], &frame, 0, NULL) == OK)
-                continue;
+                atomic_fetch_add(&stage->tally.answers, 1);
             if (client_write(clients[i], buffer_bytes(&questions), PATIENCE_MS, NULL) != OK)
                 testbed_fail(&bed, "a client that reads is cut off");
+            atomic_fetch_add(&stage->tally.tries, QUESTIONS);
             atomic_store(&stage->height, 1);
         }
 }
@@ -517,9 +534,15 @@ struct storm {
 static void one_slice_of(const struct storm *storm, struct slices *s, bool last)
 {
     atomic_store(&stage->height, 0);
+    atomic_store(&stage->tally.tries, 0);
+    atomic_store(&stage->tally.answers, 0);
     begin_slice(storm->name);
+    uint64_t start = flood_now_ms();
     pid_t pid = flood_start(&bed, storm->run, NULL);
     end_slice(s, storm->name, flood_is_high);
+    s->ms += flood_now_ms() - start;
+    s->tries += atomic_load(&stage->tally.tries);
+    s->answers += atomic_load(&stage->tally.answers);
     unsigned left = flood_descriptors(&bed, NODE);
     if (storm->most && left > quiet_descriptors + storm->most)
         testbed_fail(&bed, "%s: all keep their places: %u descriptors, %u before", storm->name, left, quiet_descriptors);
@@ -547,6 +570,9 @@ static void under_flood(void **state)
     }
     print_slices(storm->name, &flood);
     printf(", memory %+.1f MiB, %llu ms\n", growth_mib(&flood), (unsigned long long)(flood_now_ms() - start));
+    if (flood.tries && flood.ms)
+        printf("  the attackers tried %.0f times a second, and had %.0f answers\n",
+               1000.0 * (double)flood.tries / (double)flood.ms, 1000.0 * (double)flood.answers / (double)flood.ms);
     if (rounds > 1) {
         printf("  %.2f times the p99 of peace\n", median(flood.p99_ms, rounds) / median(calm.p99_ms, rounds));
         print_p99s("in peace", &calm);
@@ -676,6 +702,7 @@ static struct storm storms[] = {
     {"impossible lengths", impossible_lengths, false, false},
     {"noise instead of TLS", noise_instead_of_tls, false, false},
     {"handshakes without end", handshakes_without_end, false, false},
+    {"handshakes, answered", handshakes_answered, false, false},
     {"half-open handshakes", half_open_handshakes, true, false}, /* test_flood.c sees them cut */
     {"idle connections", idle_connections, true, true},
     {"idle clients", idle_clients, false, false, LIMIT_CLIENTS + 100},

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -136,20 +137,38 @@ void flood_questions(struct buffer *out, unsigned count)
     buffer_free(&body);
 }
 
-_Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsigned x, atomic_uint *begun)
+/* Whether it goes: answered, or cut. */
+static bool has_answer(int socket, struct flood_tally *tally)
+{
+    char first;
+    ssize_t n = recv(socket, &first, 1, MSG_DONTWAIT);
+    if (n > 0) atomic_fetch_add(&tally->answers, 1);
+    return n >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+_Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsigned x, bool patient,
+                                 struct flood_tally *tally)
 {
     enum { COUNT = 200 };
     int sockets[COUNT];
     uint8_t hello[FLOOD_HELLO];
+    struct flood_tally own = {0};
     size_t size = flood_hello(a, node, hello);
+    if (!tally) tally = &own;
+    for (unsigned i = 0; i < COUNT; i++)
+        sockets[i] = -1;
     for (;;) {
         for (unsigned i = 0; i < COUNT; i++) {
-            sockets[i] = flood_dial(a->bed, node, x);
-            if (sockets[i] >= 0) (void)send(sockets[i], hello, size, MSG_NOSIGNAL);
+            if (sockets[i] >= 0 || (sockets[i] = flood_dial(a->bed, node, x)) < 0) continue;
+            (void)send(sockets[i], hello, size, MSG_NOSIGNAL);
+            atomic_fetch_add(&tally->tries, 1);
         }
-        if (begun) atomic_store(begun, 1);
         usleep(50000);
-        flood_close_all(sockets, COUNT);
+        for (unsigned i = 0; i < COUNT; i++) {
+            if (sockets[i] < 0 || (!has_answer(sockets[i], tally) && patient)) continue;
+            close(sockets[i]);
+            sockets[i] = -1;
+        }
     }
 }
 

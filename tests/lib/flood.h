@@ -43,9 +43,16 @@ struct client *flood_small_reader(struct attacker *a, unsigned node);
 /* `count` cheap questions, as frames. */
 void flood_questions(struct buffer *out, unsigned count);
 
+/* How heavy a flood is, as who makes it sees it: shared by its processes. */
+struct flood_tally {
+    atomic_uint tries, answers;
+};
+
 /* Connects from 127.0.0.x, 200 at a time, and says hello, without end: the node's first flight takes its signature,
- * ours costs nothing. `begun` (may be NULL) is set after the first 200. */
-_Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsigned x, atomic_uint *begun);
+ * ours costs nothing. Hangs up 20 times a second: on all of them, or, `patient`, on who was answered. Tallies
+ * connections, and (NULL: doesn't). */
+_Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsigned x, bool patient,
+                                 struct flood_tally *tally);
 
 /* --- attackers --- */
 
