@@ -350,7 +350,10 @@ enum err identity_accept_loss(const struct node_identity *id, bool accept, struc
     char path[FILES_PATH];
     enum err e = files_path(path, id->directory, "accept-loss", failure);
     if (e != OK) return e;
-    return accept ? files_write(path, bytes_text("for the next start\n"), 0600, NULL, failure) : files_remove(path, failure);
+    if (accept) return files_write(path, bytes_text("for the next start\n"), 0600, NULL, failure);
+    struct failure why = {0};
+    if (files_remove(path, &why) == OK) return OK;
+    return fail(failure, ERR_PERMISSION, "%s: while it is there each start accepts losses, so this one ends", why.text);
 }
 
 bool identity_accepts_loss(const struct node_identity *id)

@@ -360,6 +360,23 @@ static void signals_stop_cleanly(void **state)
     assert_true(testbed_log_has(&bed, 3, "received SIGTERM") && testbed_log_has(&bed, 3, "received SIGINT"));
 }
 
+/* What its operator accepted once is not accepted with each start. */
+static void a_mark_that_stays_ends_the_start(void **state)
+{
+    (void)state;
+    char mark[400];
+    snprintf(mark, sizeof mark, "%s/node-3/accept-loss", bed.dir);
+    testbed_signal(&bed, 3, SIGTERM);
+    assert_int_equal(mkdir(mark, 0700), 0); /* which unlink doesn't remove, of nobody */
+    assert_int_equal(node("run --dir %s/node-3 --genesis %s", bed.dir, bed.genesis), 1);
+    if (!says("node-3/accept-loss: it is a folder, not a file: while it is there each start accepts losses, so this "
+              "one ends (check owner and mode)"))
+        fail_msg("%s", (const char *)text.data);
+    assert_int_equal(rmdir(mark), 0);
+    testbed_start(&bed, 3);
+    testbed_wait_ready(&bed, 60);
+}
+
 /* Nobody connects there: which may be meant, and is said. */
 static void another_address_than_the_descriptors_is_told(void **state)
 {
@@ -412,6 +429,7 @@ int main(void)
         cmocka_unit_test(nothing_is_stored_before_the_first_start),
         cmocka_unit_test(dump_shows_a_running_node),
         cmocka_unit_test(signals_stop_cleanly),
+        cmocka_unit_test(a_mark_that_stays_ends_the_start),
         cmocka_unit_test(another_address_than_the_descriptors_is_told),
     };
     return cmocka_run_group_tests(tests, begin, end);
