@@ -67,6 +67,9 @@ void outlook_text(struct buffer *out, const struct outlook *o, const struct gene
     if (!outlook_opens(o, genesis))
         buffer_printf(out, ": NOTHING can be opened%s now", outlook_records(o, genesis) ? "" : " or recorded as done");
     buffer_append_text(out, ".\n");
+    if (o->voteless && !outlook_records(o, genesis))
+        buffer_append_text(out, "A node gets its vote back by itself once a majority of all nodes, itself not counted, "
+                                "is there;\n'consiliumd help accept-loss' says what to do where that is lost.\n");
     if (!outlook_opens(o, genesis)) return;
     if (o->sound <= k && genesis->member_count > k)
         buffer_append_text(out, "No further node may fail before work stops.\n");

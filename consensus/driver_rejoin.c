@@ -68,9 +68,12 @@ static void forget(struct driver *d)
 /* It is as if it had never signed more than it has. */
 static void accept_loss(struct driver *d, const struct past *lost, const char *why)
 {
-    log_error("driver", "%s. Its operator accepted that: it votes, and of what it signed up to term %llu, Raft index %llu and "
-              "cosigned size %llu is lost what nobody else has", why, (unsigned long long)lost->term,
-              (unsigned long long)lost->index, (unsigned long long)lost->size);
+    char up_to[120] = "";
+    if (lost->term)
+        snprintf(up_to, sizeof up_to, " up to term %llu, Raft index %llu and cosigned size %llu",
+                 (unsigned long long)lost->term, (unsigned long long)lost->index, (unsigned long long)lost->size);
+    log_error("driver", "%s. Its operator accepted that: it votes, and of what it signed%s is lost what nobody else "
+              "has", why, up_to);
     driver_past_raise(&d->excused, lost);
     if (lost->index > d->accepted) d->accepted = lost->index;
     d->tells_loss = true;

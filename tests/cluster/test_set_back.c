@@ -8,12 +8,37 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/cluster.h"
 #include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
 #define EVENTS 5
 
 static char doctor[ID_TEXT_SIZE], patient[ID_TEXT_SIZE], auditor[ID_TEXT_SIZE];
+
+/* What /metrics of a node has. */
+static bool metrics_have(unsigned node, const char *line)
+{
+    struct cluster c = {0};
+    struct client *client;
+    struct failure failure = {0};
+    struct address to;
+    struct buffer body = {0};
+    uint8_t part[4096];
+    size_t got = 0;
+    assert_int_equal(cluster_open(&c, bed.genesis, NULL, 60000, NULL, &failure), OK);
+    const struct descriptor *d = genesis_member(&c.genesis, node);
+    assert_int_equal(address_parse(&to, d->address, false, NULL), OK);
+    struct client_options options = {.alpn = TLS_ALPN_HTTP, .timeout_ms = 60000};
+    if (client_connect(&client, c.tls, &to, &d->tls_pin, &options, &failure) != OK) fail_msg("%s", failure.text);
+    assert_int_equal(client_write(client, bytes_text("GET /metrics HTTP/1.0\r\nHost: node\r\n\r\n"), 60000, NULL), OK);
+    while (client_read(client, part, sizeof part, &got, 60000, NULL) == OK && got > 0) buffer_append(&body, part, got);
+    bool has = memmem(body.data, body.size, line, strlen(line)) != NULL;
+    buffer_free(&body);
+    client_close(client);
+    cluster_close(&c);
+    return has;
+}
 
 static int setup(void **state)
 {
@@ -181,6 +206,8 @@ static void two_of_three_need_an_operator(void **state)
     testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient);
     testbed_expect(&bed, 5, &out, "status");
     if (!strstr(text(), "2 without a vote: NOTHING")) testbed_fail(&bed, "status doesn't say that two have no vote:\n%s", text());
+    if (!strstr(text(), "consiliumd help accept-loss")) testbed_fail(&bed, "no word on what to do:\n%s", text());
+    assert_true(metrics_have(1, "\nconsilium_votes 1\n") && metrics_have(2, "\nconsilium_votes 0\n"));
     assert_int_not_equal(accept_loss(2), 0); /* it runs */
     testbed_signal(&bed, 2, SIGTERM);
     assert_int_equal(accept_loss(2), 0);

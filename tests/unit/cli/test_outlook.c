@@ -29,6 +29,8 @@ static void expect(const char *text, const char *const states[4], const char *fo
     buffer_free(&out);
     json_decref(rows);
 }
+#define HOW "A node gets its vote back by itself once a majority of all nodes, itself not counted, is there;\n" \
+            "'consiliumd help accept-loss' says what to do where that is lost.\n"
 #define EXPECT(text, fourth, ...) expect("north: opening needs 3 nodes, " text, (const char *[]){__VA_ARGS__}, fourth)
 
 static void test_possible(void **state)
@@ -63,12 +65,12 @@ static void test_no_vote(void **state)
     (void)state;
     EXPECT("4 reachable, 1 without a vote.\nNo further node may fail before work stops.\n", verified, "ready", "ready",
            "ready", "ready, without a vote");
-    EXPECT("4 reachable, 2 without a vote: NOTHING can be opened or recorded as done now.\n", verified, "ready", "ready",
-           "ready, without a vote", "ready, without a vote");
+    EXPECT("4 reachable, 2 without a vote: NOTHING can be opened or recorded as done now.\n" HOW, verified, "ready",
+           "ready", "ready, without a vote", "ready, without a vote");
     EXPECT("4 reachable, 2 of them ready, 1 without a vote: NOTHING can be opened now.\n", verified, "ready", "ready",
            "ready, without a key share", "ready, without a vote and a key share");
-    EXPECT("3 reachable, 0 of them ready, 2 without a vote: NOTHING can be opened or recorded as done now.\n", verified,
-           "no leader", "no leader, without a vote", "no leader, without a vote", "unreachable");
+    EXPECT("3 reachable, 0 of them ready, 2 without a vote: NOTHING can be opened or recorded as done now.\n" HOW,
+           verified, "no leader", "no leader, without a vote", "no leader, without a vote", "unreachable");
 }
 
 /* A disk that was set back gives its share, but may have no vote yet. */
