@@ -239,6 +239,18 @@ static enum err ask_proof(struct tool *t, json_t *result, uint64_t index, const 
     return e;
 }
 
+/* What is too old is taken no more: that is sure once the ledger's own time, and not only the clock here, is past. */
+static enum err fail_unsure(struct tool *t, uint64_t issued_at_ms)
+{
+    uint64_t end_ms = issued_at_ms + LIMIT_SKEW_MS, now_ms = clock_wall_ms();
+    const char *so_far = "not recorded so far, and not sure yet that it won't be";
+    if (now_ms < end_ms)
+        return fail(&t->failure, ERR_NO_QUORUM, "%s: ask again in %" PRIu64 " s, five minutes after it was made",
+                    so_far, (end_ms - now_ms + 999) / 1000);
+    return fail(&t->failure, ERR_NO_QUORUM, "%s: ask again once another entry was recorded, whatever it is, and "
+                "%" PRIu32 " nodes answer", so_far, t->cluster.genesis.faulty + 1);
+}
+
 static enum err lookup(struct tool *t, json_t *result)
 {
     struct id request;
@@ -257,8 +269,7 @@ static enum err lookup(struct tool *t, json_t *result)
         json_object_set_new(result, "fate", json_string("not recorded, and never will be: it is safe to do it again"));
         return OK;
     case FATE_UNKNOWN:
-        return fail(&t->failure, ERR_NO_QUORUM,
-                    "not recorded so far, and not sure yet that it won't be; ask again later");
+        return fail_unsure(t, issued_at_ms);
     }
     json_object_set_new(result, "fate", json_string("recorded"));
     json_object_set_new(result, "entry", json_integer((json_int_t)found.index));

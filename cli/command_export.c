@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "cli/commands.h"
@@ -53,6 +54,7 @@ static enum err run_bundle(struct exporting *ex)
 {
     struct bundle_writer w;
     struct failure *failure = &ex->t->failure;
+    bool made = access(ex->output, F_OK) != 0;
     enum err e = bundle_writer_open(&w, &ex->export, ex->output, &ex->t->cluster.genesis, failure);
     struct export_sink sink = bundle_writer_sink(&w);
     if (e == OK) e = open_export(ex);
@@ -60,6 +62,7 @@ static enum err run_bundle(struct exporting *ex)
     if (e == OK) e = bundle_writer_finish(&w, failure);
     if (e == OK) say_done(ex, w.written, w.found);
     if (e != OK && w.written > 0) output_message(&ex->t->output, "the same command goes on where this one ended");
+    if (e != OK && made) rmdir(ex->output); /* where nothing is in it */
     bundle_writer_free(&w);
     return e;
 }

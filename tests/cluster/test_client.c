@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/lib/bed.h"
 #include "tests/lib/unit.h"
 
@@ -175,6 +176,14 @@ static void hints_fit(void **state)
     hint_is(1, "What to do: check the path.", words);
     snprintf(words, sizeof words, "-i %s/doctor.key record show %s -o /no/such/folder/file", bed.dir, record);
     hint_is(1, "What to do: check the path.", words);
+    /* Made just now, and nobody knows of it: when that is sure is said. */
+    snprintf(words, sizeof words, "-i %s/doctor.key lookup %" PRIu64 "-%s", bed.dir, clock_wall_ms(), record);
+    hint_is(5, "five minutes after it was made", words);
+    /* What a denied export would have filled is not there. */
+    snprintf(words, sizeof words, "-i %s/doctor.key export -o %s/denied", bed.dir, bed.dir);
+    hint_is(3, "ledger.export was denied", words);
+    snprintf(words, sizeof words, "%s/denied", bed.dir);
+    assert_int_not_equal(access(words, F_OK), 0);
     snprintf(words, sizeof words, "-i %s/doctor.key user show nobody", bed.dir);
     hint_is(7, "What to do: check the name or id.", words);
     hint_is(4, "make one with", "-i /no/such/key whoami");
