@@ -188,6 +188,8 @@ static const char *way_out(const struct command_line *line, enum action action, 
     if (reason == REASON_SCOPE && of_record) return "; you may have to be in the patient's team first ('team add')";
     if (reason == REASON_UNKNOWN_ALARM || reason == REASON_ALARM_CLOSED)
         return "; 'consilium alarm list --all' shows them";
+    if (reason == REASON_RECORD_DELETED && action == ACTION_RECORD_READ)
+        return "; its versions stay: 'consilium record history' lists them, 'record show --version N' opens one";
     if (reason == REASON_UNKNOWN_ROLE) return "; 'consilium policy show' lists the roles";
     if (reason == REASON_USER_EXISTS && id_of_given_key(line))
         return "; without --id it comes from the key, so this key has its user";

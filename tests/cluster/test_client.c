@@ -176,6 +176,14 @@ static void hints_fit(void **state)
     hint_is(1, "What to do: check the path.", words);
     snprintf(words, sizeof words, "-i %s/doctor.key record show %s -o /no/such/folder/file", bed.dir, record);
     hint_is(1, "What to do: check the path.", words);
+    /* Of a record of its own, which is deleted. */
+    char deleted[ID_TEXT_SIZE];
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --json record create --patient %s -k note %s/mine", bed.dir,
+                   patient, bed.dir);
+    testbed_json(&out, "record", deleted, sizeof deleted);
+    testbed_expect(&bed, 0, &out, "-i %s/doctor.key --yes record delete %s", bed.dir, deleted);
+    snprintf(words, sizeof words, "-i %s/doctor.key record show %s", bed.dir, deleted);
+    hint_is(7, "its versions stay: 'consilium record history' lists them", words);
     /* Made just now, and nobody knows of it: when that is sure is said. */
     snprintf(words, sizeof words, "-i %s/doctor.key lookup %" PRIu64 "-%s", bed.dir, clock_wall_ms(), record);
     hint_is(5, "five minutes after it was made", words);
