@@ -67,6 +67,7 @@ struct opening {
     const struct read_extent *extent;
     member_set avoid; /* not asked for shares any more: known liars */
     member_set elsewhere; /* who signed another extent: liars, unless they are too many */
+    member_set wrong;     /* who signed what is no answer */
     uint64_t end_ns;  /* nothing is waited for any longer; moves on with each item */
     uint64_t turn_ns; /* nor with this serving node: another one may give what this one keeps back */
     bool said;        /* what the last question failed with is the serving node's word */
@@ -87,11 +88,13 @@ static const char *serving_node(const struct opening *o)
     return cluster_member_name(o->cluster, o->cluster->member);
 }
 
-static enum err put_question(struct opening *o, uint64_t *id, enum message_type type, uint32_t first, uint32_t count,
-                             bool proofs, member_set without, struct failure *failure)
+static enum err put_question(struct opening *o, uint64_t *id, enum message_type type, const struct share_ask *ask,
+                             member_set without, struct failure *failure)
 {
-    struct message_opening m = {.leaf_index = leaf_of(o), .first = first, .count = count, .with_proofs = proofs};
+    struct message_opening m = {.leaf_index = ask->leaf_index, .first = ask->first, .count = ask->count,
+                                .with_proofs = ask->with_proofs};
     struct buffer question = {0};
+    without |= o->avoid | o->elsewhere | o->wrong;
     for (uint32_t i = 1; i <= o->key->n; i++)
         if (without & MEMBER(i)) m.excluded[m.excluded_count++] = i;
     message_opening_encode(&question, &m);
@@ -115,27 +118,26 @@ static enum err take_answer(struct opening *o, struct buffer *out, uint64_t id, 
     return out->failed ? fail(failure, ERR_NOMEM, "no memory for the content") : OK;
 }
 
-static enum err take_shares(struct opening *o, struct share_set *set, uint64_t id, uint32_t first, uint32_t count,
+static enum err take_shares(struct opening *o, struct share_set *set, uint64_t id, const struct share_ask *ask,
                             struct failure *failure)
 {
     struct buffer body = {0};
     *set = (struct share_set){0};
     enum err e = take_answer(o, &body, id, MESSAGE_SHARED, failure);
     if (e == OK)
-        e = share_set_read(set, &o->cluster->genesis, o->reader, leaf_of(o), first, count, o->extent,
-                           buffer_bytes(&body));
+        e = share_set_read(set, &o->cluster->genesis, o->reader, ask, o->extent, buffer_bytes(&body));
     if (e != OK && failure->code == OK) fail(failure, e, "%s sent shares that can't be read", serving_node(o));
     secret_wipe_buffer(&body);
     return e;
 }
 
-static enum err fetch_shares(struct opening *o, struct share_set *set, uint32_t first, uint32_t count, bool proofs,
-                             member_set without, struct failure *failure)
+static enum err fetch_shares(struct opening *o, struct share_set *set, const struct share_ask *ask, member_set without,
+                             struct failure *failure)
 {
     uint64_t id;
     *set = (struct share_set){0};
-    enum err e = put_question(o, &id, MESSAGE_SHARES, first, count, proofs, without, failure);
-    return e == OK ? take_shares(o, set, id, first, count, failure) : e;
+    enum err e = put_question(o, &id, MESSAGE_SHARES, ask, without, failure);
+    return e == OK ? take_shares(o, set, id, ask, failure) : e;
 }
 
 static enum err item_read(struct item *out, const struct opening *o, const struct message_item *m,
@@ -205,11 +207,13 @@ static bool wait_for_more(struct opening *o)
     return true;
 }
 
-/* More nodes than may lie: so one that is honest says so, and the answer is wrong. */
-static enum err note_extent(struct opening *o, const struct share_set *set, struct failure *failure)
+/* What members signed is no other's word. Of another extent than the answer's by more nodes than may lie, one that is
+ * honest says so, and the answer is wrong. */
+static enum err note_signed(struct opening *o, const struct share_set *set, struct failure *failure)
 {
     char names[200];
     o->elsewhere |= set->elsewhere;
+    o->wrong |= set->wrong;
     if (member_count(o->elsewhere) <= o->cluster->genesis.faulty) return OK;
     list_names(o, names, o->elsewhere);
     return fail(failure, ERR_LEFT_OUT, "it names %u records%s, and %s signed otherwise", o->extent->count,
@@ -232,9 +236,10 @@ static enum err open_with_proofs(struct opening *o, uint32_t absolute, const str
     for (unsigned round = 0;; round++) {
         struct share_set set;
         member_set proved, refuted;
-        enum err e = fetch_shares(o, &set, absolute, 1, true, o->avoid | suspects | silent, failure);
+        struct share_ask ask = {leaf_of(o), absolute, 1, true};
+        enum err e = fetch_shares(o, &set, &ask, suspects | silent, failure);
         if (e == ERR_TIMEOUT && round > 0) return too_few(o, got, suspects, failure);
-        if (e == OK) e = note_extent(o, &set, failure);
+        if (e == OK) e = note_signed(o, &set, failure);
         if (e != OK) {
             share_set_free(&set);
             return e;
@@ -268,15 +273,15 @@ static enum err open_item(struct opening *o, const struct share_set *set, uint32
     enum err e = item_read(&item, o, m, failure);
     if (e != OK) return e;
     struct share_sorts sorts = share_set_sort(set, position, &item.sealed.label, o->key->epoch);
-    member_set bad = sorts.other | set->wrong;
+    member_set bad = sorts.other | o->wrong;
     if (member_count(sorts.fitting) >= o->cluster->genesis.quorum) {
         uint8_t key[AEAD_KEY_SIZE];
         e = share_set_open(key, set, position, o->key, &item.sealed, sorts.fitting, o->cluster->genesis.quorum);
-        if (e == OK) e = decrypt(o, set->first + position, &item, key);
+        if (e == OK) e = decrypt(o, set->ask.first + position, &item, key);
         if (e == OK) name_liars(o, bad);
         if (e == OK || e == ERR_CANCELED || e == ERR_NOMEM) return e;
     }
-    return open_with_proofs(o, set->first + position, &item, bad, set->unsigned_set | sorts.none, failure);
+    return open_with_proofs(o, set->ask.first + position, &item, bad, set->unsigned_set | sorts.none, failure);
 }
 
 static void begin_turn(struct opening *o)
@@ -296,34 +301,33 @@ static void next_item(struct opening *o)
 /* Holders who agree with the answer on what the read opens. */
 static uint32_t agreeing(const struct share_set *set) { return set->holder_count - member_count(set->elsewhere); }
 
-/* And those whom waiting does not help. */
-static uint32_t came(const struct share_set *set)
+/* Whether they fit is seen later; here only that enough came at all, or no more do in time. Who gave none that counts
+ * is not asked again. */
+static enum err fetch_enough(struct opening *o, struct share_set *set, struct failure *failure)
 {
-    return agreeing(set) + member_count(set->wrong | set->unsigned_set);
-}
-
-/* Whether they fit is seen later; here only that enough came at all, or no more do in time. */
-static enum err fetch_enough(struct opening *o, struct share_set *set, uint32_t first, uint32_t count,
-                             struct failure *failure)
-{
-    enum err e = note_extent(o, set, failure);
-    while (e == OK && came(set) < o->cluster->genesis.quorum) {
+    uint32_t k = o->cluster->genesis.quorum;
+    member_set unusable = 0;
+    enum err e = note_signed(o, set, failure);
+    while (e == OK && agreeing(set) < k) {
+        member_set now = set->elsewhere | set->wrong | set->unsigned_set;
+        bool news = now & ~unusable;
         struct share_set more;
-        if (!set->elsewhere && !wait_for_more(o)) break;
-        e = fetch_shares(o, &more, first, count, false, o->avoid | o->elsewhere, failure);
+        unusable |= now;
+        if (o->key->n - member_count(o->avoid | unusable) < k || (!news && !wait_for_more(o))) break;
+        e = fetch_shares(o, &more, &set->ask, unusable, failure);
         if (e == ERR_TIMEOUT) return OK; /* what came before decides */
         share_set_free(set);
         *set = more;
-        if (e == OK) e = note_extent(o, set, failure);
+        if (e == OK) e = note_signed(o, set, failure);
     }
     return e;
 }
 
 static enum err read_contents(const struct opening *o, struct message_contents *m, struct message_item *items,
-                              uint32_t first, uint32_t count, struct bytes body, struct failure *failure)
+                              const struct share_ask *ask, struct bytes body, struct failure *failure)
 {
     enum err e = message_contents_decode(m, items, LIMIT_OPENED, body);
-    if (e == OK && m->first == first && m->count <= count && (m->count > 0) == (count > 0)) return OK;
+    if (e == OK && m->first == ask->first && m->count <= ask->count && (m->count > 0) == (ask->count > 0)) return OK;
     return fail(failure, ERR_BAD_PROOF, "%s sent other content than was asked for", serving_node(o));
 }
 
@@ -331,19 +335,21 @@ static enum err read_contents(const struct opening *o, struct message_contents *
 static enum err open_run(struct opening *o, uint32_t first, uint32_t count, uint32_t *done, struct failure *failure)
 {
     uint64_t id;
+    struct share_ask ask = {leaf_of(o), first, count, false};
     struct buffer body = {0};
     struct message_contents contents = {0};
     struct share_set set = {0};
     struct message_item *items = xcalloc(LIMIT_OPENED, sizeof *items);
     *done = 0;
-    enum err e = put_question(o, &id, MESSAGE_CONTENT, first, count, false, o->avoid | o->elsewhere, failure);
+    enum err e = put_question(o, &id, MESSAGE_CONTENT, &ask, 0, failure);
     if (e == OK) e = take_answer(o, &body, id, MESSAGE_CONTENTS, failure);
-    if (e == OK) e = read_contents(o, &contents, items, first, count, buffer_bytes(&body), failure);
-    if (e == OK) e = take_shares(o, &set, id, first, contents.count, failure);
-    if (e == OK) e = fetch_enough(o, &set, first, contents.count, failure);
+    if (e == OK) e = read_contents(o, &contents, items, &ask, buffer_bytes(&body), failure);
+    ask.count = contents.count;
+    if (e == OK) e = take_shares(o, &set, id, &ask, failure);
+    if (e == OK) e = fetch_enough(o, &set, failure);
     bool enough = agreeing(&set) >= o->cluster->genesis.quorum;
-    if (e == OK && enough) name_liars(o, o->elsewhere);
-    if (e == OK && !enough && count == 0) e = too_few(o, agreeing(&set), o->elsewhere | set.wrong, failure);
+    if (e == OK && enough) name_liars(o, o->elsewhere | o->wrong);
+    if (e == OK && !enough && count == 0) e = too_few(o, agreeing(&set), o->elsewhere | o->wrong, failure);
     for (uint32_t i = 0; e == OK && i < contents.count; i++) {
         e = open_item(o, &set, i, &items[i], failure);
         if (e != OK) break;

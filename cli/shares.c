@@ -11,11 +11,12 @@ uint32_t member_count(member_set set) { return (uint32_t)__builtin_popcount(set)
 
 /* --- reading --- */
 
-static enum err check_signature(const struct message_sealed *m, const struct descriptor *member, uint64_t leaf_index)
+static enum err check_signature(const struct message_sealed *m, const struct descriptor *member,
+                                const struct share_ask *ask)
 {
     struct buffer text = {0};
     struct signature signature;
-    share_box_signing(&text, leaf_index, m->sealed);
+    share_box_signing(&text, ask, m->sealed);
     memcpy(signature.bytes, m->signature, sizeof signature.bytes);
     enum err e = text.failed ? ERR_NOMEM : sign_verify(&signature, &member->keys.message, buffer_bytes(&text));
     buffer_free(&text);
@@ -29,9 +30,9 @@ static enum err open_box(struct share_item *items, struct read_extent *extent, c
     struct buffer plain = {.secret = true};
     struct share_box box;
     enum err e = seal_box_open(&plain, &reader->public_key, &reader->secret, m->sealed);
-    if (e == OK) e = share_box_decode(&box, items, s->count, buffer_bytes(&plain));
-    if (e == OK && (box.leaf_index != s->leaf_index || box.first != s->first || box.member != m->member ||
-                    box.count != s->count))
+    if (e == OK) e = share_box_decode(&box, items, s->ask.count, buffer_bytes(&plain));
+    if (e == OK && (box.leaf_index != s->ask.leaf_index || box.first != s->ask.first || box.member != m->member ||
+                    box.count != s->ask.count))
         e = ERR_BAD_SHARE;
     if (e == OK) *extent = box.extent;
     secret_wipe_buffer(&plain);
@@ -51,13 +52,14 @@ static void read_one(struct share_set *s, const struct genesis *genesis, const s
     struct read_extent stated;
     const struct descriptor *member = genesis_member(genesis, m->member);
     if (!member || has_holder(s, m->member)) return;
-    if (check_signature(m, member, s->leaf_index) != OK) {
+    if (check_signature(m, member, &s->ask) != OK) {
         s->unsigned_set |= MEMBER(m->member);
         return;
     }
-    struct share_item *items = xcalloc(s->count + 1, sizeof *items);
+    struct share_item *items = xcalloc(s->ask.count + 1, sizeof *items);
     if (open_box(items, &stated, s, m, reader) != OK) {
         s->wrong |= MEMBER(m->member);
+        secret_wipe(items, s->ask.count * sizeof *items);
         free(items);
         return;
     }
@@ -66,11 +68,10 @@ static void read_one(struct share_set *s, const struct genesis *genesis, const s
 }
 
 enum err share_set_read(struct share_set *out, const struct genesis *genesis, const struct reader *reader,
-                        uint64_t leaf_index, uint32_t first, uint32_t count, const struct read_extent *extent,
-                        struct bytes body)
+                        const struct share_ask *ask, const struct read_extent *extent, struct bytes body)
 {
-    CHECK(count <= LIMIT_OPENED);
-    *out = (struct share_set){.leaf_index = leaf_index, .first = first, .count = count};
+    CHECK(ask->count <= LIMIT_OPENED);
+    *out = (struct share_set){.ask = *ask};
     struct message_shared m;
     enum err e = message_shared_decode(&m, body);
     for (uint32_t i = 0; e == OK && i < m.count; i++)
@@ -81,7 +82,7 @@ enum err share_set_read(struct share_set *out, const struct genesis *genesis, co
 void share_set_free(struct share_set *s)
 {
     for (uint32_t i = 0; i < s->holder_count; i++) {
-        secret_wipe(s->holders[i].items, s->count * sizeof *s->holders[i].items);
+        secret_wipe(s->holders[i].items, s->ask.count * sizeof *s->holders[i].items);
         free(s->holders[i].items);
     }
     *s = (struct share_set){0};
@@ -93,7 +94,7 @@ struct share_sorts share_set_sort(const struct share_set *s, uint32_t position, 
                                   uint64_t epoch)
 {
     struct share_sorts sorts = {.other = s->elsewhere};
-    CHECK(position < s->count);
+    CHECK(position < s->ask.count);
     for (uint32_t i = 0; i < s->holder_count; i++) {
         const struct share_item *item = &s->holders[i].items[position];
         member_set member = MEMBER(s->holders[i].member);
@@ -119,12 +120,12 @@ static bool proof_holds(const struct share_item *share, uint32_t member, uint64_
 void share_set_verify(member_set *proved, member_set *refuted, const struct share_set *s, uint32_t position,
                       const struct collective *key, const struct sealed_item *item, member_set members)
 {
-    CHECK(position < s->count);
+    CHECK(position < s->ask.count);
     *proved = *refuted = 0;
     for (uint32_t i = 0; i < s->holder_count; i++) {
         uint32_t member = s->holders[i].member;
         if (!(members & MEMBER(member))) continue;
-        bool holds = proof_holds(&s->holders[i].items[position], member, s->leaf_index, key, item);
+        bool holds = proof_holds(&s->holders[i].items[position], member, s->ask.leaf_index, key, item);
         *(holds ? proved : refuted) |= MEMBER(member);
     }
 }
@@ -133,7 +134,7 @@ void share_set_verify(member_set *proved, member_set *refuted, const struct shar
 static enum err points_of(struct point d[static LIMIT_NODES], struct tdh2_opener *opener, const struct share_set *s,
                           uint32_t position, member_set members, uint32_t k)
 {
-    CHECK(position < s->count && k <= LIMIT_NODES);
+    CHECK(position < s->ask.count && k <= LIMIT_NODES);
     uint32_t nodes[LIMIT_NODES], count = 0;
     enum err e = OK;
     for (uint32_t i = 0; i < s->holder_count && count < k; i++) {

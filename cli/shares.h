@@ -24,25 +24,23 @@ struct reader {
 typedef uint32_t member_set;
 #define MEMBER(i) ((member_set)1 << (i))
 
-/* What the nodes sealed for us of items first .. first + count - 1, of a read that opens so many. */
+/* What the nodes sealed for us when they were asked so. */
 struct share_set {
-    uint64_t leaf_index;
-    uint32_t first, count;
+    struct share_ask ask;
     uint32_t holder_count;
     struct holder {
         uint32_t member;
-        struct share_item *items; /* owned; `count` of them */
+        struct share_item *items; /* owned; ask.count of them */
     } holders[LIMIT_NODES];
-    member_set unsigned_set; /* sent in these members' names, but without their signature */
-    member_set wrong;        /* signed by these members, but not what was asked for */
+    member_set unsigned_set; /* sent in these members' names, but without their signature as an answer to this */
+    member_set wrong;        /* signed by these members as an answer to this, but none */
     member_set elsewhere;    /* signed by these holders: that the read opens other items in all than the answer says */
 };
 
-/* From the body of a SHARED message. ERR_MALFORMED and the like: the serving
- * node's fault. Free in every case. */
+/* From the body of a SHARED message; `extent`: what the read opens in all, by its answer. ERR_MALFORMED and the like:
+ * the serving node's fault. Free in every case. */
 enum err share_set_read(struct share_set *out, const struct genesis *genesis, const struct reader *reader,
-                        uint64_t leaf_index, uint32_t first, uint32_t count, const struct read_extent *extent,
-                        struct bytes body);
+                        const struct share_ask *ask, const struct read_extent *extent, struct bytes body);
 void share_set_free(struct share_set *s);
 
 /* One item to open. */

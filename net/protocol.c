@@ -409,14 +409,17 @@ enum err share_box_decode(struct share_box *b, struct share_item *items, size_t 
     return unpack_done(&u);
 }
 
-void share_box_signing(struct buffer *out, uint64_t leaf_index, struct bytes sealed)
+void share_box_signing(struct buffer *out, const struct share_ask *ask, struct bytes sealed)
 {
     struct digest hash;
-    uint8_t index[8];
+    uint8_t place[8 + 4 + 4 + 1];
     hash_sha256(&hash, sealed.data, sealed.size);
-    put_be64(index, leaf_index);
-    buffer_append_text(out, "consilium/share/v1\n");
-    buffer_append(out, index, sizeof index);
+    put_be64(place, ask->leaf_index);
+    put_be32(place + 8, ask->first);
+    put_be32(place + 12, ask->count);
+    place[16] = ask->with_proofs;
+    buffer_append_text(out, "consilium/shares/v2\n");
+    buffer_append(out, place, sizeof place);
     buffer_append(out, hash.bytes, sizeof hash.bytes);
 }
 

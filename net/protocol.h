@@ -30,7 +30,8 @@
  *              sealed = box to the reader key of [leaf_index, first, member index, [how many the read opens, next
  *              page's first (0: none), how many it leaves out], [[SHA-256(label), epoch, D(32), proof (bin 0 or 64)]
  *              ...]]
- *              signature: of the node's message key over "consilium/share/v1\n" || leaf_index be64 || SHA-256(sealed)
+ *              signature: of the node's message key over "consilium/shares/v2\n" || leaf_index be64 || first be32 ||
+ *              count be32 || with_proofs (1 byte) || SHA-256(sealed)
  * STATUS       []
  * STATUS_OK    [[row per member], counters]  row: [member index, name, hospital, reachable, state, term, last, applied,
  *              cosigned size, witnessed size, ledger size, root(32), version, leads (bool), time_ms]; counters: [[name,
@@ -294,8 +295,15 @@ struct share_box {
 void share_box_encode(struct buffer *out, const struct share_box *b);
 enum err share_box_decode(struct share_box *b, struct share_item *items, size_t capacity,
                           struct bytes plain);
-/* Appends the bytes a node signs with its message key over a sealed box. */
-void share_box_signing(struct buffer *out, uint64_t leaf_index, struct bytes sealed);
+/* Shares of items first .. first + count - 1; count 0: the read's extent alone. */
+struct share_ask {
+    uint64_t leaf_index;
+    uint32_t first, count;
+    bool with_proofs;
+};
+/* Appends the bytes a node signs with its message key over a sealed box that answers this. Of another question its box
+ * does not fit, and whoever serves could else show that as its lie. */
+void share_box_signing(struct buffer *out, const struct share_ask *ask, struct bytes sealed);
 
 struct message_member {
     uint32_t member;

@@ -4,6 +4,7 @@
 
 #include "crypto/sign.h"
 #include "ledger/release.h"
+#include "net/protocol.h"
 #include "node/release.h"
 
 #define VERIFIED_MAX 4096 /* capsules known to be good */
@@ -46,12 +47,6 @@ enum err opening_load(struct opening *o, struct table_txn *txn, uint64_t leaf_in
 enum err opening_load_items(struct opening *o, struct table_txn *txn, uint32_t from);
 
 /* --- this node's shares --- */
-
-struct share_ask {
-    uint64_t leaf_index;
-    uint32_t first, count; /* count 0: the read's extent alone */
-    bool with_proofs;
-};
 
 /* Of one asker. Freed after `done`. */
 struct compute {

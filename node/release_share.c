@@ -44,11 +44,13 @@ static void share_of(struct share_item *item, struct compute *c, uint32_t i)
     tdh2_share_point(&share.d, c->share, &capsule.u);
     item->epoch = share.epoch;
     memcpy(item->share, share.d.bytes, sizeof item->share);
-    if (!c->ask.with_proofs) return;
-    tdh2_share_prove(&share, c->share, &c->epoch.verification[c->node->self - 1], &capsule.u);
-    item->has_proof = true;
-    memcpy(item->proof, share.proof.e.bytes, 32);
-    memcpy(item->proof + 32, share.proof.f.bytes, 32);
+    if (c->ask.with_proofs) {
+        tdh2_share_prove(&share, c->share, &c->epoch.verification[c->node->self - 1], &capsule.u);
+        item->has_proof = true;
+        memcpy(item->proof, share.proof.e.bytes, 32);
+        memcpy(item->proof + 32, share.proof.f.bytes, 32);
+    }
+    secret_wipe(&share, sizeof share);
 }
 
 /* Said by each of the k, it is no longer the serving node's word. */
@@ -76,7 +78,8 @@ static void compute_work(struct worker_task *task)
     memcpy(to.bytes, o->release.reader_key, sizeof to.bytes);
     c->sealed.limit = LIMIT_ANSWER;
     c->code = plain.failed ? ERR_TOO_LARGE : seal_box(&c->sealed, &to, buffer_bytes(&plain));
-    share_box_signing(&signing, c->ask.leaf_index, buffer_bytes(&c->sealed));
+    struct share_ask answered = {c->ask.leaf_index, o->first, o->count, c->ask.with_proofs};
+    share_box_signing(&signing, &answered, buffer_bytes(&c->sealed));
     sign_message(&c->signature, &c->node->identity.secrets->message, buffer_bytes(&signing));
     buffer_free(&plain);
     buffer_free(&signing);

@@ -287,7 +287,7 @@ static void share(struct floor *f, unsigned node, struct one *one, uint64_t leaf
     share_box_encode(&plain, &box);
     buffer_clear(sealed);
     CHECK(seal_box(sealed, &one->reader.public_key, buffer_bytes(&plain)) == OK);
-    share_box_signing(&signing, leaf, buffer_bytes(sealed));
+    share_box_signing(&signing, &(struct share_ask){.leaf_index = leaf, .count = 1}, buffer_bytes(sealed));
     sign_message(&signature, &m->kit.nodes[node + 1].message, buffer_bytes(&signing));
     out->member = node + 1;
     out->sealed = buffer_bytes(sealed);
@@ -334,7 +334,8 @@ static void open_content(struct floor *f, struct one *one, uint64_t leaf, struct
     CHECK(tdh2_capsule_decode(&item.capsule, items[0].capsule) == OK);
     hash_sha256(&item.context_hash, items[0].context.data, items[0].context.size);
     item.label = record_label(items[0].context, items[0].ciphertext);
-    CHECK(share_set_read(&set, genesis, &one->reader, leaf, 0, 1, &(struct read_extent){.count = 1}, shared) == OK);
+    CHECK(share_set_read(&set, genesis, &one->reader, &(struct share_ask){.leaf_index = leaf, .count = 1},
+                         &(struct read_extent){.count = 1}, shared) == OK);
     member_set fitting = share_set_sort(&set, 0, &item.label, 1).fitting;
     CHECK(share_set_open(key, &set, 0, &f->collective, &item, fitting, genesis->quorum) == OK);
     uint8_t *plain = xmalloc(items[0].ciphertext.size);

@@ -258,8 +258,8 @@ static void on_shared(struct run *r, struct lane *lane, const struct frame *f)
     must(tdh2_capsule_decode(&item.capsule, items[0].capsule), "a capsule");
     hash_sha256(&item.context_hash, items[0].context.data, items[0].context.size);
     item.label = record_label(items[0].context, items[0].ciphertext);
-    must(share_set_read(&set, &w->cluster.genesis, &lane->reader, lane->leaf_index, 0, 1,
-                        &(struct read_extent){.count = 1}, f->body), "shares");
+    must(share_set_read(&set, &w->cluster.genesis, &lane->reader,
+                        &(struct share_ask){.leaf_index = lane->leaf_index, .count = 1}, &(struct read_extent){.count = 1}, f->body), "shares");
     member_set fitting = share_set_sort(&set, 0, &item.label, w->collective.epoch).fitting;
     must(share_set_open(key, &set, 0, &w->collective, &item, fitting, w->cluster.genesis.quorum), "opening");
     size_t size = items[0].ciphertext.size;

@@ -79,14 +79,14 @@ static void shares(struct bytes in)
     seal_keypair_from_seed(&reader.secret, &reader.public_key, seed);
     sample_node_secrets(&secrets, 2);
     CHECK(seal_box(&sealed, &reader.public_key, bytes_of(in.data + 1, in.size - 1)) == OK);
-    share_box_signing(&signing, 7, buffer_bytes(&sealed));
+    struct share_ask ask = {.leaf_index = 7, .count = count};
+    share_box_signing(&signing, &ask, buffer_bytes(&sealed));
     struct signature signature;
     sign_message(&signature, &secrets.message, buffer_bytes(&signing));
     m.shares[0] = (struct message_sealed){.member = 2, .sealed = buffer_bytes(&sealed)};
     memcpy(m.shares[0].signature, signature.bytes, sizeof signature.bytes);
     message_shared_encode(&body, &m);
-    CHECK(share_set_read(&set, cluster(), &reader, 7, 0, count, &(struct read_extent){count, 0, 0},
-                         buffer_bytes(&body)) == OK);
+    CHECK(share_set_read(&set, cluster(), &reader, &ask, &(struct read_extent){count, 0, 0}, buffer_bytes(&body)) == OK);
     CHECK(set.holder_count + member_count(set.wrong) == 1 && set.unsigned_set == 0);
     struct collective collective = {.epoch = 1, .n = 4, .key = POINT_GENERATOR};
     struct sealed_item item = {.label = label, .capsule.u = POINT_GENERATOR};

@@ -447,11 +447,13 @@ static void seal_shares(struct fake_cluster *c, struct message_sealed *out, stru
     enum fake_fault fault = c->nodes[holder].fault;
     for (uint32_t i = 0; i < m->count; i++)
         make_share(c, &items[i], holder, entries[m->first + i], m->leaf_index, m->with_proofs);
-    struct read_extent extent = {opened - (fault == FAKE_OTHER_EXTENT), 0, c->left_out};
+    bool fewer = fault == FAKE_OTHER_EXTENT || fault == FAKE_CONTRADICTS;
+    struct read_extent extent = {opened - fewer, 0, c->left_out};
     share_box_encode(&plain, &(struct share_box){m->leaf_index, m->first, holder, m->count, extent, items});
     if (fault == FAKE_FOREIGN_BOX) seal_keypair_random(&unused, &reader);
     CHECK(seal_box(sealed, &reader, buffer_bytes(&plain)) == OK);
-    share_box_signing(&text, m->leaf_index, buffer_bytes(sealed));
+    struct share_ask ask = {m->leaf_index, m->first, m->count, m->with_proofs};
+    share_box_signing(&text, &ask, buffer_bytes(sealed));
     if (fault == FAKE_UNSIGNED_SHARE) text.data[0] ^= 1;
     sign_message(&signature, &c->secrets[holder].message, buffer_bytes(&text));
     *out = (struct message_sealed){.member = holder, .sealed = buffer_bytes(sealed)};
@@ -482,9 +484,12 @@ static void answer_shares(struct fake_node *n, struct connection *connection, ui
     CHECK(m->first + m->count <= opened);
     for (uint32_t i = 0; i < FAKE_NODES && shared.count < c->genesis.quorum; i++) {
         uint32_t holder = (n->member - 1 + i) % FAKE_NODES + 1;
-        if (is_excluded(m, holder) || c->nodes[holder].fault == FAKE_NO_SHARE) continue;
-        if (n->fault == FAKE_KEEPS_SHARES && holder != n->member) continue;
-        seal_shares(c, &shared.shares[shared.count], &boxes[shared.count], holder, m, &read, entries,
+        bool contradicts = n->fault == FAKE_CONTRADICTS;
+        if ((is_excluded(m, holder) && !contradicts) || c->nodes[holder].fault == FAKE_NO_SHARE) continue;
+        if ((n->fault == FAKE_KEEPS_SHARES || contradicts) && holder != n->member) continue;
+        struct message_opening asked = *m;
+        if (n->fault == FAKE_REPLAYS_SHARES && i == 1) asked.count = 0;
+        seal_shares(c, &shared.shares[shared.count], &boxes[shared.count], holder, &asked, &read, entries,
                     opened);
         shared.count++;
     }

@@ -56,6 +56,8 @@ enum fake_fault {
     FAKE_OTHER_U,           /* another U beside the record's content */
     FAKE_DENIES_SHARES,     /* says that it may give none */
     FAKE_KEEPS_SHARES,      /* gives its own only */
+    FAKE_REPLAYS_SHARES,    /* gives the next member's of another question as its answer */
+    FAKE_CONTRADICTS,       /* gives its own only, excluded or not, and that is of a read that opens fewer */
     FAKE_OTHER_CONTENT,     /* the content of another item */
     FAKE_OTHER_NAMES,       /* says in its status that members are called otherwise, in lines that look like others' */
     FAKE_MEMBER_TWICE,      /* tells of one member twice there, and of another one not */

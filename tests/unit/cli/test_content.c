@@ -249,23 +249,55 @@ static void test_list_is_signed(void **state)
     assert_non_null(strstr(failure.text, "node-1, node-2 signed otherwise"));
 }
 
-/* Nothing to open is signed as well: else a chart could be shown as empty. */
+static enum err open_nothing(void)
+{
+    serve_by(1);
+    return content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure);
+}
+
+/* Nothing to open is signed as well: else a chart could be shown as empty. One that gives no word on it, or none that
+ * counts, is left out, and the others asked; no other node has to serve. */
 static void test_nothing_is_signed_too(void **state)
 {
     (void)state;
+    static const enum fake_fault faults[] = {FAKE_FINE, FAKE_NO_SHARE, FAKE_FOREIGN_BOX, FAKE_UNSIGNED_SHARE};
     read_chart_of(8);
     extent = (struct read_extent){0};
-    for (uint32_t liar = 0; liar <= FAKE_NODES; liar++) {
-        if (liar) fake_cluster_fault(&fake, liar, FAKE_NO_SHARE);
-        serve_by(1);
-        enum err e = content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure);
-        if (e != OK) fail_msg("without %u: %s", liar, failure.text);
-        fake_cluster_fault(&fake, 0, FAKE_FINE);
-    }
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        for (uint32_t liar = 1; liar <= FAKE_NODES; liar++) {
+            fake_cluster_fault(&fake, 0, FAKE_FINE);
+            fake_cluster_fault(&fake, liar, faults[i]);
+            enum err e = open_nothing();
+            if (e != OK) fail_msg("fault %d of %u: %s", faults[i], liar, failure.text);
+            assert_int_equal(cluster.member, 1);
+        }
     fake_cluster_fault(&fake, 0, FAKE_NO_SHARE);
     cluster.timeout_ms = 2000;
-    assert_int_equal(content_open(&cluster, &key, &reader, &reading, 0, &extent, take, NULL, &failure),
-                     ERR_TOO_FEW_SHARES);
+    assert_int_equal(open_nothing(), ERR_TOO_FEW_SHARES);
+}
+
+/* What an honest holder gave for another question is no lie of it, and no other node is needed. */
+static void test_a_box_of_another_question(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 2, FAKE_REPLAYS_SHARES);
+    serve_by(2);
+    assert_int_equal(open_all(), OK);
+    assert_string_equal(said, "");
+    assert_int_equal(cluster.member, 2);
+}
+
+/* Its own shares, of a read that opens fewer than its answer says, are asked for again only while its turn lasts. */
+static void test_serving_node_contradicts_itself(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 2, FAKE_CONTRADICTS);
+    cluster.timeout_ms = 8000;
+    serve_by(2);
+    if (open_all() != OK) fail_msg("%s", failure.text);
+    assert_int_equal(cluster.member, 3);
+    assert_non_null(strstr(said, "node-2 gave a wrong list"));
+    assert_null(strstr(said, "node-3 gave"));
 }
 
 static void test_too_many_lie(void **state)
@@ -598,7 +630,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_deadline),
         TEST(test_opens),           TEST(test_one_holder_lies), TEST(test_too_many_lie),
-        TEST(test_list_is_signed), TEST(test_nothing_is_signed_too),
+        TEST(test_list_is_signed), TEST(test_nothing_is_signed_too), TEST(test_a_box_of_another_question),
+        TEST(test_serving_node_contradicts_itself),
         TEST(test_serving_node_lies),
         TEST(test_one_content_for_all),
         TEST(test_serving_node_refuses),

@@ -335,17 +335,17 @@ static void test_misuse_dies(void **state)
     assert_true(dies(encode_too_many_items));
 }
 
-/* What a node signs over a sealed share: the tag, the entry, the box's hash. */
+/* What a node signs over a sealed share: the tag, what was asked for, the box's hash. */
 static void test_share_signing(void **state)
 {
     (void)state;
     struct buffer text = {0};
     struct digest hash;
     hash_sha256(&hash, "box", 3);
-    share_box_signing(&text, 0x0102, bytes_text("box"));
-    assert_int_equal(text.size, 19 + 8 + 32);
-    assert_memory_equal(text.data, "consilium/share/v1\n\0\0\0\0\0\0\1\2", 27);
-    assert_memory_equal(text.data + 27, hash.bytes, 32);
+    share_box_signing(&text, &(struct share_ask){0x0102, 3, 0x0405, true}, bytes_text("box"));
+    assert_int_equal(text.size, 20 + 8 + 4 + 4 + 1 + 32);
+    assert_memory_equal(text.data, "consilium/shares/v2\n\0\0\0\0\0\0\1\2\0\0\0\3\0\0\4\5\1", 37);
+    assert_memory_equal(text.data + 37, hash.bytes, 32);
     buffer_free(&text);
 }
 
