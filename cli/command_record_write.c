@@ -219,6 +219,7 @@ static enum err prepare_update(struct tool *t, struct placing *place, struct buf
     char kind[LIMIT_NAME + 1];
     *same = false;
     enum err e = reading_ask_record(t, &reading, &place->record, 0);
+    if (e == OK) e = reading_open_one(t, &reading, &before); /* until then its row is one node's word */
     if (e == OK && base && base != reading.rows[0].version) e = conflict(t, &reading.rows[0], base);
     if (e == OK) {
         place->patient = reading.rows[0].patient;
@@ -228,7 +229,6 @@ static enum err prepare_update(struct tool *t, struct placing *place, struct buf
     }
     if (e == OK) e = read_content(t, content, kind, 1, &place->patient);
     if (e == OK) e = check_set(t, kind, reading.rows[0].kind, "give its new content as a file, or make another record");
-    if (e == OK) e = reading_open_one(t, &reading, &before);
     if (e == OK)
         *same = bytes_equal(buffer_bytes(&before), buffer_bytes(content)) && place->conf == reading.rows[0].conf;
     if (e == OK && !*same && !base) e = show_change(t, &reading.rows[0], buffer_bytes(&before), buffer_bytes(content));
@@ -337,6 +337,7 @@ int command_record_copy(struct tool *t)
     if (e == OK) e = option_number(&version, t->line, "version", 0, 1, RECORD_VERSION_MAX, &t->failure);
     if (e == OK) e = people_resolve(t, &place.patient, option_text(t->line, "patient"));
     if (e == OK) e = reading_ask_record(t, &reading, &args.source, version);
+    if (e == OK) e = reading_open_one(t, &reading, &content); /* until then its row is one node's word */
     if (e == OK) {
         place.conf = reading.rows[0].conf;
         args.source_version = reading.rows[0].version;
@@ -344,7 +345,6 @@ int command_record_copy(struct tool *t)
         e = take_confidentiality(t, &place.conf);
     }
     if (e == OK) e = take_kind(t, &given, kind);
-    if (e == OK) e = reading_open_one(t, &reading, &content);
     if (e == OK) e = close_content(t, &attachment, &args.content_tag, &place, buffer_bytes(&content));
     if (e == OK) {
         args.patient = place.patient, args.kind = bytes_text(given), args.conf = place.conf;

@@ -6,6 +6,11 @@
 #include "base/check.h"
 #include "crypto/secret.h"
 
+static const char *answering_node(const struct tool *t, const struct reading *r)
+{
+    return cluster_member_name(&t->cluster, r->member);
+}
+
 /* Views are into the submission's answer, which stays. */
 static enum err take_rows(struct tool *t, struct reading *r)
 {
@@ -18,7 +23,10 @@ static enum err take_rows(struct tool *t, struct reading *r)
     }
     bool cursor_fits = answer.cursor.size == 0 || (answer.cursor.size == 8 && get_be64(answer.cursor.data) != 0);
     if (e == OK && !cursor_fits) e = ERR_MALFORMED;
-    if (e != OK) return fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));
+    if (e != OK) {
+        r->wrong = true;
+        return fail(&t->failure, e, "the answer of %s can't be read: %s", answering_node(t, r), err_text(e));
+    }
     r->count = answer.count;
     r->cursor = answer.cursor;
     r->left_out = answer.left_out;
@@ -45,53 +53,60 @@ static enum err ask(struct tool *t, struct reading *r)
     e = tool_submit(t, &r->submission,
                     &(struct draft){.action = ACTION_RECORD_READ, .args = buffer_bytes(&encoded), .purpose = purpose});
     buffer_free(&encoded);
-    r->member = t->cluster.member;
+    r->member = r->submission.outcomes[0].member;
+    r->wrong = false;
     r->asked++;
     return e == OK ? take_rows(t, r) : e;
 }
 
-enum err reading_ask(struct tool *t, struct reading *r, const struct args_record_read *args)
-{
-    r->args = *args;
-    return ask(t, r);
-}
-
-/* Each node once; what was wrong with this one's answer is said by t->failure. */
-static bool may_ask_elsewhere(const struct tool *t, const struct reading *r)
-{
-    return !t->cluster.via && r->asked < t->cluster.genesis.member_count;
-}
-
-static enum err ask_elsewhere(struct tool *t, struct reading *r)
-{
-    output_message(&t->output, "%s; asking another node", t->failure.text);
-    t->failure = (struct failure){0};
-    if (t->cluster.member == r->member) cluster_drop(&t->cluster);
-    forget_answer(r);
-    return ask(t, r);
-}
+static bool is_of_chart(const struct reading *r) { return id_is_zero(&r->args.record); }
 
 /* What one record's read opens is known: the record, and nothing else. */
-static enum err check_record(struct tool *t, const struct reading *r)
+static enum err check_record(struct tool *t, struct reading *r)
 {
     const struct args_record_read *args = &r->args;
     bool is_it = r->count == 1 && r->cursor.size == 0 && r->left_out == 0 &&
                  id_equal(&r->rows[0].record, &args->record) &&
                  (!args->version || r->rows[0].version == args->version);
     if (is_it) return OK;
+    r->wrong = true;
     return fail(&t->failure, ERR_BAD_PROOF, "%s answered with another record than was asked for",
-                cluster_member_name(&t->cluster, r->member));
+                answering_node(t, r));
+}
+
+/* Each node once; what was wrong with this one's answer is said by t->failure. */
+static bool may_ask_elsewhere(const struct tool *t, const struct reading *r)
+{
+    return r->wrong && !t->cluster.via && r->asked < t->cluster.genesis.member_count;
+}
+
+static void turn_away(struct tool *t, struct reading *r)
+{
+    output_message(&t->output, "%s; asking another node", t->failure.text);
+    t->failure = (struct failure){0};
+    if (t->cluster.member == r->member) cluster_drop(&t->cluster);
+    forget_answer(r);
+}
+
+static enum err ask_until_right(struct tool *t, struct reading *r)
+{
+    for (;;) {
+        enum err e = ask(t, r);
+        if (e == OK && !is_of_chart(r)) e = check_record(t, r);
+        if (e == OK || !may_ask_elsewhere(t, r)) return e;
+        turn_away(t, r);
+    }
+}
+
+enum err reading_ask(struct tool *t, struct reading *r, const struct args_record_read *args)
+{
+    r->args = *args;
+    return ask_until_right(t, r);
 }
 
 enum err reading_ask_record(struct tool *t, struct reading *r, const struct id *record, uint64_t version)
 {
-    enum err e = reading_ask(t, r, &(struct args_record_read){.record = *record, .version = version, .limit = 1});
-    if (e == OK) e = check_record(t, r);
-    while (e == ERR_BAD_PROOF && t->failure.code == e && r->rows && may_ask_elsewhere(t, r)) {
-        e = ask_elsewhere(t, r);
-        if (e == OK) e = check_record(t, r);
-    }
-    return e;
+    return reading_ask(t, r, &(struct args_record_read){.record = *record, .version = version, .limit = 1});
 }
 
 /* --- content --- */
@@ -112,10 +127,12 @@ static enum err take_checked(void *data, uint32_t position, struct opened_conten
     const struct record_context *c = &item->context;
     bool fits = id_equal(&row->record, &c->record) && id_equal(&row->patient, &c->patient) &&
                 id_equal(&row->author, &c->author) && row->version == c->version && row->conf == c->conf;
-    if (!fits)
+    if (!fits) {
+        o->reading->wrong = true; /* k nodes signed which content is at this place, so it is the row that is */
         return fail(&o->failure, ERR_BAD_PROOF,
-                    "%s says another record, version, patient or author than the content itself",
-                    cluster_member_name(&o->tool->cluster, o->tool->cluster.member));
+                    "%s answered with another record, version, patient, author or confidentiality than the content has",
+                    answering_node(o->tool, o->reading));
+    }
     enum err e = o->take(o->data, position, item);
     o->reading->opened = true;
     return e == OK ? OK : fail(&o->failure, e, "%s", o->tool->failure.text);
@@ -133,18 +150,20 @@ static enum err open_rows(struct opening_rows *o)
     if (e != OK && o->failure.code != OK) return fail(&t->failure, o->failure.code, "%s", o->failure.text);
     if (e != ERR_LEFT_OUT) return e;
     struct failure why = t->failure;
-    return fail(&t->failure, e, "%s answered with another list than this read opened: %s",
-                cluster_member_name(&t->cluster, r->member), why.text);
+    r->wrong = true;
+    return fail(&t->failure, e, "%s answered with another list than this read opened: %s", answering_node(t, r),
+                why.text);
 }
 
 enum err reading_open(struct tool *t, struct reading *r,
                       enum err (*take)(void *data, uint32_t position, struct opened_content *item), void *data)
 {
     struct opening_rows o = {.tool = t, .reading = r, .take = take, .data = data};
-    bool chart = id_is_zero(&r->args.record);
     enum err e = open_rows(&o);
-    while (e == ERR_LEFT_OUT && chart && !r->opened && may_ask_elsewhere(t, r)) {
-        e = ask_elsewhere(t, r);
+    while (e != OK && !r->opened && may_ask_elsewhere(t, r)) {
+        turn_away(t, r);
+        o.failure = (struct failure){0};
+        e = ask_until_right(t, r);
         if (e == OK) e = open_rows(&o);
     }
     return e;

@@ -17,18 +17,20 @@ struct reading {
     struct bytes cursor;
     uint64_t left_out;
     uint32_t member; /* whose answer that is: one node's word, until it is opened */
-    uint32_t asked;  /* nodes whose answers were taken */
+    bool wrong;      /* that answer: another node may give a right one */
+    uint32_t asked;  /* times */
     bool opened;     /* something was given to `take` */
 };
 
-/* record.read with a fresh reader's key (args->reader_key is set here). */
+/* record.read with a fresh reader's key (args->reader_key is set here). Where an answer is wrong, here or in
+ * reading_open, the read is asked for once more at another node, as another entry, which is said: n times in all. */
 enum err reading_ask(struct tool *t, struct reading *r, const struct args_record_read *args);
 /* The latest version, or that one, of one record. */
 enum err reading_ask_record(struct tool *t, struct reading *r, const struct id *record, uint64_t version);
 /* Opens all rows' content, in order; each is checked to be the version its row
  * names. As content_open: OK says, too, that k nodes have signed how many rows, and what else, the answer should have.
- * Where a chart's has not, and nothing was taken, the read is asked for once more at another node; so look at rows,
- * cursor and left_out only after this. */
+ * As long as nothing was taken another node may be asked: so look at rows, cursor and left_out only after this. A row's
+ * kind, time and entry stay one node's word. */
 enum err reading_open(struct tool *t, struct reading *r,
                       enum err (*take)(void *data, uint32_t position, struct opened_content *item), void *data);
 /* The content of a reading with one row. `out`: secret_wipe_buffer. */

@@ -148,6 +148,7 @@ static void take_applied(struct sending *s)
         if (same && r->answer.size == 0) continue;
         buffer_clear(&o->answer);
         buffer_append_bytes(&o->answer, r->answer);
+        o->member = s->cluster->member;
     }
 }
 

@@ -35,6 +35,7 @@ struct outcome {
     enum decision decision;
     uint32_t reason;
     struct buffer answer; /* [rows, cursor, left_out]; owned. Not provable: one node's word. Empty: ask anew */
+    uint32_t member;      /* whose: maybe not the one that proved the entry */
     struct buffer receipt; /* its proof as a file (cli/receipt.h); owned; empty where there is no entry */
 };
 

@@ -78,32 +78,61 @@ static bool chart_is_whole(void)
     return strstr(text(), "the truth") && strstr(text(), "and the rest of it");
 }
 
+static bool record_is_there(void) { return strstr(text(), "the truth"); }
+
+#define SHORTENED "node-4 answered with another list than this read opened"
+#define OTHER_ROW "node-4 answered with another record, version, patient, author"
+
+/* The next command begins with any node, not with the one that answered last. */
+static void forget_node(void)
+{
+    char command[sizeof bed.dir + 20];
+    snprintf(command, sizeof command, "rm -rf '%s/.cache'", bed.dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* The liar alone is refused; who may choose asks another node. */
+static void is_noticed(const char *command, const char *of, const char *what, bool (*right)(void))
+{
+    bool elsewhere = false;
+    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-4 %s %s", bed.dir, command, of), 6);
+    assert_non_null(strstr(said(), what));
+    assert_int_equal(out.size, 0);
+    for (int i = 0; i < 200 && !elsewhere; i++) {
+        forget_node();
+        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key %s %s", bed.dir, command, of), 0);
+        assert_true(right());
+        elsewhere = strstr(said(), what) && strstr(said(), "asking another node");
+    }
+    assert_true(elsewhere);
+}
+
 /* What a chart has is not the serving node's word: k nodes have signed it, or another one is asked. */
 static void a_shortened_chart_is_noticed(void **state)
 {
     (void)state;
     char second[ID_TEXT_SIZE];
-    bool elsewhere = false;
     begin("liar --mode list");
     testbed_wait_ready(&bed, 60);
     people_and_a_record();
-    for (unsigned records = 1; records <= 2; records++) { /* of one record, nothing is left */
-        if (records == 2) testbed_record(&bed, second, patient, "and the rest of it");
-        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-4 record show --patient %s",
-                                     bed.dir, patient), 6);
-        assert_non_null(strstr(said(), "node-4 answered with another list than this read opened"));
-        assert_int_equal(out.size, 0);
-    }
-    assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key --via node-4 record show %s", bed.dir, record),
-                     6);
-    /* Whichever node is asked first, by chance. */
-    for (int i = 0; i < 200 && !elsewhere; i++) {
-        assert_int_equal(testbed_cli(&bed, &out, &errors, "-i %s/doctor.key record show --patient %s", bed.dir,
-                                     patient), 0);
-        assert_true(chart_is_whole());
-        elsewhere = strstr(said(), "asking another node") != NULL;
-    }
-    assert_true(elsewhere);
+    is_noticed("record show --patient", patient, SHORTENED, record_is_there); /* of one record, nothing is left */
+    testbed_record(&bed, second, patient, "and the rest of it");
+    is_noticed("record show --patient", patient, SHORTENED, chart_is_whole);
+    is_noticed("record show", record, "another record than was asked for", record_is_there);
+    end();
+}
+
+/* Rows that do not fit what was opened are those of whoever answered, and another node's are right. */
+static void a_wrong_row_is_noticed(void **state)
+{
+    (void)state;
+    char second[ID_TEXT_SIZE];
+    begin("liar --mode row");
+    testbed_wait_ready(&bed, 60);
+    people_and_a_record();
+    testbed_record(&bed, second, patient, "and the rest of it");
+    is_noticed("record show", record, OTHER_ROW, record_is_there);
+    is_noticed("record show --patient", patient, OTHER_ROW, chart_is_whole);
     end();
 }
 
@@ -185,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_shares_are_detected_and_named),
         cmocka_unit_test(a_shortened_chart_is_noticed),
+        cmocka_unit_test(a_wrong_row_is_noticed),
         cmocka_unit_test(wrong_subshares_exclude_their_dealer),
         cmocka_unit_test(a_wrong_clock_freezes_nobody),
     };

@@ -4,6 +4,7 @@
  *   liar --mode key ...    deals a wrong sub-share to member 1, and answers its complaint wrongly too
  *   liar --mode share ...  gives shares of another point than it should
  *   liar --mode list ...   leaves out the last of the records that a read opens, in what it answers its own clients
+ *   liar --mode row ...    says of each record that a read opens another author, in what it answers its own clients
  *   liar --mode time ...   its clock is an hour ahead, and it does not hold back from leading
  *   liar --mode clock ...  its clock is ahead by the seconds that the file named by LIAR_WHEN says; that is all
  *   liar --mode fork ...   as leader it sends one follower other blocks than all others, signed for the same places
@@ -51,7 +52,7 @@
 #define HOUR_MS 3600000
 
 static bool lies_key, lies_share, lies_time, lies_clock, lies_fork, lies_split, lies_roots, lies_commit, lies_note;
-static bool lies_accuse, lies_slow, lies_quiet, lies_late, lies_list;
+static bool lies_accuse, lies_slow, lies_quiet, lies_late, lies_list, lies_row;
 static struct driver_options own; /* genesis, keys, self */
 static unsigned victim = 3;
 
@@ -379,18 +380,29 @@ void __wrap_message_note_encode(struct buffer *out, const struct message_note *m
 
 #define READ_ROW 0x99 /* an array of nine: what a read opens is told in such rows, and nothing else is */
 
-/* [rows, cursor, left_out] without the last row; nothing where those are other rows. */
-static void shorten(struct buffer *out, struct bytes answer)
+static void other_author(struct buffer *out, struct bytes row)
+{
+    struct unpack u = unpack_start(row);
+    unpack_array_of(&u, 9);
+    for (int i = 0; i < 6; i++) unpack_raw(&u); /* record, version, patient, kind, confidentiality, author */
+    size_t end = row.size - (size_t)(u.end - u.at);
+    buffer_append_bytes(out, row);
+    if (u.error == OK && !out->failed) out->data[out->size - row.size + end - 1] ^= 1;
+}
+
+/* [rows, cursor, left_out] without the last row, or with other authors; nothing where those are other rows. */
+static void misstate(struct buffer *out, struct bytes answer)
 {
     struct unpack u = unpack_start(answer);
     unpack_array_of(&u, 3);
     uint32_t count = unpack_array(&u, LIMIT_OPENED);
     pack_array(out, 3);
-    pack_array(out, count ? count - 1 : 0);
+    pack_array(out, lies_row || count == 0 ? count : count - 1);
     for (uint32_t i = 0; i < count && u.error == OK; i++) {
         struct bytes row = unpack_raw(&u);
         if (row.size == 0 || row.data[0] != READ_ROW) unpack_fail(&u, ERR_MALFORMED);
-        if (i + 1 < count) buffer_append_bytes(out, row);
+        if (lies_row) other_author(out, row);
+        else if (i + 1 < count) buffer_append_bytes(out, row);
     }
     buffer_append_bytes(out, unpack_raw(&u));
     buffer_append_bytes(out, unpack_raw(&u));
@@ -403,8 +415,8 @@ void __wrap_message_applied_encode(struct buffer *out, const struct message_appl
     struct buffer *answers = calloc(LIMIT_OPERATIONS, sizeof *answers);
     CHECK(lie && answers);
     *lie = *m;
-    for (uint32_t i = 0; lies_list && i < m->count; i++) {
-        if (m->results[i].answer.size) shorten(&answers[i], m->results[i].answer);
+    for (uint32_t i = 0; (lies_list || lies_row) && i < m->count; i++) {
+        if (m->results[i].answer.size) misstate(&answers[i], m->results[i].answer);
         if (answers[i].size) lie->results[i].answer = buffer_bytes(&answers[i]);
     }
     __real_message_applied_encode(out, lie);
@@ -441,8 +453,9 @@ static bool set_mode(const char *mode)
     lies_slow = strcmp(mode, "slow") == 0;
     lies_late = strcmp(mode, "late") == 0;
     lies_list = strcmp(mode, "list") == 0;
+    lies_row = strcmp(mode, "row") == 0;
     return lies_key || lies_share || lies_time || lies_clock || lies_fork || lies_roots || lies_commit || lies_note ||
-           lies_accuse || lies_slow || lies_late || lies_list;
+           lies_accuse || lies_slow || lies_late || lies_list || lies_row;
 }
 
 /* A node that starts itself again, after a rebuild, does so with consiliumd's arguments: the mode is kept beside. */
@@ -451,8 +464,8 @@ int __wrap_main(int argc, char **argv)
     bool given = argc >= 3 && strcmp(argv[1], "--mode") == 0;
     const char *mode = given ? argv[2] : getenv("LIAR_MODE");
     if (!mode) {
-        fprintf(stderr, "usage: liar --mode key|share|list|time|clock|fork|split|quiet|roots|commit|accuse|late|slow|note "
-                        "run ...\n");
+        fprintf(stderr, "usage: liar --mode key|share|list|row|time|clock|fork|split|quiet|roots|commit|accuse|late|slow|"
+                        "note run ...\n");
         return 2;
     }
     if (!set_mode(mode)) {

@@ -123,6 +123,17 @@ static void test_failing_nodes(void **state)
                     is_taken_over(faults[i], PATIENCE_MS));
 }
 
+/* Who proves an entry answers not for the rows that another gave, and is not to blame for them. */
+static void test_whose_answer_it_is(void **state)
+{
+    (void)state;
+    assert_true(is_taken_over(FAKE_DIES_APPLIED, PATIENCE_MS));
+    assert_true(submission.outcomes[0].answer.size > 0);
+    assert_int_equal(submission.outcomes[0].member, 1);
+    assert_int_equal(submit_events(1), OK);
+    assert_int_equal(submission.outcomes[0].member, 2);
+}
+
 /* A refusal is one node's word: it may be untrue, or said of what that node recorded first. */
 static void test_one_refusal_is_not_believed(void **state)
 {
@@ -516,6 +527,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_done),
         TEST(test_failing_nodes),
+        TEST(test_whose_answer_it_is),
         TEST(test_one_refusal_is_not_believed),
         TEST(test_silent_nodes_share_the_time),
         TEST(test_a_notice_is_said_at_once), TEST(test_one_deadline), TEST(test_a_connection_that_was_idle),
