@@ -152,6 +152,7 @@ static enum err add_page(struct tool *t, struct import_known *known, const struc
         e = answer.rows.error;
         if (e == OK) e = import_known_add(known, &row);
     }
+    if (e == OK && !answer_goes_on(&answer, buffer_bytes(cursor), s->outcomes[0].index)) e = ERR_MALFORMED;
     buffer_clear(cursor);
     if (e == OK) buffer_append_bytes(cursor, answer.cursor);
     return e == OK ? OK : fail(&t->failure, e, "the node's answer can't be read: %s", err_text(e));

@@ -20,6 +20,13 @@ enum err answer_open(struct answer *out, struct bytes answer, uint32_t most)
     return e == OK ? rows.error : e;
 }
 
+bool answer_goes_on(const struct answer *a, struct bytes cursor, uint64_t entry)
+{
+    if (a->cursor.size == 0) return true;
+    uint64_t from = cursor.size == 8 ? get_be64(cursor.data) : 0;
+    return a->cursor.size == 8 && get_be64(a->cursor.data) > from && get_be64(a->cursor.data) < entry;
+}
+
 /* --- reading --- */
 
 static enum confidentiality unpack_conf(struct unpack *u) { return (enum confidentiality)unpack_uint_max(u, CONF_MAX); }

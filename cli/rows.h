@@ -23,6 +23,9 @@ struct answer {
     uint64_t left_out;
 };
 enum err answer_open(struct answer *out, struct bytes answer, uint32_t most);
+/* Whether the answer is the last page, or one after which asking on comes to an end, whatever the node says: the next
+ * one begins behind `cursor`, where this one did, and before the query's entry. Of lists in the order of the ledger. */
+bool answer_goes_on(const struct answer *a, struct bytes cursor, uint64_t entry);
 
 struct user_row {
     struct id user;

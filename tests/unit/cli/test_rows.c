@@ -238,11 +238,25 @@ static void test_damaged(void **state)
     buffer_free(&copy);
 }
 
+/* A node can't have us ask for page after page without end. */
+static void test_pages_end(void **state)
+{
+    (void)state;
+    static const uint8_t at_7[8] = {0, 0, 0, 0, 0, 0, 0, 7}, at_8[8] = {0, 0, 0, 0, 0, 0, 0, 8};
+    struct answer last = {0}, next = {.cursor = BYTES(at_8)}, odd = {.cursor = bytes_of(at_8, 7)};
+    assert_true(answer_goes_on(&last, BYTES(at_8), 9));
+    assert_true(answer_goes_on(&next, BYTES(at_7), 9));
+    assert_true(answer_goes_on(&next, (struct bytes){0}, 9));
+    assert_false(answer_goes_on(&next, BYTES(at_8), 9)); /* the same again */
+    assert_false(answer_goes_on(&next, BYTES(at_7), 8)); /* behind what can be there */
+    assert_false(answer_goes_on(&odd, (struct bytes){0}, 9));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_users), cmocka_unit_test(test_teams),
                                        cmocka_unit_test(test_records), cmocka_unit_test(test_log),
-                                       cmocka_unit_test(test_proved),
+                                       cmocka_unit_test(test_proved), cmocka_unit_test(test_pages_end),
                                        cmocka_unit_test(test_damaged)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
