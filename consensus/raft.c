@@ -124,7 +124,11 @@ void raft_tick(struct raft *r)
         return;
     }
     if (r->election_elapsed < UINT32_MAX) r->election_elapsed++;
-    if (r->election_elapsed >= r->election_timeout && raft_electable(r)) raft_campaign(r, false);
+    if (r->election_elapsed < r->election_timeout) return;
+    if (raft_electable(r))
+        raft_campaign(r, false);
+    else
+        r->leader = 0; /* not heard either by who may not stand: it must not be told as if it were there */
 }
 
 /* ---- messages ---- */

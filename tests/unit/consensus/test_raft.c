@@ -167,6 +167,32 @@ static void who_may_not_lead_hands_over(void **state)
     rig_free(rig);
 }
 
+/* Whoever may not stand for election, for whatever reason, knows as well as others that its leader is gone. */
+static void who_may_not_stand_loses_a_silent_leader(void **state)
+{
+    (void)state;
+    enum { NO_LEAD, NO_VOTE, LEARNER, WAYS };
+    for (int way = 0; way < WAYS; way++) {
+        struct rig *rig = rig_new(3, 4);
+        rig_elect(rig, 1);
+        raft_id id = way == LEARNER ? 4 : 3;
+        if (way == LEARNER) assert_int_equal(rig_change(rig, 1, 4, 0), OK);
+        if (way == NO_LEAD) raft_set_may_lead(rig->nodes[id].raft, false);
+        if (way == NO_VOTE) raft_set_may_vote(rig->nodes[id].raft, false);
+        rig_ticks(rig, 30);
+        assert_int_equal(rig_status(rig, id).leader, 1);
+        raft_term term = rig_status(rig, id).term;
+        rig_isolate(rig, id);
+        rig_tick(rig, id, 40);
+        assert_int_equal(rig_status(rig, id).leader, 0);
+        assert_int_equal(rig_status(rig, id).term, term);
+        rig_heal(rig);
+        rig_ticks(rig, 3);
+        assert_int_equal(rig_status(rig, id).leader, 1);
+        rig_free(rig);
+    }
+}
+
 static void who_may_not_lead_and_finds_no_heir_steps_down(void **state)
 {
     (void)state;
@@ -678,6 +704,7 @@ int main(void)
         cmocka_unit_test(leadership_moves_on_request),
         cmocka_unit_test(handing_over_to_nobody_ends),
         cmocka_unit_test(who_may_not_lead_hands_over),
+        cmocka_unit_test(who_may_not_stand_loses_a_silent_leader),
         cmocka_unit_test(who_may_not_lead_and_finds_no_heir_steps_down),
         cmocka_unit_test(nothing_at_or_below_the_floor_is_truncated),
         cmocka_unit_test(nothing_committed_is_truncated),
