@@ -107,6 +107,8 @@ enum err state_opened_get(struct opened out[static LIMIT_OPENED], size_t *count,
                           struct table_txn *txn, uint64_t index);
 /* The same of a row's value: how many it names (at most LIMIT_OPENED), and each. ERR_CORRUPT. */
 enum err opened_decode(size_t *count, struct opened_rest *rest, struct bytes value);
+/* Without the rest, which versions before did not keep: what is compared between nodes. */
+struct bytes opened_compared(struct bytes value);
 struct opened opened_at(struct bytes value, size_t position);
 
 /* --- duplicates --- */

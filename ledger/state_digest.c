@@ -120,6 +120,12 @@ static enum err resume(struct table_cursor *c, const struct state_scan *scan)
     return err == OK && scan->key_size && bytes_equal(table_cursor_key(c), key) ? table_cursor_next(c) : err;
 }
 
+/* Of what nodes keep that applied the same with another version as well. */
+static struct bytes compared(uint8_t table, struct bytes value)
+{
+    return table == TABLE_OPENED ? opened_compared(value) : value;
+}
+
 static enum err read_row(struct state_scan *scan, struct table_cursor *c, struct buffer *value, uint64_t size_now)
 {
     struct bytes key = table_cursor_key(c);
@@ -131,7 +137,7 @@ static enum err read_row(struct state_scan *scan, struct table_cursor *c, struct
     enum err err = table_cursor_value(c, value);
     if (err != OK) return err;
     add_sized(&scan->hash, key);
-    add_sized(&scan->hash, buffer_bytes(value));
+    add_sized(&scan->hash, compared(scan->table, buffer_bytes(value)));
     scan->bytes += value->size;
     scan->rows++;
     return OK;

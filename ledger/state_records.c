@@ -131,6 +131,12 @@ enum err opened_decode(size_t *count, struct opened_rest *rest, struct bytes val
     return rest->next || rest->left_out ? OK : ERR_CORRUPT;
 }
 
+struct bytes opened_compared(struct bytes value)
+{
+    bool has_rest = value.size % OPENED_SIZE == REST_SIZE;
+    return bytes_of(value.data, value.size - (has_rest ? REST_SIZE : 0));
+}
+
 struct opened opened_at(struct bytes value, size_t position)
 {
     const uint8_t *at = value.data + position * OPENED_SIZE;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/state.h"
 #include "ledger/state_digest.h"
 #include "tests/lib/ledger_kit.h"
 #include "tests/lib/samples.h"
@@ -457,6 +458,26 @@ static void test_later(void **state)
     kit_close(&kit);
 }
 
+/* Nodes that applied a read before and after they were upgraded agree: what the former version didn't keep of it is
+ * compared by who opens it (cli/content.h). */
+static void what_former_versions_kept_is_compared(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct opened opened[2] = {{.record = sample_id(1), .version = 1, .content = 1},
+                               {.record = sample_id(2), .version = 1, .content = 2}};
+    open_full(&kit);
+    CHECK(state_opened_put(kit.txn, 1, opened, 2, &(struct opened_rest){0}) == OK);
+    struct state_digest without = digest_of(kit.txn);
+    CHECK(state_opened_put(kit.txn, 1, opened, 2, &(struct opened_rest){9, 3}) == OK);
+    struct state_digest with = digest_of(kit.txn);
+    assert_differs_in(&without, &with, "");
+    CHECK(state_opened_put(kit.txn, 1, opened, 1, &(struct opened_rest){9, 3}) == OK);
+    struct state_digest other = digest_of(kit.txn);
+    assert_differs_in(&without, &other, "opened");
+    kit_close(&kit);
+}
+
 /* --- statements --- */
 
 struct cluster {
@@ -637,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_definition), cmocka_unit_test(test_empty),     cmocka_unit_test(test_batches),
         cmocka_unit_test(test_replayed),   cmocka_unit_test(test_any_row),   cmocka_unit_test(test_added_row),
         cmocka_unit_test(test_role),       cmocka_unit_test(test_steps),     cmocka_unit_test(test_later),
+        cmocka_unit_test(what_former_versions_kept_is_compared),
         cmocka_unit_test(test_asking),     cmocka_unit_test(test_in_a_block),
         cmocka_unit_test(test_statement),  cmocka_unit_test(test_strict),    cmocka_unit_test(test_compare),
         cmocka_unit_test(test_decided),
