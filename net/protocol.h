@@ -82,8 +82,10 @@
 #include "base/limits.h"
 #include "crypto/sign.h"
 
-/* 1: LEAVES_OK was not packed, STORED_OK had no sum; 2: shares said nothing of the read's extent, CONTENT brought none */
-#define PROTOCOL_VERSION 3
+/* 1: LEAVES_OK was not packed, STORED_OK had no sum. Of 2 there are two ways to open records: in the former one CONTENT
+ * brought no shares (and had three fields), and their boxes did not tell the read's extent. Each side refuses the
+ * other's, one question at a time, so that all else goes on while a cluster is upgraded. */
+#define PROTOCOL_VERSION 2
 
 enum message_type {
     MESSAGE_HELLO = 1,
