@@ -73,6 +73,7 @@ void compute_start(struct node *node, const struct share_ask *ask, unsigned aske
                    void (*done)(struct compute *c, enum err code));
 void share_asked(struct node *node, unsigned from, uint64_t id, struct bytes body);
 void share_ask_encode(struct buffer *out, const struct share_ask *ask);
+enum err share_ask_decode(struct share_ask *ask, struct bytes body); /* exactly one */
 
 /* --- of k nodes --- */
 

@@ -212,7 +212,7 @@ void share_ask_encode(struct buffer *out, const struct share_ask *ask)
     pack_bool(out, ask->with_proofs);
 }
 
-static enum err share_ask_decode(struct share_ask *ask, struct bytes body)
+enum err share_ask_decode(struct share_ask *ask, struct bytes body)
 {
     struct unpack u = unpack_start(body);
     unpack_array_of(&u, 4);

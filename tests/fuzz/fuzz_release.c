@@ -1,20 +1,18 @@
 /* What members ask of each other's shares, and give: a question that decodes comes back byte for byte, and an answer
  * that nobody waits for does nothing. The first byte chooses. */
-#include "node/release.c" /* its decoders are its own */
+#include "base/check.h"
+#include "consensus/peer_messages.h"
+#include "node/release_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void ask(struct bytes in)
 {
-    struct message_shares m;
+    struct share_ask ask;
     struct buffer out = {0};
-    if (decode_ask(&m, in) != OK) return;
-    CHECK(m.count > 0 && m.count <= LIMIT_OPENED && m.first <= LIMIT_OPENED);
-    pack_array(&out, 4);
-    pack_uint(&out, m.leaf_index);
-    pack_uint(&out, m.first);
-    pack_uint(&out, m.count);
-    pack_bool(&out, m.with_proofs);
+    if (share_ask_decode(&ask, in) != OK) return;
+    CHECK(ask.count <= LIMIT_OPENED && ask.first <= LIMIT_OPENED);
+    share_ask_encode(&out, &ask);
     CHECK(!out.failed && bytes_equal(buffer_bytes(&out), in));
     buffer_free(&out);
 }
