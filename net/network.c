@@ -345,13 +345,15 @@ bool network_unshake(struct connection *c)
 
 static void on_sweep(uv_timer_t *timer) { ((struct network *)timer->data)->sweep_due = true; }
 
+#define SWEEP_MS 125 /* what thousands hold who came within one is not given back yet */
+
 /* Often enough that no time-out is late by more than an eighth of itself. */
 static uint64_t sweep_interval(const struct network_options *o)
 {
     uint32_t least = o->handshake_ms < o->idle_ms ? o->handshake_ms : o->idle_ms;
     if (o->stall_ms < least) least = o->stall_ms;
     if (o->frame_ms < least) least = o->frame_ms;
-    return least / 8 > 500 ? 500 : least < 40 ? 5 : least / 8;
+    return least / 8 > SWEEP_MS ? SWEEP_MS : least < 40 ? 5 : least / 8;
 }
 
 static void start_handles(struct network *n)
