@@ -205,8 +205,7 @@ void network_unplace(struct connection *c)
 /* Whose turn it is; NULL: nobody's for whom there is room. */
 static struct connection *next_in_line(struct network *n)
 {
-    struct party *p;
-    TAILQ_FOREACH(p, &n->lines, in_line) {
+    for (struct party *p = TAILQ_FIRST(&n->lines); p; p = TAILQ_NEXT(p, in_line)) {
         if (!has_room(n, p)) continue;
         TAILQ_REMOVE(&n->lines, p, in_line);
         TAILQ_INSERT_TAIL(&n->lines, p, in_line);
