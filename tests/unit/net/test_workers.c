@@ -1,6 +1,9 @@
 /* Tasks on threads: each is done once, on the loop, whatever becomes of its owner. */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <pthread.h>
 
@@ -186,6 +189,48 @@ static void without_threads_the_loop_works(void **state)
     pthread_attr_destroy(&huge);
 }
 
+struct nice_job {
+    struct worker_task task; /* the first member */
+    int nice;
+    bool done;
+};
+
+static void note_niceness(struct worker_task *task)
+{
+    ((struct nice_job *)task)->nice = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+}
+
+static void note_done(struct worker_task *task, bool canceled)
+{
+    ((struct nice_job *)task)->done = !canceled;
+}
+
+/* Nicer than who made them, which stays as it is; and nothing waits for ever, how often they give way. */
+static void nice_threads(void **state)
+{
+    (void)state;
+    enum { JOBS = 200, NICENESS = 3, NICEST = 19 };
+    static struct nice_job jobs[JOBS];
+    uv_loop_t loop;
+    int own = getpriority(PRIO_PROCESS, 0), expected = own + NICENESS > NICEST ? NICEST : own + NICENESS;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    struct workers *w = workers_new(&loop, &(struct workers_options){.threads = 2, .niceness = NICENESS});
+    assert_non_null(w);
+    for (unsigned i = 0; i < JOBS; i++) {
+        jobs[i].task = (struct worker_task){.run = note_niceness, .done = note_done};
+        workers_queue(w, &jobs[i].task);
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    for (unsigned i = 0; i < JOBS; i++) {
+        assert_true(jobs[i].done);
+        assert_int_equal(jobs[i].nice, expected);
+    }
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
+    workers_stop(w, NULL, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +239,7 @@ int main(void)
         cmocka_unit_test(stopping_waits_for_what_runs_and_cancels_the_rest),
         cmocka_unit_test(stopping_without_work),
         cmocka_unit_test(without_threads_the_loop_works),
+        cmocka_unit_test(nice_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
