@@ -351,9 +351,8 @@ static void read_later(struct connection *c)
         crowd_limit_receiving(c);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+static void hear(struct connection *c, ssize_t size, const uv_buf_t *buffer)
 {
-    struct connection *c = stream->data;
     if (size > 0)
         on_input(c, bytes_of(buffer->base, (size_t)size));
     else if (size == UV_ENOBUFS)
@@ -368,13 +367,23 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         finish_uv(c, (int)size);
 }
 
+static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+{
+    struct connection *c = stream->data;
+    bool fresh = connection_is_fresh(c);
+    uint64_t begun = fresh ? uv_hrtime() : 0;
+    hear(c, size, buffer);
+    if (fresh) turn_took_time(c->network, TURN_FRESH, begun);
+}
+
 /* One buffer for all: libuv reads into it and calls on_read at once. None when it is others' turn: what is not
  * read takes no memory here, and makes the sender wait. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     struct connection *c = handle->data;
     (void)suggested;
-    size_t room = c->phase != PHASE_OPEN ? INPUT_SIZE : turn_is_over(c) ? 0 : crowd_room(c);
+    bool limited = c->phase == PHASE_OPEN || connection_is_fresh(c);
+    size_t room = limited && turn_is_over(c) ? 0 : c->phase == PHASE_OPEN ? crowd_room(c) : INPUT_SIZE;
     *buffer = uv_buf_init(room ? (char *)c->network->input : NULL, (unsigned)room);
 }
 
@@ -386,6 +395,21 @@ static void start_reading(struct connection *c)
         finish_uv(c, code);
     else
         c->reading = true;
+}
+
+/* Mostly who connects says something at once, and who has waited for its turn did so before: that is had without
+ * the poll's being told of this connection first. */
+static void read_now(struct connection *c)
+{
+    int fd;
+    start_reading(c);
+    if (!c->reading || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
+    uv_buf_t buffer = uv_buf_init((char *)c->network->input, INPUT_SIZE);
+    ssize_t size = recv(fd, buffer.base, buffer.len, MSG_DONTWAIT);
+    if (size >= 0)
+        hear(c, size ? size : UV_EOF, &buffer);
+    else if (errno != EAGAIN && errno != EINTR)
+        hear(c, uv_translate_sys_error(errno), &buffer);
 }
 
 void connection_pause(struct connection *c)
@@ -530,10 +554,15 @@ void connection_wake(struct connection *c)
     read_on(c);
 }
 
+bool connection_is_fresh(const struct connection *c) { return c->phase == PHASE_HANDSHAKE && !c->dialed; }
+
 void connection_go_on(struct connection *c)
 {
     c->held = crowd_unread(c); /* flush goes on with it */
-    read_on(c);
+    if (connection_is_fresh(c) && !c->writing && !c->shaking && !(c->begun && c->shake_queued))
+        read_now(c);
+    else
+        read_on(c);
 }
 
 /* Room for `size` more bytes, or why not. */
@@ -615,15 +644,15 @@ void connection_flush(struct connection *c)
 
 /* Acknowledgements and probes find a machine that is gone without a word;
  * small frames are not held back for more (Nagle), since a turn's frames go together already. */
-static void tune(struct connection *c, bool peer)
+static void tune(uv_tcp_t *tcp, uint32_t stall_ms, bool peer)
 {
     int fd, idle = peer ? 3 : 30, interval = peer ? 1 : 10, count = 3, thin = 1;
     /* The kernel also counts a full receiver as silent; for clients our own rule comes first and tells:
      * it takes up to two periods, since the first may still have seen bytes go. */
-    unsigned silent = peer ? LIMIT_PEER_DEAD_MS : 3 * c->network->options.stall_ms;
-    uv_tcp_nodelay(&c->tcp, 1);
-    uv_tcp_keepalive(&c->tcp, 1, (unsigned)idle);
-    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
+    unsigned silent = peer ? LIMIT_PEER_DEAD_MS : 3 * stall_ms;
+    uv_tcp_nodelay(tcp, 1);
+    uv_tcp_keepalive(tcp, 1, (unsigned)idle);
+    if (uv_fileno((uv_handle_t *)tcp, &fd) != 0) return;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent, sizeof silent);
@@ -631,6 +660,8 @@ static void tune(struct connection *c, bool peer)
      * thin streams). */
     if (peer) (void)setsockopt(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, &thin, sizeof thin);
 }
+
+void connection_tune_accepted(struct network *n, uv_tcp_t *listening) { tune(listening, n->options.stall_ms, false); }
 
 static void opened(struct connection *c)
 {
@@ -640,6 +671,8 @@ static void opened(struct connection *c)
         return;
     }
     network_unplace(c);
+    turn_leave(c); /* what it waited for, as a fresh one */
+    c->held = false;
     enter(c, PHASE_OPEN);
     c->active_ms = c->stall_ms = now_ms(c);
     if (tls_resumed(c->tls))
@@ -647,7 +680,7 @@ static void opened(struct connection *c)
     else
         n->counters.handshakes_full++;
     c->peer = strcmp(tls_alpn(c->tls), TLS_ALPN_PEER) == 0;
-    if (c->peer) tune(c, true);
+    if (c->peer) tune(&c->tcp, c->network->options.stall_ms, true);
     if (c->events.on_open) c->events.on_open(c, c->data);
     c->more = true; /* what came with the end of the handshake */
     network_wake(c);
@@ -679,14 +712,14 @@ void connection_connected(struct connection *c)
     int size = sizeof remote;
     if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&remote, &size) == 0)
         address_from_socket(&c->remote, (struct sockaddr *)&remote);
-    tune(c, false);
+    if (c->dialed) tune(&c->tcp, c->network->options.stall_ms, false);
     c->phase = PHASE_HANDSHAKE; /* since_ms stays a dial's start */
 }
 
 void connection_accepted(struct connection *c, struct connection_owner *owner)
 {
     c->owner = owner;
-    start_reading(c);
+    read_now(c);
 }
 
 /* --- what is known --- */

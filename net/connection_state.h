@@ -120,8 +120,10 @@ struct connection_owner {
 };
 
 /* Waiting to go on with input, in this order: links between nodes; clients that were given nothing in the turn
- * that was over before; clients that had their share of one. */
-enum { TURN_LINK, TURN_LIGHT, TURN_HEAVY, TURN_LISTS };
+ * that was over before; clients that had their share of one; accepted ones in the handshake. */
+enum { TURN_LINK, TURN_LIGHT, TURN_HEAVY, TURN_FRESH, TURN_LISTS };
+#define TURN_ACCEPT TURN_LISTS /* nobody waits for it here, but in the kernel */
+#define TURN_FRESH_MS 1        /* of TURN_FRESH and TURN_ACCEPT: so often they have time again */
 
 /* Waiting for a handshake step, in this order: those that this side dialed; accepted ones that have
  * begun, since work was put into them; new ones. */
@@ -149,7 +151,8 @@ struct network {
     struct connection_list turns[TURN_LISTS];
     size_t turn_counts[TURN_LISTS];
     uint64_t turn;            /* counts them */
-    uint64_t turn_ns[TURN_LISTS]; /* that clients' input took of this one: of TURN_HEAVY, and of all others */
+    uint64_t turn_ns[TURN_LISTS + 1]; /* that these took of this one */
+    uint64_t fresh_since_ns;          /* TURN_FRESH and TURN_ACCEPT: since then */
     uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise, as is this: */
@@ -157,7 +160,7 @@ struct network {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle;
-    uv_timer_t sweep;
+    uv_timer_t sweep, fresh; /* the latter: somebody waits in TURN_FRESH, or for a place that is free */
     bool sweep_due;   /* its time has come: after this turn's poll */
     struct connection *sweep_next; /* where it goes on in the next turn; NULL: at the beginning */
     unsigned left;    /* connections that are gone, since memory was last given back */
@@ -183,10 +186,12 @@ void network_unplace(struct connection *c);
 /* connection.c */
 void connection_accepted(struct connection *c, struct connection_owner *owner); /* from a connected socket */
 void connection_connected(struct connection *c);
+void connection_tune_accepted(struct network *n, uv_tcp_t *listening); /* Linux: they have its socket's options */
 void connection_placed(struct connection *c); /* it has a place for its handshake */
 void connection_shaken(struct connection *c); /* the worker is done with it */
 void connection_wake(struct connection *c);
 void connection_go_on(struct connection *c); /* with its input: its turn has come */
+bool connection_is_fresh(const struct connection *c); /* accepted, and its handshake is not done */
 /* Closes now. The first code and text said stay. */
 void connection_finish(struct connection *c, enum err code, const char *text);
 /* The same for who does not read: the kernel, too, drops what waits, instead of offering it for minutes. */
@@ -223,6 +228,8 @@ void turn_took(struct connection *c, size_t bytes, unsigned frames);
 void turn_wait(struct connection *c);                           /* is held, and goes on in a later turn */
 void turn_leave(struct connection *c);
 bool turn_waits(const struct network *n);                       /* somebody does */
+bool turn_has_time(const struct network *n, int share);         /* TURN_FRESH, TURN_ACCEPT: may take more of this one */
+void turn_took_time(struct network *n, int share, uint64_t begun_ns); /* by uv_hrtime, what these are given */
 void turn_next(struct network *n);                              /* begins one, with those that waited */
 
 /* dial.c */

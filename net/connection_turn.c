@@ -11,6 +11,10 @@
  * several times (asked, replicated, applied), and waits for what is left of a turn each time: so these turns are
  * short, however many ask without end. Who used up its share goes behind those who did not: multilevel queues
  * (F. J. Corbato et al., An Experimental Time-Sharing System, 1962).
+ *
+ * Hundreds of connections may come, say nonsense, or hang up at once, and the kernel tells of all of them in one turn:
+ * accepting has TURN_ACCEPT_NS of each TURN_FRESH_MS, and what is not open yet TURN_FRESH_NS. The rest waits where it is,
+ * unread, also when there is nothing else to do: a loop that is busy for long is put behind others by the kernel.
  */
 #include "net/connection_state.h"
 
@@ -18,9 +22,11 @@
 #define TURN_FRAMES 32               /* from one that did, and from a link between nodes */
 #define TURN_FIRST_BYTES (128 * KIB) /* read from one client that did not wait */
 #define TURN_BYTES (256 * KIB)       /* from one that did */
-#define TURN_NS 1000000              /* of the loop's time, for the input of clients that had no share so far */
+#define TURN_NS 500000               /* of the loop's time, for the input of clients that had no share so far */
 #define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had */
 #define TURN_READERS 4               /* of these are read from again: nobody knows before how long that takes */
+#define TURN_FRESH_NS 150000         /* in each TURN_FRESH_MS, for connections whose handshake is not done */
+#define TURN_ACCEPT_NS 150000        /* the same, for taking new ones, with what they say at once: thousands a second */
 #define TURN_LINK_NS 2000000         /* for the input of one link between nodes */
 
 static bool is_limited(const struct connection *c) { return crowd_client(c) && c->phase == PHASE_OPEN; }
@@ -46,8 +52,16 @@ static bool link_had_its(const struct connection *c)
     return c->turn_ns + running >= TURN_LINK_NS;
 }
 
+bool turn_has_time(const struct network *n, int share)
+{
+    return n->turn_ns[share] < (share == TURN_ACCEPT ? TURN_ACCEPT_NS : TURN_FRESH_NS);
+}
+
+void turn_took_time(struct network *n, int share, uint64_t begun_ns) { n->turn_ns[share] += uv_hrtime() - begun_ns; }
+
 bool turn_is_over(const struct connection *c)
 {
+    if (connection_is_fresh(c)) return !turn_has_time(c->network, TURN_FRESH);
     if (!is_fresh_turn(c) && c->turn_frames >= c->turn_share) return true;
     if (!is_limited(c)) return !is_fresh_turn(c) && link_had_its(c);
     size_t bytes = c->turn_heavy ? TURN_BYTES : TURN_FIRST_BYTES;
@@ -89,7 +103,10 @@ void turn_wait(struct connection *c)
     connection_stop_reading(c);
     c->held = true;
     if (c->in_turns) return;
-    c->turn_list = !crowd_client(c) ? TURN_LINK : is_fresh_turn(c) ? TURN_LIGHT : TURN_HEAVY;
+    c->turn_list = connection_is_fresh(c) ? TURN_FRESH
+                   : !crowd_client(c)     ? TURN_LINK
+                   : is_fresh_turn(c)     ? TURN_LIGHT
+                                          : TURN_HEAVY;
     c->in_turns = true;
     TAILQ_INSERT_TAIL(&n->turns[c->turn_list], c, turn);
     n->turn_counts[c->turn_list]++;
@@ -106,10 +123,7 @@ void turn_leave(struct connection *c)
 
 bool turn_waits(const struct network *n)
 {
-    size_t count = 0;
-    for (int i = 0; i < TURN_LISTS; i++)
-        count += n->turn_counts[i];
-    return count > 0;
+    return n->turn_counts[TURN_LINK] + n->turn_counts[TURN_LIGHT] + n->turn_counts[TURN_HEAVY] > 0;
 }
 
 /* With what it has more. Its answers belong to it: one that asks much is answered much. */
@@ -144,12 +158,29 @@ static void go_on(struct network *n, int list)
     }
 }
 
+/* Before those that come now. */
+static void go_on_with_fresh(struct network *n)
+{
+    uint64_t now = uv_hrtime();
+    if (now - n->fresh_since_ns < TURN_FRESH_MS * UINT64_C(1000000)) return;
+    n->fresh_since_ns = now;
+    n->turn_ns[TURN_FRESH] = n->turn_ns[TURN_ACCEPT] = 0;
+    for (size_t count = n->turn_counts[TURN_FRESH]; count && turn_has_time(n, TURN_FRESH); count--) {
+        uint64_t begun = uv_hrtime();
+        struct connection *c = TAILQ_FIRST(&n->turns[TURN_FRESH]);
+        turn_leave(c);
+        connection_go_on(c);
+        turn_took_time(n, TURN_FRESH, begun);
+    }
+}
+
 void turn_next(struct network *n)
 {
     n->turn++;
-    for (int i = 0; i < TURN_LISTS; i++) {
+    for (int i = TURN_LINK; i <= TURN_HEAVY; i++) {
         n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0;
         go_on(n, i);
     }
     n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0; /* what is new has as much again */
+    go_on_with_fresh(n);
 }

@@ -14,14 +14,12 @@
 #define RESERVED 64        /* places that clients never have: for links between nodes, and for handshakes */
 #define FRESH_MS 250       /* so long a handshake, or a silent client, is left alone, however many come */
 #define LOOKED_AT 64       /* clients that wait, for one that does not */
-#define ACCEPT_TURN 16     /* connections taken in one turn of the loop, less than a millisecond: libuv has no end */
 
 struct listener {
     struct connection_owner owner; /* first: the connections know only this */
     struct network *network;
     uv_tcp_t tcp;
     uv_timer_t next_turn;
-    uint32_t taken; /* since the last turn that took all it may */
     struct address address;
     struct listener_options options;
     struct listener_handler handlers[HANDLERS_MAX];
@@ -214,6 +212,7 @@ static const char *over_limit(struct listener *l, const struct connection *c)
 
 static void take(struct listener *l)
 {
+    uint64_t begun = uv_hrtime();
     struct connection *c = network_add(l->network);
     CHECK(uv_tcp_init(l->network->loop, &c->tcp) == 0);
     c->tcp.data = c;
@@ -230,13 +229,13 @@ static void take(struct listener *l)
         begin_fresh(l, c);
         connection_accepted(c, &l->owner);
     }
+    turn_took_time(l->network, TURN_ACCEPT, begun);
 }
 
 /* libuv kept the one that was not taken, and listens again once it is. */
 static void on_next_turn(uv_timer_t *timer)
 {
     struct listener *l = timer->data;
-    l->taken = 0;
     if (!l->closing) take(l);
 }
 
@@ -249,10 +248,10 @@ static void on_connection(uv_stream_t *stream, int status)
         refuse(l, uv_strerror(status));
         return;
     }
-    if (l->taken++ < ACCEPT_TURN)
+    if (turn_has_time(l->network, TURN_ACCEPT))
         take(l);
-    else /* this one and those behind it wait, so that everybody else has a turn, too */
-        CHECK(uv_timer_start(&l->next_turn, on_next_turn, 0, 0) == 0);
+    else /* libuv has no end: this one and those behind it wait, so that everybody else has a turn, too */
+        CHECK(uv_timer_start(&l->next_turn, on_next_turn, TURN_FRESH_MS, 0) == 0);
 }
 
 static enum err listen_failed(const struct address *address, int status, struct failure *failure)
@@ -271,6 +270,7 @@ static int start(struct listener *l, const struct sockaddr_storage *at)
     struct sockaddr_storage got;
     int size = sizeof got;
     int code = uv_tcp_bind(&l->tcp, (const struct sockaddr *)at, 0);
+    if (code == 0) connection_tune_accepted(l->network, &l->tcp);
     if (code == 0) code = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
     if (code == 0) code = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&got, &size);
     if (code == 0) address_from_socket(&l->address, (struct sockaddr *)&got);

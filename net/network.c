@@ -112,7 +112,9 @@ static void give_memory_back(struct network *n, uint64_t now)
     CHECK(uv_queue_work(n->loop, &n->trim, trim, on_trimmed) == 0);
 }
 
-#define SWEEP_TURN 128 /* connections in one turn of the loop: thousands that came together are also late together */
+/* In one turn of the loop, since thousands that came together are also late together: */
+#define SWEEP_TURN 128      /* connections */
+#define SWEEP_NS 250000     /* and no more once it took so long: closing is dear */
 
 static void sweep(struct network *n)
 {
@@ -121,7 +123,8 @@ static void sweep(struct network *n)
         give_memory_back(n, now);
         n->sweep_next = TAILQ_FIRST(&n->all);
     }
-    for (unsigned i = 0; i < SWEEP_TURN && n->sweep_next; i++) {
+    uint64_t end = uv_hrtime() + SWEEP_NS;
+    for (unsigned i = 0; i < SWEEP_TURN && n->sweep_next && uv_hrtime() < end; i++) {
         struct connection *c = n->sweep_next;
         n->sweep_next = TAILQ_NEXT(c, all); /* a sweep closes, but nothing is freed before its callback */
         connection_sweep(c, now);
@@ -131,13 +134,17 @@ static void sweep(struct network *n)
 
 static void run_lines(struct network *n);
 
+static void on_fresh(uv_timer_t *timer) { (void)timer; /* on_prepare comes next */ }
+
 static void on_prepare(uv_prepare_t *handle)
 {
     struct network *n = handle->data;
     crowd_go_on(n);
     turn_next(n);
-    run_wakes(n);
     run_lines(n);
+    run_wakes(n);
+    if ((n->place_free || n->turn_counts[TURN_FRESH]) && !uv_is_active((uv_handle_t *)&n->fresh))
+        uv_timer_start(&n->fresh, on_fresh, TURN_FRESH_MS, 0);
 }
 
 /* After the poll: what came while this process was held up is heard before anybody counts as silent. */
@@ -145,8 +152,8 @@ static void on_check(uv_check_t *handle)
 {
     struct network *n = handle->data;
     crowd_go_on(n);
-    run_wakes(n);
     run_lines(n);
+    run_wakes(n);
     if (n->sweep_due) sweep(n);
 }
 
@@ -217,13 +224,16 @@ static struct connection *next_in_line(struct network *n)
 /* At the end of a turn, not where the place became free: that may be inside another connection's callback. */
 static void run_lines(struct network *n)
 {
-    struct connection *c;
-    if (!n->place_free) return;
-    n->place_free = false;
-    while ((c = next_in_line(n))) {
-        leave_line(c);
-        take_place(c);
-        connection_placed(c);
+    while (n->place_free && turn_has_time(n, TURN_FRESH)) {
+        uint64_t begun = uv_hrtime();
+        struct connection *c = next_in_line(n);
+        n->place_free = c != NULL;
+        if (c) {
+            leave_line(c);
+            take_place(c);
+            connection_placed(c);
+        }
+        turn_took_time(n, TURN_FRESH, begun);
     }
 }
 
@@ -362,8 +372,9 @@ static void start_handles(struct network *n)
     uv_check_init(n->loop, &n->check);
     uv_idle_init(n->loop, &n->idle);
     uv_timer_init(n->loop, &n->sweep);
-    n->prepare.data = n->check.data = n->idle.data = n->sweep.data = n;
-    n->handles = 5; /* with the threads' */
+    uv_timer_init(n->loop, &n->fresh);
+    n->prepare.data = n->check.data = n->idle.data = n->sweep.data = n->fresh.data = n;
+    n->handles = 6; /* with the threads' */
     uv_prepare_start(&n->prepare, on_prepare);
     uv_check_start(&n->check, on_check);
     uint64_t interval = sweep_interval(&n->options);
@@ -371,6 +382,7 @@ static void start_handles(struct network *n)
     uv_unref((uv_handle_t *)&n->prepare);
     uv_unref((uv_handle_t *)&n->check);
     uv_unref((uv_handle_t *)&n->sweep);
+    uv_unref((uv_handle_t *)&n->fresh);
 }
 
 static struct network_options with_defaults(const struct network_options *given)
@@ -471,6 +483,7 @@ void network_close(struct network *n, void (*done)(void *data), void *data)
     uv_close((uv_handle_t *)&n->check, on_handle_closed);
     uv_close((uv_handle_t *)&n->idle, on_handle_closed);
     uv_close((uv_handle_t *)&n->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&n->fresh, on_handle_closed);
 }
 
 void network_free(struct network *n)

@@ -1,7 +1,9 @@
 /* Calls that are answered, and those that nobody may answer: pins, protocols, tickets, back-pressure, HTTP. */
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "net/connection_state.h"
 #include "tests/unit/net/bed_connection.h"
 
 static void test_echo(void **state)
@@ -31,6 +33,38 @@ static void test_echo(void **state)
     world_end(&w);
     caller_end(&a);
 }
+
+static int option_of(const struct connection *c, int level, int name)
+{
+    int fd, value = -1;
+    socklen_t size = sizeof value;
+    assert_int_equal(uv_fileno((const uv_handle_t *)&c->tcp, &fd), 0);
+    assert_int_equal(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+/* Who called and who was called: small frames go at once, and a machine that is gone without a word is noticed. */
+static void test_both_sides_are_tuned(void **state)
+{
+    (void)state;
+    struct world w;
+    struct caller a = {0};
+    world_start(&w, NULL, NULL);
+    call(&w, &a, TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(&w, w.opened == 1 && a.opened == 1);
+    const struct connection *both[] = {w.last, a.connection};
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(option_of(both[i], IPPROTO_TCP, TCP_NODELAY));
+        assert_true(option_of(both[i], SOL_SOCKET, SO_KEEPALIVE));
+        assert_int_equal(option_of(both[i], IPPROTO_TCP, TCP_KEEPIDLE), 30);
+        assert_int_equal(option_of(both[i], IPPROTO_TCP, TCP_KEEPINTVL), 10);
+        assert_int_equal(option_of(both[i], IPPROTO_TCP, TCP_KEEPCNT), 3);
+        assert_int_equal(option_of(both[i], IPPROTO_TCP, TCP_USER_TIMEOUT), 3 * both[i]->network->options.stall_ms);
+    }
+    world_end(&w);
+    caller_end(&a);
+}
+
 
 static void test_resumed_reconnect(void **state)
 {
@@ -259,6 +293,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_both_sides_are_tuned),
         cmocka_unit_test(test_resumed_reconnect),
         cmocka_unit_test(test_wrong_pin),
         cmocka_unit_test(test_unserved_protocol),
