@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,7 @@ void flood_assert_memory(const struct attacker *a, unsigned node, uint64_t befor
 
 int flood_dial(const struct testbed *bed, unsigned node, unsigned x)
 {
+    flood_give_way();
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bed->ports[node]),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u + x)};
@@ -168,6 +170,7 @@ _Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsign
             if (sockets[i] < 0 || (!has_answer(sockets[i], tally) && patient)) continue;
             close(sockets[i]);
             sockets[i] = -1;
+            flood_give_way();
         }
     }
 }
@@ -180,12 +183,15 @@ pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data)
     CHECK(pid >= 0);
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 19);
+    struct sched_param none = {0};
+    CHECK(sched_setscheduler(0, SCHED_IDLE, &none) == 0);
     for (unsigned i = 0; i <= LIMIT_NODES; i++)
         bed->pids[i] = 0; /* not this process' to kill */
     run(data);
     _exit(0);
 }
+
+void flood_give_way(void) { (void)sched_yield(); }
 
 int flood_stop(pid_t pid)
 {

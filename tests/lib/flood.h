@@ -56,9 +56,13 @@ _Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsign
 
 /* --- attackers --- */
 
-/* In a process of its own, which ends with this one, 19 steps of priority lower: what an attacker computes is not what
- * a node has to bear, and a real one computes elsewhere. `run` may return: then the process ends with status 0. */
+/* In a process of its own, which ends with this one, and has only processors that nobody else wants (SCHED_IDLE): what an
+ * attacker computes is not what a node has to bear, and a real one computes elsewhere. `run` may return: then the
+ * process ends with status 0. */
 pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data);
+/* To be called by `run` after each small step, as those above do: whom the kernel has once chosen keeps the processor up
+ * to the next tick, however low its priority, for milliseconds that an attacker elsewhere does not take. */
+void flood_give_way(void);
 int flood_stop(pid_t pid); /* its status, as of waitpid */
 
 #endif

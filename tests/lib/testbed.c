@@ -366,8 +366,9 @@ void testbed_start(struct testbed *t, unsigned node)
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0) die(path);
     dprintf(log, "--- start\n");
-    snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level debug %s", build(),
-             t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis, t->extra ? t->extra : "");
+    snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level %s %s", build(),
+             t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis,
+             t->log_level ? t->log_level : "debug", t->extra ? t->extra : "");
     split(text, words, WORDS_MAX);
     t->pids[node] = spawn(words, log, log, t->files, t->kept);
     close(log);

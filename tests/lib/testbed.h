@@ -22,6 +22,7 @@ struct testbed {
     pid_t pids[LIMIT_NODES + 1];     /* 0: not running */
     const char *program[LIMIT_NODES + 1]; /* NULL: consiliumd; else e.g. "liar --mode share" */
     const char *extra;               /* more arguments of `run`, or NULL */
+    const char *log_level;           /* NULL: debug */
     bool apart;                      /* each node has an address of its own: testbed_address */
     unsigned files;                  /* the limit of open files of nodes started from now on; 0: as it is */
     bool kept;                       /* the folder is the caller's: testbed_keep */
