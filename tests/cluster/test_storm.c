@@ -541,8 +541,8 @@ struct storm {
     const char *name;
     void (*run)(void *data);
     bool ends, ends_soon; /* all its connections are cut; in seconds */
-    bool comes_first;     /* measured once it has come: how many come at once is others' flood */
     unsigned most;        /* connections that the node may have left of it; 0: any */
+    bool comes_first;     /* measured once it has come: how many come at once is others' flood */
 };
 
 static void one_slice_of(const struct storm *storm, struct slices *s, bool last)
