@@ -256,8 +256,9 @@ struct driver_status {
 void driver_status(const struct driver *d, struct driver_status *out);
 
 /* Up to where a node must have applied to say for good that something is not there: all that is committed now, as far
- * as its leader told or it has counted itself. UINT64_MAX while it can't know that: it catches up, follows nobody, or has applied nothing of this
- * leader's term. (A leader that was just cut off is followed for an election time-out more.) */
+ * as its leader told or it has counted itself. UINT64_MAX while it can't know that: it catches up, follows nobody, or
+ * has applied nothing of this leader's term. (A leader that was just cut off is followed for an election time-out
+ * more.) */
 static inline uint64_t driver_committed(const struct driver_status *s)
 {
     bool knows = !s->catching_up && s->leader != 0 && s->applied_term == s->term;

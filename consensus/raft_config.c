@@ -53,7 +53,8 @@ bool raft_config_votes(const struct raft_config *config, raft_id id)
 bool raft_two_decide(const struct raft *r, raft_id one, raft_id other)
 {
     const struct raft_config *latest = &config_history_latest(&r->configs)->config;
-    return one != other && raft_config_voters(latest) <= 3 && raft_config_votes(latest, one) && raft_config_votes(latest, other);
+    return one != other && raft_config_voters(latest) <= 3 && raft_config_votes(latest, one) &&
+           raft_config_votes(latest, other);
 }
 
 bool raft_config_valid(const struct raft_config *config)

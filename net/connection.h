@@ -1,10 +1,12 @@
 /* A connection on the event loop: socket, TLS, frame reader, bounded send queue.
  *
  * The happy path of an accepted one:
- *   1. the listener accepts, counts, and makes a connection; reading starts
+ *   1. the listener accepts, counts, and makes a connection, which is read from at once; with
+ *      hundreds more it waits its turn (connection_turn.c)
  *   2. its first record has come: it gets one of LIMIT_HANDSHAKE_PLACES, and with it a
- *      TLS session, or waits in its address's line (connection_party.c); handshake steps run on threads of their own, at a lower priority, at
- *      most LIMIT_HANDSHAKES at once (of dialed connections: on libuv's pool)
+ *      TLS session, or waits in its address's line (connection_party.c); handshake steps run on
+ *      threads of their own, at a lower priority, at most LIMIT_HANDSHAKES at once (of dialed
+ *      connections: on libuv's pool)
  *   3. the handshake is done: the handler for its ALPN is found, on_open
  *   4. frames come: on_frame for each, in turns (connection_turn.c); connection_send queues
  *      answers, and what one turn of the loop queued is encrypted and written together at its end

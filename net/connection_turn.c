@@ -26,7 +26,7 @@
 #define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had */
 #define TURN_READERS 4               /* of these are read from again: nobody knows before how long that takes */
 #define TURN_FRESH_NS 150000         /* in each TURN_FRESH_MS, for connections whose handshake is not done */
-#define TURN_ACCEPT_NS 150000        /* the same, for taking new ones, with what they say at once: thousands a second */
+#define TURN_ACCEPT_NS 250000        /* the same, for taking new ones, with what they say at once: thousands a second */
 #define TURN_LINK_NS 2000000         /* for the input of one link between nodes */
 
 static bool is_limited(const struct connection *c) { return crowd_client(c) && c->phase == PHASE_OPEN; }
