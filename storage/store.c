@@ -55,6 +55,7 @@ struct table_txn {
     struct store *store;
     MDB_txn *mdb;
     bool write;
+    enum err met;      /* in reading: LMDB goes on with no transaction that met an error, and says only that */
     unsigned cursors;  /* open ones */
     uint64_t bytes;    /* put and deleted */
     uint64_t changes;  /* counts puts and deletions: cursors find their place again after one */
@@ -121,15 +122,17 @@ static enum err write_failed(struct store *s, int code, const char *what)
     int none = OK;
     if (atomic_compare_exchange_strong(&s->failed, &none, (int)translated))
         log_error("store", "%s: cannot %s: %s", s->directory, what, words(code));
-    return translated;
+    return code == MDB_BAD_TXN ? (enum err)atomic_load(&s->failed) : translated;
 }
 
 /* Looking for something: in a write transaction what LMDB does not understand ends that transaction for good, and
  * would show only later, as an error of whoever writes next. */
-static enum err look_failed(const struct table_txn *t, int code)
+static enum err look_failed(struct table_txn *t, int code)
 {
-    if (code == MDB_SUCCESS || code == MDB_NOTFOUND || !t->write) return translate(t->store, code);
-    return write_failed(t->store, code, "read a page");
+    if (code == MDB_SUCCESS || code == MDB_NOTFOUND) return translate(t->store, code);
+    if (t->write) return write_failed(t->store, code, "read a page");
+    if (t->met == OK || code != MDB_BAD_TXN) t->met = translate(t->store, code);
+    return t->met;
 }
 
 enum err store_failed(const struct store *s) { return (enum err)atomic_load(&s->failed); }
@@ -484,6 +487,7 @@ enum err store_renew(struct table_txn *t)
     STORE_GUARD(t->store->directory);
     CHECK(!t->write && t->cursors == 0);
     mdb_txn_reset(t->mdb);
+    t->met = OK;
     return translate(t->store, mdb_txn_renew(t->mdb));
 }
 

@@ -318,6 +318,42 @@ static void test_keys_out_of_order(void **state)
     store_abort(txn);
 }
 
+/* The pages of table users become of no type that LMDB knows. */
+static void spoil_pages(void)
+{
+    store_close(store);
+    store = NULL;
+    struct buffer all = folder_load(folder, "data.mdb");
+    for (size_t page = 0; page + 4096 <= all.size; page += 4096)
+        if (memmem(all.data + page, 4096, "key-000", 7)) memset(all.data + page + 10, 0, 2); /* MDB_page.mp_flags */
+    folder_store(folder, "data.mdb", buffer_bytes(&all));
+    buffer_free(&all);
+    store = open_store();
+}
+
+/* Of a transaction that met a damaged page LMDB says no more than that it is bad: what is said stays what was met,
+ * so that nobody looks for a device that failed. */
+static void test_what_was_met_stays(void **state)
+{
+    (void)state;
+    put_many(30);
+    begin();
+    put(ROWS, "other", "row");
+    commit();
+    spoil_pages();
+    begin_read();
+    assert_true(has(ROWS, "other", "row"));
+    assert_int_equal(table_exists(txn, USERS, bytes_text("key-00010")), ERR_CORRUPT);
+    assert_int_equal(table_exists(txn, ROWS, bytes_text("other")), ERR_CORRUPT);
+    assert_int_equal(store_renew(txn), OK);
+    assert_true(has(ROWS, "other", "row"));
+    store_abort(txn);
+    begin();
+    assert_int_equal(table_exists(txn, USERS, bytes_text("key-00010")), ERR_CORRUPT);
+    assert_int_equal(table_exists(txn, ROWS, bytes_text("other")), ERR_CORRUPT);
+    assert_int_equal(store_commit(txn), ERR_CORRUPT);
+}
+
 /* --- errors that are none of the device --- */
 
 static int injected;
@@ -379,6 +415,7 @@ int main(void)
         BED_TEST(test_other_signals_stay),
         BED_TEST(test_assertions_stay),
         BED_TEST(test_keys_out_of_order),
+        BED_TEST(test_what_was_met_stays),
         BED_TEST(test_every_error_has_words),
         BED_TEST(test_a_reader_whose_slot_was_taken),
     };
