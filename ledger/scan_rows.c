@@ -438,14 +438,6 @@ static bool skips(const struct row_look *r)
            table_count(r->txn, (uint8_t)r->table) == r->meta->size;
 }
 
-/* Behind the last one, as a scan that is taken up again goes; a key that was altered where it lies may not be. */
-static bool in_order(const struct row_look *r)
-{
-    size_t shorter = r->key.size < r->s->key_size ? r->key.size : r->s->key_size;
-    int order = shorter ? memcmp(r->s->key, r->key.data, shorter) : 0;
-    return order < 0 || (order == 0 && r->s->key_size < r->key.size);
-}
-
 static enum err tell_store(struct row_look *r, const char *what)
 {
     if (!passed(r->s, DAMAGE_STORE))
@@ -457,7 +449,6 @@ static enum err tell_store(struct row_look *r, const char *what)
 /* A row that is wrong, and that its own key does not lead to, nobody could write anew or remove: reads pass it by. */
 static enum err judge_row(struct row_look *r)
 {
-    if (!in_order(r)) return tell_store(r, "rows are out of order");
     enum err err = check_row(r);
     bool good = err == OK && r->sealed == OK && r->found->kind == DAMAGE_NONE;
     if (good || (err != OK && !is_damage(err))) return err;
