@@ -5,11 +5,13 @@
  * Stop: no new clients or requests -> the parts that watch -> the driver hands
  * leadership over and syncs -> links -> the loop ends with nothing left open.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -34,7 +36,8 @@
 
 struct daemon {
     struct node *node;
-    uv_signal_t term, interrupt;
+    int signal_file; /* SIGTERM and SIGINT: blocked in every thread, read here */
+    uv_poll_t signals;
     uv_timer_t force; /* ends a stop that takes too long */
     struct state_read epoch_read;
     struct epoch epoch;
@@ -477,11 +480,9 @@ static void close_handle(uv_handle_t *handle, void *data)
 
 static void network_closed(void *data)
 {
-    struct node *node = data;
-    uv_close((uv_handle_t *)&the.term, NULL);
-    uv_close((uv_handle_t *)&the.interrupt, NULL);
+    (void)data;
+    uv_close((uv_handle_t *)&the.signals, NULL);
     uv_close((uv_handle_t *)&the.force, NULL);
-    (void)node;
 }
 
 static void driver_stopped(void *data)
@@ -526,21 +527,37 @@ void node_stop(struct node *node, int exit_code)
     driver_stop(node->driver, driver_stopped, node);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(uv_poll_t *handle, int status, int events)
 {
-    log_notice("node", "received %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    ((struct node *)handle->data)->rebuild = false; /* who stops it doesn't want it to come back */
-    node_stop(handle->data, 0);
+    struct node *node = handle->data;
+    struct signalfd_siginfo said;
+    (void)status, (void)events;
+    if (read(the.signal_file, &said, sizeof said) != sizeof said) return;
+    if (!node->stopping) log_notice("node", "received %s", said.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    node->rebuild = false; /* who stops it doesn't want it to come back */
+    node_stop(node, 0);
+}
+
+/* Before other threads begin, which inherit the mask. The signals stay blocked: told to stop once more while it ends,
+ * a node keeps its exit code, where a handler that is taken away leaves a moment in which the signal ends it. */
+static void take_signals(struct node *node)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    the.signal_file = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    CHECK(the.signal_file >= 0 && uv_poll_init(&node->loop, &the.signals, the.signal_file) == 0);
+    the.signals.data = node;
+    CHECK(uv_poll_start(&the.signals, UV_READABLE, on_signal) == 0);
 }
 
 static void start_handles(struct node *node)
 {
     CHECK(uv_loop_init(&node->loop) == 0);
-    CHECK(uv_signal_init(&node->loop, &the.term) == 0 && uv_signal_init(&node->loop, &the.interrupt) == 0);
+    take_signals(node);
     CHECK(uv_timer_init(&node->loop, &the.force) == 0);
-    the.term.data = the.interrupt.data = node;
-    CHECK(uv_signal_start(&the.term, on_signal, SIGTERM) == 0);
-    CHECK(uv_signal_start(&the.interrupt, on_signal, SIGINT) == 0);
 }
 
 static void free_parts(struct node *node)
@@ -620,6 +637,7 @@ int node_run(struct node *node)
     uv_walk(&node->loop, close_handle, NULL);
     uv_run(&node->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&node->loop) == 0);
+    close(the.signal_file);
     log_notice("node", "stopped");
     return node->exit_code;
 }
