@@ -376,15 +376,20 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
     if (fresh) turn_took_time(c->network, TURN_FRESH, begun);
 }
 
-/* One buffer for all: libuv reads into it and calls on_read at once. None when it is others' turn: what is not
- * read takes no memory here, and makes the sender wait. */
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+/* One buffer for all, used at once. None when it is others' turn: what is not read takes no memory here, and makes the
+ * sender wait. */
+static uv_buf_t input_of(struct connection *c)
 {
-    struct connection *c = handle->data;
-    (void)suggested;
     bool limited = c->phase == PHASE_OPEN || connection_is_fresh(c);
     size_t room = limited && turn_is_over(c) ? 0 : c->phase == PHASE_OPEN ? crowd_room(c) : INPUT_SIZE;
-    *buffer = uv_buf_init(room ? (char *)c->network->input : NULL, (unsigned)room);
+    return uv_buf_init(room ? (char *)c->network->input : NULL, (unsigned)room);
+}
+
+/* libuv reads into it and calls on_read before anything else. */
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    (void)suggested;
+    *buffer = input_of(handle->data);
 }
 
 static void start_reading(struct connection *c)
@@ -397,19 +402,23 @@ static void start_reading(struct connection *c)
         c->reading = true;
 }
 
-/* Mostly who connects says something at once, and who has waited for its turn did so before: that is had without
- * the poll's being told of this connection first. */
-static void read_now(struct connection *c)
+static void read_now(struct connection *c, uv_buf_t buffer)
 {
     int fd;
-    start_reading(c);
-    if (!c->reading || uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
-    uv_buf_t buffer = uv_buf_init((char *)c->network->input, INPUT_SIZE);
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) != 0) return;
     ssize_t size = recv(fd, buffer.base, buffer.len, MSG_DONTWAIT);
     if (size >= 0)
         hear(c, size ? size : UV_EOF, &buffer);
     else if (errno != EAGAIN && errno != EINTR)
         hear(c, uv_translate_sys_error(errno), &buffer);
+}
+
+/* Mostly who connects says something at once, and who has waited for its turn did so before: that is had without
+ * the poll's being told of this connection first. */
+static void read_fresh(struct connection *c)
+{
+    start_reading(c);
+    if (c->reading) read_now(c, uv_buf_init((char *)c->network->input, INPUT_SIZE));
 }
 
 void connection_pause(struct connection *c)
@@ -544,6 +553,20 @@ static void read_on(struct connection *c)
     if (delivers(c) && !c->crowded) start_reading(c);
 }
 
+/* Who waited for its turn mostly has sent more meanwhile, and waits again after it: of hundreds of these the poll is not
+ * told each time. */
+static void read_on_now(struct connection *c)
+{
+    if (delivers(c) && c->more) process_input(c);
+    if (!delivers(c) || c->crowded) return;
+    uv_buf_t buffer = input_of(c);
+    if (buffer.len)
+        read_now(c, buffer);
+    else
+        read_later(c);
+    if (delivers(c) && !c->crowded) start_reading(c);
+}
+
 void connection_wake(struct connection *c)
 {
     if (c->phase == PHASE_OPEN || c->phase == PHASE_DRAINING) flush(c);
@@ -560,9 +583,9 @@ void connection_go_on(struct connection *c)
 {
     c->held = crowd_unread(c); /* flush goes on with it */
     if (connection_is_fresh(c) && !c->writing && !c->shaking && !(c->begun && c->shake_queued))
-        read_now(c);
+        read_fresh(c);
     else
-        read_on(c);
+        read_on_now(c);
 }
 
 /* Room for `size` more bytes, or why not. */
@@ -719,7 +742,7 @@ void connection_connected(struct connection *c)
 void connection_accepted(struct connection *c, struct connection_owner *owner)
 {
     c->owner = owner;
-    read_now(c);
+    read_fresh(c);
 }
 
 /* --- what is known --- */

@@ -120,7 +120,8 @@ struct connection_owner {
 };
 
 /* Waiting to go on with input, in this order: links between nodes; clients that were given nothing in the turn
- * that was over before; clients that had their share of one; accepted ones in the handshake. */
+ * that was over before; clients that had their share of one, or are in the middle of a large frame; accepted ones in the
+ * handshake. */
 enum { TURN_LINK, TURN_LIGHT, TURN_HEAVY, TURN_FRESH, TURN_LISTS };
 #define TURN_ACCEPT TURN_LISTS /* nobody waits for it here, but in the kernel */
 #define TURN_FRESH_MS 1        /* of TURN_FRESH and TURN_ACCEPT: so often they have time again */
@@ -154,6 +155,7 @@ struct network {
     uint64_t turn_ns[TURN_LISTS + 1]; /* that these took of this one */
     uint64_t fresh_since_ns;          /* TURN_FRESH and TURN_ACCEPT: since then */
     uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
+    int turn_share;           /* of whose time that is: TURN_LIGHT, TURN_HEAVY */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise, as is this: */
     uint8_t record[SEND_RECORD];

@@ -6,11 +6,11 @@
  * link between nodes TURN_LINK_NS, since a node may lie: one frame of it may hold a thousand signatures.
  * Who comes after that is not even read from, so that nothing piles up here and TCP makes the
  * sender wait. In the next turn links between nodes go on first, then clients that were given
- * nothing in the last one, with TURN_NS as well. Last come those that had their share and have more:
- * TURN_FRAMES at a time, and TURN_HEAVY_NS for all of them together, answers included. A write passes the loop
- * several times (asked, replicated, applied), and waits for what is left of a turn each time: so these turns are
- * short, however many ask without end. Who used up its share goes behind those who did not: multilevel queues
- * (F. J. Corbato et al., An Experimental Time-Sharing System, 1962).
+ * nothing in the last one, with TURN_NS as well. Last come those that had their share and have more, and those that are
+ * in the middle of a large frame: TURN_FRAMES at a time, and TURN_HEAVY_NS for all of them together, answers included.
+ * A write passes the loop several times (asked, replicated, applied), and waits for what is left of a turn each time: so
+ * these turns are short, however many ask without end. Who used up its share goes behind those who did not: multilevel
+ * queues (F. J. Corbato et al., An Experimental Time-Sharing System, 1962).
  *
  * Hundreds of connections may come, say nonsense, or hang up at once, and the kernel tells of all of them in one turn:
  * accepting has TURN_ACCEPT_NS of each TURN_FRESH_MS, and what is not open yet TURN_FRESH_NS. The rest waits where it is,
@@ -24,7 +24,7 @@
 #define TURN_BYTES (256 * KIB)       /* from one that did */
 #define TURN_NS 500000               /* of the loop's time, for the input of clients that had no share so far */
 #define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had */
-#define TURN_READERS 4               /* of these are read from again: nobody knows before how long that takes */
+#define TURN_BULK (32 * KIB)         /* of an unfinished frame: who has sent more of one goes on with these */
 #define TURN_FRESH_NS 150000         /* in each TURN_FRESH_MS, for connections whose handshake is not done */
 #define TURN_ACCEPT_NS 250000        /* the same, for taking new ones, with what they say at once: thousands a second */
 #define TURN_LINK_NS 2000000         /* for the input of one link between nodes */
@@ -36,7 +36,8 @@ static bool is_fresh_turn(const struct connection *c) { return c->turn_serial !=
 /* Whose time it takes: of those that go on with more, or of all others. */
 static int share_of(const struct connection *c)
 {
-    return !is_fresh_turn(c) && c->turn_heavy ? TURN_HEAVY : TURN_LIGHT;
+    bool bulk = c->frame_ms && c->charged_receive > TURN_BULK;
+    return bulk || (!is_fresh_turn(c) && c->turn_heavy) ? TURN_HEAVY : TURN_LIGHT;
 }
 
 /* What is being given just now counts, too. */
@@ -70,6 +71,7 @@ bool turn_is_over(const struct connection *c)
 
 void turn_begin(struct connection *c)
 {
+    c->network->turn_share = share_of(c);
     uint64_t *begun = is_limited(c) ? &c->network->turn_begun_ns : &c->turn_begun_ns;
     *begun = uv_hrtime();
 }
@@ -78,7 +80,7 @@ void turn_end(struct connection *c)
 {
     struct network *n = c->network;
     uint64_t now = uv_hrtime();
-    if (n->turn_begun_ns) n->turn_ns[share_of(c)] += now - n->turn_begun_ns;
+    if (n->turn_begun_ns) n->turn_ns[n->turn_share] += now - n->turn_begun_ns;
     if (c->turn_begun_ns) c->turn_ns += now - c->turn_begun_ns;
     n->turn_begun_ns = c->turn_begun_ns = 0;
 }
@@ -105,7 +107,7 @@ void turn_wait(struct connection *c)
     if (c->in_turns) return;
     c->turn_list = connection_is_fresh(c) ? TURN_FRESH
                    : !crowd_client(c)     ? TURN_LINK
-                   : is_fresh_turn(c)     ? TURN_LIGHT
+                   : is_fresh_turn(c)     ? share_of(c)
                                           : TURN_HEAVY;
     c->in_turns = true;
     TAILQ_INSERT_TAIL(&n->turns[c->turn_list], c, turn);
@@ -143,17 +145,14 @@ static void go_on_heavily(struct connection *c)
 static void go_on(struct network *n, int list)
 {
     bool first = true;
-    unsigned readers = 0;
     for (size_t count = n->turn_counts[list]; count && n->turn_counts[list]; count--) {
         struct connection *c = TAILQ_FIRST(&n->turns[list]);
-        if (list != TURN_LINK && !first && (all_had_theirs(n, list) || readers == TURN_READERS)) return;
+        if (list != TURN_LINK && !first && all_had_theirs(n, list)) return;
         turn_leave(c);
-        if (list == TURN_HEAVY) {
+        if (list == TURN_HEAVY)
             go_on_heavily(c);
-            readers += c->reading;
-        } else {
+        else
             connection_go_on(c);
-        }
         first = false;
     }
 }
@@ -177,10 +176,9 @@ static void go_on_with_fresh(struct network *n)
 void turn_next(struct network *n)
 {
     n->turn++;
-    for (int i = TURN_LINK; i <= TURN_HEAVY; i++) {
-        n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0;
+    n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0;
+    for (int i = TURN_LINK; i <= TURN_HEAVY; i++)
         go_on(n, i);
-    }
-    n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0; /* what is new has as much again */
+    n->turn_ns[TURN_LIGHT] = 0; /* what is new has as much again; the heavy have what is left of theirs */
     go_on_with_fresh(n);
 }

@@ -128,6 +128,50 @@ static void test_time_of_the_heavy(void **state)
         caller_end(&a[i]);
 }
 
+/* The next bytes of a frame, from all at once. */
+static void write_part(struct caller *a, unsigned count, struct bytes part)
+{
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(connection_write(a[i].connection, part), OK);
+}
+
+/* Who is in the middle of a large frame waits with those that ask without end, not with those that ask little: also
+ * when it had nothing to be given in the turn before. */
+static void test_turns_of_large_frames(void **state)
+{
+    (void)state;
+    enum { COUNT = 12, PART = 16 * KIB, FIRST = 40 * KIB, BODY = 1 * MIB };
+    static struct caller a[COUNT];
+    static uint8_t body[FIRST];
+    uint8_t head[FRAME_HEAD_MAX];
+    struct bytes begin = bytes_of(head, frame_head(head, ASK, 1, BODY)), part = bytes_of(body, PART);
+    struct world w;
+    unsigned waited = 0;
+    memset(a, 0, sizeof a);
+    world_start(&w, NULL, NULL);
+    for (unsigned i = 0; i < COUNT; i++) {
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened == 1);
+        a[i].connection->raw = true; /* frames in parts */
+    }
+    write_part(a, COUNT, begin);
+    write_part(a, COUNT, bytes_of(body, FIRST));
+    RUN_UNTIL(&w, w.server->counters.bytes_in > COUNT * FIRST && w.server->sender_count == COUNT);
+    uint64_t until = w.server->counters.bytes_in + COUNT * PART;
+    tick_ns = 50000;
+    write_part(a, COUNT, part);
+    while (w.server->counters.bytes_in < until) {
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+        assert_int_equal(w.server->turn_counts[TURN_LIGHT], 0);
+        waited += w.server->turn_counts[TURN_HEAVY] > 0;
+    }
+    tick_ns = 0;
+    assert_true(waited > 0);
+    world_end(&w);
+    for (unsigned i = 0; i < COUNT; i++)
+        caller_end(&a[i]);
+}
+
 /* A node whose messages are dear, and come without end, has its share of each round, as others have. */
 static void test_time_of_a_link(void **state)
 {
@@ -249,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_one_question_beside_many),
         cmocka_unit_test(test_time_of_all_clients),
         cmocka_unit_test(test_time_of_the_heavy),
+        cmocka_unit_test(test_turns_of_large_frames),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
         cmocka_unit_test(test_oldest_frame),
