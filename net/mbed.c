@@ -1,5 +1,8 @@
 #include "net/mbed.h"
 
+#include <malloc.h>
+#include <mbedtls/platform.h>
+#include <mbedtls/platform_util.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -153,16 +156,47 @@ unsigned mbed_last_alert(const mbedtls_ssl_context *ssl)
 
 /* The first bytes of both buffers hold record counters, so their first page
  * stays; 16 KiB is the least size that both versions allocate. */
-static void release_pages(unsigned char *buffer)
+struct pages {
+    unsigned char *from, *to;
+};
+
+static struct pages pages_of(unsigned char *buffer)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)buffer + 64 + page - 1) / page * page;
     uintptr_t to = ((uintptr_t)buffer + 16384) / page * page;
-    if (from < to) (void)madvise((void *)from, to - from, MADV_DONTNEED); /* only an economy */
+    return (struct pages){(unsigned char *)from, (unsigned char *)(from < to ? to : from)};
+}
+
+/* Their content is gone then: they are zeros when they are next used. */
+static bool release_pages(unsigned char *buffer)
+{
+    struct pages p = pages_of(buffer);
+    return p.from == p.to || madvise(p.from, (size_t)(p.to - p.from), MADV_DONTNEED) == 0;
 }
 
 void mbed_shrink(mbedtls_ssl_context *ssl)
 {
-    if (ssl->FIELD(out_left) == 0) release_pages(ssl->FIELD(out_buf));
-    if (ssl->FIELD(in_left) == 0 && !mbedtls_ssl_check_pending(ssl)) release_pages(ssl->FIELD(in_buf));
+    /* Only an economy: it may fail. */
+    if (ssl->FIELD(out_left) == 0) (void)release_pages(ssl->FIELD(out_buf));
+    if (ssl->FIELD(in_left) == 0 && !mbedtls_ssl_check_pending(ssl)) (void)release_pages(ssl->FIELD(in_buf));
+}
+
+/* What is not given back is wiped, as mbedTLS would. */
+static void free_buffer(unsigned char **buffer)
+{
+    if (!*buffer || !release_pages(*buffer)) return;
+    struct pages p = pages_of(*buffer);
+    unsigned char *end = *buffer + malloc_usable_size(*buffer);
+    mbedtls_platform_zeroize(*buffer, (size_t)(p.from - *buffer));
+    mbedtls_platform_zeroize(p.to, (size_t)(end - p.to));
+    mbedtls_free(*buffer);
+    *buffer = NULL;
+}
+
+void mbed_free_shrunk(mbedtls_ssl_context *ssl)
+{
+    free_buffer(&ssl->FIELD(out_buf));
+    free_buffer(&ssl->FIELD(in_buf));
+    mbedtls_ssl_free(ssl);
 }

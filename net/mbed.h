@@ -40,5 +40,7 @@ bool mbed_is_ticket(int code);
 unsigned mbed_last_alert(const mbedtls_ssl_context *ssl);
 /* The record buffers hold nothing that matters: whole pages of theirs go back to the system. */
 void mbed_shrink(mbedtls_ssl_context *ssl);
+/* mbedtls_ssl_free of one that was shrunk: which would bring these pages back, to wipe what is not there. */
+void mbed_free_shrunk(mbedtls_ssl_context *ssl);
 
 #endif

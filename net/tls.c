@@ -46,6 +46,7 @@ struct tls_session {
     enum tls_state state;
     bool full;         /* certificates were exchanged: not a resumed handshake */
     bool write_closed; /* close_notify is sent */
+    bool shrunk;       /* once, at least */
     bool ticket_ready;
     bool has_peer;
     struct digest peer;     /* its pin */
@@ -428,7 +429,10 @@ enum err tls_client_new(struct tls_session **out, struct tls_context *c, const c
 void tls_session_free(struct tls_session *s)
 {
     if (!s) return;
-    mbedtls_ssl_free(&s->ssl);
+    if (s->shrunk)
+        mbed_free_shrunk(&s->ssl);
+    else
+        mbedtls_ssl_free(&s->ssl);
     buffer_free(&s->kept);
     free(s);
 }
@@ -574,5 +578,7 @@ void tls_ticket_free(struct tls_ticket *t)
 
 void tls_shrink(struct tls_session *s)
 {
-    if (s->state == TLS_OPEN) mbed_shrink(&s->ssl);
+    if (s->state != TLS_OPEN) return;
+    mbed_shrink(&s->ssl);
+    s->shrunk = true;
 }
