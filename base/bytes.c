@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/check.h"
 
@@ -24,20 +25,49 @@ bool bytes_equal(struct bytes a, struct bytes b)
 
 #define CAPACITY_MIN 64
 
+static bool has_mapping(const struct buffer *b) { return b->mapped && b->capacity >= BUFFER_MAPPED; }
+
 static void give_back(struct buffer *b)
 {
     if (b->secret && b->data) explicit_bzero(b->data, b->capacity);
-    free(b->data);
+    if (has_mapping(b))
+        CHECK(munmap(b->data, b->capacity) == 0);
+    else
+        free(b->data);
+}
+
+static uint8_t *move_to_mapping(struct buffer *b, size_t capacity)
+{
+    void *data = has_mapping(b) ? mremap(b->data, b->capacity, capacity, MREMAP_MAYMOVE)
+                                : mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) return NULL;
+    if (has_mapping(b)) return data;
+    if (b->size) memcpy(data, b->data, b->size);
+    give_back(b);
+    return data;
 }
 
 /* realloc would leave what it moves where it was. */
 static uint8_t *move(struct buffer *b, size_t capacity)
 {
+    CHECK(!(b->secret && b->mapped));
+    if (b->mapped && capacity >= BUFFER_MAPPED) return move_to_mapping(b, capacity);
     if (!b->secret) return realloc(b->data, capacity);
     uint8_t *data = malloc(capacity);
     if (data && b->size) memcpy(data, b->data, b->size);
     if (data) give_back(b);
     return data;
+}
+
+bool buffer_reserve(struct buffer *b, size_t capacity)
+{
+    if (b->limit && capacity > b->limit) capacity = b->limit;
+    if (capacity <= b->capacity) return true;
+    uint8_t *data = move(b, capacity);
+    if (!data) return false;
+    b->data = data;
+    b->capacity = capacity;
+    return true;
 }
 
 uint8_t *buffer_extend(struct buffer *b, size_t size)
@@ -53,13 +83,10 @@ uint8_t *buffer_extend(struct buffer *b, size_t size)
         if (capacity < CAPACITY_MIN) capacity = CAPACITY_MIN;
         if (capacity - b->size < size) capacity = b->size + size;
         if (capacity > limit) capacity = limit;
-        uint8_t *data = move(b, capacity);
-        if (!data) {
+        if (!buffer_reserve(b, capacity)) {
             b->failed = true;
             return NULL;
         }
-        b->data = data;
-        b->capacity = capacity;
     }
     uint8_t *at = b->data + b->size;
     b->size += size;
@@ -104,7 +131,7 @@ void buffer_clear(struct buffer *b)
 void buffer_free(struct buffer *b)
 {
     give_back(b);
-    *b = (struct buffer){.limit = b->limit, .secret = b->secret};
+    *b = (struct buffer){.limit = b->limit, .secret = b->secret, .mapped = b->mapped};
 }
 
 struct bytes buffer_bytes(const struct buffer *b) { return (struct bytes){b->data, b->size}; }

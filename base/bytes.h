@@ -29,6 +29,7 @@ struct buffer {
     size_t limit; /* 0: none */
     bool failed;
     bool secret; /* no memory is given back before it is wiped: not where it grows either */
+    bool mapped; /* from BUFFER_MAPPED on its memory is a mapping of its own; not together with `secret` */
 };
 
 void buffer_append(struct buffer *b, const void *data, size_t size);
@@ -37,9 +38,15 @@ void buffer_append_text(struct buffer *b, const char *text);
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Room for `size` more bytes at the end, counted as appended, not initialised; NULL on failure. */
 uint8_t *buffer_extend(struct buffer *b, size_t size);
+/* Room for `capacity` bytes in all, if its limit allows that; the content stays. false: no memory, nothing has changed. */
+bool buffer_reserve(struct buffer *b, size_t capacity);
 void buffer_clear(struct buffer *b); /* keeps memory, resets `failed` */
-void buffer_free(struct buffer *b);  /* back to zero-initialised, keeps limit and secret */
+void buffer_free(struct buffer *b);  /* back to zero-initialised, keeps limit, secret and mapped */
 struct bytes buffer_bytes(const struct buffer *b);
+
+/* For what grows large by hundreds side by side: it takes only the pages that were written, grows without being copied,
+ * leaves no holes, and is the system's again at once. malloc has mappings too, but takes what fits from its heap first. */
+#define BUFFER_MAPPED (256u * 1024)
 
 /* Identifiers and digests: a struct each, so that they cannot be mixed up. */
 struct id {

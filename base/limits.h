@@ -29,7 +29,7 @@
 #define LIMIT_PEER_LOOK_MS 250          /* from one look to the next */
 #define LIMIT_SEND_TOTAL (32 * MIB)     /* of all clients' send queues: above, who does not read is closed */
 #define LIMIT_SEND_MOST (512 * MIB)     /* the same: above, who has most to read is closed */
-#define LIMIT_RECEIVE_TOTAL (40 * MIB)  /* of all clients' unfinished frames: above, who is slow is closed */
+#define LIMIT_RECEIVE_TOTAL (32 * MIB)  /* of all clients' unfinished frames: above, who is slow is closed */
 #define LIMIT_CROWD_MS 2000             /* without going on counts as slow above a total */
 #define LIMIT_UNREAD (64 * KIB)         /* of answers, before a client's next frame is looked at */
 #define LIMIT_REQUESTS_PER_CONNECTION 64 /* in flight */

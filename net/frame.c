@@ -39,6 +39,12 @@ void frame_reader_free(struct frame_reader *r)
     *r = (struct frame_reader){.limit = r->limit};
 }
 
+static void free_kept(struct frame_reader *r)
+{
+    buffer_free(&r->kept);
+    r->kept_at = r->kept_most = 0;
+}
+
 static size_t kept_size(const struct frame_reader *r) { return r->kept.size - r->kept_at; }
 
 void frame_feed(struct frame_reader *r, struct bytes in)
@@ -51,11 +57,12 @@ void frame_feed(struct frame_reader *r, struct bytes in)
  * connection between two frames holds no memory. */
 static void drop_read(struct frame_reader *r)
 {
-    if (r->kept_at && kept_size(r) == 0) {
-        buffer_free(&r->kept);
-        r->kept_at = 0;
-    }
+    if (r->kept_at && kept_size(r) == 0) free_kept(r);
 }
+
+#define LARGE (32 * KIB) /* what is kept of a frame, from where on it has a mapping */
+
+static bool has_mapping(const struct frame_reader *r) { return r->kept.capacity >= BUFFER_MAPPED; }
 
 /* Moves up to `size` bytes of the input behind what is kept. */
 static enum err take_over(struct frame_reader *r, size_t size)
@@ -70,8 +77,11 @@ static enum err take_over(struct frame_reader *r, size_t size)
     /* Doubling stops at a whole frame of the largest size. */
     size_t most = FRAME_PREFIX + (r->limit ? r->limit : LIMIT_FRAME);
     r->kept.limit = r->kept.size + n > most ? r->kept.size + n : most;
+    r->kept.mapped = true;
+    if (r->kept.size + n > LARGE && !buffer_reserve(&r->kept, BUFFER_MAPPED)) return ERR_NOMEM;
     buffer_append(&r->kept, r->input.data, n);
     if (r->kept.failed) return ERR_NOMEM;
+    if (r->kept_most < r->kept.size) r->kept_most = r->kept.size;
     r->input.data += n;
     r->input.size -= n;
     return OK;
@@ -136,8 +146,7 @@ enum err frame_next(struct frame_reader *r, struct frame *out)
     if (err != OK) {
         *out = (struct frame){0};
         r->error = err;
-        buffer_free(&r->kept);
-        r->kept_at = 0;
+        free_kept(r);
         r->input = (struct bytes){0};
     }
     return err;
@@ -155,4 +164,4 @@ enum err frame_end(const struct frame_reader *r)
     return kept_size(r) ? ERR_TRUNCATED : OK;
 }
 
-size_t frame_memory(const struct frame_reader *r) { return r->kept.capacity; }
+size_t frame_memory(const struct frame_reader *r) { return has_mapping(r) ? r->kept_most : r->kept.capacity; }

@@ -3,6 +3,8 @@
  * Pure: bytes in, views out. The reader owns nothing while whole frames arrive;
  * it keeps only what is left of an unfinished one, grows with the bytes that
  * have really come (a length is only a claim), and gives the memory back after.
+ * Of a large one the memory is a mapping of its own: hundreds that grow side by
+ * side would leave as much again in holes.
  */
 #ifndef NET_FRAME_H
 #define NET_FRAME_H
@@ -31,6 +33,7 @@ enum err frame_append(struct buffer *out, uint32_t type, uint64_t id, struct byt
 struct frame_reader {
     struct buffer kept;  /* the beginning of an unfinished frame, or what was left at a pause */
     size_t kept_at;      /* first unread byte of `kept` */
+    size_t kept_most;    /* that `kept` has held since it was empty */
     struct bytes input;  /* borrowed by frame_feed, not read yet */
     enum err error;      /* sticky */
     size_t limit;        /* of one frame; 0: LIMIT_FRAME */
@@ -51,7 +54,7 @@ enum err frame_next(struct frame_reader *r, struct frame *out);
 enum err frame_keep(struct frame_reader *r);
 /* At the end of the stream: OK between frames, ERR_TRUNCATED inside one. */
 enum err frame_end(const struct frame_reader *r);
-/* Bytes of memory held. */
+/* Bytes of memory held: of a mapping those that were written. */
 size_t frame_memory(const struct frame_reader *r);
 
 #endif

@@ -1,4 +1,6 @@
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/bytes.h"
 #include "tests/lib/unit.h"
@@ -170,6 +172,61 @@ static void test_capacity(void **state)
     buffer_free(&b);
 }
 
+/* Room is made once, within the limit; what there was stays, and less room than there is changes nothing. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    struct buffer b = {.limit = 1000};
+    buffer_append_text(&b, "here");
+    assert_true(buffer_reserve(&b, 600));
+    assert_int_equal(b.capacity, 600);
+    assert_int_equal(b.size, 4);
+    assert_memory_equal(b.data, "here", 4);
+    uint8_t *at = b.data;
+    assert_non_null(buffer_extend(&b, 596));
+    assert_ptr_equal(b.data, at);
+    assert_true(buffer_reserve(&b, 5));
+    assert_int_equal(b.capacity, 600);
+    assert_true(buffer_reserve(&b, 5000));
+    assert_int_equal(b.capacity, 1000);
+    assert_false(b.failed);
+    buffer_free(&b);
+    b.limit = 0;
+    assert_false(buffer_reserve(&b, PTRDIFF_MAX));
+    assert_int_equal(b.capacity, 0);
+    assert_false(b.failed);
+}
+
+/* Grows into a mapping, and there; without memory it stays what it was; what it leaves is the system's at once. */
+static void test_mapped(void **state)
+{
+    (void)state;
+    static uint8_t some[100000];
+    struct buffer b = {.mapped = true, .limit = 1u << 30};
+    for (size_t i = 0; i < sizeof some; i++)
+        some[i] = (uint8_t)(i * i >> 7);
+    for (unsigned i = 0; i < 50; i++)
+        buffer_append(&b, some, sizeof some);
+    assert_false(b.failed);
+    assert_int_equal(b.size, 50 * sizeof some);
+    for (unsigned i = 0; i < 50; i++)
+        assert_memory_equal(b.data + i * sizeof some, some, sizeof some);
+    uint8_t *first = b.data;
+    struct rlimit old, none = {0};
+    assert_int_equal(getrlimit(RLIMIT_AS, &old), 0);
+    none.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    bool grew = buffer_reserve(&b, 1u << 30);
+    assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
+    assert_false(grew);
+    assert_memory_equal(b.data + 49 * sizeof some, some, sizeof some);
+    buffer_free(&b);
+    assert_int_equal(msync(first, 1, MS_ASYNC), -1); /* ENOMEM: nothing is mapped there */
+    assert_true(b.mapped);
+    assert_true(buffer_reserve(&b, BUFFER_MAPPED - 1)); /* of malloc's */
+    buffer_free(&b);
+}
+
 static void test_printf(void **state)
 {
     struct buffer b = {0};
@@ -317,7 +374,7 @@ int main(void)
         cmocka_unit_test(test_views),        cmocka_unit_test(test_buffer_grows),
         cmocka_unit_test(test_secrets_are_wiped),
         cmocka_unit_test(test_buffer_limit), cmocka_unit_test(test_buffer_huge),
-        cmocka_unit_test(test_capacity),     cmocka_unit_test(test_printf),
+        cmocka_unit_test(test_capacity),     cmocka_unit_test(test_reserve), cmocka_unit_test(test_mapped), cmocka_unit_test(test_printf),
         cmocka_unit_test(test_printf_limit), cmocka_unit_test(test_id_text),
         cmocka_unit_test(test_id_parse_refuses), cmocka_unit_test(test_hex),
         cmocka_unit_test(test_base64),       cmocka_unit_test(test_base64_refuses),
