@@ -124,7 +124,7 @@ struct connection_owner {
  * handshake. */
 enum { TURN_LINK, TURN_LIGHT, TURN_HEAVY, TURN_FRESH, TURN_LISTS };
 #define TURN_ACCEPT TURN_LISTS /* nobody waits for it here, but in the kernel */
-#define TURN_FRESH_MS 1        /* of TURN_FRESH and TURN_ACCEPT: so often they have time again */
+#define TURN_SPAN_MS 1         /* so often TURN_FRESH and TURN_ACCEPT have time again, and TURN_HEAVY that of half of it */
 
 /* Waiting for a handshake step, in this order: those that this side dialed; accepted ones that have
  * begun, since work was put into them; new ones. */
@@ -153,7 +153,7 @@ struct network {
     size_t turn_counts[TURN_LISTS];
     uint64_t turn;            /* counts them */
     uint64_t turn_ns[TURN_LISTS + 1]; /* that these took of this one */
-    uint64_t fresh_since_ns;          /* TURN_FRESH and TURN_ACCEPT: since then */
+    uint64_t span_since_ns, heavy_ns; /* TURN_FRESH and TURN_ACCEPT: since then; TURN_HEAVY, since then as well */
     uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
     int turn_share;           /* of whose time that is: TURN_LIGHT, TURN_HEAVY */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
@@ -162,7 +162,7 @@ struct network {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle;
-    uv_timer_t sweep, fresh; /* the latter: somebody waits in TURN_FRESH, or for a place that is free */
+    uv_timer_t sweep, again; /* the latter: somebody waits until there is time again, or for a place that is free */
     bool sweep_due;   /* its time has come: after this turn's poll */
     struct connection *sweep_next; /* where it goes on in the next turn; NULL: at the beginning */
     unsigned left;    /* connections that are gone, since memory was last given back */
@@ -229,7 +229,8 @@ void turn_end(struct connection *c);
 void turn_took(struct connection *c, size_t bytes, unsigned frames);
 void turn_wait(struct connection *c);                           /* is held, and goes on in a later turn */
 void turn_leave(struct connection *c);
-bool turn_waits(const struct network *n);                       /* somebody does */
+bool turn_waits(const struct network *n);                       /* somebody does, and there is time */
+bool turn_waits_for_time(const struct network *n);              /* somebody does until the next TURN_SPAN_MS */
 bool turn_has_time(const struct network *n, int share);         /* TURN_FRESH, TURN_ACCEPT: may take more of this one */
 void turn_took_time(struct network *n, int share, uint64_t begun_ns); /* by uv_hrtime, what these are given */
 void turn_next(struct network *n);                              /* begins one, with those that waited */

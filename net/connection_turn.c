@@ -9,12 +9,13 @@
  * nothing in the last one, with TURN_NS as well. Last come those that had their share and have more, and those that are
  * in the middle of a large frame: TURN_FRAMES at a time, and TURN_HEAVY_NS for all of them together, answers included.
  * A write passes the loop several times (asked, replicated, applied), and waits for what is left of a turn each time: so
- * these turns are short, however many ask without end. Who used up its share goes behind those who did not: multilevel
- * queues (F. J. Corbato et al., An Experimental Time-Sharing System, 1962).
+ * these turns are short, however many ask without end. And they take half of the time at most, even when nothing else is
+ * to be done: a loop that is never idle is put behind all others by the kernel. Who used up its share goes behind those
+ * who did not: multilevel queues (F. J. Corbato et al., An Experimental Time-Sharing System, 1962).
  *
  * Hundreds of connections may come, say nonsense, or hang up at once, and the kernel tells of all of them in one turn:
- * accepting has TURN_ACCEPT_NS of each TURN_FRESH_MS, and what is not open yet TURN_FRESH_NS. The rest waits where it is,
- * unread, also when there is nothing else to do: a loop that is busy for long is put behind others by the kernel.
+ * accepting has TURN_ACCEPT_NS of each TURN_SPAN_MS, and what is not open yet TURN_FRESH_NS. The rest waits where it is,
+ * unread, also when there is nothing else to do.
  */
 #include "net/connection_state.h"
 
@@ -23,9 +24,11 @@
 #define TURN_FIRST_BYTES (128 * KIB) /* read from one client that did not wait */
 #define TURN_BYTES (256 * KIB)       /* from one that did */
 #define TURN_NS 500000               /* of the loop's time, for the input of clients that had no share so far */
-#define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had */
+#define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had ... */
+#define TURN_HEAVY_MOST_NS 500000    /* ... and no more than this in each TURN_SPAN_MS; what is more counts in the next */
+#define TURN_HEAVY_DEBT_NS 2000000   /* up to this: one dear question of one client is not all others' fault */
 #define TURN_BULK (32 * KIB)         /* of an unfinished frame: who has sent more of one goes on with these */
-#define TURN_FRESH_NS 150000         /* in each TURN_FRESH_MS, for connections whose handshake is not done */
+#define TURN_FRESH_NS 150000         /* in each TURN_SPAN_MS, for connections whose handshake is not done */
 #define TURN_ACCEPT_NS 250000        /* the same, for taking new ones, with what they say at once: thousands a second */
 #define TURN_LINK_NS 2000000         /* for the input of one link between nodes */
 
@@ -44,6 +47,7 @@ static int share_of(const struct connection *c)
 static bool all_had_theirs(const struct network *n, int share)
 {
     uint64_t running = n->turn_begun_ns ? uv_hrtime() - n->turn_begun_ns : 0;
+    if (share == TURN_HEAVY && n->heavy_ns + running >= TURN_HEAVY_MOST_NS) return true;
     return n->turn_ns[share] + running >= (share == TURN_HEAVY ? TURN_HEAVY_NS : TURN_NS);
 }
 
@@ -81,6 +85,8 @@ void turn_end(struct connection *c)
     struct network *n = c->network;
     uint64_t now = uv_hrtime();
     if (n->turn_begun_ns) n->turn_ns[n->turn_share] += now - n->turn_begun_ns;
+    if (n->turn_begun_ns && n->turn_share == TURN_HEAVY) n->heavy_ns += now - n->turn_begun_ns;
+    if (n->heavy_ns > TURN_HEAVY_DEBT_NS) n->heavy_ns = TURN_HEAVY_DEBT_NS;
     if (c->turn_begun_ns) c->turn_ns += now - c->turn_begun_ns;
     n->turn_begun_ns = c->turn_begun_ns = 0;
 }
@@ -123,9 +129,17 @@ void turn_leave(struct connection *c)
     n->turn_counts[c->turn_list]--;
 }
 
+static bool heavy_have_time(const struct network *n) { return n->heavy_ns < TURN_HEAVY_MOST_NS; }
+
 bool turn_waits(const struct network *n)
 {
-    return n->turn_counts[TURN_LINK] + n->turn_counts[TURN_LIGHT] + n->turn_counts[TURN_HEAVY] > 0;
+    return n->turn_counts[TURN_LINK] + n->turn_counts[TURN_LIGHT] > 0 ||
+           (n->turn_counts[TURN_HEAVY] > 0 && heavy_have_time(n));
+}
+
+bool turn_waits_for_time(const struct network *n)
+{
+    return n->turn_counts[TURN_FRESH] > 0 || (n->turn_counts[TURN_HEAVY] > 0 && !heavy_have_time(n));
 }
 
 /* With what it has more. Its answers belong to it: one that asks much is answered much. */
@@ -145,6 +159,7 @@ static void go_on_heavily(struct connection *c)
 static void go_on(struct network *n, int list)
 {
     bool first = true;
+    if (list == TURN_HEAVY && !heavy_have_time(n)) return;
     for (size_t count = n->turn_counts[list]; count && n->turn_counts[list]; count--) {
         struct connection *c = TAILQ_FIRST(&n->turns[list]);
         if (list != TURN_LINK && !first && all_had_theirs(n, list)) return;
@@ -157,12 +172,19 @@ static void go_on(struct network *n, int list)
     }
 }
 
+/* What the heavy took beyond their part of the last one counts in this one, too. */
+static bool begin_span(struct network *n)
+{
+    uint64_t now = uv_hrtime(), spans = (now - n->span_since_ns) / (TURN_SPAN_MS * UINT64_C(1000000));
+    if (spans == 0) return false;
+    n->span_since_ns = now;
+    n->heavy_ns -= n->heavy_ns / TURN_HEAVY_MOST_NS < spans ? n->heavy_ns : spans * TURN_HEAVY_MOST_NS;
+    return true;
+}
+
 /* Before those that come now. */
 static void go_on_with_fresh(struct network *n)
 {
-    uint64_t now = uv_hrtime();
-    if (now - n->fresh_since_ns < TURN_FRESH_MS * UINT64_C(1000000)) return;
-    n->fresh_since_ns = now;
     n->turn_ns[TURN_FRESH] = n->turn_ns[TURN_ACCEPT] = 0;
     for (size_t count = n->turn_counts[TURN_FRESH]; count && turn_has_time(n, TURN_FRESH); count--) {
         uint64_t begun = uv_hrtime();
@@ -175,10 +197,11 @@ static void go_on_with_fresh(struct network *n)
 
 void turn_next(struct network *n)
 {
+    bool is_new_span = begin_span(n);
     n->turn++;
     n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0;
     for (int i = TURN_LINK; i <= TURN_HEAVY; i++)
         go_on(n, i);
     n->turn_ns[TURN_LIGHT] = 0; /* what is new has as much again; the heavy have what is left of theirs */
-    go_on_with_fresh(n);
+    if (is_new_span) go_on_with_fresh(n);
 }

@@ -251,7 +251,7 @@ static void on_connection(uv_stream_t *stream, int status)
     if (turn_has_time(l->network, TURN_ACCEPT))
         take(l);
     else /* libuv has no end: this one and those behind it wait, so that everybody else has a turn, too */
-        CHECK(uv_timer_start(&l->next_turn, on_next_turn, TURN_FRESH_MS, 0) == 0);
+        CHECK(uv_timer_start(&l->next_turn, on_next_turn, TURN_SPAN_MS, 0) == 0);
 }
 
 static enum err listen_failed(const struct address *address, int status, struct failure *failure)

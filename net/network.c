@@ -134,7 +134,7 @@ static void sweep(struct network *n)
 
 static void run_lines(struct network *n);
 
-static void on_fresh(uv_timer_t *timer) { (void)timer; /* on_prepare comes next */ }
+static void on_again(uv_timer_t *timer) { (void)timer; /* on_prepare comes next */ }
 
 static void on_prepare(uv_prepare_t *handle)
 {
@@ -143,8 +143,8 @@ static void on_prepare(uv_prepare_t *handle)
     turn_next(n);
     run_lines(n);
     run_wakes(n);
-    if ((n->place_free || n->turn_counts[TURN_FRESH]) && !uv_is_active((uv_handle_t *)&n->fresh))
-        uv_timer_start(&n->fresh, on_fresh, TURN_FRESH_MS, 0);
+    if ((n->place_free || turn_waits_for_time(n)) && !uv_is_active((uv_handle_t *)&n->again))
+        uv_timer_start(&n->again, on_again, TURN_SPAN_MS, 0);
 }
 
 /* After the poll: what came while this process was held up is heard before anybody counts as silent. */
@@ -372,8 +372,8 @@ static void start_handles(struct network *n)
     uv_check_init(n->loop, &n->check);
     uv_idle_init(n->loop, &n->idle);
     uv_timer_init(n->loop, &n->sweep);
-    uv_timer_init(n->loop, &n->fresh);
-    n->prepare.data = n->check.data = n->idle.data = n->sweep.data = n->fresh.data = n;
+    uv_timer_init(n->loop, &n->again);
+    n->prepare.data = n->check.data = n->idle.data = n->sweep.data = n->again.data = n;
     n->handles = 6; /* with the threads' */
     uv_prepare_start(&n->prepare, on_prepare);
     uv_check_start(&n->check, on_check);
@@ -382,7 +382,7 @@ static void start_handles(struct network *n)
     uv_unref((uv_handle_t *)&n->prepare);
     uv_unref((uv_handle_t *)&n->check);
     uv_unref((uv_handle_t *)&n->sweep);
-    uv_unref((uv_handle_t *)&n->fresh);
+    uv_unref((uv_handle_t *)&n->again);
 }
 
 static struct network_options with_defaults(const struct network_options *given)
@@ -483,7 +483,7 @@ void network_close(struct network *n, void (*done)(void *data), void *data)
     uv_close((uv_handle_t *)&n->check, on_handle_closed);
     uv_close((uv_handle_t *)&n->idle, on_handle_closed);
     uv_close((uv_handle_t *)&n->sweep, on_handle_closed);
-    uv_close((uv_handle_t *)&n->fresh, on_handle_closed);
+    uv_close((uv_handle_t *)&n->again, on_handle_closed);
 }
 
 void network_free(struct network *n)

@@ -54,11 +54,13 @@ static void answer_slowly(struct connection *c, const struct frame *frame, void 
     assert_int_equal(connection_send(c, ANSWER, frame->id, (struct bytes){0}), OK);
 }
 
-static void start_slowly(struct world *w, const char *alpn)
+typedef void frame_event(struct connection *c, const struct frame *frame, void *data);
+
+static void start_with(struct world *w, const char *alpn, frame_event *answer)
 {
     struct address any;
     struct connection_events events = server_events;
-    events.on_frame = answer_slowly;
+    events.on_frame = answer;
     world_start(w, NULL, NULL);
     listener_close(w->listener);
     const struct listener_handler handler = {.alpn = alpn, .events = events, .data = w};
@@ -87,7 +89,7 @@ static void test_time_of_all_clients(void **state)
     static struct caller a[MANY];
     unsigned opened = 0;
     memset(a, 0, sizeof a);
-    start_slowly(&w, TLS_ALPN_CLIENT);
+    start_with(&w, TLS_ALPN_CLIENT, answer_slowly);
     for (unsigned i = 0; i < MANY; i++, opened++) {
         call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
         RUN_UNTIL(&w, w.opened == opened + 1 && a[i].opened == 1);
@@ -111,7 +113,7 @@ static void test_time_of_the_heavy(void **state)
     struct world w;
     static struct caller a[COUNT];
     memset(a, 0, sizeof a);
-    start_slowly(&w, TLS_ALPN_CLIENT);
+    start_with(&w, TLS_ALPN_CLIENT, answer_slowly);
     for (unsigned i = 0; i < COUNT; i++) {
         call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
         RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened == 1);
@@ -121,6 +123,42 @@ static void test_time_of_the_heavy(void **state)
             assert_int_equal(connection_send(a[i].connection, ASK, n, (struct bytes){0}), OK);
     RUN_UNTIL(&w, w.server->turn_counts[TURN_HEAVY] == COUNT && w.frames >= COUNT * FIRST);
     assert_in_range(most_at_once(&w, COUNT * EACH), 1, AT_ONCE);
+    for (unsigned i = 0; i < COUNT; i++)
+        RUN_UNTIL(&w, a[i].frames == EACH);
+    world_end(&w);
+    for (unsigned i = 0; i < COUNT; i++)
+        caller_end(&a[i]);
+}
+
+/* The same without taking so long. */
+static void answer_dearly(struct connection *c, const struct frame *frame, void *data)
+{
+    struct world *w = data;
+    ticked_ns += 350000;
+    w->frames++;
+    assert_int_equal(connection_send(c, ANSWER, frame->id, (struct bytes){0}), OK);
+}
+
+/* And though nobody else asks, the loop rests for half of the time. */
+static void test_share_of_the_heavy(void **state)
+{
+    (void)state;
+    enum { COUNT = 8, EACH = 40, FIRST = 4 };
+    struct world w;
+    static struct caller a[COUNT];
+    memset(a, 0, sizeof a);
+    start_with(&w, TLS_ALPN_CLIENT, answer_dearly);
+    for (unsigned i = 0; i < COUNT; i++) {
+        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened == 1);
+    }
+    for (unsigned n = 0; n < EACH; n++)
+        for (unsigned i = 0; i < COUNT; i++)
+            assert_int_equal(connection_send(a[i].connection, ASK, n, (struct bytes){0}), OK);
+    RUN_UNTIL(&w, w.server->turn_counts[TURN_HEAVY] == COUNT && w.frames >= COUNT * FIRST);
+    uint64_t begun = uv_hrtime(), before = w.frames;
+    RUN_UNTIL(&w, w.frames == COUNT * EACH);
+    assert_true((w.frames - before) * 350000 * 10 <= (uv_hrtime() - begun) * 6);
     for (unsigned i = 0; i < COUNT; i++)
         RUN_UNTIL(&w, a[i].frames == EACH);
     world_end(&w);
@@ -179,7 +217,7 @@ static void test_time_of_a_link(void **state)
     enum { MANY = 200, AT_ONCE = 6 };
     struct world w;
     struct caller a = {0};
-    start_slowly(&w, TLS_ALPN_PEER);
+    start_with(&w, TLS_ALPN_PEER, answer_slowly);
     call(&w, &a, TLS_ALPN_PEER, &identity_of(0)->pin);
     RUN_UNTIL(&w, w.opened == 1 && a.opened == 1);
     for (unsigned i = 0; i < MANY; i++)
@@ -293,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_one_question_beside_many),
         cmocka_unit_test(test_time_of_all_clients),
         cmocka_unit_test(test_time_of_the_heavy),
+        cmocka_unit_test(test_share_of_the_heavy),
         cmocka_unit_test(test_turns_of_large_frames),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
