@@ -165,7 +165,8 @@ static struct pages pages_of(unsigned char *buffer)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)buffer + 64 + page - 1) / page * page;
     uintptr_t to = ((uintptr_t)buffer + 16384) / page * page;
-    return (struct pages){(unsigned char *)from, (unsigned char *)(from < to ? to : from)};
+    if (from >= to) return (struct pages){buffer, buffer}; /* pages of 64 KiB: none is the buffer's alone */
+    return (struct pages){(unsigned char *)from, (unsigned char *)to};
 }
 
 /* Their content is gone then: they are zeros when they are next used. */
