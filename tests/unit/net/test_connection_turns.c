@@ -104,30 +104,43 @@ static void test_time_of_all_clients(void **state)
         caller_end(&a[i]);
 }
 
+enum { HEAVY = 8, HEAVY_EACH = 40, LIGHT_FIRST = 4 };
+static struct caller heavy[HEAVY];
+
+/* Clients that ask without end, each of which had its share of a turn. */
+static void start_heavy(struct world *w, frame_event *answer)
+{
+    memset(heavy, 0, sizeof heavy);
+    start_with(w, TLS_ALPN_CLIENT, answer);
+    for (unsigned i = 0; i < HEAVY; i++) {
+        call(w, &heavy[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
+        RUN_UNTIL(w, w->opened == i + 1 && heavy[i].opened == 1);
+    }
+    for (unsigned n = 0; n < HEAVY_EACH; n++)
+        for (unsigned i = 0; i < HEAVY; i++)
+            assert_int_equal(connection_send(heavy[i].connection, ASK, n, (struct bytes){0}), OK);
+    RUN_UNTIL(w, w->server->turn_counts[TURN_HEAVY] == HEAVY && w->frames >= HEAVY * LIGHT_FIRST);
+}
+
+static void end_heavy(struct world *w)
+{
+    for (unsigned i = 0; i < HEAVY; i++)
+        RUN_UNTIL(w, heavy[i].frames == HEAVY_EACH);
+    world_end(w);
+    for (unsigned i = 0; i < HEAVY; i++)
+        caller_end(&heavy[i]);
+}
+
 /* Clients that ask without end: once they had their share, all of them together have half of the time that others
  * have, and what is asked now and then waits for no more than that. */
 static void test_time_of_the_heavy(void **state)
 {
     (void)state;
-    enum { COUNT = 8, EACH = 40, FIRST = 4, AT_ONCE = 2 }; /* one that waited, one that is read from */
+    enum { AT_ONCE = 2 }; /* one that waited, one that is read from */
     struct world w;
-    static struct caller a[COUNT];
-    memset(a, 0, sizeof a);
-    start_with(&w, TLS_ALPN_CLIENT, answer_slowly);
-    for (unsigned i = 0; i < COUNT; i++) {
-        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
-        RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened == 1);
-    }
-    for (unsigned n = 0; n < EACH; n++)
-        for (unsigned i = 0; i < COUNT; i++)
-            assert_int_equal(connection_send(a[i].connection, ASK, n, (struct bytes){0}), OK);
-    RUN_UNTIL(&w, w.server->turn_counts[TURN_HEAVY] == COUNT && w.frames >= COUNT * FIRST);
-    assert_in_range(most_at_once(&w, COUNT * EACH), 1, AT_ONCE);
-    for (unsigned i = 0; i < COUNT; i++)
-        RUN_UNTIL(&w, a[i].frames == EACH);
-    world_end(&w);
-    for (unsigned i = 0; i < COUNT; i++)
-        caller_end(&a[i]);
+    start_heavy(&w, answer_slowly);
+    assert_in_range(most_at_once(&w, HEAVY * HEAVY_EACH), 1, AT_ONCE);
+    end_heavy(&w);
 }
 
 /* The same without taking so long. */
@@ -143,27 +156,12 @@ static void answer_dearly(struct connection *c, const struct frame *frame, void 
 static void test_share_of_the_heavy(void **state)
 {
     (void)state;
-    enum { COUNT = 8, EACH = 40, FIRST = 4 };
     struct world w;
-    static struct caller a[COUNT];
-    memset(a, 0, sizeof a);
-    start_with(&w, TLS_ALPN_CLIENT, answer_dearly);
-    for (unsigned i = 0; i < COUNT; i++) {
-        call(&w, &a[i], TLS_ALPN_CLIENT, &identity_of(0)->pin);
-        RUN_UNTIL(&w, w.opened == i + 1 && a[i].opened == 1);
-    }
-    for (unsigned n = 0; n < EACH; n++)
-        for (unsigned i = 0; i < COUNT; i++)
-            assert_int_equal(connection_send(a[i].connection, ASK, n, (struct bytes){0}), OK);
-    RUN_UNTIL(&w, w.server->turn_counts[TURN_HEAVY] == COUNT && w.frames >= COUNT * FIRST);
+    start_heavy(&w, answer_dearly);
     uint64_t begun = uv_hrtime(), before = w.frames;
-    RUN_UNTIL(&w, w.frames == COUNT * EACH);
+    RUN_UNTIL(&w, w.frames == HEAVY * HEAVY_EACH);
     assert_true((w.frames - before) * 350000 * 10 <= (uv_hrtime() - begun) * 6);
-    for (unsigned i = 0; i < COUNT; i++)
-        RUN_UNTIL(&w, a[i].frames == EACH);
-    world_end(&w);
-    for (unsigned i = 0; i < COUNT; i++)
-        caller_end(&a[i]);
+    end_heavy(&w);
 }
 
 /* The next bytes of a frame, from all at once. */
