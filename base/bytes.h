@@ -38,7 +38,7 @@ void buffer_append_text(struct buffer *b, const char *text);
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Room for `size` more bytes at the end, counted as appended, not initialised; NULL on failure. */
 uint8_t *buffer_extend(struct buffer *b, size_t size);
-/* Room for `capacity` bytes in all, if its limit allows that; the content stays. false: no memory, nothing has changed. */
+/* Room for `capacity` bytes in all, or for its limit; the content stays. false: no memory, nothing has changed. */
 bool buffer_reserve(struct buffer *b, size_t capacity);
 void buffer_clear(struct buffer *b); /* keeps memory, resets `failed` */
 void buffer_free(struct buffer *b);  /* back to zero-initialised, keeps limit, secret and mapped */
