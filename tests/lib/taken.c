@@ -1,0 +1,3 @@
+#include "tests/lib/taken.h"
+
+bool fuzz_taken;
