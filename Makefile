@@ -1,4 +1,4 @@
-# Targets: all deps check asan tsan lint fuzz sim kill disks floods chaos fresh other-debian bench demo demo-stop clean (V=1 shows commands).
+# Targets: all deps check asan tsan lint coverage fuzz fuzz-coverage sim kill disks floods chaos fresh other-debian bench demo demo-stop clean (V=1 shows commands).
 # BUILD names the output folder, so that sanitizer builds live beside the plain one.
 BUILD    ?= build
 CC       ?= gcc
@@ -142,7 +142,8 @@ PARALLEL   = $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell npro
 # DATA: a folder of FHIR R4 bundles for the demo.
 SEEDS     ?= 2000
 FIXED     ?= 1000
-replays    = $(foreach r,$(REPLAY),"$(r) tests/fuzz/corpus/$(patsubst fuzz_%,%,$(notdir $(r)))")
+replays    = $(foreach r,$(REPLAY),$(call replay_of,$(r),$(patsubst fuzz_%,%,$(notdir $(r)))))
+replay_of  = "$(1) tests/fuzz/corpus/$(2)$(if $(FOUND), $(wildcard $(FOUND)/$(2)))"
 sims       = $(if $(sim_src),"$(BUILD)/simulate --seeds $(FIXED) --first 1" "$(BUILD)/simulate --seeds $(SEEDS)")
 
 deps:
@@ -161,6 +162,8 @@ tests: $(UNIT) $(REPLAY) $(if $(sim_src),$(BUILD)/simulate) $(PROGS) $(CLUS) $(T
 .PHONY: tests
 unit: $(UNIT)
 	@BUILD=$(BUILD) sh tests/run.sh $(UNIT)
+replay: $(REPLAY)
+	@BUILD=$(BUILD) sh tests/run.sh $(replays)
 cluster: $(PROGS) $(CLUS) $(TOOLS)
 	@BUILD=$(BUILD) sh tests/run.sh $(CLUS)
 
@@ -222,15 +225,22 @@ tsan: deps-check
 # What the tests of `make check` run of the product's lines and branches; processes that a test kills with -9
 # don't count. PAGES=1 also writes a page per file.
 COVER    = SAN="--coverage -fprofile-update=atomic" OPT=-O1
+GCOVR    = gcovr -r . $(foreach d,$(LAYERS) node cli,-f '$(d)/') --exclude-unreachable-branches --exclude-throw-branches \
+           --gcov-ignore-parse-errors -s -o build/$@/by-file.txt $(if $(PAGES),--html-details build/$@/index.html) build/$@
 coverage:
 	@sh configs/install-dependencies.sh build check coverage
-	@find build/coverage -name '*.gcda' -delete 2>/dev/null || true
-	@COVERAGE=1 $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/coverage $(COVER) SEEDS=200 FIXED=200 tests
-	@gcovr -r . $(foreach d,$(LAYERS) node cli,-f '$(d)/') --exclude-unreachable-branches --exclude-throw-branches \
-	    --gcov-ignore-parse-errors -s -o build/coverage/by-file.txt \
-	    $(if $(PAGES),--html-details build/coverage/index.html) build/coverage
-	@echo "by file: build/coverage/by-file.txt"
-.PHONY: coverage
+	@find build/$@ -name '*.gcda' -delete 2>/dev/null || true
+	@COVERAGE=1 $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/$@ $(COVER) SEEDS=200 FIXED=200 tests
+	@$(GCOVR)
+	@echo "by file: build/$@/by-file.txt"
+# The same of the fuzz targets' seeds and what `make fuzz` found beside them: the lines of a decoder that none reaches.
+fuzz-coverage:
+	@sh configs/install-dependencies.sh build check coverage
+	@find build/$@ -name '*.gcda' -delete 2>/dev/null || true
+	@ANY=1 $(MAKE) --no-print-directory $(PARALLEL) BUILD=build/$@ $(COVER) FOUND=build/fuzz/corpus replay
+	@$(GCOVR)
+	@echo "by file: build/$@/by-file.txt"
+.PHONY: coverage fuzz-coverage
 
 sim: $(BUILD)/simulate
 	$(Q)$(BUILD)/simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
