@@ -83,6 +83,15 @@ static enum err check_output(struct tool *t, const char *path)
     return e;
 }
 
+/* With the entry that this look at it became. */
+static json_t *shown_json(const struct reading *r, struct bytes content)
+{
+    json_t *o = content_json(&r->rows[0], content);
+    json_object_set_new(o, "entry", json_integer((json_int_t)r->submission.outcomes[0].index));
+    json_object_set_new(o, "entry_time", json_time(r->submission.outcomes[0].time_ms));
+    return o;
+}
+
 static int show_one(struct tool *t)
 {
     struct reading reading = {0};
@@ -98,7 +107,7 @@ static int show_one(struct tool *t)
     if (e == OK) e = reading_ask_record(t, &reading, &record, version);
     if (e == OK) e = reading_open_one(t, &reading, &content);
     output_progress_end(&t->output);
-    if (e == OK && t->output.json) output_json(&t->output, content_json(&reading.rows[0], buffer_bytes(&content)));
+    if (e == OK && t->output.json) output_json(&t->output, shown_json(&reading, buffer_bytes(&content)));
     if (e == OK && output) e = put_into(t, output, buffer_bytes(&content));
     if (e == OK && !output && !t->output.json) e = print_content(t, buffer_bytes(&content));
     secret_wipe_buffer(&content);
