@@ -18,14 +18,18 @@
 #include "tests/lib/events.h"
 
 #define MOST 200000u      /* operations told to one client */
+#define VERSIONS 2u       /* of each record, whose content is looked at on each node */
 #define TIMEOUT_S 2       /* of an operation: one that hangs also hides that the others go on ... */
 #define TIMEOUT_MOST_S 8  /* ... but a slow machine needs more: doubled after each that failed */
 
 enum kind { EVENT, UPDATE, SHOW };
+static const char *const actions[] = {"event.add", "record.update", "record.read"};
 
 struct told {
     enum kind kind;
     unsigned number; /* of the event; the content */
+    unsigned record; /* whose: the client's number; 0: none */
+    uint64_t entry, version; /* of the ledger; of the record */
     uint64_t begun_ms, ended_ms;
 };
 
@@ -43,6 +47,7 @@ struct client {
 struct chaos_shared {
     atomic_bool failed;
     char failure[600];
+    atomic_uint answered; /* chaos_readers */
     struct client clients[CHAOS_CLIENTS + 1];
 };
 
@@ -57,6 +62,16 @@ static uint64_t next_random(uint64_t *state) /* xorshift64*: any seed but zero *
 }
 
 unsigned chaos_below(struct chaos *c, unsigned n) { return (unsigned)(next_random(&c->random) >> 33) % n; }
+
+/* The finaliser of splitmix64 (Steele, Lea, Flood 2014), which leaves no two of them alike. */
+void chaos_draw(struct chaos *c, unsigned round, unsigned step)
+{
+    uint64_t z = c->seed + ((uint64_t)round << 32 | step) * UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    c->random = z ? z : 1;
+}
 
 static void sleep_ms(unsigned ms) { usleep(ms * 1000); }
 
@@ -88,13 +103,26 @@ struct hand { /* a client at work */
     struct buffer out, errors;
 };
 
-static void was_told(struct hand *h, enum kind kind, unsigned number)
+static void was_told(struct hand *h, struct told told)
 {
     struct client *own = &h->c->shared->clients[h->number];
     unsigned at = atomic_load(&own->count);
     if (at == MOST) client_failed(h->c, "client %u was told too much", h->number);
-    own->told[at] = (struct told){kind, number, h->begun_ms, chaos_now_ms()};
+    told.begun_ms = h->begun_ms;
+    told.ended_ms = chaos_now_ms();
+    own->told[at] = told;
     atomic_store(&own->count, at + 1);
+}
+
+/* What a command said of itself; ends the client when it names no entry. */
+static json_t *answer_of(struct hand *h, struct told *told)
+{
+    json_t *answer = json_loadb((const char *)h->out.data, h->out.size, 0, NULL);
+    told->entry = (uint64_t)json_integer_value(json_object_get(answer, "entry"));
+    told->version = (uint64_t)json_integer_value(json_object_get(answer, "version"));
+    if (!told->entry)
+        client_failed(h->c, "client %u was told of no entry: %.*s", h->number, (int)h->out.size, (const char *)h->out.data);
+    return answer;
 }
 
 /* Done; or unknown, not reached, or somebody's version came before: all of that is allowed. */
@@ -126,9 +154,12 @@ static void add_event(struct hand *h)
 {
     struct chaos *c = h->c;
     unsigned number = atomic_fetch_add(&c->shared->clients[h->number].event_tried, 1) + 1;
-    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u event add %s chaos c%u-%u",
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u --json event add %s chaos c%u-%u",
                            c->bed.dir, h->via, h->patience_s, c->patient, h->number, number);
-    if (done(h, code, "event")) was_told(h, EVENT, number);
+    if (!done(h, code, "event")) return;
+    struct told told = {.kind = EVENT, .number = number};
+    json_decref(answer_of(h, &told));
+    was_told(h, told);
 }
 
 static void write_content(const struct testbed *bed, unsigned client, unsigned content, char *path, size_t size)
@@ -146,11 +177,14 @@ static void update_record(struct hand *h)
     char path[400];
     unsigned content = atomic_fetch_add(&own->content_tried, 1) + 1;
     write_content(&c->bed, h->number, content, path, sizeof path);
-    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u --yes record update %s %s",
-                           c->bed.dir, h->via, h->patience_s, own->record, path);
+    int code = testbed_cli(&c->bed, &h->out, &h->errors,
+                           "-i %s/doctor.key %s --timeout %u --yes --json record update %s %s", c->bed.dir, h->via,
+                           h->patience_s, own->record, path);
     if (!done(h, code, "update")) return;
+    struct told told = {.kind = UPDATE, .number = content, .record = h->number};
+    json_decref(answer_of(h, &told));
     at_least(&own->content, content);
-    was_told(h, UPDATE, content);
+    was_told(h, told);
 }
 
 static void show_record(struct hand *h, unsigned timeout_s)
@@ -159,20 +193,27 @@ static void show_record(struct hand *h, unsigned timeout_s)
     unsigned whose = 1 + (unsigned)(next_random(&h->random) >> 33) % CHAOS_CLIENTS;
     struct client *other = &c->shared->clients[whose];
     unsigned least = atomic_load(&other->content), shown;
-    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u record show %s", c->bed.dir,
-                           h->via, timeout_s, other->record);
+    int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u --json record show %s",
+                           c->bed.dir, h->via, timeout_s, other->record);
     if (!done(h, code, "show")) return;
-    if (sscanf((const char *)h->out.data, "%u", &shown) != 1)
-        client_failed(c, "client %u was shown no number: %s", h->number, (const char *)h->out.data);
+    struct told told = {.kind = SHOW, .record = whose};
+    json_t *answer = answer_of(h, &told);
+    const char *content = json_string_value(json_object_get(answer, "content"));
+    if (!content || sscanf(content, "%u", &shown) != 1)
+        client_failed(c, "client %u was shown no number: %.*s", h->number, (int)h->out.size, (const char *)h->out.data);
+    json_decref(answer);
+    told.number = shown;
     if (shown < least)
         client_failed(c, "a stale answer: client %u was shown version %u of record %u when %u was there already",
                       h->number, shown, whose, least);
     at_least(&other->content, shown);
-    if (h->number) was_told(h, SHOW, shown);
+    if (h->number) was_told(h, told);
+    else atomic_fetch_add(&c->shared->answered, 1);
 }
 
 void chaos_readers(struct chaos *c, unsigned node, pid_t *pids, unsigned count)
 {
+    atomic_store(&c->shared->answered, 0);
     fflush(NULL);
     for (unsigned i = 0; i < count; i++) {
         pids[i] = fork();
@@ -186,10 +227,11 @@ void chaos_readers(struct chaos *c, unsigned node, pid_t *pids, unsigned count)
     }
 }
 
-void chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count)
+unsigned chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) waitpid(pids[i], NULL, 0);
     look_for_failure(c);
+    return atomic_load(&c->shared->answered);
 }
 
 static _Noreturn void work(struct chaos *c, unsigned number)
@@ -586,38 +628,79 @@ void chaos_close(struct chaos *c)
 
 /* ---- the check afterwards ---- */
 
-static void check_events(struct chaos *c, struct events *seen, unsigned node)
+/* Each acknowledged operation is the entry that its client was told of. */
+static void check_entries(struct chaos *c, const struct entries *entries, unsigned node)
 {
-    char code[EVENT_CODE_SIZE];
-    events_read(seen, &c->bed, node);
     for (unsigned number = 1; number <= CHAOS_CLIENTS; number++) {
         const struct client *client = &c->shared->clients[number];
         for (unsigned i = 0; i < atomic_load(&client->count); i++) {
-            if (client->told[i].kind != EVENT) continue;
-            snprintf(code, sizeof code, "c%u-%u", number, client->told[i].number);
-            if (!events_have(seen, code))
-                testbed_fail(&c->bed, "seed %llu: node %u lost %s, which was acknowledged", (unsigned long long)c->seed,
-                             node, code);
+            const struct told *t = &client->told[i];
+            const struct entry *e = entries_at(entries, t->entry);
+            char object[sizeof e->object];
+            if (t->kind == EVENT) snprintf(object, sizeof object, "c%u-%u", number, t->number);
+            else snprintf(object, sizeof object, "%s", c->shared->clients[t->record].record);
+            if (!e || !e->approved || strcmp(e->action, actions[t->kind]) != 0 || strcmp(e->object, object) != 0)
+                testbed_fail(&c->bed, "seed %llu: node %u lost %s of %s, acknowledged as entry %llu, which is %s of %s",
+                             (unsigned long long)c->seed, node, actions[t->kind], object, (unsigned long long)t->entry,
+                             e ? e->action : "not there", e ? e->object : "anything");
         }
     }
-    const char *twice = events_twice(seen);
+}
+
+static void check_events(struct chaos *c, const struct entries *entries, unsigned node)
+{
+    struct events events = {0};
+    events_of(&events, &c->bed, entries);
+    const char *twice = events_twice(&events);
     if (twice) testbed_fail(&c->bed, "seed %llu: node %u has %s twice", (unsigned long long)c->seed, node, twice);
+    events_free(&events);
+}
+
+/* What the node shows of one record, or of one version of it. */
+static unsigned content_of(struct chaos *c, unsigned node, const struct client *client, uint64_t version)
+{
+    struct buffer out = {0};
+    char option[40] = "";
+    unsigned shown = 0;
+    if (version) snprintf(option, sizeof option, "--version %llu", (unsigned long long)version);
+    testbed_expect(&c->bed, 0, &out, "-i %s/doctor.key --via node-%u record show %s %s", c->bed.dir, node,
+                   client->record, option);
+    buffer_append(&out, "", 1);
+    if (sscanf((const char *)out.data, "%u", &shown) != 1)
+        testbed_fail(&c->bed, "seed %llu: node %u shows no number: %s", (unsigned long long)c->seed, node,
+                     (const char *)out.data);
+    buffer_free(&out);
+    return shown;
+}
+
+/* Some of the versions that were acknowledged, which have been overtaken since: their content. */
+static void check_versions(struct chaos *c, unsigned node, const struct client *client, uint64_t *random)
+{
+    unsigned count = atomic_load(&client->count), looked = 0;
+    for (unsigned tries = 0; count && tries < 40 && looked < VERSIONS; tries++) {
+        const struct told *t = &client->told[(next_random(random) >> 33) % count];
+        if (t->kind != UPDATE) continue;
+        unsigned shown = content_of(c, node, client, t->version);
+        if (shown != t->number)
+            testbed_fail(&c->bed, "seed %llu: node %u shows %u in version %llu of %s, which was acknowledged with %u",
+                         (unsigned long long)c->seed, node, shown, (unsigned long long)t->version, client->record,
+                         t->number);
+        looked++;
+    }
 }
 
 static void check_records(struct chaos *c, unsigned node)
 {
-    struct buffer out = {0};
+    uint64_t random = c->seed + node;
     for (unsigned i = 1; i <= CHAOS_CLIENTS; i++) {
         struct client *client = &c->shared->clients[i];
-        unsigned shown = 0, least = atomic_load(&client->content);
-        testbed_expect(&c->bed, 0, &out, "-i %s/doctor.key --via node-%u record show %s", c->bed.dir, node,
-                       client->record);
-        if (sscanf((const char *)out.data, "%u", &shown) != 1 || shown < least)
+        unsigned least = atomic_load(&client->content), shown = content_of(c, node, client, 0);
+        if (shown < least)
             testbed_fail(&c->bed, "seed %llu: node %u shows version %u of record %u, but %u was acknowledged",
                          (unsigned long long)c->seed, node, shown, i, least);
         at_least(&client->content, shown); /* and the next node shows no other */
+        check_versions(c, node, client, &random);
     }
-    buffer_free(&out);
 }
 
 /* All are reachable, with one root. */
@@ -696,13 +779,15 @@ static void check_ledgers(struct chaos *c, struct buffer *out)
 
 static void check_on(struct chaos *c, unsigned nodes)
 {
-    struct events seen = {0};
+    struct entries entries = {0};
     for (unsigned node = 1; node <= c->bed.n; node++) {
         if (!(nodes >> node & 1)) continue;
-        check_events(c, &seen, node);
+        entries_read(&entries, &c->bed, node);
+        check_entries(c, &entries, node);
+        check_events(c, &entries, node);
         check_records(c, node);
     }
-    events_free(&seen);
+    entries_free(&entries);
 }
 
 void chaos_check_on(struct chaos *c, unsigned nodes)

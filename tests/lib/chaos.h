@@ -49,14 +49,16 @@ void chaos_prepare(struct chaos *c, unsigned nodes, unsigned faulty, bool frail)
 void chaos_start(struct chaos *c);
 void chaos_close(struct chaos *c);
 unsigned chaos_below(struct chaos *c, unsigned n); /* 0 .. n - 1 */
+/* What is drawn from here on follows from the seed and these two alone, whatever was drawn before. */
+void chaos_draw(struct chaos *c, unsigned round, unsigned step);
 
 void chaos_load(struct chaos *c);   /* starts the clients */
 void chaos_unload(struct chaos *c); /* ends them */
 
 /* So many more, each of which opens one record through this node, and waits for that as long as it takes: an answer is
- * checked like any. The end waits for them. */
+ * checked like any. The end waits for them, and returns how many had one. */
 void chaos_readers(struct chaos *c, unsigned node, pid_t *pids, unsigned count);
-void chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count);
+unsigned chaos_readers_end(struct chaos *c, const pid_t *pids, unsigned count);
 
 uint64_t chaos_now_ms(void); /* monotonic */
 
@@ -110,8 +112,9 @@ bool chaos_ended(struct chaos *c, unsigned node); /* also when it does not run *
  * all that do not run. */
 void chaos_heal(struct chaos *c);
 
-/* After the last fault: ends the load, waits until all nodes have one root, and looks for every acknowledged
- * operation on every node; the whole ledger of each verifies. */
+/* After the last fault: ends the load, waits until all nodes have one root, and looks for every acknowledged operation,
+ * as the entry that its client was told of, on every node, and for the content of some versions; the whole ledger of each
+ * verifies. */
 void chaos_check(struct chaos *c);
 /* The same where an alarm has a cause: none is open any more, or it is waited for that who raised it has closed it. */
 void chaos_check_mended(struct chaos *c);
