@@ -4,7 +4,8 @@
  * all of it ends and every node must work again. Every five minutes and at the end each operation that was acknowledged
  * is looked for on every node (tests/lib/chaos.h).
  *
- * SEED: the same choices again. The machine's timing is not repeated with them. NODES: 3 or 5, else by the seed.
+ * SEED: the same choices again: those of a step follow from the seed, the round's number and the step's alone. How many
+ * steps a round has, and who leads, is the machine's timing, which is not repeated. NODES: 3 or 5, else by the seed.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -98,7 +99,7 @@ static void disk_fails(void)
 
 static void gets_a_good_disk(void)
 {
-    if (!chaos_ended(&chaos, disk_node) || below(3)) return;
+    if (!chaos_ended(&chaos, disk_node)) return;
     printf(" %u has a good disk;", disk_node);
     chaos_order_disk(&chaos, disk_node, NULL);
     testbed_start(&chaos.bed, disk_node);
@@ -179,21 +180,24 @@ static void something(struct partition *p)
     }
 }
 
-static void one_round(uint64_t passed_ms)
+static void one_round(unsigned round, uint64_t passed_ms)
 {
     struct partition p = {0};
     printf("%llu s: ", (unsigned long long)(passed_ms / 1000));
+    chaos_draw(&chaos, round, 0);
     clock_node = any_node();
     disk_node = any_node();
     fall_apart(&p);
     partition_set(&chaos.bed, &p);
     uint64_t end = chaos_now_ms() + 1000 + below(7000);
-    while (chaos_now_ms() < end || (stopped && chaos_now_ms() < until_ms)) {
+    for (unsigned step = 1; chaos_now_ms() < end || (stopped && chaos_now_ms() < until_ms); step++) {
+        chaos_draw(&chaos, round, step);
+        unsigned pause_ms = below(1000), good_disk = below(3) == 0;
         something(&p);
         fflush(stdout);
-        usleep(1000 * below(1000));
+        usleep(1000 * pause_ms);
         wake(false);
-        gets_a_good_disk();
+        if (good_disk) gets_a_good_disk();
     }
     p = (struct partition){0};
     partition_set(&chaos.bed, &p);
@@ -206,12 +210,12 @@ int main(void)
 {
     const char *text = getenv("SECONDS");
     uint64_t length_ms = (text ? strtoull(text, NULL, 10) : 180) * 1000, start, checked;
-    if (!partition_possible()) return 0;
+    if (!partition_possible()) return EXIT_FAILURE;
     chaos_open(&chaos, CHAOS_BY_SEED, CHAOS_BY_SEED, true);
     start = checked = chaos_now_ms();
-    for (;;) {
+    for (unsigned round = 1;; round++) {
         chaos_load(&chaos);
-        one_round(chaos_now_ms() - start);
+        one_round(round, chaos_now_ms() - start);
         bool last = chaos_now_ms() - start >= length_ms;
         if (!last && chaos_now_ms() - checked < CHECK_EVERY_MS) continue;
         chaos_check(&chaos);
