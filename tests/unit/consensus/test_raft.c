@@ -537,6 +537,38 @@ static void refused_appends_come_once_per_heartbeat(void **state)
     rig_free(rig);
 }
 
+/* Takes the first append to node 3 off the wire. */
+static void lose_first_append(struct rig *rig)
+{
+    size_t at = 0;
+    while (!(rig->wire[at].to == 3 && rig->wire[at].type == RAFT_APPEND)) at++;
+    raft_message_clear(&rig->wire[at]);
+    memmove(rig->wire + at, rig->wire + at + 1, (--rig->wire_count - at) * sizeof rig->wire[0]);
+}
+
+/* Each append of a window behind a lost one is rejected; only the first of these answers starts the window again. The
+ * simulator's first find: each of them did, and each new window's were rejected in turn, more of them every time. */
+static void rejections_of_one_lost_window_restart_it_once(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(3, 3);
+    rig_elect(rig, 1);
+    rig_ticks(rig, 4);
+    rig_forget(rig);
+    for (int i = 0; i < 20; i++) rig_propose(rig, 1, "x");
+    unsigned sent = rig_count(rig, 1, RAFT_APPEND);
+    assert_true(sent >= 20); /* a window of many to each follower */
+    lose_first_append(rig);
+    rig_run(rig);
+    unsigned refused = 0;
+    for (size_t i = 0; i < rig->seen_count; i++)
+        refused += rig->seen[i].from == 3 && rig->seen[i].type == RAFT_APPEND_ANSWER && rig->seen[i].rejected;
+    assert_true(refused > 5);
+    assert_true(rig_count(rig, 1, RAFT_APPEND) <= sent + 2);
+    assert_int_equal(rig_status(rig, 3).persisted, rig_status(rig, 1).last.index);
+    rig_free(rig);
+}
+
 static void compacted_prefix_in_an_append(void **state)
 {
     (void)state;
@@ -717,6 +749,7 @@ int main(void)
         cmocka_unit_test(what_all_have_applied_is_let_go),
         cmocka_unit_test(lost_messages_are_found_by_heartbeats),
         cmocka_unit_test(refused_appends_come_once_per_heartbeat),
+        cmocka_unit_test(rejections_of_one_lost_window_restart_it_once),
         cmocka_unit_test(compacted_prefix_in_an_append),
         cmocka_unit_test(outstanding_writes_are_bounded),
         cmocka_unit_test(writes_under_way_when_a_snapshot_is_installed),
