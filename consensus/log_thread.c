@@ -139,7 +139,8 @@ static enum err stage(struct log_thread *t, struct job *job)
 /* What the log refuses without any change fails the job alone. */
 static bool is_refusal(const struct job *job, enum err e)
 {
-    return (job->kind == LOG_JOB_MARK && e == ERR_CONFLICT) || (job->kind == LOG_JOB_REPAIR && e == ERR_NOT_FOUND);
+    return (job->kind == LOG_JOB_MARK && e == ERR_CONFLICT) ||
+           (job->kind == LOG_JOB_REPAIR && (e == ERR_NOT_FOUND || e == ERR_CONFLICT));
 }
 
 static void run_batch(struct log_thread *t, struct queue *jobs)

@@ -316,6 +316,7 @@ enum err log_repair(struct log *log, const struct log_entry *e)
     const struct log_slot *slot = log_view_slot(&log->view, e->index);
     if (!slot || slot->place.segment || e->index > log->ahead.last || e->index <= log->ahead.compacted)
         return ERR_NOT_FOUND;
+    if (e->index >= log->ahead.low) return ERR_NOT_FOUND; /* cut off in this batch: what stands there now is another */
     if (slot->term && slot->term != e->term) return ERR_CONFLICT;
     return stage_block(log, LOG_REPAIR, e);
 }

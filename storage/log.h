@@ -88,8 +88,8 @@ enum err log_set_cosigned(struct log *log, const struct log_cosigned *mark);
 /* Stages the removal of all blocks from `from` on. ERR_CONFLICT, without any
  * change: at or below the cosigned or the compacted index. */
 enum err log_truncate(struct log *log, uint64_t from);
-/* Stages a block in the place of a damaged one (term 0 in the log, or the same).
- * ERR_NOT_FOUND: that index is not damaged. */
+/* Stages a block in the place of a damaged one (term 0 in the log, or the same). Without any change: ERR_NOT_FOUND, that
+ * index is not damaged, or what was damaged there has been truncated; ERR_CONFLICT, the damaged one is of another term. */
 enum err log_repair(struct log *log, const struct log_entry *entry);
 /* Stages "everything up to `index` is in a synced state": blocks to there are
  * forgotten, whole segments behind are removed by the next log_sync. An index

@@ -104,6 +104,38 @@ static void test_one_block_is_named_and_repaired(void **state)
     free_sample(&s);
 }
 
+/* A leader's other block comes, and then the damaged one that was asked for before, in one batch. */
+static void test_a_repair_behind_a_truncation_is_refused(void **state)
+{
+    struct sample s = plain_sample(20);
+    struct search block = find_record(LOG_BLOCK, 20);
+    struct log_entry old = {.index = 20, .kind = 1, .payload = bytes_text("the old one")},
+                     new = {.index = 20, .kind = 1, .payload = bytes_text("the new one")}, found;
+    struct buffer out = {0};
+    size_t count;
+    (void)state;
+    s.files[0].data[block.offset + 100] ^= 4;
+    put_files(&s, -1);
+    struct log *log = open_log();
+    assert_int_equal(status(log).damaged, 1);
+    assert_int_equal(log_term(log, &old.term, 20), OK);
+    new.term = old.term + 1;
+    assert_int_equal(log_truncate(log, 20), OK);
+    assert_int_equal(log_append(log, &new, 1), OK);
+    assert_int_equal(log_repair(log, &old), ERR_NOT_FOUND);
+    assert_int_equal(log_sync(log), OK);
+    for (int i = 0; i < 2; i++) {
+        buffer_clear(&out);
+        assert_int_equal(log_read(log, &out, &found, &count, 1, 20, 1), OK);
+        assert_true(found.term == new.term && bytes_equal(found.payload, new.payload));
+        log_close(log);
+        log = open_log();
+    }
+    buffer_free(&out);
+    log_close(log);
+    free_sample(&s);
+}
+
 static void test_a_range_is_named_and_repaired(void **state)
 {
     struct sample s = plain_sample(20);
@@ -440,6 +472,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bed_open, bed_close)
     const struct CMUnitTest tests[] = {
         TEST(test_one_block_is_named_and_repaired),
+        TEST(test_a_repair_behind_a_truncation_is_refused),
         TEST(test_a_range_is_named_and_repaired),
         TEST(test_truncation_ends_damage),
         TEST(test_a_lost_truncation_is_not_forgotten),
