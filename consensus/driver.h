@@ -92,9 +92,10 @@ struct driver_options {
      * this returns (witness_withdraw). 0, 0: it counts again. May be NULL. */
     void (*on_withdraw)(void *data, unsigned member, uint64_t raft_term, uint64_t raft_index);
     /* This node has another history than the others, and cosigned none of that: the owner stops the node, rebuilds it
-     * (node/rebuild.h, with cut) and starts it again. `told`: a leader that lies gave it that; else nothing shows that,
-     * and its own data may be damaged. Once; may be NULL. */
-    void (*on_deceived)(void *data, bool told, const char *why);
+     * (node/rebuild.h) and starts it again. `told`: a leader that lies gave it that, so its log is cut; else nothing shows
+     * that, and its state may be damaged, to be derived anew from its log. `again`: it was rebuilt before, and has cosigned
+     * nothing since, so its log is in doubt, too. Once; may be NULL. */
+    void (*on_deceived)(void *data, bool told, bool again, const char *why);
     /* What cannot go on: disk failed, own inconsistency. The owner stops the node with exit code 1. */
     void (*on_fatal)(void *data, enum err code, const char *text);
     /* This node's disk is older than what the node signed before; optional. Raft indexes: the first

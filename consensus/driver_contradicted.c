@@ -14,6 +14,9 @@
  *   - the entry here must have come from a leader: since this node's start, or it is signed. Who alters log and state
  *     on the disk alike can't make that up;
  *   - an altered state shows as soon as an entry is applied on which it bears: before the logs part, if it was.
+ * Its log stays then: others may have counted that this node has what stands in it, which clients were told, and the state
+ * is derived from it anew. Only if that comes to another history again is the log cut, too; this node then counts in no
+ * majority until it has rejoined (consensus/rejoin.h), since it forgets what it acknowledged.
  */
 #include <stdio.h>
 

@@ -225,9 +225,12 @@ void driver_differs(struct driver *d, unsigned from, raft_index index)
 
 enum stance { STANCE_WAIT, STANCE_YIELD, STANCE_KEEP, STANCE_DOUBT };
 
+/* And has cosigned nothing since. */
+static bool was_rebuilt(const struct driver *d) { return d->rebuilt.times && d->mark.size <= d->rebuilt.cosigned; }
+
 static bool may_rebuild(const struct driver *d, unsigned spare)
 {
-    return d->rebuilt.times + spare < DRIVER_REBUILDS || d->mark.size > d->rebuilt.cosigned;
+    return d->rebuilt.times + spare < DRIVER_REBUILDS || !was_rebuilt(d);
 }
 
 /* The leader's word, and how many others stand where it does; some of them may do so and not have answered yet. */
@@ -294,7 +297,7 @@ void driver_deceived(struct driver *d, bool told, const char *why)
     d->deceived = true;
     driver_quarantine(d, why);
     if (may_rebuild(d, 0)) {
-        if (d->o.on_deceived) d->o.on_deceived(d->o.data, told, why);
+        if (d->o.on_deceived) d->o.on_deceived(d->o.data, told, was_rebuilt(d), why);
         return;
     }
     log_error("driver", "this node was rebuilt %u times without getting further: look for the cause, then run "

@@ -240,12 +240,14 @@ static void on_contradicted(void *data, uint32_t members, uint64_t raft_index, c
 }
 
 /* It stops, and main.c rebuilds it and starts it again. */
-static void on_deceived(void *data, bool told, const char *why)
+static void on_deceived(void *data, bool told, bool again, const char *why)
 {
     struct node *node = data;
-    log_error("node", "%s: %s. It has cosigned nothing of that: it drops %s, and derives its state anew from its log "
-              "and its peers", told ? "DECEIVED" : "CONTRADICTED", why, told ? "what it was given" : "what it has");
     node->rebuild = true;
+    node->rebuild_log = told ? REBUILD_CUTS_LOG : again ? REBUILD_FORGETS : REBUILD_KEEPS_LOG;
+    log_error("node", "%s: %s. It has cosigned nothing of that: it drops %s, and derives its state anew from its log "
+              "and its peers", told ? "DECEIVED" : "CONTRADICTED", why,
+              told ? "what it was given" : again ? "what it has, of its log, too" : "its state");
     if (!told) integrity_contradicted(node, why);
     node_stop(node, 0);
 }

@@ -348,7 +348,7 @@ static int run_again(struct node *node, char **argv)
 {
     struct failure failure = {0};
     char aside[REBUILD_PATH];
-    enum err e = rebuild(aside, &node->identity, true, &failure);
+    enum err e = rebuild(aside, &node->identity, node->rebuild_log, &failure);
     if (e != OK) return complain(&failure, 1);
     log_notice("node", "rebuilt: the old state was set aside as %s; starting again", aside);
     identity_close(&node->identity);
@@ -442,7 +442,7 @@ static int command_rebuild(struct options *o)
     if (!o->dir) return wrong_usage("rebuild needs --dir", "");
     enum err e = open_stored(&identity, o, false, &failure);
     if (e != OK) return complain(&failure, 1);
-    e = rebuild(aside, &identity, o->cut, &failure);
+    e = rebuild(aside, &identity, o->cut ? REBUILD_CUTS_LOG : REBUILD_KEEPS_LOG, &failure);
     identity_close(&identity);
     if (e != OK) return complain(&failure, 1);
     printf("The state was set aside as %s.\n"

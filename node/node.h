@@ -20,6 +20,7 @@
 #include "net/peers.h"
 #include "node/config.h"
 #include "node/identity.h"
+#include "node/rebuild.h"
 #include "storage/log.h"
 #include "storage/store.h"
 
@@ -74,6 +75,7 @@ struct node {
     bool ready;               /* all state and attachments are here, and the record key is active */
     bool stopping;
     bool rebuild;             /* after the stop: node/rebuild.h, then start again */
+    enum rebuild_log rebuild_log;
     int exit_code;
     struct {
         uint64_t sessions, requests, refused, releases;

@@ -158,16 +158,18 @@ static enum err move(const char *from, const char *to, struct failure *failure)
 
 /* ---- the log ---- */
 
-static enum err cut_log(struct log *log, const struct log_status *status)
+/* That it forgets is durable together with the cut. */
+static enum err cut_log(struct log *log, const struct log_status *status, bool forgets)
 {
     uint64_t keep = status->cosigned.index > status->compact_index ? status->cosigned.index : status->compact_index;
     if (keep >= status->last) return OK;
-    enum err e = log_truncate(log, keep + 1);
+    enum err e = forgets ? log_set_forgotten(log) : OK;
+    if (e == OK) e = log_truncate(log, keep + 1);
     return e == OK ? log_sync(log) : e;
 }
 
-enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity, bool cut,
-                 struct failure *failure)
+enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity,
+                 enum rebuild_log beyond, struct failure *failure)
 {
     struct log *log;
     struct log_status status;
@@ -182,8 +184,8 @@ enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *id
     e = make_fresh(identity, fresh, &status, failure);
     if (e == OK && files_exists(identity->state_directory)) e = move(identity->state_directory, aside, failure);
     if (e == OK) e = move(fresh, identity->state_directory, failure);
-    if (e == OK && cut) {
-        e = cut_log(log, &status);
+    if (e == OK && beyond != REBUILD_KEEPS_LOG) {
+        e = cut_log(log, &status, beyond == REBUILD_FORGETS);
         if (e != OK) fail(failure, e, "the log in %s can't be cut: %s", identity->log_directory, err_text(e));
     }
     log_close(log);

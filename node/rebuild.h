@@ -3,10 +3,9 @@
  *
  * What is not derived goes over into the new state: evidence, findings, how far its peers have signed
  * (driver_past.c), and up to where this node may have told roots (struct driver_rebuilt).
- * With `cut`, what the log has beyond the last cosigned entry goes too: for a node that a lying
- * leader gave another history than the others. What is cosigned is never undone, and
- * term and vote stay, so that it votes as before. Order: the new state is made, then put in the
- * old one's place, then the log is cut; a crash between leaves what a second call finishes.
+ * What the log has beyond the last cosigned entry may go, too (`beyond`). What is cosigned is never undone.
+ * Order: the new state is made, then put in the old one's place, then the log is cut; a crash between leaves what a second
+ * call finishes.
  * Of an old state whose file can't be read nothing goes over. That the node forgot votes its log says too. */
 #ifndef NODE_REBUILD_H
 #define NODE_REBUILD_H
@@ -15,8 +14,16 @@
 
 #define REBUILD_PATH (FILES_PATH + 32)
 
+enum rebuild_log {
+    REBUILD_KEEPS_LOG,
+    REBUILD_CUTS_LOG, /* for a node that a lying leader gave another history than the others. Term and vote stay, so that
+                         it votes as before: a liar could withhold what rejoining needs */
+    REBUILD_FORGETS   /* ... whose log is wrong, nobody knows why: as it may have acknowledged what is cut off, and others
+                         may count that, it is in no majority until it has rejoined (consensus/rejoin.h) */
+};
+
 /* The folder is locked by the caller (identity_open). `aside`: where the old state is now. */
-enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity, bool cut,
-                 struct failure *failure);
+enum err rebuild(char aside[static REBUILD_PATH], const struct node_identity *identity,
+                 enum rebuild_log beyond, struct failure *failure);
 
 #endif

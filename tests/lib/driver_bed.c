@@ -169,12 +169,13 @@ static void set_back(void *data, uint64_t first, uint64_t last)
     node->set_backs++;
 }
 
-static void deceived(void *data, bool told, const char *why)
+static void deceived(void *data, bool told, bool again, const char *why)
 {
     struct bed_node *node = data;
     CHECK(why && !node->deceived);
     node->deceived = true;
     node->told = told;
+    node->again = again;
 }
 
 static void install(void *data, uint64_t index, uint64_t term, struct bytes manifest)
@@ -223,7 +224,7 @@ enum err bed_try_start(struct bed *bed, unsigned index, struct failure *failure)
     struct bed_node *node = &bed->nodes[index];
     CHECK(!node->driver);
     open_disk(node);
-    node->fatal = node->stopped = node->deceived = node->told = false;
+    node->fatal = node->stopped = node->deceived = node->told = node->again = false;
     node->applied = (struct driver_applied){0};
     struct driver_options options = {.loop = &bed->loop,
                                      .genesis = &bed->kit.genesis,
@@ -336,7 +337,9 @@ void bed_rebuild(struct bed *bed, unsigned index)
     log_status(node->log, &status);
     put_rebuilt(node, &status);
     uint64_t keep = status.cosigned.index > status.compact_index ? status.cosigned.index : status.compact_index;
-    if (keep < status.last) CHECK(log_truncate(node->log, keep + 1) == OK && log_sync(node->log) == OK);
+    if (node->again && !node->told) CHECK(log_set_forgotten(node->log) == OK);
+    if ((node->told || node->again) && keep < status.last) CHECK(log_truncate(node->log, keep + 1) == OK);
+    CHECK(log_sync(node->log) == OK);
     close_disk(node);
 }
 

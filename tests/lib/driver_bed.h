@@ -30,7 +30,7 @@ struct bed_node {
     struct driver *driver; /* NULL: down */
     struct peers *peers;
     struct driver_applied applied; /* the last one told */
-    bool fatal, stopped, deceived, told; /* told: deceived by another history that a leader gave it */
+    bool fatal, stopped, deceived, told, again; /* told: deceived by another history that a leader gave it */
     unsigned evidence;            /* pieces told */
     unsigned set_backs;           /* times that it found out that its disk was, in all its lives */
     struct buffer last_evidence;
@@ -77,7 +77,7 @@ unsigned bed_up(struct bed *bed, unsigned n, unsigned b); /* opened, and started
 void bed_crash(struct bed *bed, unsigned node); /* as kill -9: nothing is flushed, no callback comes */
 void bed_stop(struct bed *bed, unsigned node);  /* in order */
 void bed_wipe(struct bed *bed, unsigned node);  /* of a node that is down: its disk is empty */
-void bed_rebuild(struct bed *bed, unsigned node); /* of a node that is down: as node/rebuild.h, with cut */
+void bed_rebuild(struct bed *bed, unsigned node); /* of a node that is down: as node/daemon.c does after on_deceived */
 void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut); /* both ways, with peer_down and peer_up */
 
 /* Turns the loop until `condition` or the time-out; true: it came. */

@@ -122,11 +122,11 @@ static struct log_status log_now(void)
     return status;
 }
 
-static void run(bool cut)
+static void run(enum rebuild_log beyond)
 {
     char aside[REBUILD_PATH];
     struct failure failure = {0};
-    assert_int_equal(rebuild(aside, &identity, cut, &failure), OK);
+    assert_int_equal(rebuild(aside, &identity, beyond, &failure), OK);
     assert_true(files_exists(aside));
 }
 
@@ -142,7 +142,7 @@ static void an_unreadable_note_of_a_past_goes_over_as_lost(void **state)
     put(TABLE_PEER_MARK, bytes_text("\x03"), bytes_text("another"));
     assert_int_equal(flip_value(identity.state_directory, "peer_mark", bytes_text("\x02"), 100), 0);
     assert_int_equal(flip_value(identity.state_directory, "evidence", bytes_text("01234567890123456789012345678901"), 100), 0);
-    run(false);
+    run(REBUILD_KEEPS_LOG);
     assert_int_equal(get(&value, TABLE_PEER_MARK, bytes_text("\x02")), OK);
     assert_true(bytes_equal(buffer_bytes(&value), bytes_text(MARK_LOST)));
     buffer_clear(&value);
@@ -163,7 +163,7 @@ static void what_is_not_derived_goes_over(void **state)
     put(TABLE_PEER_MARK, bytes_text("\x02"), bytes_text("mark"));
     put(TABLE_LEAF, bytes_text("12345678"), bytes_text("derived"));
     put(TABLE_BLOB, bytes_text("quarantine"), bytes_text("why"));
-    run(false);
+    run(REBUILD_KEEPS_LOG);
     assert_int_equal(get(&value, TABLE_EVIDENCE, bytes_text("01234567890123456789012345678901")), OK);
     assert_true(bytes_equal(buffer_bytes(&value), bytes_text("proof")));
     assert_int_equal(get(&value, TABLE_PEER_MARK, bytes_text("\x02")), OK);
@@ -182,13 +182,13 @@ static void a_cut_ends_at_what_is_cosigned(void **state)
     (void)state;
     up();
     fill_log();
-    run(true); /* there is no state at all: nothing to carry over, nothing to set aside but an empty folder */
+    run(REBUILD_CUTS_LOG); /* there is no state at all: nothing to carry over, nothing to set aside but an empty folder */
     struct log_status status = log_now();
     assert_int_equal(status.last, 6);
     assert_true(status.term == 5 && status.vote == 2); /* it votes as before */
     assert_true(status.cosigned.index == 6 && status.cosigned.size == 60);
     assert_int_equal(rebuilt().index, 9);
-    run(true); /* as after a crash in between, or again with nothing cosigned since */
+    run(REBUILD_CUTS_LOG); /* as after a crash in between, or again with nothing cosigned since */
     struct driver_rebuilt r = rebuilt();
     assert_true(r.index == 9 && r.term == 4 && r.times == 2); /* it may have told roots up to there: not forgotten */
     assert_int_equal(log_now().last, 6);
@@ -198,9 +198,25 @@ static void a_cut_ends_at_what_is_cosigned(void **state)
     assert_int_equal(log_set_cosigned(log, &(struct log_cosigned){7, 70, sample_digest(7)}), OK);
     assert_int_equal(log_sync(log), OK);
     log_close(log);
-    run(true);
+    run(REBUILD_CUTS_LOG);
     r = rebuilt();
     assert_true(r.times == 1 && r.cosigned == 70 && r.index == 9 && r.term == 5);
+    down();
+}
+
+static void what_is_cut_off_in_doubt_is_forgotten(void **state)
+{
+    (void)state;
+    up();
+    fill_log();
+    run(REBUILD_CUTS_LOG);
+    assert_false(log_now().votes_forgotten);
+    down();
+    up();
+    fill_log();
+    run(REBUILD_FORGETS);
+    struct log_status status = log_now();
+    assert_true(status.last == 6 && status.votes_forgotten);
     down();
 }
 
@@ -217,7 +233,7 @@ static void a_state_that_cannot_be_read(void **state)
     for (unsigned i = 0; i < 8192; i++)
         fputc(0x5a, f);
     fclose(f);
-    run(true);
+    run(REBUILD_CUTS_LOG);
     assert_int_equal(log_now().last, 6);
     assert_int_equal(rebuilt().times, 1);
     down();
@@ -227,7 +243,7 @@ static void an_empty_log_is_left_alone(void **state)
 {
     (void)state;
     up();
-    run(true);
+    run(REBUILD_CUTS_LOG);
     assert_int_equal(log_now().last, 0);
     assert_int_equal(rebuilt().index, 0);
     down();
@@ -240,6 +256,7 @@ int main(void)
         cmocka_unit_test(what_is_not_derived_goes_over),
         cmocka_unit_test(an_unreadable_note_of_a_past_goes_over_as_lost),
         cmocka_unit_test(a_cut_ends_at_what_is_cosigned),
+        cmocka_unit_test(what_is_cut_off_in_doubt_is_forgotten),
         cmocka_unit_test(a_state_that_cannot_be_read),
         cmocka_unit_test(an_empty_log_is_left_alone),
     };
