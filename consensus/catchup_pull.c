@@ -34,15 +34,6 @@ static void go_on(struct catchup *c);
 
 /* --- replaying --- */
 
-static enum err chunk_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
-{
-    struct chunk *k = write->data;
-    enum err e = ledger_size(ledger) == k->pulled.from ? OK : ERR_CONFLICT;
-    for (uint32_t i = 0; i < k->pulled.count && e == OK; i++)
-        e = ledger_replay(ledger, txn, k->pulled.leaves[i], &k->failure);
-    return e;
-}
-
 /* Errors of this node's own disk or memory: it tries again. All others say that the proved leaf does not follow from
  * its state, whichever peer gave it. So does ERR_NOT_FOUND, a row that an earlier leaf made and that is not there: no
  * other try brings it, a rebuild does. */
@@ -50,6 +41,18 @@ static bool is_own_failure(enum err code)
 {
     return code == ERR_IO || code == ERR_FULL || code == ERR_NOMEM || code == ERR_CORRUPT || code == ERR_CONFLICT ||
            code == ERR_BUSY || code == ERR_PERMISSION;
+}
+
+/* A leaf that fails for a reason of this node's own may stand in some tables and not in others. */
+static enum err chunk_run(struct state_write *write, struct table_txn *txn, struct ledger *ledger)
+{
+    struct chunk *k = write->data;
+    if (ledger_size(ledger) != k->pulled.from) return ERR_CONFLICT;
+    enum err e = OK;
+    for (uint32_t i = 0; i < k->pulled.count && e == OK; i++)
+        e = ledger_replay(ledger, txn, k->pulled.leaves[i], &k->failure);
+    write->torn = is_own_failure(e);
+    return e;
 }
 
 static void chunk_done(struct state_write *write, enum err code)

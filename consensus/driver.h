@@ -167,6 +167,7 @@ enum err driver_work(struct driver *d, struct worker_task *task);
 struct state_write {
     bool durable;
     bool detached; /* nobody waits for it, `done` only frees it: driver_free calls that too where no stop came first */
+    bool torn;     /* set by a run that failed half-way: nothing since the last commit is kept, and the node stops */
     void *data;
     enum err (*run)(struct state_write *w, struct table_txn *txn, struct ledger *ledger);
     void (*done)(struct state_write *w, enum err code);

@@ -202,6 +202,7 @@ static enum err run_write(struct state_thread *t, struct state_write *w)
     struct state_position before = t->position;
     touched(t);
     w->driver.job.code = w->run(w, t->txn, t->ledger);
+    if (w->torn) return w->driver.job.code;
     take_position(t);
     enum err e = note_ahead(t, &before);
     if (before.size != t->position.size || before.raft_index != t->position.raft_index) {

@@ -701,11 +701,47 @@ static void only_an_operator_brings_back_two_of_three(void **state)
     bed_close(&bed);
 }
 
+/* A task on the state that fails half-way: what it did in some tables is not committed for want of the rest. */
+static struct bytes half_key(void) { return bytes_text("half"); }
+
+static enum err fails_half_way(struct state_write *w, struct table_txn *txn, struct ledger *ledger)
+{
+    (void)ledger;
+    assert_int_equal(table_put(txn, TABLE_BLOB, half_key(), bytes_text("x")), OK);
+    w->torn = true;
+    return ERR_CORRUPT;
+}
+
+static void was_told(struct state_write *w, enum err code) { *(enum err *)w->data = code; }
+
+static void what_fails_half_way_is_not_kept(void **state)
+{
+    (void)state;
+    enum err code = OK;
+    struct state_write w = {.data = &code, .run = fails_half_way, .done = was_told};
+    struct table_txn *txn;
+    bed_up(&bed, 3, 0);
+    unsigned node = bed_await_leader(&bed) % 3 + 1;
+    uint64_t leaf = bed_event_through(&bed, node);
+    assert_int_equal(driver_write(bed.nodes[node].driver, &w), OK);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, is_fatal, &bed.nodes[node]));
+    assert_int_equal(bed.nodes[node].fatal_code, ERR_CORRUPT);
+    assert_int_equal(code, ERR_CORRUPT);
+    bed_stop(&bed, node);
+    bed_start(&bed, node);
+    assert_true(bed_await_same(&bed, leaf + 1));
+    assert_int_equal(store_begin_read(&txn, bed.nodes[node].store), OK);
+    assert_int_equal(table_exists(txn, TABLE_BLOB, half_key()), ERR_NOT_FOUND);
+    store_abort(txn);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leaders_disk_fails),
         cmocka_unit_test(a_followers_disk_fails),
+        cmocka_unit_test(what_fails_half_way_is_not_kept),
         cmocka_unit_test(damaged_entries_come_from_the_peers),
         cmocka_unit_test(a_damaged_node_takes_no_part_alone),
         cmocka_unit_test(a_node_without_space_takes_no_blocks),
