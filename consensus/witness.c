@@ -81,12 +81,13 @@ const struct end *witness_end_at(const struct witness *w, uint64_t raft_index)
 
 const struct end *witness_end_of_size(const struct witness *w, uint64_t size)
 {
+    const struct end *first = NULL;
     for (uint64_t i = w->newest.raft_index; i && i + ENDS_KEPT > w->newest.raft_index; i--) {
         const struct end *end = witness_end_at(w, i);
-        if (end && end->size == size) return end;
+        if (end && end->size == size) first = end;
         if (end && end->size < size) break;
     }
-    return NULL;
+    return first;
 }
 
 bool witness_was_at(const struct witness *w, struct digest *root, uint64_t raft_index, uint64_t raft_term,
@@ -160,12 +161,14 @@ void witness_take_witnessed(struct witness *w, struct witnessed *fresh)
     if (w->leads) witness_next_round(w);
 }
 
-/* Several positions may have one size; the one that k nodes told is the one that others keep, too. */
+/* What was told may be of a later entry, without a leaf; who took the note late doesn't know that. Only where the first
+ * isn't remembered it is the next best. */
 static const struct end *end_of_completed(const struct witness *w, uint64_t size, const struct digest *root)
 {
-    for (unsigned i = 0; i < ROUNDS_MOST; i++)
-        if (w->marks[i].size == size && digest_equal(&w->marks[i].root, root)) return &w->marks[i];
-    return witness_end_of_size(w, size);
+    const struct end *first = witness_end_of_size(w, size);
+    for (unsigned i = 0; i < ROUNDS_MOST && !first; i++)
+        if (w->marks[i].size == size && digest_equal(&w->marks[i].root, root)) first = &w->marks[i];
+    return first;
 }
 
 /* k cosignatures for one (size, root)? */

@@ -93,6 +93,7 @@ struct witness {
 
 /* witness.c */
 const struct end *witness_end_at(const struct witness *w, uint64_t raft_index); /* NULL: not remembered */
+/* The first one: entries without a leaf leave the size as it is, and all members are to keep one position with it. */
 const struct end *witness_end_of_size(const struct witness *w, uint64_t size);
 void witness_quarantine(struct witness *w, const char *why);
 /* k members say otherwise (bits; this node's is of no account): quarantines, and has the node rebuilt where it has

@@ -351,6 +351,24 @@ static void what_is_not_witnessed_binds_nobody(void **state)
     buffer_free(&note);
 }
 
+/* Entries without a leaf leave one size with several positions; whoever kept which must agree when one who catches up
+ * asks (consensus/catchup_serve.c): who co-signed behind such an entry, and who was sent the note. */
+static void one_size_is_kept_with_one_position(void **state)
+{
+    (void)state;
+    lead(1, 1);
+    nodes[4].cut = true;
+    apply_all(6);
+    for (unsigned i = 0; i < 3; i++) apply_all(0); /* told of: the last of them */
+    settle();
+    nodes[4].cut = false;
+    assert_true(wait_all_at(6, 5000));
+    for (unsigned i = 1; i <= N; i++) {
+        const struct witnessed *kept = witness_before(nodes[i].witness, UINT64_MAX);
+        assert_true(kept && kept->size == 6 && kept->raft_index == 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +386,7 @@ int main(void)
         BED_TEST(a_replayed_state_takes_the_note_but_states_no_position),
         BED_TEST(who_forgot_what_it_cosigned_is_bound_by_what_others_did),
         BED_TEST(what_is_not_witnessed_binds_nobody),
+        BED_TEST(one_size_is_kept_with_one_position),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
