@@ -57,17 +57,21 @@ static inline enum err recode_empty(struct buffer *out, struct bytes in)
     return e;
 }
 
-/* Bodies with a list whose room the caller brings. */
+/* Bodies with a list whose room the caller brings: as much as is always enough, or `places`. */
 #define RECODE_LISTED(function, message, item, room)                                               \
-    static inline enum err recode_##function(struct buffer *out, struct bytes in)                  \
+    static inline enum err recode_##function##_within(struct buffer *out, struct bytes in, size_t places) \
     {                                                                                              \
         struct message *m = xcalloc(1, sizeof *m);                                                 \
-        item *items = xcalloc(room, sizeof *items);                                                \
-        enum err e = function##_decode(m, items, room, in);                                        \
+        item *items = xcalloc(places, sizeof *items);                                              \
+        enum err e = function##_decode(m, items, places, in);                                      \
         if (e == OK) function##_encode(out, m);                                                    \
         free(items);                                                                               \
         free(m);                                                                                   \
         return e;                                                                                  \
+    }                                                                                              \
+    static inline enum err recode_##function(struct buffer *out, struct bytes in)                  \
+    {                                                                                              \
+        return recode_##function##_within(out, in, room);                                          \
     }
 RECODE_LISTED(message_cosigned, message_cosigned, struct digest, LIMIT_PROOFS)
 RECODE_LISTED(message_contents, message_contents, struct message_item, LIMIT_OPENED)
@@ -96,6 +100,19 @@ static inline enum err recode_message(struct buffer *out, uint32_t type, struct 
     case MESSAGE_STORED_OK: return recode_message_stored_ok(out, in);
     case MESSAGE_SHARES: return recode_opening(out, in);
     case RECODE_SHARE_BOX: return recode_share_box(out, in);
+    }
+    return ERR_UNKNOWN_TYPE;
+}
+
+/* With room for so many items alone; ERR_UNKNOWN_TYPE: not such a list. */
+static inline enum err recode_message_within(struct buffer *out, uint32_t type, struct bytes in, size_t places)
+{
+    switch (type) {
+    case MESSAGE_EVIDENCE_OK: return recode_message_evidence_ok_within(out, in, places);
+    case MESSAGE_COSIGNED: return recode_message_cosigned_within(out, in, places);
+    case MESSAGE_CONTENTS: return recode_message_contents_within(out, in, places);
+    case MESSAGE_STORED_OK: return recode_message_stored_ok_within(out, in, places);
+    case RECODE_SHARE_BOX: return recode_share_box_within(out, in, places);
     }
     return ERR_UNKNOWN_TYPE;
 }
