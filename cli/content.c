@@ -383,7 +383,9 @@ static enum err next_node(struct opening *o, struct failure *failure)
     enum err e = cluster_connect(o->cluster, failure);
     if (e != OK) return e;
     e = submit_again(o->cluster, o->read, failure);
-    if (e != OK) cluster_drop(o->cluster); /* it would refuse everything that follows */
+    if (e == OK) return OK;
+    o->said = o->cluster->client != NULL; /* the connection lasts, so that is this node's word */
+    cluster_drop(o->cluster); /* it would refuse everything that follows */
     return e;
 }
 

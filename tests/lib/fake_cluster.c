@@ -226,6 +226,7 @@ static void answer_submit(struct fake_node *n, struct connection *connection, ui
     n->submits++;
     if (n->fault == FAKE_NO_QUORUM) return refuse(connection, id, ERR_NO_QUORUM);
     if (n->fault == FAKE_REFUSES) return refuse(connection, id, ERR_BAD_SIGNATURE);
+    if (n->fault == FAKE_NO_MEMORY) return refuse(connection, id, ERR_NOMEM);
     if (n->fault == FAKE_FULL) return refuse(connection, id, ERR_FULL);
     if (n->fault == FAKE_SWALLOWS) return;
     if (n->fault == FAKE_DIES_BEFORE) return connection_abort(connection, ERR_CANCELED, NULL);

@@ -32,6 +32,7 @@ enum fake_fault {
     FAKE_REFUSES_AFTER,     /* records it first */
     FAKE_REFUSES_EACH,      /* the same in APPLIED */
     FAKE_REFUSES_PROOF,     /* answers APPLIED, then that it may not prove it */
+    FAKE_NO_MEMORY,         /* says that it has no memory for what is submitted */
     FAKE_FULL,              /* has no space for what is submitted */
     FAKE_SWALLOWS,          /* takes what is submitted, and forgets it */
     FAKE_DIES_BEFORE,       /* closes instead of recording */

@@ -529,6 +529,20 @@ static void test_another_nonce_is_proved(void **state)
     buffer_free(&opened);
 }
 
+/* A node that is to learn who asks may name any error, also one that would be the reader's own. */
+static void test_refuses_to_learn_who_asks(void **state)
+{
+    (void)state;
+    fake_cluster_fault(&fake, 2, FAKE_NO_MEMORY);
+    serve_by(2);
+    assert_int_equal(open_all(), OK);
+    assert_int_equal(cluster.member, 3);
+    assert_non_null(strstr(said, "asking another node"));
+    fake_cluster_fault(&fake, 0, FAKE_NO_MEMORY);
+    serve_by(2);
+    assert_int_equal(open_all(), ERR_NOMEM);
+}
+
 /* Others that can't learn now who asks are no reason to tell the reader that they may not. */
 static void test_nobody_learns_who_asks(void **state)
 {
@@ -635,6 +649,7 @@ int main(void)
         TEST(test_serving_node_lies),
         TEST(test_one_content_for_all),
         TEST(test_serving_node_refuses),
+        TEST(test_refuses_to_learn_who_asks),
         TEST(test_another_nonce_is_proved), TEST(test_nobody_learns_who_asks),
         TEST(test_a_notice_is_said_at_once), TEST(test_a_notice_is_said_between_two_records),
         TEST(test_taker_ends_it),
