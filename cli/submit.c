@@ -35,7 +35,7 @@ struct sending {
     uint32_t patience_ms;    /* at most for one node, so that time is left for another */
     bool sent;               /* a node may have it */
     bool claimed;            /* a node said that it is recorded */
-    bool said;               /* what the last attempt came to is that node's word, without a leaf */
+    bool said;               /* what the last attempt came to is that node's word: of an operation it gave no leaf */
     uint32_t refused;        /* bit i: member i said that it is not taken */
     uint32_t lies;           /* receipts that did not verify */
     struct failure lie;
@@ -134,7 +134,10 @@ static bool has_leaf(const struct sending *s, uint32_t i)
     return code == OK || code == ERR_DUPLICATE;
 }
 
-/* Takes over what APPLIED says. Of a duplicate the node gives no rows; those
+/* Whether an attempt has proved that operation i is in the ledger. */
+static bool is_proved(const struct sending *s, uint32_t i) { return s->out->outcomes[i].receipt.size > 0; }
+
+/* Takes over what APPLIED says, but no refusal of what is proved. Of a duplicate the node gives no rows; those
  * that an earlier attempt got stay when they are of the same entry. */
 static void take_applied(struct sending *s)
 {
@@ -142,6 +145,7 @@ static void take_applied(struct sending *s)
         const struct message_result *r = &s->applied->results[i];
         struct outcome *o = &s->out->outcomes[i];
         bool same = o->index == r->leaf_index && r->code == ERR_DUPLICATE;
+        if (!has_leaf(s, i) && is_proved(s, i)) continue;
         o->code = has_leaf(s, i) ? OK : r->code;
         o->index = r->leaf_index;
         if (has_leaf(s, i)) s->claimed = true;
@@ -258,7 +262,10 @@ static enum err attempt(struct sending *s, struct failure *failure)
     }
     s->said = leaves == 0;
     if (leaves == 0) return OK; /* all refused; the codes say why */
-    return fresh == leaves ? await_cosigned(s, id, failure) : prove(s, failure);
+    e = fresh == leaves ? await_cosigned(s, id, failure) : prove(s, failure);
+    for (uint32_t i = 0; e == OK && i < s->out->count; i++)
+        if (!is_proved(s, i)) s->said = true; /* as of all of them: the rest is refused */
+    return e;
 }
 
 /* --- attempts until the deadline --- */
@@ -319,8 +326,8 @@ static bool note_lie(struct sending *s, const struct failure *why)
     return true;
 }
 
-/* A refusal has no leaf, so nothing proves it: b nodes can refuse what is all right, and what they had recorded first.
- * True: nobody else is to be asked. */
+/* A refusal has no leaf, so nothing proves it: b nodes can refuse what is all right, and what they had recorded first,
+ * also a part of it. True: nobody else is to be asked. */
 static bool is_refused(struct sending *s)
 {
     uint32_t bit = UINT32_C(1) << s->cluster->member;

@@ -242,7 +242,8 @@ static void answer_submit(struct fake_node *n, struct connection *connection, ui
         a->results[i] = (struct message_result){first ? ERR_DUPLICATE : OK, indexes[i],
                                                 denied ? DECISION_DENIED : DECISION_APPROVED,
                                                 denied ? REASON_SCOPE : REASON_NONE, buffer_bytes(&answers[i])};
-        if (n->fault == FAKE_REFUSES_EACH) a->results[i] = (struct message_result){.code = ERR_STALE};
+        bool refused = n->fault == FAKE_REFUSES_EACH || (n->fault == FAKE_REFUSES_LAST && i + 1 == request.count);
+        if (refused) a->results[i] = (struct message_result){.code = ERR_STALE};
         if (n->fault == FAKE_OTHER_INDEX) a->results[i].leaf_index++;
     }
     if (n->fault == FAKE_WRONG_COUNT) a->count++;

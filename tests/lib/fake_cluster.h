@@ -31,6 +31,7 @@ enum fake_fault {
     FAKE_REFUSES,           /* says that what is submitted is not signed as it should be */
     FAKE_REFUSES_AFTER,     /* records it first */
     FAKE_REFUSES_EACH,      /* the same in APPLIED */
+    FAKE_REFUSES_LAST,      /* the same of a request's last operation alone */
     FAKE_REFUSES_PROOF,     /* answers APPLIED, then that it may not prove it */
     FAKE_NO_MEMORY,         /* says that it has no memory for what is submitted */
     FAKE_FULL,              /* has no space for what is submitted */

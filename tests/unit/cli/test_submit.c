@@ -108,6 +108,7 @@ static bool is_taken_over(enum fake_fault fault, uint32_t timeout_ms)
         print_message("fault %d: %s\n", fault, failure.text);
         return false;
     }
+    assert_int_equal(submission.outcomes[1].code, OK);
     assert_int_equal(submission.outcomes[1].decision, DECISION_APPROVED);
     assert_int_equal(leaves_of_mine(), before + 2);
     return cluster.member == 2;
@@ -138,7 +139,7 @@ static void test_whose_answer_it_is(void **state)
 static void test_one_refusal_is_not_believed(void **state)
 {
     (void)state;
-    static const enum fake_fault faults[] = {FAKE_REFUSES, FAKE_REFUSES_AFTER, FAKE_REFUSES_EACH,
+    static const enum fake_fault faults[] = {FAKE_REFUSES, FAKE_REFUSES_AFTER, FAKE_REFUSES_EACH, FAKE_REFUSES_LAST,
                                              FAKE_REFUSES_PROOF};
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
         assert_true(is_taken_over(faults[i], PATIENCE_MS));
@@ -148,6 +149,12 @@ static void test_one_refusal_is_not_believed(void **state)
     fake_cluster_fault(&fake, 0, FAKE_REFUSES_EACH);
     assert_int_equal(submit_events(1), OK);
     assert_int_equal(submission.outcomes[0].code, ERR_STALE);
+    /* Of one operation as of all; what was proved stays so. */
+    fake_cluster_fault(&fake, 0, FAKE_REFUSES_LAST);
+    assert_int_equal(submit_events(2), OK);
+    assert_int_equal(submission.outcomes[0].code, OK);
+    assert_true(submission.outcomes[0].receipt.size > 0);
+    assert_int_equal(submission.outcomes[1].code, ERR_STALE);
 }
 
 /* --- one time-out for all that a command asks --- */
