@@ -203,6 +203,7 @@ static void spoil_shared(struct message_shared *m)
     case 3: m->shares[m->count] = *box, m->count++; break;
     case 4: box->sealed.size -= box->sealed.size > 0; break;
     case 5: /* what it gave to an earlier question */
+        if (box->member > MEMBERS) break;
         box->sealed = buffer_bytes(&before[box->member]);
         memcpy(box->signature, signed_before[box->member], sizeof box->signature);
         break;
