@@ -1,7 +1,8 @@
 /* The way of bytes into TLS, by the first byte: anything to a server or to a client that begins; the real handshake
- * of the two with bytes altered on the way as the input says; certificates. Nobody falls; a client that is open talks
- * to the pin that it wanted; and what arrives is what was sent. (A handshake is never the same twice: crashes
- * are found here, but not every input repeats itself.) */
+ * of the two with bytes altered on the way as the input says; certificates; two that are open and talk, over a way that
+ * alters, cuts, doubles and swaps what is sent; a node's own key and certificate, damaged. Nobody falls; a client that
+ * is open talks to the pin that it wanted; and what arrives is what was sent. (A handshake is never the same twice:
+ * crashes are found here, but not every input repeats itself.) */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,16 +10,21 @@
 #include "crypto/random.h"
 #include "net/certificate.h"
 #include "tests/lib/identities.h"
+#include "tests/lib/taken.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct tls_context *server, *client;
+#define ACTS_MOST 24
+
+static struct tls_context *server, *client, *foreign, *nobody; /* the last two: known to none, without an identity */
 
 static void make(void)
 {
     crypto_init();
     server = identity_context(0, 0);
     client = identity_context(1, 0);
+    foreign = identity_context(IDENTITIES - 1, 0);
+    nobody = identity_none();
 }
 
 /* The bytes for one side, in memory of their own; a part of them is fed at a time. */
@@ -39,15 +45,23 @@ static void feed(struct tls_session *s, struct bytes in, size_t piece, struct bu
     }
 }
 
-static struct tls_session *begin(bool serves, const char *alpn, struct buffer *hello)
+/* Who is not who the other wants. */
+enum { AS_WANTED, OTHER_SERVER, FOREIGN_CLIENT, OLD_PINS };
+
+static struct tls_session *begin_client(unsigned who, bool peers, struct buffer *hello)
+{
+    struct tls_session *c;
+    struct tls_context *context = who == FOREIGN_CLIENT ? (peers ? foreign : nobody) : client;
+    const struct digest *wanted = &identity_of(who == OTHER_SERVER ? 2 : 0)->pin;
+    CHECK(tls_client_new(&c, context, peers ? TLS_ALPN_PEER : TLS_ALPN_CLIENT, wanted, NULL) == OK);
+    tls_handshake(c, hello);
+    return c;
+}
+
+static struct tls_session *begin_server(void)
 {
     struct tls_session *s;
-    if (serves) {
-        CHECK(tls_server_new(&s, server) == OK);
-    } else {
-        CHECK(tls_client_new(&s, client, alpn, &identity_of(0)->pin, NULL) == OK);
-        tls_handshake(s, hello);
-    }
+    CHECK(tls_server_new(&s, server) == OK);
     return s;
 }
 
@@ -55,9 +69,10 @@ static void anything(bool serves, struct bytes in)
 {
     struct buffer out = {0};
     if (in.size == 0) return;
-    struct tls_session *s = begin(serves, TLS_ALPN_CLIENT, &out);
+    struct tls_session *s = serves ? begin_server() : begin_client(AS_WANTED, false, &out);
     feed(s, bytes_of(in.data + 1, in.size - 1), 1 + in.data[0], &out);
     CHECK(tls_state(s) != TLS_OPEN);
+    fuzz_taken = tls_state(s) == TLS_HANDSHAKING && in.size > 6 && (!serves || out.size > 0); /* whole, or begun */
     if (tls_state(s) == TLS_FAILED) CHECK(tls_error(s) != OK && tls_error_text(s)[0]);
     tls_session_free(s);
     buffer_free(&out);
@@ -71,13 +86,26 @@ static void alter(struct buffer *flight, unsigned number, struct bytes in)
             flight->data[get_be16(in.data + i + 1) % flight->size] ^= in.data[i + 3];
 }
 
+/* Whom the server knows, but for one that the client may be. */
+static void know(bool all)
+{
+    struct digest pins[IDENTITIES];
+    size_t count = 0;
+    for (unsigned i = 0; i + 1 < IDENTITIES; i++)
+        if (all || i != 1) pins[count++] = identity_of(i)->pin;
+    tls_set_pins(server, pins, count);
+}
+
 static void altered(struct bytes in)
 {
     struct buffer to_server = {0}, to_client = {0};
     struct digest pin;
     if (in.size == 0) return;
-    struct tls_session *s = begin(true, NULL, NULL);
-    struct tls_session *c = begin(false, in.data[0] & 1 ? TLS_ALPN_PEER : TLS_ALPN_CLIENT, &to_server);
+    bool peers = in.data[0] & 1;
+    unsigned who = in.data[0] >> 1 & 3; /* of those above */
+    know(who != OLD_PINS);
+    struct tls_session *s = begin_server();
+    struct tls_session *c = begin_client(who, peers, &to_server);
     for (unsigned round = 0; round < 6; round++) {
         alter(&to_server, round, bytes_of(in.data + 1, in.size - 1));
         feed(s, buffer_bytes(&to_server), 4096, &to_client);
@@ -88,7 +116,11 @@ static void altered(struct bytes in)
         if (round == 2 && tls_state(c) == TLS_OPEN) (void)tls_write(c, &to_server, bytes_text("plain"));
     }
     if (tls_state(c) == TLS_OPEN) CHECK(tls_peer_pin(c, &pin) && digest_equal(&pin, &identity_of(0)->pin));
-    if (tls_state(s) == TLS_OPEN && in.data[0] & 1)
+    if (who == OTHER_SERVER) CHECK(tls_state(c) != TLS_OPEN);
+    if (peers && (who == FOREIGN_CLIENT || who == OLD_PINS)) CHECK(tls_state(s) != TLS_OPEN);
+    fuzz_taken = tls_state(c) == TLS_OPEN && tls_state(s) == TLS_OPEN;
+    know(true);
+    if (tls_state(s) == TLS_OPEN && peers)
         CHECK(tls_peer_pin(s, &pin) && digest_equal(&pin, &identity_of(1)->pin));
     tls_session_free(s);
     tls_session_free(c);
@@ -102,8 +134,162 @@ static void certificate(struct bytes in)
     struct buffer text = {0};
     (void)certificate_check(buffer_bytes(&identity_of(0)->key), in);
     (void)certificate_check(in, buffer_bytes(&identity_of(0)->certificate));
-    if (certificate_pin(&pin, in) == OK) CHECK(certificate_text(&text, in) == OK && text.size > in.size);
+    if (certificate_pin(&pin, in) == OK) {
+        CHECK(certificate_text(&text, in) == OK && text.size > in.size);
+        fuzz_taken = true;
+    }
     buffer_free(&text);
+}
+
+/* --- two that are open --- */
+
+/* One side: what it has sent and heard, and what is on the way to it. Each sends the numbers from 0 on, by bytes. */
+struct side {
+    struct tls_session *s;
+    struct buffer way;
+    size_t sent, heard;
+    bool altered; /* on its way, or cut short */
+};
+
+static struct tls_ticket *tickets[2]; /* of the protocol for clients, and for peers */
+
+static void hear(struct side *to, struct buffer *reply)
+{
+    uint8_t plain[1000];
+    for (size_t n; (n = tls_read(to->s, plain, sizeof plain, reply)) > 0; to->heard += n)
+        for (size_t i = 0; i < n; i++) CHECK(plain[i] == (uint8_t)(to->heard + i));
+}
+
+/* What is on the way, or its first bytes, in memory of their size; not looked at for now, unless `reads`. */
+static void hand_over(struct side *to, struct buffer *reply, size_t most, bool reads)
+{
+    size_t size = to->way.size < most ? to->way.size : most;
+    uint8_t *bytes = xmalloc(size);
+    if (size) memcpy(bytes, to->way.data, size);
+    if (size) memmove(to->way.data, to->way.data + size, to->way.size - size);
+    to->way.size -= size;
+    if (tls_state(to->s) == TLS_HANDSHAKING || tls_state(to->s) == TLS_OPEN) {
+        tls_feed(to->s, bytes_of(bytes, size));
+        if (tls_state(to->s) == TLS_HANDSHAKING) tls_handshake(to->s, reply);
+        if (tls_state(to->s) == TLS_OPEN && reads) hear(to, reply);
+        if (tls_state(to->s) == TLS_OPEN || tls_state(to->s) == TLS_HANDSHAKING) CHECK(tls_keep(to->s) == OK);
+    }
+    free(bytes);
+}
+
+/* With a ticket, where there is one: that takes a tenth of the time. */
+static bool open_both(struct side *server_side, struct side *client_side, bool peers)
+{
+    const char *alpn = peers ? TLS_ALPN_PEER : TLS_ALPN_CLIENT;
+    CHECK(tls_server_new(&server_side->s, server) == OK);
+    CHECK(tls_client_new(&client_side->s, client, alpn, &identity_of(0)->pin, tickets[peers]) == OK);
+    tls_handshake(client_side->s, &server_side->way);
+    for (unsigned round = 0; round < 6; round++) {
+        hand_over(server_side, &client_side->way, SIZE_MAX, true);
+        hand_over(client_side, &server_side->way, SIZE_MAX, true);
+    }
+    struct tls_ticket *fresh = tls_ticket_take(client_side->s);
+    if (fresh) {
+        tls_ticket_free(tickets[peers]);
+        tickets[peers] = fresh;
+    }
+    return tls_state(server_side->s) == TLS_OPEN && tls_state(client_side->s) == TLS_OPEN;
+}
+
+static void send_more(struct side *from, struct side *to, size_t size)
+{
+    struct buffer plain = {0};
+    uint8_t *at = buffer_extend(&plain, size + 1);
+    if (tls_state(from->s) != TLS_OPEN) size = 0;
+    for (size_t i = 0; i < size; i++) at[i] = (uint8_t)(from->sent + i);
+    if (size && tls_write(from->s, &to->way, bytes_of(at, size)) == OK) from->sent += size;
+    buffer_free(&plain);
+}
+
+static void swap_halves(struct buffer *way, size_t at)
+{
+    struct buffer out = {0};
+    if (way->size == 0) return;
+    at %= way->size;
+    buffer_append(&out, way->data + at, way->size - at);
+    if (at) buffer_append(&out, way->data, at);
+    buffer_free(way);
+    *way = out;
+}
+
+static void double_way(struct buffer *way)
+{
+    size_t size = way->size;
+    if (size == 0 || size > 100000) return;
+    uint8_t *again = buffer_extend(way, size);
+    memcpy(again, way->data, size);
+}
+
+static void act(struct side *from, struct side *to, const uint8_t how[static 4])
+{
+    size_t at = get_be16(how + 1);
+    switch (how[0] / 2 % 8) {
+    case 0: send_more(from, to, at); return;
+    case 1: hand_over(to, &from->way, at ? at : SIZE_MAX, !(how[3] & 1)); return;
+    case 2:
+        if (tls_state(from->s) == TLS_OPEN) tls_close(from->s, &to->way);
+        break;
+    case 3:
+        if (tls_state(from->s) == TLS_OPEN) tls_shrink(from->s);
+        return;
+    case 4:
+        if (to->way.size) to->way.data[at % to->way.size] ^= how[3];
+        break;
+    case 5: to->way.size -= at < to->way.size ? at : to->way.size; break;
+    case 6: swap_halves(&to->way, at); break;
+    case 7:
+        double_way(&to->way);
+        break;
+    }
+    to->altered = true;
+}
+
+/* Of each four bytes: who (bit 0) does what, where (2), by how much. */
+static void talk(struct bytes in)
+{
+    struct side sides[2] = {0}; /* the server, the client */
+    if (in.size == 0) return;
+    CHECK(open_both(&sides[0], &sides[1], in.data[0] & 1));
+    in = bytes_of(in.data + 1, in.size - 1);
+    for (unsigned i = 0; i < ACTS_MOST && in.size >= 4; i++, in = bytes_of(in.data + 4, in.size - 4)) {
+        unsigned who = in.data[0] & 1;
+        act(&sides[who], &sides[1 - who], in.data);
+    }
+    for (int i = 0; i < 2; i++) hand_over(&sides[i], &sides[1 - i].way, SIZE_MAX, true);
+    for (int i = 0; i < 2; i++) {
+        CHECK(sides[i].heard <= sides[1 - i].sent);
+        if (!sides[i].altered && !sides[1 - i].altered) CHECK(sides[i].heard == sides[1 - i].sent);
+        fuzz_taken |= sides[i].heard > 0;
+        tls_session_free(sides[i].s);
+        buffer_free(&sides[i].way);
+    }
+}
+
+/* --- a node's own files --- */
+
+static void identity(struct bytes in)
+{
+    struct buffer key = {0}, der = {0};
+    struct tls_context *context = NULL;
+    struct failure why = {0};
+    buffer_append_bytes(&key, buffer_bytes(&identity_of(0)->key));
+    buffer_append_bytes(&der, buffer_bytes(&identity_of(in.size % 4 == 1)->certificate));
+    for (; in.size >= 4; in = bytes_of(in.data + 4, in.size - 4)) {
+        struct buffer *b = in.data[0] & 1 ? &key : &der;
+        if (in.data[0] & 2) b->size -= get_be16(in.data + 1) % (b->size + 1);
+        else if (b->size) b->data[get_be16(in.data + 1) % b->size] ^= in.data[3];
+    }
+    enum err e = tls_context_new(&context, buffer_bytes(&key), buffer_bytes(&der), &why);
+    CHECK(e == OK || (why.code == e && why.text[0]));
+    fuzz_taken = e == OK;
+    if (e == OK) tls_context_free(context);
+    buffer_free(&key);
+    buffer_free(&der);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -111,11 +297,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!server) make();
     if (size == 0) return 0;
     struct bytes in = bytes_of(data + 1, size - 1);
-    switch (data[0] % 4) {
+    switch (data[0] % 6) {
     case 0: anything(true, in); break;
     case 1: anything(false, in); break;
     case 2: altered(in); break;
     case 3: certificate(in); break;
+    case 4: talk(in); break;
+    case 5: identity(in); break;
     }
     return 0;
 }
