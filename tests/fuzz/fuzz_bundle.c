@@ -16,6 +16,7 @@
 #include "cli/export_bundle.h"
 #include "tests/lib/bundle_kit.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/taken.h"
 
 #define NEWER BUNDLE_KIT_MOST /* entries that a checkpoint covers */
 #define OLDER 300u
@@ -452,6 +453,7 @@ static void verify(const struct bundle_range *asked)
     struct proof proof;
     enum err e = bundle_verify(&report, folder, &kit.genesis, asked, watch, NULL, &failure);
     if (e == OK) {
+        fuzz_taken = true;
         prove(&proof, size_of(&report.checkpoint), asked);
         check_report(&report, &proof);
         return;
