@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MEMBERS 4
+#define MEMBERS 4u
 
 static struct genesis genesis;
 static struct node_secrets secrets[MEMBERS + 1];
@@ -83,7 +83,8 @@ static struct statement say(struct bytes *in, unsigned signer, bool *own)
 {
     static const uint64_t numbers[] = {7, 42, 0, UINT64_MAX};
     uint8_t what = next(in), place = next(in), who = next(in);
-    struct statement s = {.kind = (enum statement_kind)(STATEMENT_BLOCK + what % 4), .hash = sample_digest(1 + what / 4 % 4)};
+    struct statement s = {.kind = (enum statement_kind)(STATEMENT_BLOCK + what % 4),
+                          .hash = sample_digest(1 + what / 4 % 4)};
     struct digest cluster = genesis.cluster;
     if (s.kind == STATEMENT_TELL || s.kind == STATEMENT_COSIGNED) s.size = numbers[place & 3];
     if (s.kind == STATEMENT_COSIGNED) s.time_s = 1 + (place >> 2 & 3);
@@ -115,7 +116,8 @@ static void altered(const struct evidence *e, struct bytes in)
     CHECK(same == (evidence_open(&read, buffer_bytes(&changed), &genesis) == OK));
     evidence_format(&text, e, &genesis);
     alter(&text, in);
-    if (evidence_parse(&inside, buffer_bytes(&text)) == OK && evidence_open(&read, buffer_bytes(&inside), &genesis) == OK)
+    if (evidence_parse(&inside, buffer_bytes(&text)) == OK &&
+        evidence_open(&read, buffer_bytes(&inside), &genesis) == OK)
         CHECK(bytes_equal(buffer_bytes(&inside), buffer_bytes(&whole)));
     buffer_free(&whole);
     buffer_free(&changed);

@@ -5,8 +5,8 @@
  * with no more liars than there may be, all of it is. What fails has words. Without a connection to any network
  * (tests/lib/link_double.h); ids and times are not the same twice.
  *
- * The input: whether it is submitted or looked up, who lies (bits), how many operations there are, how they are decided,
- * which node is first, then how each lie is told. */
+ * The input: how many operations there are, or that one is looked up; who lies (bits); how they are decided, and which
+ * node is first; then how each lie is told. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -342,7 +342,8 @@ static void check_outcome(const struct outcome *o, uint32_t position)
     CHECK(o->reason == (decided >> position & 1 ? REASON_SCOPE : REASON_NONE));
     CHECK(receipt_check(&receipt, &room, &cluster.genesis, buffer_bytes(&o->receipt), NULL) == OK);
     CHECK(receipt.leaf.index == o->index && receipt.leaf.time_ms == o->time_ms);
-    CHECK(receipt_check_operation(&receipt.leaf, request.items[position].operation.raw, &signer.public_key, NULL) == OK);
+    struct bytes sent = request.items[position].operation.raw;
+    CHECK(receipt_check_operation(&receipt.leaf, sent, &signer.public_key, NULL) == OK);
     buffer_free(&room);
 }
 
