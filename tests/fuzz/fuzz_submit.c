@@ -1,20 +1,22 @@
-/* cli/submit.h: a client, and four nodes of which some lie about what became of its request, alone or together. They
- * share one ledger, which honest ones add to and cosign.
+/* cli/submit.h, cli/proved_rows.h: a client, and four nodes of which some lie about what became of its request, or about
+ * rows of the log, alone or together. They share one ledger, which honest ones add to and cosign.
  *
  * Whatever fewer than k liars say, what is said to be recorded is, where and as decided, with a receipt that holds;
  * with no more liars than there may be, all of it is. What fails has words. Without a connection to any network
  * (tests/lib/link_double.h); ids and times are not the same twice.
  *
- * The input: how many operations there are, or that one is looked up; who lies (bits); how they are decided, and which
+ * The input: how many operations there are, or that one is looked up, or rows are proved; who lies (bits); how they are decided, and which
  * node is first; then how each lie is told. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/proved_rows.h"
 #include "cli/receipt.h"
 #include "cli/submit.h"
 #include "crypto/keys.h"
 #include "crypto/random.h"
 #include "ledger/arguments.h"
+#include "ledger/query.h"
 #include "ledger/request.h"
 #include "ledger/tree.h"
 #include "tests/lib/link_double.h"
@@ -43,6 +45,7 @@ static struct digest hashes[ENTRIES];
 static struct bytes input;
 static uint32_t liars; /* bit i: member i */
 static uint32_t leaf_count, decided;
+static bool queries;           /* what is submitted is a query, of no matter here */
 static struct request request; /* as it was recorded; views of `recorded` */
 static struct buffer recorded;
 
@@ -320,10 +323,26 @@ static void answer_lookup(uint32_t member)
     message_found_encode(link_say(MESSAGE_FOUND), &m);
 }
 
+static void answer_prove_rows(uint32_t member, struct bytes body)
+{
+    struct message_prove_rows m;
+    struct buffer rows = {0};
+    CHECK(message_prove_rows_decode(&m, body) == OK);
+    message_prove_encode(&rows, &m.rows);
+    answer_prove(member, buffer_bytes(&rows));
+    buffer_free(&rows);
+}
+
 static void answer_question(uint32_t member, enum message_type type, struct bytes body)
 {
     switch ((unsigned)type) {
-    case MESSAGE_SUBMIT: answer_submit(member, body); return;
+    case MESSAGE_SUBMIT:
+        if (!queries)
+            answer_submit(member, body);
+        else if (!evades(member, MESSAGE_APPLIED))
+            message_empty_encode(link_say(MESSAGE_APPLIED));
+        return;
+    case MESSAGE_PROVE_ROWS: answer_prove_rows(member, body); return;
     case MESSAGE_PROVE: answer_prove(member, body); return;
     case MESSAGE_LOOKUP: answer_lookup(member); return;
     }
@@ -386,6 +405,54 @@ static void look_up(bool is_there)
     buffer_free(&body);
 }
 
+/* As a node shows them, of entries that the input chooses, and altered as it says. */
+static uint32_t make_rows(struct buffer rows[static MOST], struct log_row views[static MOST])
+{
+    uint32_t count = 0;
+    for (unsigned i = 0, most = 1 + next() % MOST; i < most; i++) {
+        struct leaf leaf;
+        struct buffer *row = &rows[count];
+        uint8_t how = next();
+        CHECK(leaf_decode(&leaf, buffer_bytes(&leaves[how % leaf_count])) == OK);
+        query_row_pack(row, &leaf, bytes_text("nurse"), (struct bytes){0});
+        for (unsigned n = how >> 6; n > 0; n--) flip(row);
+        struct unpack u = unpack_start(buffer_bytes(row));
+        log_row_read(&views[count], &u);
+        if (unpack_done(&u) == OK)
+            count++;
+        else
+            buffer_clear(row);
+    }
+    return count;
+}
+
+static void prove_rows(void)
+{
+    struct submission query = {.count = 1, .outcomes[0].index = 1};
+    struct buffer rows[MOST] = {0};
+    struct log_row views[MOST];
+    struct failure why = {0};
+    bool proved[MOST];
+    buffer_append_text(&query.request, "signed");
+    queries = true;
+    uint32_t count = make_rows(rows, views);
+    enum err e = count ? rows_prove(proved, &cluster, &query, views, count, &why) : OK;
+    CHECK(e == OK || (why.code == e && why.text[0]));
+    for (uint32_t i = 0; i < count; i++) {
+        struct leaf leaf;
+        bool is_there = views[i].index < leaf_count &&
+                        leaf_decode(&leaf, buffer_bytes(&leaves[views[i].index])) == OK &&
+                        row_fits_leaf(&views[i], &leaf);
+        CHECK(!proved[i] || e == OK);
+        if (liar_count() < cluster.genesis.quorum) CHECK(!proved[i] || is_there);
+        if (liars == 0 && e == OK) CHECK(proved[i] == is_there);
+        fuzz_taken |= proved[i];
+    }
+    queries = false;
+    submission_free(&query);
+    for (unsigned i = 0; i < MOST; i++) buffer_free(&rows[i]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!cluster.genesis.member_count) make();
@@ -398,10 +465,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cluster.member = way >> 5;
     cluster.client = NULL;
     cluster.give_up_ns = 0;
-    if (what % 4 == 3)
+    if (what % 5 == 4)
+        prove_rows();
+    else if (what % 5 == 3)
         look_up(way & 1);
     else
-        submit_some(1 + what % 4);
+        submit_some(1 + what % 5);
     link_reset();
     return 0;
 }
