@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define ACTS_MOST 24
 
+static struct tls_ticket *tickets[2]; /* of the protocol for clients, and for peers */
 static struct tls_context *server, *client, *foreign, *nobody; /* the last two: known to none, without an identity */
 
 static void make(void)
@@ -48,12 +49,12 @@ static void feed(struct tls_session *s, struct bytes in, size_t piece, struct bu
 /* Who is not who the other wants. */
 enum { AS_WANTED, OTHER_SERVER, FOREIGN_CLIENT, OLD_PINS };
 
-static struct tls_session *begin_client(unsigned who, bool peers, struct buffer *hello)
+static struct tls_session *begin_client(unsigned who, bool peers, const struct tls_ticket *ticket, struct buffer *hello)
 {
     struct tls_session *c;
     struct tls_context *context = who == FOREIGN_CLIENT ? (peers ? foreign : nobody) : client;
     const struct digest *wanted = &identity_of(who == OTHER_SERVER ? 2 : 0)->pin;
-    CHECK(tls_client_new(&c, context, peers ? TLS_ALPN_PEER : TLS_ALPN_CLIENT, wanted, NULL) == OK);
+    CHECK(tls_client_new(&c, context, peers ? TLS_ALPN_PEER : TLS_ALPN_CLIENT, wanted, ticket) == OK);
     tls_handshake(c, hello);
     return c;
 }
@@ -69,7 +70,7 @@ static void anything(bool serves, struct bytes in)
 {
     struct buffer out = {0};
     if (in.size == 0) return;
-    struct tls_session *s = serves ? begin_server() : begin_client(AS_WANTED, false, &out);
+    struct tls_session *s = serves ? begin_server() : begin_client(AS_WANTED, false, NULL, &out);
     feed(s, bytes_of(in.data + 1, in.size - 1), 1 + in.data[0], &out);
     CHECK(tls_state(s) != TLS_OPEN);
     fuzz_taken = tls_state(s) == TLS_HANDSHAKING && in.size > 6 && (!serves || out.size > 0); /* whole, or begun */
@@ -96,16 +97,26 @@ static void know(bool all)
     tls_set_pins(server, pins, count);
 }
 
+static void keep_ticket(struct tls_session *s, bool peers)
+{
+    struct tls_ticket *fresh = tls_ticket_take(s);
+    if (!fresh) return;
+    tls_ticket_free(tickets[peers]);
+    tickets[peers] = fresh;
+}
+
+/* Bit 3: with a ticket of an earlier one. */
 static void altered(struct bytes in)
 {
     struct buffer to_server = {0}, to_client = {0};
     struct digest pin;
     if (in.size == 0) return;
-    bool peers = in.data[0] & 1;
     unsigned who = in.data[0] >> 1 & 3; /* of those above */
+    bool peers = in.data[0] & 1, resumes = in.data[0] & 8 && who != FOREIGN_CLIENT; /* it is not that one's ticket */
+    if (resumes && !tickets[peers]) altered(bytes_of(peers ? "\1" : "\0", 1));
     know(who != OLD_PINS);
     struct tls_session *s = begin_server();
-    struct tls_session *c = begin_client(who, peers, &to_server);
+    struct tls_session *c = begin_client(who, peers, resumes ? tickets[peers] : NULL, &to_server);
     for (unsigned round = 0; round < 6; round++) {
         alter(&to_server, round, bytes_of(in.data + 1, in.size - 1));
         feed(s, buffer_bytes(&to_server), 4096, &to_client);
@@ -120,6 +131,7 @@ static void altered(struct bytes in)
     if (peers && (who == FOREIGN_CLIENT || who == OLD_PINS)) CHECK(tls_state(s) != TLS_OPEN);
     fuzz_taken = tls_state(c) == TLS_OPEN && tls_state(s) == TLS_OPEN;
     know(true);
+    if (tls_state(c) == TLS_OPEN) keep_ticket(c, peers);
     if (tls_state(s) == TLS_OPEN && peers)
         CHECK(tls_peer_pin(s, &pin) && digest_equal(&pin, &identity_of(1)->pin));
     tls_session_free(s);
@@ -150,8 +162,6 @@ struct side {
     size_t sent, heard;
     bool altered; /* on its way, or cut short */
 };
-
-static struct tls_ticket *tickets[2]; /* of the protocol for clients, and for peers */
 
 static void hear(struct side *to, struct buffer *reply)
 {
@@ -188,11 +198,7 @@ static bool open_both(struct side *server_side, struct side *client_side, bool p
         hand_over(server_side, &client_side->way, SIZE_MAX, true);
         hand_over(client_side, &server_side->way, SIZE_MAX, true);
     }
-    struct tls_ticket *fresh = tls_ticket_take(client_side->s);
-    if (fresh) {
-        tls_ticket_free(tickets[peers]);
-        tickets[peers] = fresh;
-    }
+    keep_ticket(client_side->s, peers);
     return tls_state(server_side->s) == TLS_OPEN && tls_state(client_side->s) == TLS_OPEN;
 }
 
