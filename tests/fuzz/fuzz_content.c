@@ -2,9 +2,11 @@
  * that they hold, alone or together. Records are closed by the client's own code; keys and shares are fixed.
  *
  * Whatever fewer than k liars say, what opens is what was closed, in its place, and what the answer left out is not
- * taken for all; with no more liars than there may be, all of it opens. What fails has words.
+ * taken for all; with no more liars than there may be, all of it opens, and nobody else is named. What fails has words.
  *
  * The input: who lies (bits), what the answer said, where reading begins, by which node, then how each lie is told. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,10 +97,12 @@ static void share_out(struct sealed *item, const struct scalar shares[static MEM
 
 static void make(void)
 {
+    static struct output output;
     struct scalar shares[MEMBERS + 1];
     uint8_t seed[32] = {3};
     crypto_init();
     sample_genesis_parsed(&cluster.genesis, &cluster.text, MEMBERS, FAULTY);
+    cluster.output = &output;
     cluster.timeout_ms = 1000;
     for (uint32_t i = 1; i <= MEMBERS; i++) sample_node_secrets(&secrets[i], i);
     seal_keypair_from_seed(&reader.secret, &reader.public_key, seed);
@@ -352,6 +356,30 @@ static void answer_question(uint32_t member, enum message_type type, struct byte
 }
 
 /* --- the reader --- */
+
+/* In place of cli/output.c, so that what is said is heard here: nobody is called a liar who is none. */
+void output_message(struct output *o, const char *format, ...)
+{
+    char text[1000];
+    va_list args;
+    (void)o;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    for (uint32_t i = 1; i <= MEMBERS; i++) {
+        char blame[LIMIT_NAME + 20];
+        snprintf(blame, sizeof blame, "%s gave a wrong", cluster_member_name(&cluster, i));
+        if (few_lie()) CHECK(!strstr(text, blame) || lies(i));
+    }
+}
+
+void output_progress(struct output *o, const char *format, ...)
+{
+    (void)o;
+    (void)format;
+}
+
+void output_prompt(const char *question) { (void)question; }
 
 static enum err take(void *data, uint32_t position, struct opened_content *item)
 {

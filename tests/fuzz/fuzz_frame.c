@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CUTS 4
 #define SHORT 40         /* bytes of a frame, where few are allowed */
-#define MADE_MOST 8      /* frames */
-#define MADE_UNIT 5      /* bytes for each number of a size */
+#define MADE_MOST 4      /* frames */
+#define MADE_UNIT 2      /* bytes for each number of a size */
 #define MADE_CUT 1000    /* bytes of a piece, for each number of a cut */
 
 struct cuts {
@@ -41,7 +41,7 @@ static enum err read_all(struct buffer *out, struct bytes in, const struct cuts 
     struct frame f;
     enum err err = ERR_NOT_FOUND;
     for (size_t at = 0, turn = 0; at < in.size && err == ERR_NOT_FOUND; turn++) {
-        size_t n = how->cuts ? how->cuts[turn % CUTS] * how->unit + 1 : in.size;
+        size_t n = how->cuts ? (how->cuts[turn % CUTS] + 1) * how->unit : in.size;
         if (n > in.size - at) n = in.size - at;
         uint8_t *piece = xmalloc(n);
         memcpy(piece, in.data + at, n);
