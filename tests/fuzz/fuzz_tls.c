@@ -28,10 +28,13 @@ static void make(void)
     nobody = identity_none();
 }
 
-/* The bytes for one side, in memory of their own; a part of them is fed at a time. */
+static bool is_over(const struct tls_session *s) { return tls_state(s) == TLS_FAILED || tls_state(s) == TLS_CLOSED; }
+
+/* The bytes for one side, in memory of their own; a part of them is fed at a time. What is over takes no more. */
 static void feed(struct tls_session *s, struct bytes in, size_t piece, struct buffer *reply)
 {
     uint8_t plain[256];
+    if (is_over(s)) return;
     for (size_t at = 0; at < in.size; at += piece) {
         size_t n = in.size - at < piece ? in.size - at : piece;
         uint8_t *copy = xmalloc(n);
@@ -40,9 +43,9 @@ static void feed(struct tls_session *s, struct bytes in, size_t piece, struct bu
         if (tls_state(s) == TLS_HANDSHAKING) tls_handshake(s, reply);
         if (tls_state(s) == TLS_OPEN)
             while (tls_read(s, plain, sizeof plain, reply) > 0) CHECK(memcmp(plain, "plain", 5) == 0);
-        if (tls_state(s) != TLS_FAILED && tls_state(s) != TLS_CLOSED) CHECK(tls_keep(s) == OK);
+        if (!is_over(s)) CHECK(tls_keep(s) == OK);
         free(copy);
-        if (tls_state(s) == TLS_FAILED || tls_state(s) == TLS_CLOSED) return;
+        if (is_over(s)) return;
     }
 }
 
@@ -178,11 +181,11 @@ static void hand_over(struct side *to, struct buffer *reply, size_t most, bool r
     if (size) memcpy(bytes, to->way.data, size);
     if (size) memmove(to->way.data, to->way.data + size, to->way.size - size);
     to->way.size -= size;
-    if (tls_state(to->s) == TLS_HANDSHAKING || tls_state(to->s) == TLS_OPEN) {
+    if (!is_over(to->s)) {
         tls_feed(to->s, bytes_of(bytes, size));
         if (tls_state(to->s) == TLS_HANDSHAKING) tls_handshake(to->s, reply);
         if (tls_state(to->s) == TLS_OPEN && reads) hear(to, reply);
-        if (tls_state(to->s) == TLS_OPEN || tls_state(to->s) == TLS_HANDSHAKING) CHECK(tls_keep(to->s) == OK);
+        if (!is_over(to->s)) CHECK(tls_keep(to->s) == OK);
     }
     free(bytes);
 }
