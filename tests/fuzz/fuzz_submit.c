@@ -1,12 +1,12 @@
-/* cli/submit.h, cli/proved_rows.h: a client, and four nodes of which some lie about what became of its request, or about
- * rows of the log, alone or together. They share one ledger, which honest ones add to and cosign.
+/* cli/submit.h, cli/proved_rows.h: a client, and four nodes of which some lie about what became of its request, or
+ * about rows of the log, alone or together. They share one ledger, which honest ones add to and cosign.
  *
  * Whatever fewer than k liars say, what is said to be recorded is, where and as decided, with a receipt that holds;
  * with no more liars than there may be, all of it is. What fails has words. Without a connection to any network
  * (tests/lib/link_double.h); ids and times are not the same twice.
  *
- * The input: how many operations there are, or that one is looked up, or rows are proved; who lies (bits); how they are decided, and which
- * node is first; then how each lie is told. */
+ * The input: how many operations there are, or that one is looked up, or rows are proved; who lies (bits); how they are
+ * decided, and which node is first; then how each lie is told. */
 #include <stdlib.h>
 #include <string.h>
 
