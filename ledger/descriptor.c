@@ -102,7 +102,8 @@ static enum err parse_names(struct descriptor *out, struct bytes *rest, struct f
         !copy_text(out->hospital, sizeof out->hospital, hospital) ||
         !copy_text(out->address, sizeof out->address, address))
         return fail(failure, ERR_SYNTAX, "name, hospital or address is too long or not text");
-    return descriptor_check(out, failure) == OK ? OK : ERR_SYNTAX;
+    struct failure why = {0};
+    return descriptor_check(out, &why) == OK ? OK : fail(failure, ERR_SYNTAX, "%s", why.text);
 }
 
 static enum err parse_keys(struct descriptor *out, struct bytes rest, struct failure *failure)

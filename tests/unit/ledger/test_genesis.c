@@ -244,6 +244,14 @@ static void test_descriptor(void **state)
     assert_int_equal(descriptor_parse(&d, buffer_bytes(&line), &f), OK);
     buffer_append_text(&line, "\n");
     assert_int_equal(descriptor_parse(&d, buffer_bytes(&line), &f), ERR_SYNTAX);
+    line.size -= 2;
+    uint8_t *colon = memchr(line.data, ':', line.size); /* of its address */
+    assert_non_null(colon);
+    *colon = '-';
+    f = (struct failure){0};
+    assert_int_equal(descriptor_parse(&d, buffer_bytes(&line), &f), ERR_SYNTAX);
+    assert_int_equal(f.code, ERR_SYNTAX);
+    assert_non_null(strstr(f.text, "address"));
     buffer_free(&line);
 }
 
