@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "crypto/random.h"
 #include "storage/log_replay.h"
+#include "tests/lib/taken.h"
 
 #define SIZE LOG_SEGMENT_MIN
 #define TAG 0x1122334455667788u
@@ -143,6 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(image + LOG_DATA_START, in.at, (size_t)(in.end - in.at) < SIZE - LOG_DATA_START
                ? (size_t)(in.end - in.at) : SIZE - LOG_DATA_START);
     struct log_replay r = replay(&first, image, &cipher);
+    fuzz_taken = r.last_batch > 0; /* a record, at least, was */
     if (r.cut && !r.damage) {
         memset(image + r.end, 0, SIZE - r.end);
         struct log_replay again = replay(&second, image, &cipher);
