@@ -131,7 +131,7 @@ static void written(struct state_write *write, enum err code)
     end_writing(a);
     if (code != OK && code != ERR_STOPPED && log_seldom(&a->unwritten_ns))
         log_error("keygen", "a secret can't be stored: %s", err_text(code));
-    if (!a->stopped) keygen_agent_look(a);
+    if (!a->stopped && code == OK) keygen_agent_look(a); /* else the timer comes back to it: not without a pause */
 }
 
 static void write_secret(struct keygen_agent *a,
@@ -279,14 +279,14 @@ static enum err share_path(char out[static FILES_PATH], const struct keygen_agen
 
 #define SHARE_PURPOSE "consilium/key-share"
 
-static enum err write_file(const struct keygen_agent *a)
+static enum err write_file(struct keygen_agent *a)
 {
     struct failure failure = {0};
     char path[FILES_PATH];
     enum err e = share_path(path, a, a->look->epoch.epoch);
     if (e == OK)
         e = files_write_sealed(path, a->o.storage_key, SHARE_PURPOSE, BYTES(a->look->share.bytes), &failure);
-    if (e != OK) log_error("keygen", "the share can't be stored: %s", failure.text);
+    if (e != OK && log_seldom(&a->unfiled_ns)) log_error("keygen", "the share can't be stored: %s", failure.text);
     return e;
 }
 

@@ -203,6 +203,27 @@ static void the_state_outlives_the_file(void **state)
     assert_key(1, 2, 3);
 }
 
+/* The share's file can't be written: it is tried again, but not without a pause, and once it can, all is well. */
+static void an_unwritable_file_is_tried_with_pauses(void **state)
+{
+    (void)state;
+    char path[FOLDER_PATH];
+    start_all(0);
+    folder_join(path, nodes[3].folder, "key-share-1-1");
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_true(wait_shares(3, 10000));
+    for (int i = 0; i < 200; i++) turn();
+    assert_false(has_share(3));
+    unsigned before = nodes[3].driver.written;
+    uint64_t began = uv_hrtime();
+    for (int i = 0; i < 400; i++) turn();
+    /* The timer looks each 200 ms of the loop's time, in which a turn passes at once. */
+    assert_true(nodes[3].driver.written - before <= 2 + (uv_hrtime() - began) / 200000000);
+    assert_int_equal(rmdir(path), 0);
+    assert_true(wait_shares(0, 10000));
+    assert_key(1, 2, 3);
+}
+
 /* A disk emptied between commitment and dealing: it makes another polynomial of none. */
 static void a_lost_polynomial_is_not_dealt(void **state)
 {
@@ -285,6 +306,7 @@ int main(void)
         BED_TEST(nothing_is_done_before_a_leader_is_heard),
         BED_TEST(the_share_outlives_the_state),
         BED_TEST(the_state_outlives_the_file),
+        BED_TEST(an_unwritable_file_is_tried_with_pauses),
         BED_TEST(a_lost_polynomial_is_not_dealt),
         BED_TEST(malformed_messages_change_nothing),
         BED_TEST(a_damaged_row_does_not_fill_the_log),
