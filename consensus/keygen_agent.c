@@ -480,7 +480,9 @@ static void act(struct keygen_agent *a)
         make_polynomial(a);
         return;
     }
-    if (take_subshares(a) || act_share(a)) return;
+    /* Answers to complaints stand in the ledger for ever: once all is done and wiped they must not be taken again. */
+    bool done = l->view.settled && l->has_share;
+    if ((!done && take_subshares(a)) || act_share(a)) return;
     if (l->view.commit) keygen_submit_commit(a);
     if (l->view.reveal && l->own.exists) keygen_submit_reveal(a);
     if (l->view.confirm) act_confirm(a);
@@ -489,8 +491,8 @@ static void act(struct keygen_agent *a)
         keygen_submit_activate(a);
     if (l->view.deadline_ms != UINT64_MAX && clock_wall_ms() > l->view.deadline_ms + STAGGER_MS * a->o.self)
         keygen_submit_close(a);
-    if (l->view.settled && l->has_share && (l->own.exists || l->received.any)) write_secret(a, wipe_run);
-    a->idle = l->view.settled && l->has_share && !l->own.exists && !l->received.any;
+    if (done && (l->own.exists || l->received.any)) write_secret(a, wipe_run);
+    a->idle = done && !l->own.exists && !l->received.any;
 }
 
 /* --- messages --- */

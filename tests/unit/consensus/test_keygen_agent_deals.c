@@ -112,6 +112,11 @@ static void a_wrong_subshare_is_complained_about_and_answered(void **state)
     all_get_through(30000);
     assert_int_equal(leaves_of(ACTION_KEY_ANSWER, DECISION_APPROVED), 1);
     assert_int_equal(state_of(1).excluded, 0);
+    for (int i = 0; i < 50; i++) turn();
+    unsigned written = nodes[1].driver.written;
+    for (int i = 0; i < 200; i++) turn();
+    assert_int_equal(nodes[1].driver.written, written); /* the answer stands there still, and is not taken again */
+    assert_true(wiped(1));
 }
 
 static void a_liar_that_does_not_answer_is_excluded(void **state)
