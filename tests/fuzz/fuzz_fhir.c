@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/pack.h"
 #include "cli/fhir.h"
+#include "tests/lib/taken.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,6 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum err err = fhir_bundle_read(&bundle, bytes_of(data, size), &failure);
     CHECK(err == OK || (failure.code == err && failure.text[0]));
     for (uint32_t i = 0; err == OK && i < bundle.count; i++) check_entry(&bundle, i);
+    fuzz_taken = err == OK;
     if (err == OK && bundle.patients > 0) check_patient(&bundle.entries[bundle.patient]);
     fhir_bundle_free(&bundle);
     return 0;

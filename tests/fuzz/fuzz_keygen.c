@@ -144,7 +144,7 @@ static void rows(uint8_t which, struct bytes row)
 
 enum {
     S_ANSWER = 1,        /* the phase of answers, else that of confirming */
-    S_ACTIVE = 2,        /* the key is active, and with both settled */
+    S_ACTIVE = 2,        /* the key is active; with both, all is settled */
     S_OWN_LOST = 4,      /* the polynomial is not in the table */
     S_LIAR = 8,          /* member 3 dealt this node what is not on its polynomial, and says so in its hash */
     S_AWAY = 0x10,       /* member 4 has dealt nothing */
@@ -493,6 +493,8 @@ static void waiting(struct input *in)
     member_mask has = check_received();
     fuzz_taken = has != 0 || shares_held;
     if (scene & S_ACTIVE && has == dealt() && !(scene & S_OTHER_OWN)) CHECK(shares_held == 1 || is_folder(path));
+    if ((scene & (S_ACTIVE | S_ANSWER)) == (S_ACTIVE | S_ANSWER) && shares_held)
+        CHECK(!kept[0].data && !kept[1].data && kept[2].data); /* all is wiped but the share */
     end_agent(agent);
     agent = NULL;
     if (unlink(path) != 0) rmdir(path);

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "cli/commands.h"
 #include "cli/settings.h"
+#include "tests/lib/taken.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -66,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (values[i] && values[i][0]) CHECK(s.values[i] && strcmp(s.values[i], values[i]) == 0);
         }
         settings_free(&s);
+        fuzz_taken = true;
     } else {
         CHECK(why.text[0] && memchr(why.text, 0, sizeof why.text));
     }

@@ -6,6 +6,7 @@
 #include "storage/store_pages.c" /* its decoders are its own */
 
 #include "base/check.h"
+#include "tests/lib/taken.h"
 
 #define PAGE 512u
 
@@ -34,6 +35,7 @@ static void record(struct bytes in)
         CHECK(seen[page / 8] >> page % 8 & 1);
         last = page;
     }
+    fuzz_taken = true;
 }
 
 static void check_sound(const struct store_map *map, const MDB_val *value)
@@ -62,7 +64,10 @@ static void head(struct bytes in)
     MDB_val value = {in.data[2] | (size_t)in.data[3] << 8, file + at};
     store_map_find(&map, &value, PAGE, size);
     bool known = map.base && (uintptr_t)value.mv_data - map.base < map.size; /* else it is not looked at */
-    if (store_page_sound(&map, &value) && known) check_sound(&map, &value);
+    if (store_page_sound(&map, &value) && known) {
+        check_sound(&map, &value);
+        fuzz_taken = true;
+    }
     free(file);
 }
 
