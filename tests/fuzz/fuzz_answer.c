@@ -111,7 +111,8 @@ static void shares(struct bytes in)
     m.shares[0] = (struct message_sealed){.member = 2, .sealed = buffer_bytes(&sealed)};
     memcpy(m.shares[0].signature, signature.bytes, sizeof signature.bytes);
     message_shared_encode(&body, &m);
-    CHECK(share_set_read(&set, cluster(), &reader, &ask, &(struct read_extent){count, 0, 0}, buffer_bytes(&body)) == OK);
+    struct read_extent extent = {count, 0, 0};
+    CHECK(share_set_read(&set, cluster(), &reader, &ask, &extent, buffer_bytes(&body)) == OK);
     CHECK(set.holder_count + member_count(set.wrong) == 1 && set.unsigned_set == 0);
     struct collective collective = {.epoch = 1, .n = 4, .key = POINT_GENERATOR};
     struct sealed_item item = {.label = label, .capsule.u = POINT_GENERATOR};
@@ -236,7 +237,8 @@ static void check_receipt(const struct buffer *text, const struct proved_seed *s
         const struct sign_public *key = &cluster()->members[seed->index - 1].keys.message;
         CHECK(receipt_check_operation(&receipt.leaf, raw, key, NULL) == OK);
         CHECK(receipt_check_operation(&receipt.leaf, bytes_of(raw.data, raw.size - 1), key, NULL) != OK);
-        CHECK(receipt_check_operation(&receipt.leaf, raw, &cluster()->members[4 - seed->index].keys.message, NULL) != OK);
+        key = &cluster()->members[4 - seed->index].keys.message; /* another's */
+        CHECK(receipt_check_operation(&receipt.leaf, raw, key, NULL) != OK);
     }
     buffer_free(&room);
 }

@@ -1,5 +1,5 @@
-/* `consiliumd dump` of a row with any key and any value: the first byte is the key's size. What is shown is one text that
- * a terminal does nothing with, the same each time. */
+/* `consiliumd dump` of a row with any key and any value: the first byte is the key's size. What is shown is one text
+ * that a terminal does nothing with, the same each time. */
 #include "node/dump.c" /* its decoder is its own */
 
 #include <stdlib.h>

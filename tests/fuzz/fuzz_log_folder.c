@@ -138,7 +138,10 @@ static void change(struct buffer files[static FILES], const uint8_t in[static 4]
     case 1: if (there) memset(file->data + where / LOG_SECTOR * LOG_SECTOR, 0, LOG_SECTOR); break;
     case 2: if (there) file->size = where; break;
     case 3: buffer_free(file); break;
-    case 4: buffer_clear(file); buffer_append_bytes(file, file == other ? (struct bytes){0} : buffer_bytes(other)); break;
+    case 4:
+        buffer_clear(file);
+        if (file != other) buffer_append_bytes(file, buffer_bytes(other));
+        break;
     case 5: if (file->size >= LOG_DATA_START) other_header(file->data + (where & 1) * LOG_PAGE, in[3]); break;
     case 6: if (there) memset(file->data + where, 0, file->size - where); break; /* never written */
     case 7: if (there) memset(file->data + where, in[3], (file->size - where) % 1024); break;

@@ -1,8 +1,9 @@
 /* A node's folder as a broken disk or a careless hand leaves it: identity_open of a good one in which one file was
  * changed. It opens as what it was, or is refused in words; a file that carries a seal is never another one.
  *   first byte    which file, by its lowest bits: 0 node.descriptor, 1 storage.key, 2 node.seed, 3 tls.key, 4 tls.crt;
- *                 0x08: only to look, without the lock; 0x10: it is gone; 0x20: the rest is what stands in it; 0x40: the rest stands in it, sealed by the
- *                 storage key; else the rest are changes: where (two bytes), and what byte is changed how
+ *                 0x08: only to look, without the lock; 0x10: it is gone; 0x20: the rest is what stands in it;
+ *                 0x40: the rest stands in it, sealed by the storage key; else the rest are changes: where (two
+ *                 bytes), and how
  *   0x80          the storage key comes as a credential, not from the folder */
 #include <errno.h>
 #include <fcntl.h>

@@ -203,7 +203,8 @@ static void lie(struct dealing *d, struct input *in)
     if (what & 1) scalar_add(&given, &given, &number);
     if (what & 2) shift(&other.points[by % d->k], by);
     bool gives = scalar_equal(&given, &d->given[node][dealer]);
-    struct digest a = dkg_subshare_hash(&given, node, context), b = dkg_subshare_hash(&d->given[node][dealer], node, context);
+    struct digest a = dkg_subshare_hash(&given, node, context);
+    struct digest b = dkg_subshare_hash(&d->given[node][dealer], node, context);
     CHECK(digest_equal(&a, &b) == gives);
     bool publishes = memcmp(&other, &d->published[dealer], sizeof other) == 0;
     a = dkg_commitments_hash(&other, context);
@@ -273,7 +274,10 @@ static void resharing(struct input *in)
     struct dkg_commitments sum;
     bool lies = false;
     for (uint32_t i = 0; i < DEALERS; i++) dealers[i] = 1 + (liar / 16 + i) % SEED_N;
-    for (uint32_t i = 0; i < DEALERS; i++) old[i] = t->x[liar % 16 == i ? 1 + liar / 16 % SEED_N : dealers[i]];
+    for (uint32_t i = 0; i < DEALERS; i++) {
+        bool other = liar % 16u == i;
+        old[i] = t->x[other ? 1u + liar / 16u % SEED_N : dealers[i]];
+    }
     deal(&d, old, in);
     if (!publish(&d)) return;
     fuzz_taken = true;

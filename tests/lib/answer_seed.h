@@ -35,8 +35,8 @@ enum activation_wrong {
 static inline void activation_args(struct buffer *out, enum activation_wrong wrong)
 {
     const struct threshold_seed *t = threshold_seed();
-    struct args_key_activate a = {.secret = wrong == ACTIVATION_OTHER_SECRET ? KEY_PASSWORDS : KEY_RECORDS, .attempt = 1,
-                                  .qualified = 0xe, .key = t->collective,
+    struct args_key_activate a = {.secret = wrong == ACTIVATION_OTHER_SECRET ? KEY_PASSWORDS : KEY_RECORDS,
+                                  .attempt = 1, .qualified = 0xe, .key = t->collective,
                                   .n = SEED_MEMBERS - (wrong == ACTIVATION_FEWER_MEMBERS)};
     for (uint32_t i = 0; i < a.n; i++) a.verification[i] = t->y[i + 1];
     if (wrong == ACTIVATION_NO_POINT) memset(a.verification[1].bytes, 0xff, sizeof a.verification[1].bytes);
