@@ -21,6 +21,7 @@
 #include "ledger/proof.h"
 #include "net/peers.h"
 #include "tests/lib/samples.h"
+#include "tests/lib/taken.h"
 
 #define N 4
 #define SELF 1
