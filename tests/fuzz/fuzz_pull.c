@@ -2,7 +2,8 @@
  * lies, and serves what they ask for. What it replays or puts back are the ledger's leaves and attachments and nothing
  * else; it neither falls, nor takes its own state for a contradicted one. Every message of any bytes, too.
  *
- * The first byte is how many leaves it has; then a list of steps: what comes, from whom, three numbers. */
+ * The first byte is how many leaves it has; then a list of steps: what comes, from whom, three numbers. A first number of
+ * a step from 240 on is about what stands around it: all goes well for a while, or the state's thread fails. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@
 #include "ledger/state.h"
 #include "ledger/tables.h"
 #include "net/peers.h"
+#include "tests/lib/taken.h"
 
 #define N 4
 #define SELF 1
@@ -52,7 +54,8 @@ static struct job_waiting {
     struct state_read *read;
     struct state_write *write;
 } jobs[JOBS];
-static unsigned job_count;
+static unsigned job_count, jobs_refused; /* so many are, from now on */
+static struct attachments_ask wanted; /* as it asked last */
 
 /* --- the ledger --- */
 
@@ -72,6 +75,9 @@ static struct bytes attachment_at(uint64_t i)
     attachments[i] = (uint8_t)(100 + i);
     return i % 2 ? bytes_of(&attachments[i], 1) : (struct bytes){0};
 }
+
+/* Some were erased since, on who is honest. */
+static bool erased_at(uint64_t i) { return i % 10 == 9; }
 
 /* The first `size` leaves. */
 static const struct tree *tree_at(uint64_t size)
@@ -138,8 +144,9 @@ bool peers_up(const struct peers *p, uint32_t index) { return (void)p, index != 
 
 enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body)
 {
-    (void)p, (void)body;
+    (void)p;
     CHECK(index >= 1 && index <= N && index != SELF && type < 128);
+    if (type == PEER_ATTACHMENTS) CHECK(attachments_ask_decode(&wanted, body) == OK);
     asked[type].of = index;
     asked[type].id = id;
     return OK;
@@ -148,6 +155,7 @@ enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
 static enum err take_job(struct job_waiting job)
 {
     if (job_count == JOBS) return ERR_BUSY;
+    if (jobs_refused > 0) return jobs_refused--, ERR_BUSY;
     jobs[job_count++] = job;
     return OK;
 }
@@ -349,7 +357,7 @@ enum err table_exists(struct table_txn *txn, uint8_t table, struct bytes key)
 enum err table_delete(struct table_txn *txn, uint8_t table, struct bytes key)
 {
     (void)txn;
-    CHECK(table == TABLE_MISSING && index_of_key(key) < own_size);
+    CHECK(table == TABLE_MISSING && index_of_key(key) < own_size && erased_at(index_of_key(key)));
     missing &= ~(UINT64_C(1) << index_of_key(key));
     return OK;
 }
@@ -371,16 +379,16 @@ enum err scan_mend_attachment(struct ledger *ledger, struct table_txn *txn, uint
 
 /* --- what is under way --- */
 
-static void finish_job(bool stopped)
+static void finish_job(enum err failed)
 {
     struct job_waiting job = jobs[0];
     if (job_count == 0) return;
     memmove(jobs, jobs + 1, --job_count * sizeof jobs[0]);
     if (job.read) {
-        enum err e = stopped ? ERR_STOPPED : job.read->run(job.read, NULL);
+        enum err e = failed != OK ? failed : job.read->run(job.read, NULL);
         job.read->done(job.read, e);
     } else {
-        enum err e = stopped ? ERR_STOPPED : job.write->run(job.write, NULL, NULL);
+        enum err e = failed != OK ? failed : job.write->run(job.write, NULL, NULL);
         job.write->done(job.write, e);
     }
 }
@@ -403,8 +411,32 @@ static void on_ready(void *data, bool ready) { (void)data, (void)ready; }
 
 /* --- messages --- */
 
+static bool is_well_formed(uint32_t type, struct bytes body)
+{
+    static union {
+        struct manifest_ask manifest_ask;
+        struct pull pull;
+        struct attachments_ask attachments_ask;
+        struct manifest manifest;
+        struct pulled pulled;
+        struct attached attached;
+        struct refusal refusal;
+    } m;
+    switch (type) {
+    case PEER_MANIFEST_ASK: return manifest_ask_decode(&m.manifest_ask, body) == OK;
+    case PEER_PULL: return pull_decode(&m.pull, body) == OK;
+    case PEER_ATTACHMENTS: return attachments_ask_decode(&m.attachments_ask, body) == OK;
+    case PEER_MANIFEST: return manifest_decode(&m.manifest, body) == OK;
+    case PEER_PULLED: return pulled_decode(&m.pulled, body) == OK;
+    case PEER_ATTACHED: return attached_decode(&m.attached, body) == OK;
+    case PEER_FAILED: return refusal_decode(&m.refusal, body) == OK;
+    }
+    return false;
+}
+
 static void give(unsigned from, uint32_t type, uint64_t id, struct bytes body)
 {
+    if (is_well_formed(type, body)) fuzz_taken = true;
     uint8_t *exact = xmalloc(body.size ? body.size : 1);
     if (body.size) memcpy(exact, body.data, body.size);
     bool asks = type == PEER_MANIFEST_ASK || type == PEER_PULL || type == PEER_ATTACHMENTS;
@@ -480,12 +512,31 @@ static void give_attachments(unsigned from, const uint8_t *s)
         if (!here) continue;
         uint8_t other = s[3];
         struct bytes bytes = from == LIAR && s[3] & 1 ? bytes_of(&other, 1) : attachment_at(i);
-        enum attachment_state state = s[3] & 2 && from == LIAR ? ATTACHMENT_ERASED : ATTACHMENT_HERE;
+        bool erased = from == LIAR ? s[3] & 2 : erased_at(i);
+        enum attachment_state state = erased ? ATTACHMENT_ERASED : ATTACHMENT_HERE;
         attached_add(&items, state, state == ATTACHMENT_HERE ? bytes : (struct bytes){0});
         count++;
     }
     attached_encode(&body, count, buffer_bytes(&items));
     give(from, PEER_ATTACHED, asked[PEER_ATTACHMENTS].id, buffer_bytes(&body));
+    buffer_free(&items);
+    buffer_free(&body);
+}
+
+/* Just what was asked for; the liar's is another's, erased, or not there so far. */
+static void give_wanted(unsigned from, const uint8_t *s)
+{
+    struct buffer items = {0}, body = {0};
+    uint32_t count = 0;
+    for (; count < wanted.count && !(s[4] && count == s[4]); count++) {
+        uint64_t i = wanted.indexes[count] % LEAVES;
+        enum attachment_state state = erased_at(i) ? ATTACHMENT_ERASED : ATTACHMENT_HERE;
+        if (from == LIAR && s[3] & 1) state = (enum attachment_state)(s[3] >> 1 & 1 ? ATTACHMENT_ERASED : ATTACHMENT_NOT_YET);
+        if (from == LIAR && s[3] & 4) i = (i + 1) % LEAVES;
+        attached_add(&items, state, state == ATTACHMENT_HERE ? attachment_at(i) : (struct bytes){0});
+    }
+    attached_encode(&body, count, buffer_bytes(&items));
+    if (count) give(from, PEER_ATTACHED, asked[PEER_ATTACHMENTS].id, buffer_bytes(&body));
     buffer_free(&items);
     buffer_free(&body);
 }
@@ -535,15 +586,43 @@ static void offer_own(void)
     pass(50);
 }
 
+/* Who is asked answers, as an honest one would, and what the state's thread is to do is done. */
+static void go_well(unsigned rounds)
+{
+    while (rounds--) {
+        offer_own();
+        if (asked[PEER_MANIFEST_ASK].of) give_manifest(3, (const uint8_t[]){0, 0, LEAVES, 0, 0});
+        if (asked[PEER_MANIFEST_ASK].of) give_manifest(4, (const uint8_t[]){0, 0, LEAVES, 0, 0});
+        if (asked[PEER_PULL].of) give_leaves(asked[PEER_PULL].of, (const uint8_t[]){0, 0, 9, 0, mending});
+        if (asked[PEER_ATTACHMENTS].of) give_wanted(asked[PEER_ATTACHMENTS].of, (const uint8_t[]){0, 0, 0, 0, 0});
+        while (job_count) finish_job(OK);
+    }
+}
+
+static void around(const uint8_t *s)
+{
+    static const enum err failures[] = {ERR_IO, ERR_FULL, ERR_BUSY, ERR_NOMEM};
+    switch (s[0] % 4) {
+    case 0: go_well(1 + s[2] % 16); break;
+    case 1: finish_job(failures[s[2] % 4]); break;
+    case 2: jobs_refused = s[2] % 4; break;
+    case 3: give_wanted(LIAR + s[1] % (N - 1), s); break;
+    }
+}
+
 static void step(const uint8_t *s, struct bytes rest)
 {
+    if (s[0] >= 240) {
+        around(s);
+        return;
+    }
     unsigned from = LIAR + s[1] % (N - 1);
     if (s[1] & 64 && asked[PEER_PULL].of) from = asked[PEER_PULL].of; /* who was asked is who answers */
     if (s[1] & 128 && asked[PEER_ATTACHMENTS].of) from = asked[PEER_ATTACHMENTS].of;
     switch (s[0] % 12) {
     case 0: raw(LIAR, s, rest); break;
     case 1: raw(from == LIAR ? 3 : from, (const uint8_t[]){0, 0, s[2] % 3, 0, s[4]}, rest); break; /* asks only */
-    case 2: finish_job(false); break;
+    case 2: finish_job(OK); break;
     case 3: pass(s[2] * 10); break;
     case 4: install(s); break;
     case 5: give_manifest(from, s); break;
@@ -551,7 +630,7 @@ static void step(const uint8_t *s, struct bytes rest)
     case 7: give_attachments(from, s); break;
     case 8: begin_mending(s); break;
     case 9: ask_it(from, s); break;
-    case 10: while (job_count) finish_job(false); break;
+    case 10: while (job_count) finish_job(OK); break;
     case 11: offer_own(); break;
     }
 }
@@ -605,7 +684,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     newest = (struct witnessed){.size = own_size, .raft_index = own_size, .raft_term = 1, .root = root_at(own_size),
                                 .note = notes[own_size]};
     memset(asked, 0, sizeof asked);
+    wanted.count = 0;
     mending = false;
+    jobs_refused = 0;
     struct catchup_options o = {.loop = &loop, .genesis = &genesis, .self = SELF, .on_ready = on_ready};
     struct mender_options m = {.loop = &loop, .genesis = &genesis, .self = SELF};
     CHECK(catchup_start(&catchup, &o, NULL) == OK);
@@ -615,7 +696,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool finish = mending;
     catchup_stop(catchup);
     mender_stop(mender);
-    while (job_count) finish_job(finish);
+    while (job_count) finish_job(finish ? ERR_STOPPED : OK);
     uv_run(&loop, UV_RUN_DEFAULT);
     catchup_free(catchup);
     mender_free(mender);
