@@ -2,16 +2,18 @@
  * signs what it likes: it neither falls, nor takes a root that isn't the ledger's for
  * witnessed, nor quarantines itself, nor cosigns anything smaller than before.
  *
- * The input is a list of steps: what comes, from whom, three numbers. */
+ * The input is a list of steps: what comes, from whom, three numbers. A first number of a step from 240 on is about what
+ * stands around it: time passes, reads of the state end, somebody waits, a member is not believed any more. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/pack.h"
 #include "consensus/peer_messages.h"
-#include "consensus/witness.h"
+#include "consensus/witness_internal.h"
 #include "consensus/witness_rows.h"
 #include "crypto/hash.h"
 #include "crypto/keys.h"
@@ -38,7 +40,23 @@ static struct cosigned_mark *pending, durable;
 static bool marked;
 static uint64_t applied_size, applied_index, cosigned_most, size_at[ENDS];
 
+static uint64_t now_ns;
+static struct state_read *reading; /* of the state's thread, one at a time */
+static bool forgot_cosigned, binds_again; /* the latter: as the mark that is pending was given */
+static struct waiting {
+    struct witness_wait wait;
+    bool waits;
+    struct witness *witness;
+} waiting[4];
+
 /* --- what stands around it --- */
+
+uint64_t clock_monotonic_ns(void) { return now_ns; }
+uint64_t clock_wall_ms(void) { return UINT64_C(1790000000000) + now_ns / 1000000; }
+uint64_t clock_thread_ns(void) { return 0; }
+void clock_format(char out[CLOCK_TEXT_SIZE], uint64_t wall_ms) { (void)wall_ms, strcpy(out, "now"); }
+
+static struct digest root_of(uint64_t size);
 
 enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id, struct bytes body)
 {
@@ -55,8 +73,10 @@ enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
 
 enum err driver_read(struct driver *d, struct state_read *r)
 {
-    (void)d, (void)r;
-    return ERR_BUSY;
+    (void)d;
+    if (reading) return ERR_BUSY;
+    reading = r;
+    return OK;
 }
 
 enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
@@ -64,6 +84,7 @@ enum err driver_log_cosigned(struct driver *d, struct cosigned_mark *m)
     (void)d;
     CHECK(!pending);
     pending = m;
+    binds_again = forgot_cosigned;
     return OK;
 }
 
@@ -77,19 +98,21 @@ bool driver_cosigned(const struct driver *d, struct cosigned_mark *out)
 bool driver_forgot_cosigned(const struct driver *d)
 {
     (void)d;
-    return false;
+    return forgot_cosigned;
 }
 
 void driver_status(const struct driver *d, struct driver_status *out)
 {
     (void)d;
-    *out = (struct driver_status){.size = applied_size};
+    *out = (struct driver_status){.size = applied_size, .root = root_of(applied_size), .applied = applied_index};
 }
 
 enum err proof_root(struct digest *out, struct table_txn *txn, uint64_t size)
 {
-    (void)out, (void)txn, (void)size;
-    return ERR_NOT_FOUND;
+    (void)txn;
+    if (size == 0 || size > applied_size) return ERR_NOT_FOUND;
+    *out = root_of(size);
+    return OK;
 }
 
 void witness_row_keep(struct driver *driver, const struct witnessed *kept) { (void)driver, (void)kept; }
@@ -199,7 +222,7 @@ static void finish_mark(bool good)
     if (!m) return;
     pending = NULL;
     if (good) {
-        CHECK(!marked || m->size > durable.size);
+        CHECK(!marked || m->size > durable.size || binds_again);
         durable = *m;
         marked = true;
     }
@@ -235,8 +258,81 @@ static void check(const struct witness *w)
     before = size;
 }
 
+/* --- around it --- */
+
+static void end_read(bool good)
+{
+    struct state_read *r = reading;
+    if (!r) return;
+    reading = NULL;
+    r->done(r, good ? r->run(r, NULL) : ERR_IO);
+}
+
+static void wait_done(struct witness_wait *wait, enum err code)
+{
+    struct waiting *one = wait->data;
+    bool witnessed = wait->leaf_index < witness_size(one->witness);
+    CHECK(one->waits && (code == OK) == witnessed);
+    CHECK(code == OK || code == ERR_STOPPED || (code == ERR_NOT_WITNESSED && now_ns >= wait->deadline_ns));
+    one->waits = false;
+}
+
+static void begin_waiting(struct witness *w, const uint8_t *s)
+{
+    struct waiting *one = &waiting[s[1] % 4];
+    if (one->waits) return;
+    one->waits = true;
+    one->witness = w;
+    one->wait = (struct witness_wait){.leaf_index = s[2] % 64, .deadline_ns = now_ns + s[3] * UINT64_C(10000000),
+                                      .data = one, .done = wait_done};
+    witness_wait(w, &one->wait);
+}
+
+static void stop_waiting(struct witness *w, const uint8_t *s)
+{
+    struct waiting *one = &waiting[s[1] % 4];
+    if (one->waits) witness_wait_cancel(w, &one->wait);
+    one->waits = false;
+}
+
+/* What others ask it. */
+static void ask(const struct witness *w, const uint8_t *s)
+{
+    struct digest root, ours;
+    uint64_t term;
+    const struct witnessed *kept = witness_before(w, s[2]);
+    CHECK(!kept || (kept->raft_index > 0 && kept->raft_index <= s[2]));
+    if (kept && witness_stood_at(w, &term, kept, s[3])) CHECK(term == 1 && s[3] <= applied_index);
+    if (witness_was_at(w, &root, s[3], 1, s[4])) {
+        ours = root_of(s[4]);
+        CHECK(digest_equal(&root, &ours));
+    }
+    (void)witness_time_ms(w);
+}
+
+static void around(struct witness *w, const uint8_t *s)
+{
+    switch (s[0] % 8) {
+    case 0:
+        now_ns += s[2] * UINT64_C(20000000);
+        w->timer.timer_cb(&w->timer);
+        break;
+    case 1: end_read(s[2] & 1); break;
+    case 2: begin_waiting(w, s); break;
+    case 3: stop_waiting(w, s); break;
+    case 4: witness_exclude(w, LIAR); break;
+    case 5: witness_withdraw(w, LIAR, s[2] & 1, s[2] & 1 ? s[3] : 0); break;
+    case 6: forgot_cosigned = s[2] & 1; break;
+    case 7: ask(w, s); break;
+    }
+}
+
 static void step(struct witness *w, const uint8_t *s, struct bytes rest)
 {
+    if (s[0] >= 240) {
+        around(w, s);
+        return;
+    }
     static const uint32_t types[] = {PEER_TELL, PEER_PACE, PEER_COSIGN, PEER_NOTE_PUSH, PEER_TOLD};
     unsigned from = LIAR + s[1] % 3;
     uint64_t size = 1 + s[2] % 32, index = 1 + s[3] % 32;
@@ -257,6 +353,7 @@ static void step(struct witness *w, const uint8_t *s, struct bytes rest)
     case 6: witness_peer_up(w, from); return;
     case 7: buffer_append(&body, rest.data, rest.size < s[4] ? rest.size : s[4]); break;
     }
+    if (from == LIAR && s[4] == 255 && body.size && s[0] % 8 < 6) body.data[body.size - 1] ^= 1; /* of a signature */
     if (type == PEER_TELL && s[0] % 8 == 3 && s[1] & 128) { /* shown by the next one */
         struct buffer tell = body;
         body = (struct buffer){0};
@@ -269,6 +366,7 @@ static void step(struct witness *w, const uint8_t *s, struct bytes rest)
         type = PEER_TOLD;
     }
     CHECK(!body.failed);
+    if (s[0] % 8 < 6) fuzz_taken = true; /* well-formed */
     witness_message(w, from, type, buffer_bytes(&body));
     buffer_free(&body);
 }
@@ -287,7 +385,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct witness *w;
     if (!genesis.member_count) make_genesis();
     pending = NULL;
-    marked = false;
+    marked = forgot_cosigned = false;
+    reading = NULL;
+    now_ns = UINT64_C(1000) * 1000000000;
+    memset(waiting, 0, sizeof waiting);
     applied_size = 1;
     applied_index = cosigned_most = 0;
     struct witness_options o = {.loop = &loop, .genesis = &genesis, .self = SELF, .keys = &secrets[SELF],
@@ -299,6 +400,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(w);
     }
     witness_stop(w);
+    end_read(true);
+    for (unsigned i = 0; i < sizeof waiting / sizeof waiting[0]; i++) CHECK(!waiting[i].waits);
     uv_run(&loop, UV_RUN_DEFAULT);
     witness_free(w);
     return 0;
