@@ -17,6 +17,7 @@
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/samples.h"
+#include "tests/lib/taken.h"
 
 #define N 4
 #define SELF 1
@@ -110,7 +111,7 @@ static void make_images(void)
 {
     static const struct seal_key key = {{1, 2, 3}};
     char log[FOLDER_PATH];
-    struct driver_status status;
+    struct driver_status then;
     bed_start_all(&bed);
     unsigned leader = bed_await_leader(&bed);
     for (unsigned i = 0; i < ENTRIES; i++) {
@@ -120,9 +121,9 @@ static void make_images(void)
         bed_request_free(&r);
     }
     CHECK(bed_await_same(&bed, ENTRIES + 1));
-    driver_status(bed.nodes[SELF].driver, &status);
-    last = status.last;
-    term = status.term;
+    driver_status(bed.nodes[SELF].driver, &then);
+    last = then.last;
+    term = then.term;
     block_ms = clock_wall_ms();
     for (unsigned i = N; i >= 1; i--)
         bed_stop(&bed, i);
@@ -139,11 +140,17 @@ static void remove_folders(void)
     folder_remove(bed.kit.folder);
 }
 
+static void ticks(unsigned count)
+{
+    while (count--) driver_tick(d);
+}
+
 /* --- well-formed messages --- */
 
 static void give(unsigned from, uint32_t type, uint64_t id, struct buffer *body)
 {
     CHECK(!body->failed);
+    fuzz_taken = true; /* well-formed, as long as the encoders are the decoders' */
     driver_message(d, from, type, id, buffer_bytes(body));
     buffer_free(body);
 }
@@ -160,10 +167,23 @@ static void give_raft(struct raft_message *m, unsigned from, uint64_t of_term)
 
 static const struct sign_secret *key_of(unsigned node) { return &bed.kit.nodes[node].message; }
 
-/* Around the log's end. */
-static uint64_t index_of(uint8_t n) { return 1 + n % (last + 4); }
+static struct driver_status status(void)
+{
+    struct driver_status s;
+    driver_status(d, &s);
+    return s;
+}
 
-static uint64_t term_of(uint8_t n) { return term - 1 + n % 5; }
+/* Of the log as it was in the images, or around its end as it is now (from 128 on): a start or a stop of one of those who
+ * made the images may have added an entry. */
+static uint64_t index_of(uint8_t n)
+{
+    uint64_t now = status().last;
+    if (n >= 128) return now + 3 > n % 8u ? now + 3 - n % 8u : 1;
+    return 1 + n % (last + 4);
+}
+
+static uint64_t term_of(uint8_t n) { return n >= 128 ? status().term + n % 8u : term - 1 + n % 5u; }
 
 static void heartbeat(unsigned from, const uint8_t *s)
 {
@@ -196,7 +216,8 @@ static void make_entry(struct buffer *out, uint64_t index, uint64_t of_term, uns
     if (how & 1) make_request(&request);
     struct bytes bytes = buffer_bytes(&request);
     CHECK(buffer_extend(out, ENTRY_HEAD));
-    block_encode(out, block_ms + (how & 2 ? 1 : 0), &bytes, how & 1);
+    uint64_t ahead = how == 255 ? 86400000 : how & 2 ? 1 : 0; /* a day; the next millisecond */
+    block_encode(out, block_ms + ahead, &bytes, how & 1);
     entry_sign(out, &place, from, key_of(from));
     buffer_free(&request);
 }
@@ -216,16 +237,36 @@ static void append(unsigned from, const uint8_t *s)
     buffer_free(&bytes);
 }
 
+/* A state of its leader's, with the members that it knows. */
+static void snapshot(unsigned from, const uint8_t *s)
+{
+    static const uint8_t any[] = {1, 2, 3};
+    if (!d->raft) return;
+    struct raft_message m = {.type = RAFT_SNAPSHOT, .log = {index_of(s[3]), term_of(s[4])}, .round = 1,
+                             .config = *raft_config_latest(d->raft, NULL), .manifest = raft_blob_copy(BYTES(any))};
+    give_raft(&m, from, m.log.term);
+    raft_blob_release(m.manifest);
+}
+
+/* The owner's word, or the time: by the bits of s[2]. */
+static void other(unsigned from, const uint8_t *s)
+{
+    if (s[2] & 1) driver_stalled(d);
+    if (s[2] & 2) snapshot(from, s);
+    if (s[2] & 4) driver_contradicted(d, s[3] & 28, index_of(s[4]), "k nodes have another root");
+    if (!(s[2] & 7)) ticks(20);
+}
+
 /* What it asks for when it wants to lead, and what it wants to hear then. */
 static void answer(unsigned from, const uint8_t *s)
 {
     static const enum raft_message_type types[] = {RAFT_PREVOTE_ANSWER, RAFT_VOTE_ANSWER, RAFT_APPEND_ANSWER,
                                                    RAFT_HEARTBEAT_ANSWER, RAFT_TIMEOUT_NOW};
-    struct driver_status status;
-    driver_status(d, &status);
-    struct raft_message m = {.type = types[s[2] % 5], .proposed = status.term + 1, .granted = !(s[3] & 1), .round = 1,
-                             .match = s[4] % (status.last + 1), .checked = s[4] % (status.last + 1)};
-    give_raft(&m, from, status.term);
+    struct driver_status now = status();
+    uint64_t match = s[3] & 2 ? now.last : s[4] % (now.last + 1);
+    struct raft_message m = {.type = types[s[2] % 5], .proposed = now.term + 1, .granted = !(s[3] & 1), .round = 1,
+                             .match = match, .checked = match};
+    give_raft(&m, from, now.term);
 }
 
 static void heads(unsigned from, const uint8_t *s)
@@ -379,11 +420,6 @@ static void raw(unsigned from, struct bytes rest, const uint8_t *s)
 
 static void wait_a_little(void) { bed_turn(&bed, 1); }
 
-static void ticks(unsigned count)
-{
-    while (count--) driver_tick(d);
-}
-
 static void step(const uint8_t *s, struct bytes rest)
 {
     unsigned from = 2 + s[1] % (N - 1);
@@ -403,7 +439,7 @@ static void step(const uint8_t *s, struct bytes rest)
     case 12: block(from, s); break;
     case 13: forward(from, rest, s); break;
     case 14: driver_repair_log(d); break;
-    case 15: s[2] & 1 ? driver_stalled(d) : ticks(20); break;
+    case 15: other(from, s); break;
     }
     uv_run(&bed.loop, UV_RUN_NOWAIT);
 }
@@ -436,6 +472,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         atexit(remove_folders);
     }
     store_image(&images[data[0] & 1], bed.nodes[SELF].folder);
+    bed.nodes[SELF].accept_loss = data[0] & 16;
     bed_start(&bed, SELF);
     d = bed.nodes[SELF].driver;
     CHECK(bed_until(&bed, BED_PATIENCE_MS, is_up, NULL));
