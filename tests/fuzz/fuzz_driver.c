@@ -174,8 +174,8 @@ static struct driver_status status(void)
     return s;
 }
 
-/* Of the log as it was in the images, or around its end as it is now (from 128 on): a start or a stop of one of those who
- * made the images may have added an entry. */
+/* Of the log as it was in the images, or around its end as it is now (from 128 on): a start or a stop of one of those
+ * who made the images may have added an entry. */
 static uint64_t index_of(uint8_t n)
 {
     uint64_t now = status().last;
@@ -230,8 +230,8 @@ static void append(unsigned from, const uint8_t *s)
     make_entry(&bytes, index, of_term, from, s[4]);
     struct raft_entry e = {.index = index, .term = of_term, .type = RAFT_ENTRY_BLOCK,
                            .blob = raft_blob_copy(buffer_bytes(&bytes))};
-    struct raft_message m = {.type = RAFT_APPEND, .log = {index - 1, before}, .commit = s[4] >> 2 & 15, .durable = s[4] >> 4, .round = 1,
-                             .entries = &e, .entry_count = 1};
+    struct raft_message m = {.type = RAFT_APPEND, .log = {index - 1, before}, .commit = s[4] >> 2 & 15,
+                             .durable = s[4] >> 4, .round = 1, .entries = &e, .entry_count = 1};
     give_raft(&m, from, of_term);
     raft_blob_release(e.blob);
     buffer_free(&bytes);

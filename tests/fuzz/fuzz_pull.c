@@ -1,9 +1,10 @@
 /* consensus/catchup.h and consensus/mend.h: a node that pulls leaves and attachments from three others, of which one
- * lies, and serves what they ask for. What it replays or puts back are the ledger's leaves and attachments and nothing
- * else; it neither falls, nor takes its own state for a contradicted one. Every message of any bytes, too.
+ * lies, and serves what they ask for. What it replays or puts back are the ledger's leaves and attachments and
+ * nothing else; it neither falls, nor takes its own state for a contradicted one. Every message of any bytes, too.
  *
- * The first byte is how many leaves it has; then a list of steps: what comes, from whom, three numbers. A first number of
- * a step from 240 on is about what stands around it: all goes well for a while, or the state's thread fails. */
+ * The first byte is how many leaves it has; then a list of steps: what comes, from whom, three numbers. A first
+ * number of a step from 240 on is about what stands around it: all goes well for a while, or the state's thread
+ * fails. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -531,7 +532,7 @@ static void give_wanted(unsigned from, const uint8_t *s)
     for (; count < wanted.count && !(s[4] && count == s[4]); count++) {
         uint64_t i = wanted.indexes[count] % LEAVES;
         enum attachment_state state = erased_at(i) ? ATTACHMENT_ERASED : ATTACHMENT_HERE;
-        if (from == LIAR && s[3] & 1) state = (enum attachment_state)(s[3] >> 1 & 1 ? ATTACHMENT_ERASED : ATTACHMENT_NOT_YET);
+        if (from == LIAR && s[3] & 1) state = s[3] & 2 ? ATTACHMENT_ERASED : ATTACHMENT_NOT_YET;
         if (from == LIAR && s[3] & 4) i = (i + 1) % LEAVES;
         attached_add(&items, state, state == ATTACHMENT_HERE ? attachment_at(i) : (struct bytes){0});
     }

@@ -1,9 +1,9 @@
-/* The rows that follow a log query, and what proves them (ledger/query.h): the ledger of a small hospital in which people
- * asked for parts of its log. Of any entry, from anywhere, for anybody: whoever may see rows gets just those that its
- * filter fits, oldest first, in pages that go on where the last one ended; and just what proves them.
+/* The rows that follow a log query, and what proves them (ledger/query.h): the ledger of a small hospital in which
+ * people asked for parts of its log. Of any entry, from anywhere, for anybody: whoever may see rows gets just those
+ * that its filter fits, oldest first, in pages that go on where the last one ended; and just what proves them.
  *
- * First byte even: the ledger as it is; odd: a row of the store has another value, which is an error, or another answer.
- * Then which entry, who asks, from where, and which leaves. */
+ * First byte even: the ledger as it is; odd: a row of the store has another value, which is an error, or another
+ * answer. Then which entry, who asks, from where, and which leaves. */
 #include <stdlib.h>
 #include <string.h>
 

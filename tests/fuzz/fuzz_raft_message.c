@@ -1,9 +1,10 @@
-/* consensus/raft.h: a message that decodes comes back byte for byte, and no core that steps it, whatever its role, falls.
- * And one core among peers whom the input plays: it keeps what it promised (its term and vote, what it said to have on
- * its disk, what it gave out to be applied), sends only what can be decoded, and does the same again for the same input.
+/* consensus/raft.h: a message that decodes comes back byte for byte, and no core that steps it, whatever its role,
+ * falls. And one core among peers whom the input plays: it keeps what it promised (its term and vote, what it said
+ * to have on its disk, what it gave out to be applied), sends only what can be decoded, and does the same again for
+ * the same input.
  *
- * A first byte of 0x90 to 0x9f begins a message, as an encoded one does. Any other says what the core starts with; then
- * comes a list of steps: what happens, to or from whom, three numbers. */
+ * A first byte of 0x90 to 0x9f begins a message, as an encoded one does. Any other says what the core starts with;
+ * then comes a list of steps: what happens, to or from whom, three numbers. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,7 +181,8 @@ static void check_peers(const struct raft_status *s)
         struct raft_peer p;
         if (raft_peer_get(node.raft, id, &p) != OK) continue;
         CHECK(s->role == RAFT_LEADER && p.match <= s->last.index && p.match < p.next && p.next <= s->last.index + 1);
-        if (node.start & START_TIGHT) CHECK(p.window_messages <= 2 && (p.window_bytes <= 200 || p.window_messages == 1));
+        if (!(node.start & START_TIGHT)) continue;
+        CHECK(p.window_messages <= 2 && (p.window_bytes <= 200 || p.window_messages == 1));
     }
 }
 

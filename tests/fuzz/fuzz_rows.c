@@ -1,7 +1,7 @@
-/* What consensus keeps or carries besides blocks: rows of checkpoints, entries with their leader's signature, statements
- * of commit, messages of rejoining, evidence. What decodes comes back byte for byte. What is made well and then changed
- * is not taken for its signer's word; nobody is named but by evidence; nobody votes again without a majority's word.
- * The first byte says what it is. */
+/* What consensus keeps or carries besides blocks: rows of checkpoints, entries with their leader's signature,
+ * statements of commit, messages of rejoining, evidence. What decodes comes back byte for byte. What is made well
+ * and then changed is not taken for its signer's word; nobody is named but by evidence; nobody votes again without a
+ * majority's word. The first byte says what it is. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -287,7 +287,8 @@ static void rejoin_step_by(struct choices *in)
 {
     unsigned how = choose(in), from = 1 + choose(in) % (N + 1);
     struct raft_status s = status();
-    struct rejoin_message m = {.step = (enum rejoin_step)(REJOIN_ASK + how % 4), .nonce = rejoin.nonce ? rejoin.nonce : 9};
+    struct rejoin_message m = {.step = (enum rejoin_step)(REJOIN_ASK + how % 4)};
+    m.nonce = rejoin.nonce ? rejoin.nonce : 9;
     m.term = how & 16 ? s.term + 1 : s.term;
     m.index = m.step == REJOIN_ASK ? 0 : rejoin.point ? rejoin.point : s.last.index + 1;
     if (how & 8) m.nonce++;

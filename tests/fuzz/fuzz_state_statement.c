@@ -1,7 +1,8 @@
 /* A node's statement of its state (ledger/state_digest.h), and what it is made from. A first byte of 0x97 begins a
- * statement, as an encoded one does: what decodes comes back byte for byte, is no other node's word, and can be compared
- * with a true one. Else the first byte says what the rest describes: a statement that is signed, then changed; a state
- * with rows of any bytes, whose digest is the same however it is scanned; a row of what a read opened. */
+ * statement, as an encoded one does: what decodes comes back byte for byte, is no other node's word, and can be
+ * compared with a true one. Else the first byte says what the rest describes: a statement that is signed, then
+ * changed; a state with rows of any bytes, whose digest is the same however it is scanned; a row of what a read
+ * opened. */
 #include <string.h>
 
 #include "base/check.h"

@@ -1,9 +1,10 @@
-/* consensus/witness.h: a node of four among messages of the others, of which one lies and
- * signs what it likes: it neither falls, nor takes a root that isn't the ledger's for
- * witnessed, nor quarantines itself, nor cosigns anything smaller than before.
+/* consensus/witness.h: a node of four among messages of the others, of which one lies and signs what it likes: it
+ * neither falls, nor takes a root that isn't the ledger's for witnessed, nor quarantines itself, nor cosigns
+ * anything smaller than before.
  *
- * The input is a list of steps: what comes, from whom, three numbers. A first number of a step from 240 on is about what
- * stands around it: time passes, reads of the state end, somebody waits, a member is not believed any more. */
+ * The input is a list of steps: what comes, from whom, three numbers. A first number of a step from 240 on is
+ * about what stands around it: time passes, reads of the state end, somebody waits, a member is not believed any
+ * more. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
