@@ -209,7 +209,8 @@ struct driver {
     /* trimming and catching up */
     bool compacting, hold;     /* hold: the state is ahead of its position: nothing is applied */
     bool installing, asked;    /* asked: on_install was called, and not answered */
-    struct raft_position install;
+    struct raft_position install;   /* the one offered */
+    struct raft_position confirmed; /* what b + 1 members have said of where a size stands, last */
     struct raft_blob *manifest; /* of the snapshot offered, or being installed */
     uint64_t asked_tick;
     struct size_mark *sizes;

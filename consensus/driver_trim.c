@@ -172,6 +172,19 @@ static void sync_state(struct driver *d)
     state_thread_push(d->state, job);
 }
 
+static bool is_position(const struct raft_position *p, uint64_t index, uint64_t term)
+{
+    return p->index == index && p->term == term;
+}
+
+/* What is offered is one leader's word, also where this state has passed it; an invented term would make this node's log
+ * the newest of all. Here it stands so itself, or b + 1 members have said it. */
+static bool is_certain(const struct driver *d)
+{
+    return is_position(&d->install, d->position.raft_index, d->position.raft_term) ||
+           is_position(&d->install, d->confirmed.index, d->confirmed.term);
+}
+
 void driver_install(struct driver *d, const struct raft_install *install)
 {
     d->installing = true;
@@ -181,7 +194,7 @@ void driver_install(struct driver *d, const struct raft_install *install)
     log_notice("driver", "behind the beginning of the leader's log: catching up to index %llu",
                (unsigned long long)install->position.index);
     if (d->asked) return; /* pulling already, for the newest that there is */
-    if (!d->hold && d->position.raft_index >= install->position.index)
+    if (!d->hold && is_certain(d))
         sync_state(d);
     else
         ask(d, install->position, raft_blob_bytes(install->manifest));
@@ -189,8 +202,8 @@ void driver_install(struct driver *d, const struct raft_install *install)
 
 void driver_caught_up(struct driver *d, uint64_t index, uint64_t term, uint64_t size, struct bytes manifest)
 {
-    (void)term; /* the state itself says where it stands */
     (void)manifest;
+    d->confirmed = (struct raft_position){.index = index, .term = term};
     log_notice("driver", "caught up to index %llu, %llu leaves", (unsigned long long)index,
                (unsigned long long)size);
     if (d->phase == DRIVER_RUNNING || d->phase == DRIVER_OPENING) sync_state(d);
@@ -200,7 +213,7 @@ static void end_install(struct driver *d)
 {
     if (!d->installing || !driver_alive(d)) return;
     d->installing = false;
-    if (!d->hold && d->position.raft_index >= d->install.index)
+    if (!d->hold && d->position.raft_index >= d->install.index && is_certain(d))
         raft_snapshot_installed(d->raft, d->install);
     else
         raft_snapshot_failed(d->raft); /* it is offered again */

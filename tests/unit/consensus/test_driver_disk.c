@@ -726,7 +726,7 @@ static void what_fails_half_way_is_not_kept(void **state)
     assert_int_equal(driver_write(bed.nodes[node].driver, &w), OK);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, is_fatal, &bed.nodes[node]));
     assert_int_equal(bed.nodes[node].fatal_code, ERR_CORRUPT);
-    assert_int_equal(code, ERR_CORRUPT);
+    BED_AWAIT(&bed, code == ERR_CORRUPT);
     bed_stop(&bed, node);
     bed_start(&bed, node);
     assert_true(bed_await_same(&bed, leaf + 1));

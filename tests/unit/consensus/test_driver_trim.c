@@ -19,7 +19,7 @@ static struct driver_applied history[LIMIT_NODES + 1][HISTORY];
 static size_t known[LIMIT_NODES + 1];
 static unsigned installs[LIMIT_NODES + 1];
 static unsigned quorum; /* so many nodes witness a position */
-static uint64_t install_index[LIMIT_NODES + 1];
+static uint64_t install_index[LIMIT_NODES + 1], install_term[LIMIT_NODES + 1];
 
 static void note_applied(struct bed_node *node, const struct driver_applied *a)
 {
@@ -54,10 +54,10 @@ static bool name_snapshot(struct bed_node *node, uint64_t *index, uint64_t *term
 
 static void note_install(struct bed_node *node, uint64_t index, uint64_t term, struct bytes manifest)
 {
-    (void)term;
     assert_true(index == 0 || bytes_equal(manifest, bytes_text("a manifest")));
     installs[node->index]++;
     install_index[node->index] = index;
+    install_term[node->index] = term;
 }
 
 static unsigned up_with(unsigned n, unsigned b, uint64_t keep_bytes, uint32_t segment_limit)
@@ -275,6 +275,13 @@ static bool was_asked(struct bed *b, void *data)
     return installs[*(unsigned *)data] > 0;
 }
 
+static bool was_asked_again(struct bed *b, void *data)
+{
+    const unsigned *node_and_times = data;
+    (void)b;
+    return installs[node_and_times[0]] > node_and_times[1];
+}
+
 static void await_install(unsigned node)
 {
     installs[node] = 0;
@@ -286,8 +293,10 @@ static const struct driver_applied *newest(unsigned node) { return &history[node
 static void catch_up(unsigned node, unsigned source)
 {
     struct driver_applied to = *newest(source);
+    uint64_t index = install_index[node], term = install_term[node]; /* what was asked for, or else the newest */
     pull(node, source, to.size, &to);
-    driver_caught_up(bed.nodes[node].driver, to.raft_index, to.raft_term, to.size, (struct bytes){0});
+    driver_caught_up(bed.nodes[node].driver, index ? index : to.raft_index, index ? term : to.raft_term, to.size,
+                     (struct bytes){0});
 }
 
 static bool is_caught_up(struct bed *b, void *data)
@@ -320,6 +329,30 @@ static void an_emptied_follower_catches_up(void **state)
     bed_crash(&bed, empty);
     bed_start(&bed, empty);
     write_much(empty, 4096);
+    assert_true(bed_await_same(&bed, status_of(leader).size));
+    bed_close(&bed);
+}
+
+/* That the state has come as far as what is offered says nothing of the term in which the offer stands: only what was
+ * asked for, and so confirmed, is installed. */
+static void an_offer_that_was_not_confirmed_is_not_installed(void **state)
+{
+    (void)state;
+    up(3, 0);
+    unsigned leader = bed_await_leader(&bed), empty = leader % 3 + 1;
+    write_much(leader, 3 * KEEP);
+    await_trimmed(1);
+    bed_crash(&bed, empty);
+    bed_wipe(&bed, empty);
+    bed_start(&bed, empty);
+    await_install(empty);
+    write_much(leader, KEEP / 8);
+    install_term[empty] += 1; /* b + 1 members say so of another term */
+    unsigned asked = installs[empty];
+    catch_up(empty, leader);
+    assert_true(bed_until(&bed, BED_PATIENCE_MS, was_asked_again, (unsigned[]){empty, asked}));
+    assert_int_equal(status_of(empty).last, 0);
+    catch_up(empty, leader);
     assert_true(bed_await_same(&bed, status_of(leader).size));
     bed_close(&bed);
 }
@@ -567,6 +600,7 @@ int main(void)
         cmocka_unit_test(the_log_is_trimmed_and_keeps_a_trail),
         cmocka_unit_test(without_a_snapshot_nothing_is_trimmed),
         cmocka_unit_test(an_emptied_follower_catches_up),
+        cmocka_unit_test(an_offer_that_was_not_confirmed_is_not_installed),
         cmocka_unit_test(who_is_behind_knows_it),
         cmocka_unit_test(a_crash_amid_catching_up),
         cmocka_unit_test(a_lost_log_goes_on_from_the_state),
