@@ -1,10 +1,14 @@
-/* A tree by its tiles from somebody who lies: where the tiles are altered as the input says, nothing is taken for
- * the tree's that isn't. Bundles of entries: what is read comes back byte for byte. */
+/* First byte
+ *   't':  the whole input is a tile's path, of which there is one text for each tile;
+ *   odd:  bundles of entries: what is read comes back byte for byte;
+ *   even: a tree by its tiles from somebody who lies: where the tiles are altered as the input says, nothing is taken
+ *         for the tree's that isn't. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "ledger/tile.h"
+#include "tests/lib/taken.h"
 
 #define LEAVES 70000u /* three levels of tiles */
 
@@ -58,7 +62,9 @@ static void look(struct tile_tree *t, unsigned level, uint64_t index)
     static struct digest right[TILE_WIDTH];
     const struct digest *hashes;
     struct tile tile = {level, index, tile_width_at(t->size, level, index)};
+    if (tile.width == 0) CHECK(tile_tree_get(&hashes, t, level, index) == ERR_INVALID);
     if (tile_tree_get(&hashes, t, level, index) != OK) return;
+    CHECK(tile_end(&tile) <= t->size);
     CHECK(tile.width > 0 && tile_from_rows(right, &tile, fetch_row, NULL) == OK);
     CHECK(memcmp(hashes, right, tile.width * sizeof right[0]) == 0);
 }
@@ -71,6 +77,7 @@ static void tree(struct bytes in)
     struct digest root;
     CHECK(tree_root_at(&root, liar.size, fetch_row, NULL) == OK);
     if (tile_tree_open(&t, liar.size, &root, fetch, &liar) != OK) return;
+    fuzz_taken = true;
     for (unsigned i = 0; i < 4; i++) look(&t, in.data[4 + i] % 4, in.data[4 + i] >> 2);
     look(&t, 0, (liar.size - 1) / TILE_WIDTH);
 }
@@ -83,6 +90,21 @@ static void bundle(struct bytes in)
     while ((e = bundle_next(&entry, &rest)) == OK) CHECK(bundle_append(&again, entry));
     CHECK(again.size <= in.size && (again.size == 0 || memcmp(again.data, in.data, again.size) == 0));
     CHECK((e == ERR_NOT_FOUND) == (again.size == in.size));
+    fuzz_taken = e == ERR_NOT_FOUND;
+    buffer_free(&again);
+}
+
+static void path(struct bytes in)
+{
+    struct tile tile;
+    bool entries;
+    struct buffer again = {0};
+    if (tile_path_parse(&tile, &entries, in) != OK) return;
+    fuzz_taken = true;
+    CHECK(tile.width >= 1 && tile.width <= TILE_WIDTH && tile.index <= TREE_SIZE_MAX && tile.level <= 63);
+    CHECK(!entries || tile.level == 0);
+    tile_path_append(&again, &tile, entries);
+    CHECK(bytes_equal(buffer_bytes(&again), in));
     buffer_free(&again);
 }
 
@@ -91,7 +113,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!rows) make();
     if (size == 0) return 0;
     struct bytes in = bytes_of(data + 1, size - 1);
-    if (data[0] & 1)
+    if (data[0] == 't')
+        path(bytes_of(data, size));
+    else if (data[0] & 1)
         bundle(in);
     else
         tree(in);
