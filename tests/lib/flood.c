@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +26,8 @@
 #else
 #define MEMORY_FACTOR 1
 #endif
+
+static bool equal; /* in an attacker's process: it has the nodes' priority, and gives way to nobody */
 
 uint64_t flood_now_ms(void) { return clock_monotonic_ns() / 1000000; }
 
@@ -63,25 +67,54 @@ void flood_assert_memory(const struct attacker *a, unsigned node, uint64_t befor
 
 /* --- connections --- */
 
-int flood_dial(const struct testbed *bed, unsigned node, unsigned x)
+static bool is_through(int socket, const struct sockaddr_in *to, int ms)
+{
+    if (connect(socket, (const struct sockaddr *)to, sizeof *to) == 0) return true;
+    struct pollfd wait = {.fd = socket, .events = POLLOUT};
+    return errno == EINPROGRESS && poll(&wait, 1, ms) == 1 && !flood_is_cut(socket);
+}
+
+/* ms: so long. 0: as long as the kernel tries. */
+static int dial(const struct testbed *bed, unsigned node, unsigned x, int ms)
 {
     flood_give_way();
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bed->ports[node]),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u + x)};
-    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (ms ? SOCK_NONBLOCK : 0), 0), on = 1;
     if (s < 0) testbed_fail(bed, "no socket is left");
     setsockopt(s, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     CHECK(bind(s, (struct sockaddr *)&from, sizeof from) == 0);
-    if (connect(s, (struct sockaddr *)&to, sizeof to) == 0) return s;
+    if (is_through(s, &to, ms)) return s;
     close(s);
     return -1;
 }
+
+int flood_dial(const struct testbed *bed, unsigned node, unsigned x) { return dial(bed, node, x, 0); }
 
 void flood_close_all(int *sockets, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         if (sockets[i] >= 0) close(sockets[i]);
+}
+
+#define OF_AN_ADDRESS 3000 /* less than LIMIT_CONNECTIONS_PER_ADDRESS */
+#define DIAL_MS 20 /* else the node's line is full: the kernel asks again after a second, when it has long been empty */
+
+int *flood_keep_open(const struct testbed *bed, unsigned node, unsigned x, unsigned count, const atomic_bool *enough,
+                     void (*say)(int socket, unsigned number, void *data), void *data)
+{
+    int *sockets = xcalloc(count, sizeof *sockets);
+    for (unsigned i = 0; i < count; i++)
+        sockets[i] = -1;
+    for (; !atomic_load(enough); usleep(20000))
+        for (unsigned i = 0; i < count && !atomic_load(enough); i++) {
+            if (sockets[i] >= 0 && !flood_is_cut(sockets[i])) continue;
+            if (sockets[i] >= 0) close(sockets[i]);
+            sockets[i] = dial(bed, node, x + i / OF_AN_ADDRESS, DIAL_MS);
+            if (sockets[i] >= 0 && say) say(sockets[i], i, data);
+        }
+    return sockets;
 }
 
 bool flood_is_cut(int socket)
@@ -95,8 +128,10 @@ bool flood_is_cut(int socket)
 unsigned flood_descriptors(const struct testbed *bed, unsigned node)
 {
     char path[64];
+    struct stat st;
     unsigned count = 0;
     snprintf(path, sizeof path, "/proc/%d/fd", (int)bed->pids[node]);
+    if (stat(path, &st) == 0 && st.st_size > 0) return (unsigned)st.st_size; /* since Linux 6.2; of thousands, cheap */
     DIR *folder = opendir(path);
     if (!folder) testbed_fail(bed, "node %u has no %s", node, path);
     while (readdir(folder))
@@ -177,21 +212,35 @@ _Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsign
 
 /* --- attackers --- */
 
-pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data)
+static pid_t start(struct testbed *bed, void (*run)(void *data), void *data, int policy)
 {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct sched_param none = {0};
-    CHECK(sched_setscheduler(0, SCHED_IDLE, &none) == 0);
+    CHECK(sched_setscheduler(0, policy, &none) == 0);
+    equal = policy == SCHED_OTHER;
     for (unsigned i = 0; i <= LIMIT_NODES; i++)
         bed->pids[i] = 0; /* not this process' to kill */
     run(data);
     _exit(0);
 }
 
-void flood_give_way(void) { (void)sched_yield(); }
+pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data)
+{
+    return start(bed, run, data, SCHED_IDLE);
+}
+
+pid_t flood_start_equal(struct testbed *bed, void (*run)(void *data), void *data)
+{
+    return start(bed, run, data, SCHED_OTHER);
+}
+
+void flood_give_way(void)
+{
+    if (!equal) (void)sched_yield();
+}
 
 int flood_stop(pid_t pid)
 {

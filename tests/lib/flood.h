@@ -33,6 +33,11 @@ void flood_assert_memory(const struct attacker *a, unsigned node, uint64_t befor
 /* Connects to the node from 127.0.0.x: one address may have LIMIT_CONNECTIONS_PER_ADDRESS. -1: refused. */
 int flood_dial(const struct testbed *bed, unsigned node, unsigned x);
 void flood_close_all(int *sockets, unsigned count); /* those that are not -1 */
+/* Keeps so many connections open, 3,000 of each address from 127.0.0.x on, until another process says `enough`: who was
+ * cut, or refused, comes again. `say` (may be NULL) is called with each new one, its number and `data`. Returns them,
+ * -1 where one is missing. */
+int *flood_keep_open(const struct testbed *bed, unsigned node, unsigned x, unsigned count, const atomic_bool *enough,
+                     void (*say)(int socket, unsigned number, void *data), void *data);
 /* Whether the node has ended or reset it, as far as has come here. Reads nothing. */
 bool flood_is_cut(int socket);
 unsigned flood_descriptors(const struct testbed *bed, unsigned node); /* that the node's process has open */
@@ -60,6 +65,8 @@ _Noreturn void flood_shake_hands(const struct attacker *a, unsigned node, unsign
  * attacker computes is not what a node has to bear, and a real one computes elsewhere. `run` may return: then the
  * process ends with status 0. */
 pid_t flood_start(struct testbed *bed, void (*run)(void *data), void *data);
+/* The same with the nodes' priority: on a machine with so much else to do that nothing is left. */
+pid_t flood_start_equal(struct testbed *bed, void (*run)(void *data), void *data);
 /* To be called by `run` after each small step, as those above do: whom the kernel has once chosen keeps the processor up
  * to the next tick, however low its priority, for milliseconds that an attacker elsewhere does not take. */
 void flood_give_way(void);
