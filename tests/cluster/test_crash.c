@@ -2,7 +2,8 @@
  * while they start; all at once; and a leader that stops for a while and wakes: it answers nothing that is stale,
  * and takes the lead from nobody.
  *
- * ROUNDS in the environment: up to which call of each kind (1).
+ * ROUNDS in the environment: up to which call of each kind (1); from 2 on also each call of a whole commit of LMDB,
+ * of which otherwise some are chosen. SEED=n the same choices again.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,10 @@
 
 #define READERS 4
 #define TRIES 4
+#define COMMITS 21  /* that are looked at to learn how many pages one writes */
+#define SOME 2      /* deaths within a commit where not all are wanted */
+
+static unsigned deaths;
 
 static unsigned rounds(void)
 {
@@ -44,6 +49,21 @@ static void return_of(unsigned node)
     testbed_start(&chaos.bed, node);
 }
 
+/* As the node wrote down what it died at: of LMDB, the n-th page of a commit is that and no other. */
+static void check_death(unsigned node, const char *order)
+{
+    char path[340], line[120] = "", last[120] = "", meant[16], died[16];
+    unsigned n = 0, at = 0;
+    snprintf(path, sizeof path, "%s.calls", chaos.orders[node]);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f)) snprintf(last, sizeof last, "%s", line);
+    if (f) fclose(f);
+    bool both = sscanf(order, "%15s %u", meant, &n) == 2 && sscanf(last, "%15s %u", died, &at) == 2;
+    bool commit = both && (strcmp(meant, "page") == 0 || strcmp(meant, "meta") == 0);
+    if (!both || (commit && strcmp(meant, died) != 0) || (commit && strcmp(meant, "page") == 0 && n != at))
+        testbed_fail(&chaos.bed, "node %u died at \"%s\", with the order: %s", node, last, order);
+}
+
 /* The leader dies at the n-th such call from now on, and another node at the n-th of its life. */
 static void die_at(unsigned n, const char *call, const char *where, const char *how)
 {
@@ -55,23 +75,92 @@ static void die_at(unsigned n, const char *call, const char *where, const char *
     chaos_order_disk(&chaos, leader, order);
     testbed_start(&chaos.bed, other);
     await_death(leader, order);
+    check_death(leader, order);
     return_of(leader);
     await_death(other, order);
+    check_death(other, order);
     return_of(other);
+    deaths += 2;
+}
+
+static void at_each_kind_of_call(unsigned n)
+{
+    static const char *const log[] = {"KILL", "KILL_HALF", "KILL_AFTER"}, *const plain[] = {"KILL", "KILL_AFTER"};
+    for (unsigned i = 0; i < 3; i++) die_at(n, "write", "/log/", log[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        die_at(n, "fdatasync", "/log/", plain[i]);
+        die_at(n, "write", "data.mdb", plain[i]);
+        die_at(n, "fdatasync", "data.mdb", plain[i]);
+    }
+}
+
+static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+/* What is noted so far: how many commits ended, and how many writes of pages each had. The first may be half noted. */
+static unsigned read_commits(const char *path, int *writes)
+{
+    char line[120];
+    unsigned count = 0;
+    bool whole = false;
+    FILE *f = fopen(path, "r");
+    for (int pages = 0; f && count < COMMITS && fgets(line, sizeof line, f);) {
+        if (strncmp(line, "page ", 5) == 0) pages++;
+        if (strncmp(line, "meta ", 5) != 0) continue;
+        if (whole) writes[count++] = pages;
+        whole = true;
+        pages = 0;
+    }
+    if (f) fclose(f);
+    return count;
+}
+
+/* How many writes of pages a commit of the leader has; as many have more as less. */
+static unsigned commit_writes(void)
+{
+    int writes[COMMITS];
+    char path[340];
+    unsigned leader = chaos_await_leader(&chaos, NULL);
+    snprintf(path, sizeof path, "%s.calls", chaos.orders[leader]);
+    unlink(path);
+    chaos_order_disk(&chaos, leader, "any 1 data.mdb NOTE\n");
+    for (uint64_t start = chaos_now_ms(); read_commits(path, writes) < COMMITS; usleep(20000))
+        if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000)
+            testbed_fail(&chaos.bed, "node %u notes no commits", leader);
+    chaos_order_disk(&chaos, leader, NULL);
+    unlink(path);
+    qsort(writes, COMMITS, sizeof writes[0], compare);
+    printf("  a commit writes %d to %d times, mostly %d, and its meta page\n", writes[0], writes[COMMITS - 1],
+           writes[COMMITS / 2]);
+    fflush(stdout);
+    return (unsigned)writes[COMMITS / 2];
+}
+
+/* Deaths of one commit, in the order of its calls: before and within each write of a page (after it is before the next
+ * one), after the last, at the sync, and before and after the write of the meta page, which lies in one sector. */
+static void at_call_of_commit(unsigned i, unsigned writes)
+{
+    static const struct { const char *call, *how; } ends[] = {
+        {"fdatasync", "KILL"}, {"fdatasync", "KILL_AFTER"}, {"meta", "KILL"}, {"meta", "KILL_AFTER"}};
+    if (i < 2 * writes)
+        die_at(1 + i / 2, "page", "data.mdb", i % 2 ? "KILL_HALF" : "KILL");
+    else if (i == 2 * writes)
+        die_at(writes, "page", "data.mdb", "KILL_AFTER");
+    else
+        die_at(1, ends[i - 2 * writes - 1].call, "data.mdb", ends[i - 2 * writes - 1].how);
 }
 
 static void killed_at_every_call(void **state)
 {
     (void)state;
-    static const char *const log[] = {"KILL", "KILL_HALF", "KILL_AFTER"}, *const plain[] = {"KILL", "KILL_AFTER"};
-    for (unsigned n = 1; n <= rounds(); n++) {
-        for (unsigned i = 0; i < 3; i++) die_at(n, "write", "/log/", log[i]);
-        for (unsigned i = 0; i < 2; i++) {
-            die_at(n, "fdatasync", "/log/", plain[i]);
-            die_at(n, "write", "data.mdb", plain[i]);
-            die_at(n, "fdatasync", "data.mdb", plain[i]);
-        }
-    }
+    for (unsigned n = 1; n <= rounds(); n++) at_each_kind_of_call(n);
+    unsigned writes = commit_writes(), all = 2 * writes + 5;
+    if (writes == 0) testbed_fail(&chaos.bed, "a commit writes no page");
+    for (unsigned i = 0; i < 2 && rounds() > 1; i++) /* who starts: at the sync of the folder */
+        die_at(2, "fdatasync", "/log", i ? "KILL_AFTER" : "KILL");
+    for (unsigned i = 0; i < all && rounds() > 1; i++) at_call_of_commit(i, writes);
+    for (unsigned i = 0; i < SOME && rounds() == 1; i++) at_call_of_commit(chaos_below(&chaos, all - 2), writes);
+    if (rounds() == 1) at_call_of_commit(all - 1 - chaos_below(&chaos, 2), writes); /* the meta page each time */
+    printf("  %u deaths at the call that was meant\n", deaths);
     chaos_goes_on(&chaos, CHAOS_ALL, "after deaths at each call");
 }
 

@@ -7,11 +7,14 @@
  *
  * Nothing fails until FILE is there. It holds one line: "CALL COUNT WHERE ERROR", e.g.
  * "fdatasync 3 /log/ EIO": from the third such call on, on files with WHERE in their
- * path, each fails. CALL is write (all of that family) or fdatasync (fsync too). Instead
- * of an error, the node dies as by kill -9 before the call (KILL), after it (KILL_AFTER),
- * or with only the first half of a write done (KILL_HALF), which ends between two sectors, as
- * a torn write does: nothing of it is done where it lies in one; or each call takes half a
- * second longer (SLOW), or does not return before FILE is gone (HANG).
+ * path, each fails. CALL is write (all of that family) or fdatasync (fsync too); or, of LMDB's
+ * file, page: the COUNT-th write of one commit, or meta: the write of its meta page, which ends it;
+ * or any. Instead of an error, the node dies as by kill -9 before the call (KILL), after it
+ * (KILL_AFTER), or with only the first half of a write done (KILL_HALF), which ends between two
+ * sectors, as a torn write does: nothing of it is done where it lies in one; or each call takes half
+ * a second longer (SLOW), or does not return before FILE is gone (HANG). NOTE does nothing to it.
+ * What the node dies at, and each call with NOTE, is a line of FILE.calls: "page 3 4096 81920" is the
+ * third write of a commit, of so many bytes at that offset.
  * The other arguments are consiliumd's.
  */
 #include <errno.h>
@@ -28,14 +31,24 @@
 #include <unistd.h>
 
 #define SECTOR 512u
+#define META_PAGES 2 /* LMDB's, at the file's beginning; a commit writes one of them last */
 
 static const char *orders_file;
 static atomic_long calls;
+static atomic_long pages;          /* writes of this commit of LMDB so far */
+static atomic_bool in_step = true; /* all of them were seen */
 
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
 
-enum fault { NONE, FAILS, SLOW, HANG, KILL_BEFORE, KILL_HALF, KILL_AFTER };
+enum fault { NONE, FAILS, SLOW, HANG, NOTE, KILL_BEFORE, KILL_HALF, KILL_AFTER };
+
+struct call {
+    const char *name; /* write, fdatasync */
+    int file;
+    off_t at; /* -1: where the file is */
+    size_t size;
+};
 
 struct orders {
     char call[16], where[64];
@@ -50,6 +63,7 @@ static enum fault fault_of(const char *word)
     if (strcmp(word, "KILL_HALF") == 0) return KILL_HALF;
     if (strcmp(word, "SLOW") == 0) return SLOW;
     if (strcmp(word, "HANG") == 0) return HANG;
+    if (strcmp(word, "NOTE") == 0) return NOTE;
     return strcmp(word, "KILL_AFTER") == 0 ? KILL_AFTER : FAILS;
 }
 
@@ -76,19 +90,59 @@ static void die(void)
     for (;;) pause();
 }
 
-/* What happens to this call; FAILS has set errno. */
-static enum fault fault_at(const char *call, int file)
+static bool is_meta(const struct call *c)
+{
+    return c->at >= 0 && c->at < META_PAGES * sysconf(_SC_PAGESIZE);
+}
+
+/* Whether an order on LMDB's file is for this call of it. One that came in the middle of a commit waits for the next. */
+static bool in_commit(const struct orders *o, const struct call *c)
+{
+    if (is_meta(c)) {
+        atomic_store(&pages, 0);
+        atomic_store(&in_step, true);
+        return strcmp(o->call, "meta") == 0;
+    }
+    long n = c->at >= 0 ? atomic_fetch_add(&pages, 1) + 1 : 0;
+    return strcmp(o->call, "page") == 0 && n >= o->count && atomic_load(&in_step);
+}
+
+static bool is_for(const struct orders *o, const struct call *c)
 {
     char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", c->file);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    if (!strstr(path, o->where)) return false;
+    bool here = strstr(path, "data.mdb") && in_commit(o, c);
+    if (strcmp(o->call, "page") == 0 || strcmp(o->call, "meta") == 0) return here;
+    if (strcmp(o->call, "any") != 0 && strcmp(o->call, c->name) != 0) return false;
+    return atomic_fetch_add(&calls, 1) + 1 >= o->count;
+}
+
+/* In the words of an order. */
+static void note(const struct orders *o, const struct call *c)
+{
+    char path[PATH_MAX], line[120];
+    bool commit = c->at >= 0 && strstr(o->where, "data.mdb");
+    const char *name = !commit ? c->name : is_meta(c) ? "meta" : "page";
+    int length = snprintf(line, sizeof line, "%s %ld %zu %lld\n", name, commit ? atomic_load(&pages) : 0, c->size,
+                          (long long)c->at);
+    snprintf(path, sizeof path, "%s.calls", orders_file);
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (file < 0) return;
+    (void)syscall(SYS_write, file, line, length);
+    (void)syscall(SYS_close, file);
+}
+
+/* What happens to this call; FAILS has set errno. */
+static enum fault fault_at(const struct call *c)
+{
     struct orders o;
     int before = errno;
-    bool now = false;
-    if (read_orders(&o) && strcmp(o.call, call) == 0) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-        ssize_t n = readlink(link, path, sizeof path - 1);
-        path[n > 0 ? n : 0] = '\0';
-        now = strstr(path, o.where) && atomic_fetch_add(&calls, 1) + 1 >= o.count;
-    }
+    bool ordered = read_orders(&o), now = ordered && is_for(&o, c);
+    if (!ordered) atomic_store(&in_step, false);
+    if (now && o.fault >= NOTE) note(&o, c);
     errno = now && o.fault == FAILS ? o.error : before;
     if (now && o.fault == KILL_BEFORE) die();
     if (now && o.fault == SLOW) {
@@ -99,7 +153,7 @@ static enum fault fault_at(const char *call, int file)
         while (read_orders(&o)) usleep(50000);
         return NONE;
     }
-    return now ? o.fault : NONE;
+    return now && o.fault != NOTE ? o.fault : NONE;
 }
 
 /* How much of a write at this offset is done by half: whole sectors of the file. */
@@ -112,17 +166,24 @@ static size_t half_of(size_t size, off_t at)
 
 static ssize_t write_at(int file, const void *data, size_t size, off_t at)
 {
-    enum fault fault = fault_at("write", file);
+    enum fault fault = fault_at(&(struct call){"write", file, at, size});
     if (fault == FAILS) return -1;
     ssize_t n = syscall(SYS_pwrite64, file, data, fault == KILL_HALF ? half_of(size, at) : size, at);
     if (fault != NONE) die();
     return n;
 }
 
+static size_t size_of(const struct iovec *parts, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++) size += parts[i].iov_len;
+    return size;
+}
+
 /* A half: without the last part, or half of the only one. */
 static ssize_t write_parts(int file, const struct iovec *parts, int count, off_t at, bool has_at)
 {
-    enum fault fault = fault_at("write", file);
+    enum fault fault = fault_at(&(struct call){"write", file, has_at ? at : -1, size_of(parts, count)});
     if (fault == FAILS) return -1;
     size_t first = parts[0].iov_len;
     struct iovec half = {.iov_base = parts[0].iov_base, .iov_len = has_at ? half_of(first, at) : first / 2};
@@ -135,7 +196,7 @@ static ssize_t write_parts(int file, const struct iovec *parts, int count, off_t
 
 static int sync_file(int file, long call)
 {
-    enum fault fault = fault_at("fdatasync", file);
+    enum fault fault = fault_at(&(struct call){"fdatasync", file, -1, 0});
     if (fault == FAILS) return -1;
     int code = (int)syscall(call, file);
     if (fault != NONE) die();
@@ -161,7 +222,7 @@ ssize_t writev(int file, const struct iovec *parts, int count) { return write_pa
 
 ssize_t write(int file, const void *data, size_t size)
 {
-    enum fault fault = fault_at("write", file);
+    enum fault fault = fault_at(&(struct call){"write", file, -1, size});
     if (fault == FAILS) return -1;
     ssize_t n = syscall(SYS_write, file, data, fault == KILL_HALF ? size / 2 : size);
     if (fault != NONE) die();
