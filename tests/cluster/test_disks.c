@@ -154,13 +154,16 @@ static void all_are_full(void **state)
     unsigned stopped = 0;
     for (unsigned node = 1; node <= CHAOS_NODES; node++)
         chaos_order_disk(&chaos, node, order);
+    uint64_t since = chaos_now_ms();
     for (uint64_t start = chaos_now_ms(); stopped < 3; usleep(20000)) {
         stopped = 0;
         for (unsigned node = 1; node <= CHAOS_NODES; node++)
             stopped += has_stopped(node, order);
         if (chaos_now_ms() - start > TESTBED_PATIENCE_S * 1000) testbed_fail(&chaos.bed, "nodes go on with full disks");
     }
-    printf("  %u of %u nodes stopped, and nothing could be acknowledged\n", stopped, CHAOS_NODES);
+    chaos_was_silent(&chaos, CHAOS_ALL, since, "all devices are full");
+    if (chaos_gone_on(&chaos, 0, since)) testbed_fail(&chaos.bed, "all devices are full: a client was told of more");
+    printf("  %u of %u nodes stopped, and nothing was acknowledged\n", stopped, CHAOS_NODES);
     /* Those that had nothing to write yet, too: one may be about to stop. */
     for (unsigned node = 1; node <= CHAOS_NODES; node++) {
         chaos_order_disk(&chaos, node, NULL);
