@@ -140,7 +140,8 @@ struct log_tally {
     uint64_t holes;            /* whose index isn't known */
     uint64_t bad[LOG_BAD];     /* indexes of damaged entries */
     unsigned count;
-    bool last_bad;             /* the last record that was seen */
+    bool runs;                 /* the node does, and writes */
+    bool last_torn;            /* the last record that was seen may be half written */
 };
 
 static bool visit_record(void *data, const struct log_record *r)
@@ -148,7 +149,7 @@ static bool visit_record(void *data, const struct log_record *r)
     struct log_tally *t = data;
     t->records++;
     t->bytes += r->size;
-    t->last_bad = r->damaged;
+    t->last_torn = r->damaged && (t->runs || r->torn);
     bool known = r->damaged && r->header_known && (r->type == LOG_BLOCK || r->type == LOG_REPAIR);
     if (known && t->count < LOG_BAD) t->bad[t->count++] = r->index;
     if (r->damaged && !known) t->holes++;
@@ -163,10 +164,12 @@ static enum err scan_log(struct tally *tally, const struct node_identity *id, bo
 {
     struct log_options options = {.directory = id->log_directory, .name = "raft", .key = id->storage_key};
     struct log_tally *t = xcalloc(1, sizeof *t);
+    t->runs = runs;
     enum err e = log_visit(&options, visit_record, t, failure);
     if (e == ERR_NOT_FOUND) e = OK; /* none yet */
-    /* What a running node writes just now is seen half written; a stopped one cuts a torn end when it starts. */
-    if (t->last_bad && t->holes > 0) t->holes--;
+    /* What a running node writes just now is seen half written; a stopped one cuts a torn end when it starts, but an
+     * end that was written and is not readable any more is damage. */
+    if (t->last_torn && t->holes > 0) t->holes--;
     for (unsigned i = 0; i < t->count; i++)
         printf("MODIFIED  entry %" PRIu64 " of the replicated log (other nodes have it)\n", t->bad[i]);
     if (t->holes)

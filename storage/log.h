@@ -167,6 +167,7 @@ struct log_record {
     uint32_t segment, offset, size; /* size on disk, header and padding included */
     bool damaged;      /* a hole: only file, segment, offset and size hold, and what follows if header_known */
     bool header_known; /* of a damaged record: only its payload is bad */
+    bool torn;         /* of a damaged record: not written in full; at the log's end the next opening cuts it */
     enum log_record_type type;
     uint8_t kind;
     uint64_t batch, index, term;

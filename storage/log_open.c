@@ -325,6 +325,7 @@ static bool describe(struct log_record *out, const struct log *log, const struct
     out->size = item->span;
     out->damaged = item->kind != ITEM_RECORD;
     out->header_known = item->kind != ITEM_HOLE;
+    out->torn = out->damaged && !item->written;
     if (!out->header_known) return true;
     out->type = h->type;
     out->kind = h->kind;
