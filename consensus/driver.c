@@ -289,6 +289,16 @@ static void let_go(struct driver *d)
 
 /* ---- start ---- */
 
+/* One whose file is gone, or empty, opens as a new one. */
+static void tell_of_lost_state(const struct driver *d)
+{
+    struct log_status log;
+    log_status(d->o.log, &log);
+    if (d->position.raft_index == 0 && log.cosigned.size > 0)
+        log_warning("driver", "the state is empty, though this node co-signed %llu leaves: it is derived anew, from the "
+                    "log and the other nodes", (unsigned long long)log.cosigned.size);
+}
+
 enum err driver_start(struct driver **out, const struct driver_options *options, struct failure *failure)
 {
     CHECK(options->self >= 1 && options->self <= options->genesis->member_count && options->log_keep_bytes > 0);
@@ -327,6 +337,7 @@ enum err driver_start(struct driver **out, const struct driver_options *options,
     struct failure why = {.code = OK};
     if (e != OK) fail(&why, e, "the kept evidence can't be read: %s", err_text(e));
     d->starting = &why;
+    if (e == OK) tell_of_lost_state(d);
     if (e == OK) driver_open(d);
     d->starting = NULL;
     if (why.code != OK) {
