@@ -19,6 +19,19 @@
 
 /* --- the genesis --- */
 
+/* Whether any row is left, or can't be reached. */
+static bool holds_anything(struct table_txn *txn)
+{
+    struct table_cursor *c;
+    bool found = false;
+    for (size_t i = 0; i < ledger_tables_count && !found; i++) {
+        if (table_cursor_open(&c, txn, ledger_tables[i].table) != OK) return true;
+        found = table_cursor_seek(c, (struct bytes){0}) != ERR_NOT_FOUND;
+        table_cursor_close(c);
+    }
+    return found;
+}
+
 /* The one that the store itself has: good for everything but the question whose ledger this is. */
 static enum err genesis_of_store(struct buffer *text, struct store *store, struct failure *failure)
 {
@@ -31,8 +44,10 @@ static enum err genesis_of_store(struct buffer *text, struct store *store, struc
     if (e == OK) e = leaf_decode(&leaf, buffer_bytes(&bytes));
     if (e == OK && leaf.index != 0) e = ERR_CORRUPT;
     if (e == OK) buffer_append_bytes(text, leaf.genesis);
+    bool gone = e == ERR_NOT_FOUND && holds_anything(txn);
     store_abort(txn);
     buffer_free(&bytes);
+    if (gone) return fail(failure, ERR_CORRUPT, "leaf 0 is gone");
     if (e == ERR_NOT_FOUND) return fail(failure, ERR_NO_STORE, "there is no ledger in this store yet");
     return e == OK ? OK : fail(failure, ERR_CORRUPT, "leaf 0, the genesis, can't be read (%s); with --genesis FILE the "
                                                       "rest is checked as well", err_text(e));
