@@ -15,6 +15,7 @@
 #include "ledger/query.h"
 #include "ledger/record.h"
 #include "ledger/request.h"
+#include "node/integrity.h"
 #include "node/status.h"
 
 #define CHECK_JOBS 16           /* of one batch on a worker */
@@ -528,16 +529,20 @@ static enum err find_key_run(struct state_read *read, struct table_txn *txn)
     return find_key(read->data, txn);
 }
 
-/* Behind the others, this node may not have applied the entry that made this user. */
+/* Behind the others, this node may not have applied the entry that made this user; damaged, not find it any more. */
 static void key_found(struct state_read *read, enum err code)
 {
     struct request_job *j = read->data;
     struct driver_status d;
+    struct integrity_view view;
     driver_status(j->node->driver, &d);
+    integrity_view(j->node, &view);
     if (code == OK)
         check(j);
     else if (code == ERR_UNKNOWN_ACTOR && d.applied < j->committed)
         job_fail(j, ERR_NOT_READY, "this node knows no such user or key, but is behind the other nodes");
+    else if (code == ERR_UNKNOWN_ACTOR && view.own)
+        job_fail(j, ERR_NOT_READY, "this node knows no such user or key, but an alarm about its data is open");
     else
         job_fail(j, code, NULL);
 }
