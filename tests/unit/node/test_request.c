@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "consensus/witness.h"
+#include "node/integrity.h"
 #include "node/status.h"
 #include "tests/lib/ledger_kit.h"
 #include "tests/lib/unit.h"
@@ -13,6 +14,7 @@ static struct node node;
 static struct session session;
 static struct driver_status status;
 static bool log_full;
+static bool damaged; /* an alarm about this node is open */
 
 /* --- what stands around it --- */
 
@@ -55,6 +57,12 @@ bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t 
 {
     (void)permit, (void)from, (void)to;
     return false;
+}
+
+void integrity_view(const struct node *n, struct integrity_view *out)
+{
+    CHECK(n == &node);
+    *out = (struct integrity_view){.own = damaged};
 }
 
 void driver_status(const struct driver *d, struct driver_status *out)
@@ -132,7 +140,7 @@ static int set_up(void **state)
     node = (struct node){.genesis = kit.genesis, .store = kit.store};
     session = (struct session){.node = &node, .connection = (struct connection *)&session};
     status = (struct driver_status){.leader = 2, .term = 5, .applied_term = 5, .applied = 40, .leader_commit = 40};
-    log_full = false;
+    log_full = damaged = false;
     failed = OK;
     submitted = NULL;
     meanwhile = NULL;
@@ -207,6 +215,18 @@ static void of_users_unknown(void **state)
     }
 }
 
+/* The row of a user may be what is damaged: another node is to say whether there is one. */
+static void while_an_alarm_about_it_is_open(void **state)
+{
+    (void)state;
+    struct kit_actor stranger = kit_user(2), doctor = kit_add_user(&kit, 1, "doctor", "Mercy General", "Dana");
+    damaged = true;
+    assert_int_equal(answer_to(&stranger), ERR_NOT_READY);
+    assert_int_equal(answer_to(&doctor), OK);
+    damaged = false;
+    assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
+}
+
 /* Nobody waits in vain for what the leader drops. */
 static void while_the_log_is_full(void **state)
 {
@@ -279,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(of_users_known, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_users_unknown, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(while_an_alarm_about_it_is_open, set_up, tear_down),
         cmocka_unit_test_setup_teardown(while_the_log_is_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(while_others_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rows_of_a_query_just_made, set_up, tear_down),
