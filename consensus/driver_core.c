@@ -336,7 +336,7 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
     else if (type == PEER_BLOCK_ASK)
         driver_block_asked(d, from, id, body);
     else if (type == PEER_BLOCK)
-        driver_block_came(d, from, body);
+        driver_block_came(d, from, id, body);
 }
 
 void driver_peer_up(struct driver *d, unsigned peer)

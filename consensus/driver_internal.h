@@ -219,6 +219,7 @@ struct driver {
 
     /* repair */
     struct repair *repair;
+    uint64_t repair_asks; /* so many questions, each with its number as id: which one an answer is to */
     unsigned giving[LIMIT_NODES + 1]; /* entries being read for a member that repairs its log */
     bool unavailable; /* no peer has a damaged entry any more */
 
@@ -313,7 +314,7 @@ void driver_repair_tick(struct driver *d);
 void driver_repair_free(struct driver *d);
 void driver_block_asked(struct driver *d, unsigned from, uint64_t id, struct bytes body);
 void driver_block_given(struct driver *d, struct fetch *fetch);
-void driver_block_came(struct driver *d, unsigned from, struct bytes body);
+void driver_block_came(struct driver *d, unsigned from, uint64_t id, struct bytes body);
 void driver_patched(struct driver *d, enum err code);
 
 /* driver_trim.c */

@@ -298,8 +298,12 @@ static bool contains_position(struct driver *d, const struct log_status *status)
     const struct state_position *p = &d->position;
     if (p->raft_index == 0) return true;
     if (p->raft_index > status->last) return false;
-    /* A damaged entry at the position proves nothing against it. */
-    return log_term(d->o.log, &term, p->raft_index) != OK || term == 0 || term == p->raft_term;
+    if (log_term(d->o.log, &term, p->raft_index) == OK && term != 0) return term == p->raft_term;
+    /* A damaged entry at the position proves nothing against it. But terms never fall along a log; and who made one of the
+     * position's term or a later one had the position's entry, since that is committed. */
+    for (raft_index i = p->raft_index + 1; i <= status->last; i++)
+        if (log_term(d->o.log, &term, i) == OK && term != 0) return term >= p->raft_term;
+    return true;
 }
 
 void driver_open(struct driver *d)

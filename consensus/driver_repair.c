@@ -2,11 +2,19 @@
  * starts, those that reading finds later beside it.
  *
  * Happy path: for each damaged index all connected peers are asked -> b + 1 of them
- * give the same entry, which has the term that the log still knows (if it does), and
- * a block its leader's signature -> it is put back in its place, durably -> when no
- * damage is left the core starts. A node whose log opened damaged takes no part meanwhile.
+ * give the same entry, which is the one that stood there, and a block its leader's
+ * signature -> it is put back in its place, durably -> when no damage is left the core
+ * starts. A node whose log opened damaged takes no part meanwhile.
  * Failures: peers that are down are asked when they come; when all n - 1 said that
  * they don't have an entry any more, driver_open decides.
+ *
+ * That it is the one that stood there the log says itself where it still knows the term. Where the block's
+ * header is lost as well, an honest peer's entry may be another one, which an old leader gave to it and which was never
+ * committed; and Raft, which finds the next entry in its place, would not look at it again. So such a peer counts only if it
+ * also has the next entry of which our log knows the term (the anchor): then all before it is the same in both
+ * logs. It is asked for that before and after it gave the entry, since its log may change between two
+ * answers. (Only a log that changed and changed back between them, by two elections, is not told apart.) The last
+ * entry's term is known, so that there is an anchor.
  */
 #include <stdlib.h>
 
@@ -17,16 +25,28 @@
 
 #define REPAIR_WINDOW 16u /* damaged entries asked for at once */
 
+enum step { /* of asking one peer for one entry */
+    STEP_ANCHOR,       /* only where the term is unknown: has it the anchor? */
+    STEP_ENTRY,
+    STEP_ANCHOR_AGAIN, /* ... still? */
+    STEP_GAVE,         /* that is its word */
+};
+
 /* What peers said of one index. */
 struct wanted {
     raft_index index;
-    bool taken; /* enough agreed; on its way into the log */
+    raft_term term;              /* 0: unknown, and then ... */
+    struct raft_position anchor; /* index 0: there is none, and nobody's word proves anything */
+    bool taken;                  /* on its way into the log */
+    bool agreed;                 /* enough said so; now from one of them */
     struct said {
-        bool answered, has;
+        enum step step;
+        uint64_t since; /* the first question of this step: an answer to one before says nothing */
+        bool lacks;     /* it is there, and said that it hasn't that entry, or can't prove that */
         raft_term term;
         uint8_t kind;
         struct digest hash; /* of the entry's bytes */
-    } said[LIMIT_NODES + 1];
+    } said[LIMIT_NODES + 1], what;
 };
 
 struct repair {
@@ -48,6 +68,34 @@ static bool next_damage(struct log *log, uint64_t *index, uint64_t from)
     return true;
 }
 
+/* 0: nothing says it any more. */
+static raft_term known_term(const struct driver *d, raft_index index)
+{
+    raft_term term;
+    if (index == d->position.raft_index) return d->position.raft_term;
+    return log_term(d->o.log, &term, index) == OK ? term : 0;
+}
+
+static enum step first_step(const struct wanted *w) { return w->anchor.index ? STEP_ANCHOR : STEP_ENTRY; }
+
+static void begin_step(struct driver *d, struct said *said, enum step step)
+{
+    said->step = step;
+    said->since = d->repair_asks + 1;
+}
+
+static void want(struct driver *d, struct wanted *w, raft_index index, raft_index last)
+{
+    w->index = index;
+    w->term = known_term(d, index);
+    for (raft_index i = index + 1; w->term == 0 && w->anchor.index == 0 && i <= last; i++) {
+        raft_term term = known_term(d, i);
+        if (term) w->anchor = (struct raft_position){i, term};
+    }
+    for (unsigned peer = 1; peer <= LIMIT_NODES; peer++)
+        begin_step(d, &w->said[peer], first_step(w));
+}
+
 void driver_repair_start(struct driver *d)
 {
     struct log_status status;
@@ -58,28 +106,36 @@ void driver_repair_start(struct driver *d)
     struct repair *r = d->repair;
     uint64_t from = status.first;
     for (; r->count < REPAIR_WINDOW && next_damage(d->o.log, &index, from); from = index + 1)
-        r->window[r->count++].index = index;
+        want(d, &r->window[r->count++], index, status.last);
     CHECK(r->count > 0);
     log_warning("driver", "%llu entries of the log are damaged, from %llu on: fetching them from peers",
                 (unsigned long long)status.damaged, (unsigned long long)r->window[0].index);
     driver_repair_tick(d);
 }
 
-static void ask(struct driver *d, unsigned peer, raft_index index)
+static raft_index asked_for(const struct wanted *w, const struct said *said)
 {
+    return said->step == STEP_ANCHOR || said->step == STEP_ANCHOR_AGAIN ? w->anchor.index : w->index;
+}
+
+static void ask(struct driver *d, unsigned peer, const struct wanted *w)
+{
+    raft_index index = asked_for(w, &w->said[peer]);
     buffer_clear(&d->out);
     pack_array(&d->out, 1);
     pack_uint(&d->out, index);
-    peers_send(d->o.peers, peer, PEER_BLOCK_ASK, index, buffer_bytes(&d->out));
+    peers_send(d->o.peers, peer, PEER_BLOCK_ASK, ++d->repair_asks, buffer_bytes(&d->out));
 }
 
 void driver_repair_tick(struct driver *d)
 {
     struct repair *r = d->repair;
     for (unsigned i = 0; r && i < r->count; i++)
-        for (unsigned peer = 1; peer <= d->o.genesis->member_count; peer++)
-            if (peer != d->o.self && !r->window[i].taken && !r->window[i].said[peer].answered)
-                ask(d, peer, r->window[i].index);
+        for (unsigned peer = 1; peer <= d->o.genesis->member_count; peer++) {
+            const struct wanted *w = &r->window[i];
+            bool open = w->said[peer].step != STEP_GAVE || w->agreed;
+            if (peer != d->o.self && !w->taken && open) ask(d, peer, w);
+        }
 }
 
 /* ---- giving ---- */
@@ -122,24 +178,21 @@ static bool is_signed(struct driver *d, raft_index index, raft_term term, struct
     return signer && entry_verify(&entry, &place, &signer->keys.message) == OK;
 }
 
-static unsigned agreeing(const struct wanted *w, const struct said *with)
+static bool same(const struct said *a, const struct said *b)
 {
-    unsigned count = 0;
-    for (unsigned i = 1; i <= LIMIT_NODES; i++)
-        count += w->said[i].has && w->said[i].term == with->term && w->said[i].kind == with->kind &&
-                 digest_equal(&w->said[i].hash, &with->hash);
-    return count;
+    return a->term == b->term && a->kind == b->kind && digest_equal(&a->hash, &b->hash);
 }
 
-static void put_back(struct driver *d, struct wanted *w, const struct said *said, struct bytes bytes)
+static void put_back(struct driver *d, struct wanted *w, struct bytes bytes)
 {
     struct log_patch *p = xcalloc(1, sizeof *p);
     p->job.kind = LOG_JOB_REPAIR;
-    p->entry = (struct raft_entry){.index = w->index, .term = said->term, .type = (enum raft_entry_type)said->kind};
+    p->entry = (struct raft_entry){
+        .index = w->index, .term = w->what.term, .type = (enum raft_entry_type)w->what.kind};
     if (bytes.size > 0) p->entry.blob = raft_blob_copy(bytes);
     if (bytes.size > 0 && !p->entry.blob) {
         free(p);
-        return; /* no memory: the next answer tries again */
+        return; /* no memory: asked for again */
     }
     w->taken = true;
     d->repair->writing++;
@@ -151,7 +204,7 @@ static void give_up_if_gone(struct driver *d, const struct wanted *w)
 {
     unsigned gone = 0;
     for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
-        gone += w->said[i].answered && !w->said[i].has;
+        gone += w->said[i].lacks;
     if (gone + 1 < d->o.genesis->member_count || d->repair->writing > 0) return;
     log_warning("driver", "no peer has entry %llu of the log any more", (unsigned long long)w->index);
     d->unavailable = d->phase == DRIVER_OPENING; /* else it was applied here, and goes with the next trimming */
@@ -159,41 +212,90 @@ static void give_up_if_gone(struct driver *d, const struct wanted *w)
     driver_open(d);
 }
 
-static void take_answer(struct driver *d, unsigned from, struct wanted *w, struct said said, struct bytes bytes)
+/* Asked again with the next tick: it may get it, or come to the same history. */
+static void take_lack(struct driver *d, unsigned from, struct wanted *w)
 {
-    raft_term known;
-    bool fits = log_term(d->o.log, &known, w->index) != OK || known == 0 || known == said.term;
-    bool good = said.has && fits && (said.kind != RAFT_ENTRY_BLOCK || is_signed(d, w->index, said.term, bytes));
-    if (said.has && !good) {
+    w->said[from].lacks = true;
+    begin_step(d, &w->said[from], first_step(w));
+    give_up_if_gone(d, w);
+}
+
+/* Its word counts from now on. */
+static void take_word(struct wanted *w, struct said *said, unsigned faulty)
+{
+    unsigned count = 0;
+    said->step = STEP_GAVE;
+    for (unsigned i = 1; i <= LIMIT_NODES; i++)
+        count += w->said[i].step == STEP_GAVE && same(&w->said[i], said);
+    if (count <= faulty) return;
+    w->agreed = true;
+    w->what = *said;
+}
+
+static void take_anchor(struct driver *d, unsigned from, struct wanted *w, const struct said *answer)
+{
+    struct said *said = &w->said[from];
+    if (answer->term != w->anchor.term) {
+        take_lack(d, from, w);
+        return;
+    }
+    if (said->step == STEP_ANCHOR)
+        begin_step(d, said, STEP_ENTRY);
+    else
+        take_word(w, said, d->o.genesis->faulty);
+    if (said->step != STEP_GAVE || w->agreed) ask(d, from, w);
+}
+
+static void take_entry(struct driver *d, unsigned from, struct wanted *w, const struct said *answer, struct bytes bytes)
+{
+    struct said *said = &w->said[from];
+    bool fits = w->term ? answer->term == w->term : w->anchor.index != 0 && answer->term != 0;
+    if (!fits) {
+        take_lack(d, from, w);
+        return;
+    }
+    if (answer->kind == RAFT_ENTRY_BLOCK && !is_signed(d, w->index, answer->term, bytes)) {
         driver_every(&d->counters.bad_messages, "a log entry", from, ERR_BAD_SIGNATURE);
         return;
     }
-    w->said[from] = said;
-    if (good && agreeing(w, &said) > d->o.genesis->faulty)
-        put_back(d, w, &said, bytes);
-    else if (!said.has)
-        give_up_if_gone(d, w);
+    if (!w->agreed) {
+        said->lacks = false;
+        said->term = answer->term;
+        said->kind = answer->kind;
+        said->hash = answer->hash;
+        if (w->term) {
+            take_word(w, said, d->o.genesis->faulty);
+        } else {
+            begin_step(d, said, STEP_ANCHOR_AGAIN);
+            ask(d, from, w);
+        }
+    }
+    if (w->agreed && same(answer, &w->what)) put_back(d, w, bytes);
 }
 
-void driver_block_came(struct driver *d, unsigned from, struct bytes body)
+void driver_block_came(struct driver *d, unsigned from, uint64_t id, struct bytes body)
 {
     struct unpack u = unpack_start(body);
     unpack_array_of(&u, 4);
     raft_index index = unpack_uint_max(&u, RAFT_INDEX_MAX);
-    struct said said = {.answered = true, .term = unpack_uint_max(&u, RAFT_TERM_MAX)};
-    said.kind = (uint8_t)unpack_uint_max(&u, RAFT_ENTRY_CONFIG);
+    struct said answer = {.term = unpack_uint_max(&u, RAFT_TERM_MAX)};
+    answer.kind = (uint8_t)unpack_uint_max(&u, RAFT_ENTRY_CONFIG);
     struct bytes bytes = unpack_bin(&u, LIMIT_BLOCK);
     bool repairs = d->phase == DRIVER_OPENING || d->phase == DRIVER_RUNNING;
-    if (unpack_done(&u) != OK || !d->repair || !repairs) return;
-    said.has = said.term != 0 && said.kind != 0;
+    if (unpack_done(&u) != OK || !repairs) return;
+    if (answer.kind == 0) answer.term = 0; /* it hasn't that entry */
     struct raft_blob view = {.size = (uint32_t)bytes.size, .data = bytes.data};
-    struct raft_entry entry = {.type = (enum raft_entry_type)said.kind, .blob = &view};
-    entry_hash(&said.hash, &entry);
-    for (unsigned i = 0; i < d->repair->count; i++)
-        if (d->repair->window[i].index == index && !d->repair->window[i].taken) {
-            take_answer(d, from, &d->repair->window[i], said, bytes);
-            return;
-        }
+    struct raft_entry entry = {.type = (enum raft_entry_type)answer.kind, .blob = &view};
+    entry_hash(&answer.hash, &entry);
+    for (unsigned i = 0; d->repair && i < d->repair->count; i++) {
+        struct wanted *w = &d->repair->window[i];
+        const struct said *said = &w->said[from];
+        if (w->taken || index != asked_for(w, said) || id < said->since) continue;
+        if (index == w->index)
+            take_entry(d, from, w, &answer, bytes);
+        else
+            take_anchor(d, from, w, &answer);
+    }
 }
 
 void driver_patched(struct driver *d, enum err code)

@@ -387,7 +387,7 @@ static void block(unsigned from, const uint8_t *s)
     pack_uint(&body, s[4] & 2 ? term : 0);
     pack_uint(&body, s[4] & 2 ? RAFT_ENTRY_BLOCK : 0);
     pack_bytes(&body, buffer_bytes(&bytes));
-    give(from, PEER_BLOCK, index, &body);
+    give(from, PEER_BLOCK, s[3] & 4 ? s[2] : UINT64_MAX, &body); /* to a question of before, or to the last one */
     buffer_free(&bytes);
 }
 

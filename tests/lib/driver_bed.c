@@ -1,9 +1,11 @@
 #include "tests/lib/driver_bed.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -341,6 +343,57 @@ void bed_rebuild(struct bed *bed, unsigned index)
     if ((node->told || node->again) && keep < status.last) CHECK(log_truncate(node->log, keep + 1) == OK);
     CHECK(log_sync(node->log) == OK);
     close_disk(node);
+}
+
+/* ---- damage ---- */
+
+struct search {
+    uint64_t index;
+    struct bed_record found;
+};
+
+static bool look(void *data, const struct log_record *record)
+{
+    struct search *s = data;
+    if (record->type != LOG_BLOCK || record->index != s->index || record->damaged) return true;
+    snprintf(s->found.file, sizeof s->found.file, "%s", record->file);
+    s->found.offset = record->offset;
+    s->found.size = record->size;
+    s->found.batch = record->batch;
+    return true; /* it may have been written again */
+}
+
+struct bed_record bed_find(const struct bed *bed, unsigned node, uint64_t index)
+{
+    struct search s = {.index = index};
+    CHECK(!bed->nodes[node].driver);
+    folder_join(s.found.folder, bed->nodes[node].folder, "log");
+    struct log_options options = {.directory = s.found.folder, .name = "test", .key = &storage_key};
+    CHECK(log_visit(&options, look, &s, NULL) == OK && s.found.size > 0);
+    return s.found;
+}
+
+static void flip(const struct bed_record *r, uint32_t offset)
+{
+    char path[FOLDER_PATH];
+    uint8_t byte;
+    folder_join(path, r->folder, r->file);
+    int file = open(path, O_RDWR);
+    CHECK(file >= 0 && pread(file, &byte, 1, offset) == 1);
+    byte ^= 0x40;
+    CHECK(pwrite(file, &byte, 1, offset) == 1 && close(file) == 0);
+}
+
+void bed_damage(const struct bed *bed, unsigned node, uint64_t index)
+{
+    struct bed_record r = bed_find(bed, node, index);
+    flip(&r, r.offset + r.size - 20);
+}
+
+void bed_damage_header(const struct bed *bed, unsigned node, uint64_t index)
+{
+    struct bed_record r = bed_find(bed, node, index);
+    flip(&r, r.offset + 30);
 }
 
 void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut)

@@ -78,6 +78,17 @@ void bed_crash(struct bed *bed, unsigned node); /* as kill -9: nothing is flushe
 void bed_stop(struct bed *bed, unsigned node);  /* in order */
 void bed_wipe(struct bed *bed, unsigned node);  /* of a node that is down: its disk is empty */
 void bed_rebuild(struct bed *bed, unsigned node); /* of a node that is down: as node/daemon.c does after on_deceived */
+
+/* Of a node that is down: where its log has block `index`. CHECKs that it does, undamaged. */
+struct bed_record {
+    char folder[FOLDER_PATH], file[64];
+    uint32_t offset, size;
+    uint64_t batch;
+};
+struct bed_record bed_find(const struct bed *bed, unsigned node, uint64_t index);
+void bed_damage(const struct bed *bed, unsigned node, uint64_t index); /* a bit of its content */
+void bed_damage_header(const struct bed *bed, unsigned node, uint64_t index); /* nor is its term known by itself */
+
 void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut); /* both ways, with peer_down and peer_up */
 
 /* Turns the loop until `condition` or the time-out; true: it came. */

@@ -1,9 +1,7 @@
 /* Disks that fail, and logs that are damaged. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/pack.h"
@@ -70,53 +68,6 @@ static void a_followers_disk_fails(void **state)
     bed_close(&bed);
 }
 
-/* Where a node's log has block `wanted`. */
-static uint64_t wanted;
-static char damaged_folder[FOLDER_PATH], damaged_file[FOLDER_PATH];
-static uint32_t damaged_at;
-
-static bool find_block(void *data, const struct log_record *record)
-{
-    (void)data;
-    if (record->type != LOG_BLOCK || record->index != wanted || record->damaged) return true;
-    snprintf(damaged_file, sizeof damaged_file, "%s", record->file);
-    damaged_at = record->offset + record->size - 20;
-    return true;
-}
-
-static bool find_start(void *data, const struct log_record *record)
-{
-    find_block(data, record);
-    if (damaged_file[0] && record->index == wanted && record->type == LOG_BLOCK) damaged_at = record->offset;
-    return true;
-}
-
-static void find(unsigned node, uint64_t index, bool (*visit)(void *data, const struct log_record *record))
-{
-    static const struct seal_key key = {{1, 2, 3}};
-    folder_join(damaged_folder, bed.nodes[node].folder, "log");
-    struct log_options options = {.directory = damaged_folder, .name = "test", .key = &key};
-    wanted = index;
-    damaged_file[0] = 0;
-    assert_int_equal(log_visit(&options, visit, NULL, NULL), OK);
-    assert_true(damaged_file[0] != 0);
-}
-
-/* Flips a byte of the log's block `index` of a node that is down. */
-static void damage(unsigned node, uint64_t index)
-{
-    char path[FOLDER_PATH];
-    uint8_t byte;
-    find(node, index, find_block);
-    folder_join(path, damaged_folder, damaged_file);
-    int file = open(path, O_RDWR);
-    assert_true(file >= 0);
-    assert_int_equal(pread(file, &byte, 1, damaged_at), 1);
-    byte ^= 0x40;
-    assert_int_equal(pwrite(file, &byte, 1, damaged_at), 1);
-    close(file);
-}
-
 static bool whole(struct bed *b, void *data)
 {
     struct log_status status;
@@ -136,8 +87,8 @@ static void damaged_entries_come_from_the_peers(void **state)
     unsigned node = bed_await_leader(&bed) % 4 + 1;
     struct driver_status before = status_of(node);
     bed_stop(&bed, node);
-    damage(node, before.last - 3);
-    damage(node, before.last - 8);
+    bed_damage(&bed, node, before.last - 3);
+    bed_damage(&bed, node, before.last - 8);
     bed_start(&bed, node);
     assert_false(status_of(node).may_vote); /* no part in elections while the log has holes */
     assert_true(bed_until(&bed, BED_PATIENCE_MS, whole, &bed.nodes[node]));
@@ -159,8 +110,8 @@ static void a_damaged_node_takes_no_part_alone(void **state)
     struct driver_status before = status_of(1);
     for (unsigned i = 1; i <= 3; i++)
         bed_stop(&bed, i);
-    damage(1, before.last - 2);
-    damage(2, before.last - 4);
+    bed_damage(&bed, 1, before.last - 2);
+    bed_damage(&bed, 2, before.last - 4);
     bed_start(&bed, 1);
     bed_start(&bed, 2);
     bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
@@ -390,12 +341,12 @@ static void a_term_that_only_it_came_to_is_not_waited_for(void **state)
 /* Of a node that is down, from block `index` on; nothing says what was there. */
 static void lose_end(unsigned node, uint64_t index)
 {
-    find(node, index, find_start);
-    struct buffer content = folder_load(damaged_folder, damaged_file);
+    struct bed_record r = bed_find(&bed, node, index);
+    struct buffer content = folder_load(r.folder, r.file);
     size_t end = content.size;
-    while (end > damaged_at && content.data[end - 1] == 0) end--;
-    for (size_t at = damaged_at; at < end; at++) content.data[at] ^= 0x5a;
-    folder_store(damaged_folder, damaged_file, buffer_bytes(&content));
+    while (end > r.offset && content.data[end - 1] == 0) end--;
+    for (size_t at = r.offset; at < end; at++) content.data[at] ^= 0x5a;
+    folder_store(r.folder, r.file, buffer_bytes(&content));
     buffer_free(&content);
 }
 
@@ -551,9 +502,10 @@ static uint64_t come_back_without(bool all, struct bed_request *r, unsigned *nod
     assert_true(bed_await_same(&bed, size));
     bed_stop(&bed, *node);
     if (all) {
-        folder_join(damaged_folder, bed.nodes[*node].folder, "log");
-        folder_remove(damaged_folder);
-        mkdir(damaged_folder, 0700);
+        char folder[FOLDER_PATH];
+        folder_join(folder, bed.nodes[*node].folder, "log");
+        folder_remove(folder);
+        mkdir(folder, 0700);
     } else {
         lose_end(*node, status_of(*leader).last);
     }

@@ -1,0 +1,123 @@
+/* What becomes of a log with damaged entries: they are put back only as what stood there, and none keeps a node out. */
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "consensus/driver_internal.h"
+#include "tests/lib/driver_bed.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/unit.h"
+
+static struct bed bed;
+
+static struct driver_status status_of(unsigned node) { return bed_status(&bed, node); }
+
+static struct log_status log_of(unsigned node)
+{
+    struct log_status status;
+    log_status(bed.nodes[node].log, &status);
+    return status;
+}
+
+static raft_term term_at(unsigned node, raft_index index)
+{
+    raft_term term = 0;
+    log_term(bed.nodes[node].log, &term, index);
+    return term;
+}
+
+static void cut_from_all(unsigned node, bool cut)
+{
+    for (unsigned i = 1; i <= bed.n; i++) bed.cut[node][i] = bed.cut[i][node] = cut;
+}
+
+/* This leader appends so many blocks that nobody else gets, and is down. The index of the first. */
+static raft_index append_alone(unsigned leader, unsigned count)
+{
+    raft_index first = status_of(leader).last + 1;
+    cut_from_all(leader, true);
+    for (unsigned i = 0; i < count; i++) {
+        static struct bed_request r[4]; /* in its driver's hands until it is gone */
+        bed_event(&bed, &r[i], &bed.doctor, BED_PATIENT);
+        assert_int_equal(bed_submit(&bed, &r[i], leader, BED_PATIENCE_MS), OK);
+        BED_AWAIT(&bed, log_of(leader).last == first + i);
+    }
+    bed_crash(&bed, leader);
+    cut_from_all(leader, false);
+    return first;
+}
+
+static void copy_folder(const char *to, const char *from, const char *name)
+{
+    char a[FOLDER_PATH], b[FOLDER_PATH];
+    folder_join(a, to, name);
+    folder_join(b, from, name);
+    mkdir(a, 0700);
+    folder_copy(a, b);
+}
+
+/* A state of before is in the place of the node's, as after a crash before it was synced. */
+static void put_back_state(unsigned node, const char *image)
+{
+    char path[FOLDER_PATH];
+    folder_join(path, bed.nodes[node].folder, "store");
+    folder_remove(path);
+    copy_folder(bed.nodes[node].folder, image, "store");
+}
+
+/* ---- what is put back ---- */
+
+/* Of five, `stale` alone has an entry at the returned index that was never committed, and all others another one. `node` got
+ * that and the next in one batch, lost what it says of its term, and its state does not have it. Both are down. */
+static raft_index lose_one_of_two(unsigned *stale, unsigned *node, uint64_t *size)
+{
+    char image[FOLDER_PATH];
+    bed_up(&bed, 5, 0);
+    *stale = bed_await_leader(&bed);
+    *node = *stale % 5 + 1;
+    *size = bed_event_through(&bed, *stale) + 1;
+    assert_true(bed_await_same(&bed, *size));
+    bed_stop(&bed, *node);
+    folder_make(image, 1);
+    copy_folder(image, bed.nodes[*node].folder, "store");
+    raft_index index = append_alone(*stale, 1);
+    for (unsigned i = 0; i < 3; i++) *size = bed_event_through(&bed, *node % 5 + 1) + 1;
+    bed_start(&bed, *node);
+    BED_AWAIT(&bed, bed.nodes[*node].applied.size == *size);
+    bed_crash(&bed, *node);
+    put_back_state(*node, image);
+    folder_remove(image);
+    assert_int_equal(bed_find(&bed, *node, index).batch, bed_find(&bed, *node, index + 1).batch);
+    bed_damage_header(&bed, *node, index);
+    return index;
+}
+
+static void what_was_never_committed_is_not_put_back(void **state)
+{
+    (void)state;
+    unsigned stale, node;
+    uint64_t size;
+    raft_index index = lose_one_of_two(&stale, &node, &size);
+    raft_term right = term_at(node % 5 + 1, index);
+    for (unsigned i = 1; i <= 5; i++)
+        if (bed.nodes[i].driver) bed_stop(&bed, i);
+    bed_start(&bed, stale); /* of all peers only this one is there */
+    bed_start(&bed, node);
+    bed_turn(&bed, 100 * BED_TICK_MS);
+    assert_int_equal(log_of(node).damaged, 1);
+    assert_true(term_at(stale, index) != right);
+    for (unsigned i = 1; i <= 5; i++)
+        if (!bed.nodes[i].driver) bed_start(&bed, i);
+    BED_AWAIT(&bed, log_of(node).damaged == 0);
+    assert_int_equal(term_at(node, index), right);
+    assert_true(bed_await_same(&bed, size));
+    assert_true(status_of(node).may_vote);
+    bed_close(&bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_never_committed_is_not_put_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
