@@ -221,7 +221,6 @@ struct driver {
     struct repair *repair;
     uint64_t repair_asks; /* so many questions, each with its number as id: which one an answer is to */
     unsigned giving[LIMIT_NODES + 1]; /* entries being read for a member that repairs its log */
-    bool unavailable; /* no peer has a damaged entry any more */
 
     /* evidence */
     struct head heads[DRIVER_HEADS]; /* by index modulo the size */
@@ -307,11 +306,18 @@ void driver_forwarded(struct driver *d, unsigned from, struct bytes body);
 /* driver_open.c */
 void driver_open(struct driver *d);
 void driver_genesis_config(struct raft_config *config, const struct genesis *genesis);
+struct without { /* a damaged entry of the log: the first one */
+    raft_index index;
+    unsigned lacking; /* so many peers are there and don't have it, or can't prove that it is the one */
+    bool waited;      /* long enough for it; else all lack it */
+};
+void driver_give_up(struct driver *d, const struct without *w); /* ends the repair, or lets it go on */
 
 /* driver_repair.c */
 void driver_repair_start(struct driver *d);
 void driver_repair_tick(struct driver *d);
 void driver_repair_free(struct driver *d);
+raft_term driver_known_term(const struct driver *d, raft_index index); /* 0: nothing says it any more */
 void driver_block_asked(struct driver *d, unsigned from, uint64_t id, struct bytes body);
 void driver_block_given(struct driver *d, struct fetch *fetch);
 void driver_block_came(struct driver *d, unsigned from, uint64_t id, struct bytes body);

@@ -6,8 +6,9 @@
  *   - state ahead of the log (a crash between installing a state and the log's
  *     reset): the log is dropped and goes on from the state's position;
  *   - state behind the log's beginning: it is pulled from peers (catchup.h);
- *   - damaged entries: fetched from peers; those that no peer has any more were
- *     compacted there, so they lie behind a state: ours, or one to be pulled.
+ *   - damaged entries: fetched from peers (driver_repair.c). Those that too few of them give: what our state has
+ *     applied the log need not have, and is trimmed; others were compacted there, and lie behind a state
+ *     that is pulled.
  * A node whose log may have lost what it once acknowledged or voted takes part, but
  * counts in no majority until none of that can matter any more (driver_rejoin.c).
  */
@@ -257,39 +258,56 @@ static void drop_log(struct driver *d)
     log_thread_push(d->log, &w->job);
 }
 
+static raft_index last_damage(struct log *log, raft_index from, raft_index to)
+{
+    uint64_t first, last = 0, found = 0;
+    for (uint64_t at = from; log_damage(log, &first, &last, at) == OK && first <= to; at = last + 1)
+        found = last < to ? last : to;
+    return found;
+}
+
+/* What the state has applied it has durably: entries up to there are only for others who need them. No more of
+ * them go than must, since the state may be ahead of what is witnessed, and then nobody could pull it. */
 static void trim_damage(struct driver *d)
 {
     struct raft_config config;
+    struct log_status status;
     struct log_compaction *c = xcalloc(1, sizeof *c);
     enum err e = base_config(d, &config);
     c->job.kind = LOG_JOB_COMPACT;
-    c->at = (struct raft_position){d->position.raft_index, d->position.raft_term};
+    log_status(d->o.log, &status);
+    c->at.index = last_damage(d->o.log, status.first, d->position.raft_index);
+    while (c->at.index < d->position.raft_index && driver_known_term(d, c->at.index) == 0) c->at.index++;
+    c->at.term = driver_known_term(d, c->at.index);
     raft_config_encode(&c->config, &config, (struct bytes){0});
     if (e != OK || c->config.failed) {
         log_compaction_free(c);
         driver_fail(d, e != OK ? e : ERR_NOMEM, "cannot read the log's member list");
         return;
     }
+    log_notice("driver", "the log's entries up to %llu go, since some are damaged that no %u peers give; the state has "
+               "what they did", (unsigned long long)c->at.index, d->o.genesis->faulty + 1);
     d->compacting = true;
     log_thread_push(d->log, &c->job);
 }
 
-static raft_index last_damage(struct log *log, raft_index from)
+static void give_up_opening(struct driver *d, const struct without *w)
 {
-    uint64_t first, last = 0, found = 0;
-    for (uint64_t at = from; log_damage(log, &first, &last, at) == OK; at = last + 1)
-        found = last;
-    return found;
+    if (w->index <= d->position.raft_index) {
+        driver_repair_free(d);
+        trim_damage(d);
+    } else if (w->lacking > 0) {
+        driver_ask_state(d);
+        if (d->asked) driver_repair_free(d);
+    }
 }
 
-static void mend(struct driver *d, const struct log_status *status)
+void driver_give_up(struct driver *d, const struct without *w)
 {
-    if (!d->unavailable)
-        driver_repair_start(d);
-    else if (last_damage(d->o.log, status->first) <= d->position.raft_index)
-        trim_damage(d);
+    if (d->phase == DRIVER_OPENING)
+        give_up_opening(d, w);
     else
-        driver_ask_state(d);
+        driver_repair_free(d); /* it was applied here, and goes with the next trimming */
 }
 
 static bool contains_position(struct driver *d, const struct log_status *status)
@@ -316,7 +334,7 @@ void driver_open(struct driver *d)
     else if (!contains_position(d, &status))
         drop_log(d);
     else if (status.damaged > 0)
-        mend(d, &status);
+        driver_repair_start(d);
     else
         start_core(d, &status);
     d->dirty = true;

@@ -5,8 +5,8 @@
  * give the same entry, which is the one that stood there, and a block its leader's
  * signature -> it is put back in its place, durably -> when no damage is left the core
  * starts. A node whose log opened damaged takes no part meanwhile.
- * Failures: peers that are down are asked when they come; when all n - 1 said that
- * they don't have an entry any more, driver_open decides.
+ * Failures: peers that are down are asked when they come. Where nothing was put back for a while, or all n - 1 said that
+ * they don't have an entry any more, driver_give_up decides how to go on without it.
  *
  * That it is the one that stood there the log says itself where it still knows the term. Where the block's
  * header is lost as well, an honest peer's entry may be another one, which an old leader gave to it and which was never
@@ -23,7 +23,8 @@
 #include "net/peers.h"
 #include "storage/log.h"
 
-#define REPAIR_WINDOW 16u /* damaged entries asked for at once */
+#define REPAIR_WINDOW 16u   /* damaged entries asked for at once */
+#define PATIENCE_TICKS 200u /* 10 s without any that is put back, from the start or the last one on */
 
 enum step { /* of asking one peer for one entry */
     STEP_ANCHOR,       /* only where the term is unknown: has it the anchor? */
@@ -50,6 +51,7 @@ struct wanted {
 };
 
 struct repair {
+    uint64_t since; /* tick: of the start, or when something was put back last */
     struct wanted window[REPAIR_WINDOW];
     unsigned count, writing;
 };
@@ -68,8 +70,7 @@ static bool next_damage(struct log *log, uint64_t *index, uint64_t from)
     return true;
 }
 
-/* 0: nothing says it any more. */
-static raft_term known_term(const struct driver *d, raft_index index)
+raft_term driver_known_term(const struct driver *d, raft_index index)
 {
     raft_term term;
     if (index == d->position.raft_index) return d->position.raft_term;
@@ -87,30 +88,13 @@ static void begin_step(struct driver *d, struct said *said, enum step step)
 static void want(struct driver *d, struct wanted *w, raft_index index, raft_index last)
 {
     w->index = index;
-    w->term = known_term(d, index);
+    w->term = driver_known_term(d, index);
     for (raft_index i = index + 1; w->term == 0 && w->anchor.index == 0 && i <= last; i++) {
-        raft_term term = known_term(d, i);
+        raft_term term = driver_known_term(d, i);
         if (term) w->anchor = (struct raft_position){i, term};
     }
     for (unsigned peer = 1; peer <= LIMIT_NODES; peer++)
         begin_step(d, &w->said[peer], first_step(w));
-}
-
-void driver_repair_start(struct driver *d)
-{
-    struct log_status status;
-    uint64_t index;
-    log_status(d->o.log, &status);
-    driver_repair_free(d);
-    d->repair = xcalloc(1, sizeof *d->repair);
-    struct repair *r = d->repair;
-    uint64_t from = status.first;
-    for (; r->count < REPAIR_WINDOW && next_damage(d->o.log, &index, from); from = index + 1)
-        want(d, &r->window[r->count++], index, status.last);
-    CHECK(r->count > 0);
-    log_warning("driver", "%llu entries of the log are damaged, from %llu on: fetching them from peers",
-                (unsigned long long)status.damaged, (unsigned long long)r->window[0].index);
-    driver_repair_tick(d);
 }
 
 static raft_index asked_for(const struct wanted *w, const struct said *said)
@@ -127,7 +111,7 @@ static void ask(struct driver *d, unsigned peer, const struct wanted *w)
     peers_send(d->o.peers, peer, PEER_BLOCK_ASK, ++d->repair_asks, buffer_bytes(&d->out));
 }
 
-void driver_repair_tick(struct driver *d)
+static void ask_all(struct driver *d)
 {
     struct repair *r = d->repair;
     for (unsigned i = 0; r && i < r->count; i++)
@@ -136,6 +120,58 @@ void driver_repair_tick(struct driver *d)
             bool open = w->said[peer].step != STEP_GAVE || w->agreed;
             if (peer != d->o.self && !w->taken && open) ask(d, peer, w);
         }
+}
+
+void driver_repair_start(struct driver *d)
+{
+    struct log_status status;
+    uint64_t index;
+    log_status(d->o.log, &status);
+    driver_repair_free(d);
+    d->repair = xcalloc(1, sizeof *d->repair);
+    struct repair *r = d->repair;
+    r->since = d->ticks;
+    uint64_t from = status.first;
+    for (; r->count < REPAIR_WINDOW && next_damage(d->o.log, &index, from); from = index + 1)
+        want(d, &r->window[r->count++], index, status.last);
+    CHECK(r->count > 0);
+    log_warning("driver", "%llu entries of the log are damaged, from %llu on: fetching them from peers",
+                (unsigned long long)status.damaged, (unsigned long long)r->window[0].index);
+    ask_all(d);
+}
+
+/* ---- giving up ---- */
+
+static const struct wanted *first_open(const struct repair *r)
+{
+    for (unsigned i = 0; i < r->count; i++)
+        if (!r->window[i].taken) return &r->window[i];
+    return NULL;
+}
+
+static unsigned lacking(const struct driver *d, const struct wanted *w)
+{
+    unsigned count = 0;
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
+        count += w->said[i].lacks;
+    return count;
+}
+
+/* Of the first one: what becomes of it shows what becomes of the others. */
+static void give_up(struct driver *d)
+{
+    struct repair *r = d->repair;
+    const struct wanted *w = r && r->writing == 0 ? first_open(r) : NULL;
+    if (!w) return;
+    struct without without = {
+        .index = w->index, .lacking = lacking(d, w), .waited = d->ticks - r->since >= PATIENCE_TICKS};
+    if (without.waited || without.lacking + 1 >= d->o.genesis->member_count) driver_give_up(d, &without);
+}
+
+void driver_repair_tick(struct driver *d)
+{
+    give_up(d);
+    ask_all(d);
 }
 
 /* ---- giving ---- */
@@ -199,25 +235,11 @@ static void put_back(struct driver *d, struct wanted *w, struct bytes bytes)
     log_thread_push(d->log, &p->job);
 }
 
-/* Every peer said that it doesn't have some entry: the others can't be all either. */
-static void give_up_if_gone(struct driver *d, const struct wanted *w)
-{
-    unsigned gone = 0;
-    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
-        gone += w->said[i].lacks;
-    if (gone + 1 < d->o.genesis->member_count || d->repair->writing > 0) return;
-    log_warning("driver", "no peer has entry %llu of the log any more", (unsigned long long)w->index);
-    d->unavailable = d->phase == DRIVER_OPENING; /* else it was applied here, and goes with the next trimming */
-    driver_repair_free(d);
-    driver_open(d);
-}
-
 /* Asked again with the next tick: it may get it, or come to the same history. */
 static void take_lack(struct driver *d, unsigned from, struct wanted *w)
 {
     w->said[from].lacks = true;
     begin_step(d, &w->said[from], first_step(w));
-    give_up_if_gone(d, w);
 }
 
 /* Its word counts from now on. */
@@ -305,7 +327,9 @@ void driver_patched(struct driver *d, enum err code)
         return;
     }
     struct repair *r = d->repair;
-    if (!r || --r->writing > 0) return;
+    if (!r) return;
+    r->since = d->ticks;
+    if (--r->writing > 0) return;
     for (unsigned i = 0; i < r->count; i++)
         if (!r->window[i].taken) return;
     driver_repair_free(d);

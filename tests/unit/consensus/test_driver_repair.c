@@ -5,6 +5,7 @@
 #include "consensus/driver_internal.h"
 #include "tests/lib/driver_bed.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/samples.h"
 #include "tests/lib/unit.h"
 
 static struct bed bed;
@@ -114,10 +115,102 @@ static void what_was_never_committed_is_not_put_back(void **state)
     bed_close(&bed);
 }
 
+/* ---- what too few have ---- */
+
+#define KEEP (1u * MIB)
+
+static bool name_synced(struct bed_node *node, uint64_t *index, uint64_t *term, struct buffer *manifest)
+{
+    struct driver_status status;
+    driver_status(node->driver, &status);
+    *index = status.synced_index;
+    buffer_append_text(manifest, "a manifest");
+    return log_term(node->log, term, *index) == OK;
+}
+
+static bool all_done(struct bed *b, void *data)
+{
+    struct bed_request *r = data;
+    (void)b;
+    for (unsigned i = 0; i < 16; i++)
+        if (r[i].done == 0) return false;
+    return true;
+}
+
+/* So many bytes of events with long notes. */
+static void write_much(unsigned node, size_t bytes)
+{
+    static uint8_t note[LIMIT_NOTE];
+    struct arguments args = {.action = ACTION_EVENT_ADD};
+    args.event_add = (struct args_event_add){sample_id(2), bytes_text("bill.print"), bytes_text("x")};
+    for (size_t written = 0; written < bytes;) {
+        struct bed_request r[16] = {0};
+        for (unsigned i = 0; i < 16; i++) {
+            bed.kit.now = clock_wall_ms();
+            kit_request(&bed.kit, &r[i].s.request, &bed.doctor, &args, BYTES(note));
+            assert_int_equal(bed_submit(&bed, &r[i], node, BED_PATIENCE_MS), OK);
+            written += r[i].s.request.size;
+        }
+        assert_true(bed_until(&bed, BED_PATIENCE_MS, all_done, r));
+        for (unsigned i = 0; i < 16; i++) bed_request_free(&r[i]);
+    }
+}
+
+#define GONE 15 /* an early entry */
+
+/* The first `trimmed` nodes have trimmed it; the last one, which applied it long ago, is down, and lost it. */
+static uint64_t lose_what_others_trimmed(unsigned n, unsigned b, unsigned trimmed)
+{
+    bed_open(&bed, n, b);
+    for (unsigned i = 1; i <= n; i++) {
+        bed.nodes[i].keep_bytes = i <= trimmed ? KEEP : 64 * KEEP;
+        bed.nodes[i].snapshot = name_synced;
+    }
+    bed_start_people(&bed);
+    write_much(1, 2 * KEEP);
+    for (unsigned i = 1; i <= trimmed; i++) BED_AWAIT(&bed, status_of(i).first > GONE);
+    uint64_t size = bed_event_through(&bed, n) + 1;
+    assert_true(bed_await_same(&bed, size));
+    bed_stop(&bed, n);
+    bed_damage(&bed, n, GONE);
+    return size;
+}
+
+static void what_the_state_has_keeps_nobody_out(void **state)
+{
+    (void)state;
+    uint64_t size = lose_what_others_trimmed(4, 1, 2);
+    bed_start(&bed, 4); /* only node 3 has it, and that could lie */
+    BED_AWAIT(&bed, status_of(4).may_vote);
+    assert_int_equal(log_of(4).damaged, 0);
+    assert_int_equal(log_of(4).first, GONE + 1); /* the others may need the rest */
+    assert_false(log_of(4).votes_forgotten);
+    bed_stop(&bed, 1); /* of the three that are left it is one */
+    bed_await_leader(&bed);
+    assert_int_equal(bed_event_through(&bed, 4), size);
+    bed_close(&bed);
+}
+
+static void who_has_it_may_be_away(void **state)
+{
+    (void)state;
+    uint64_t size = lose_what_others_trimmed(3, 0, 1);
+    bed_stop(&bed, 2);
+    bed_start(&bed, 3);
+    bed_await_leader(&bed);
+    assert_int_equal(bed_event_through(&bed, 3), size);
+    assert_int_equal(log_of(3).damaged, 0);
+    bed_start(&bed, 2);
+    assert_true(bed_await_same(&bed, size + 1));
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_never_committed_is_not_put_back),
+        cmocka_unit_test(what_the_state_has_keeps_nobody_out),
+        cmocka_unit_test(who_has_it_may_be_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
