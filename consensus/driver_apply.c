@@ -233,10 +233,20 @@ static void fetch_run(struct worker_task *task)
     }
 }
 
+/* Damaged since it was written: it is fetched from peers, and then read once more. */
+static bool is_damaged(struct driver *d, const struct fetch *f)
+{
+    uint64_t first, last;
+    if (f->code != ERR_CORRUPT || log_damage(d->o.log, &first, &last, f->first) != OK || first != f->first) return false;
+    driver_repair_log(d);
+    d->fetch_next = d->ticks + DRIVER_SLOW_TICKS;
+    return true;
+}
+
 static void fetched_to_apply(struct driver *d, struct fetch *f)
 {
     d->fetching = false;
-    if (f->code != OK && f->first >= d->apply_next && f->first <= d->apply_due) {
+    if (f->code != OK && f->first >= d->apply_next && f->first <= d->apply_due && !is_damaged(d, f)) {
         driver_fail(d, f->code, "cannot read entry %llu of the log: %s", (unsigned long long)f->first,
                     err_text(f->code));
         return;
@@ -290,7 +300,7 @@ void driver_fetch(struct driver *d, const struct fetch *what)
 static void fetch_ahead(struct driver *d)
 {
     raft_index end = d->apply_next + LIMIT_PIPELINE / 2;
-    if (d->fetching || d->pipeline_bytes > LIMIT_PIPELINE_BYTES / 2) return;
+    if (d->fetching || d->ticks < d->fetch_next || d->pipeline_bytes > LIMIT_PIPELINE_BYTES / 2) return;
     for (raft_index i = d->apply_next; i <= d->apply_due && i < end; i++) {
         if (*slot_of(d, i) || raft_entry_cached(d->raft, i)) continue;
         raft_index last = d->apply_due < end ? d->apply_due : end - 1;

@@ -424,6 +424,7 @@ static void slow_tick(struct driver *d)
         return;
     }
     driver_trim(d);
+    driver_repair_tick(d);
     if (d->hold) driver_ask_state(d);
     driver_past_tick(d);
     driver_rejoin_tick(d);

@@ -200,6 +200,7 @@ struct driver {
     raft_index apply_due;    /* committed, and durable here */
     size_t applying, applying_bytes;
     bool fetching;
+    uint64_t fetch_next; /* tick: not before then, an entry that is due is being mended */
     struct state_position position;
     struct state_synced synced;
     struct ledger_results *spare[DRIVER_SPARE_RESULTS];

@@ -219,6 +219,14 @@ static void ready_to_run(struct driver *d, const struct log_status *status)
              (unsigned long long)d->position.size);
 }
 
+/* Opening looks at checksums only: that a block does not open shows when it is read. */
+static bool found_damage(const struct driver *d)
+{
+    struct log_status status;
+    log_status(d->o.log, &status);
+    return status.damaged > 0;
+}
+
 static void start_core(struct driver *d, const struct log_status *status)
 {
     struct recovery r = {0};
@@ -231,7 +239,9 @@ static void start_core(struct driver *d, const struct log_status *status)
     enum err e = collect(d, &r, status);
     if (e == OK) e = raft_new(&d->raft, &options, &r.state);
     recovery_free(&r);
-    if (e != OK)
+    if (e == ERR_CORRUPT && found_damage(d))
+        driver_open(d);
+    else if (e != OK)
         driver_fail(d, e, "cannot start from the log: %s", err_text(e));
     else
         ready_to_run(d, status);
@@ -302,12 +312,20 @@ static void give_up_opening(struct driver *d, const struct without *w)
     }
 }
 
+static void give_up_running(struct driver *d, const struct without *w)
+{
+    driver_repair_free(d);
+    if (w->index > d->position.raft_index && w->index <= d->apply_due)
+        driver_ask_state(d);
+    /* else it was applied here, and goes with the next trimming; or is not committed yet */
+}
+
 void driver_give_up(struct driver *d, const struct without *w)
 {
     if (d->phase == DRIVER_OPENING)
         give_up_opening(d, w);
     else
-        driver_repair_free(d); /* it was applied here, and goes with the next trimming */
+        give_up_running(d, w);
 }
 
 static bool contains_position(struct driver *d, const struct log_status *status)

@@ -333,6 +333,8 @@ void driver_patched(struct driver *d, enum err code)
     for (unsigned i = 0; i < r->count; i++)
         if (!r->window[i].taken) return;
     driver_repair_free(d);
+    d->fetch_next = 0;
+    d->dirty = true;
     driver_open(d);
 }
 
@@ -340,8 +342,6 @@ uint64_t driver_repair_log(struct driver *d)
 {
     struct log_status status;
     log_status(d->o.log, &status);
-    if (d->phase != DRIVER_RUNNING || status.damaged == 0) return status.damaged;
-    if (d->repair && d->repair->writing > 0) return status.damaged;
-    driver_repair_start(d); /* what was asked before is asked anew */
+    if (d->phase == DRIVER_RUNNING && status.damaged > 0 && !d->repair) driver_repair_start(d);
     return status.damaged;
 }

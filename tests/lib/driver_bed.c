@@ -373,27 +373,27 @@ struct bed_record bed_find(const struct bed *bed, unsigned node, uint64_t index)
     return s.found;
 }
 
-static void flip(const struct bed_record *r, uint32_t offset)
+void bed_flip(const struct bed_record *r, uint32_t at)
 {
     char path[FOLDER_PATH];
     uint8_t byte;
     folder_join(path, r->folder, r->file);
     int file = open(path, O_RDWR);
-    CHECK(file >= 0 && pread(file, &byte, 1, offset) == 1);
+    CHECK(file >= 0 && pread(file, &byte, 1, at) == 1);
     byte ^= 0x40;
-    CHECK(pwrite(file, &byte, 1, offset) == 1 && close(file) == 0);
+    CHECK(pwrite(file, &byte, 1, at) == 1 && close(file) == 0);
 }
 
 void bed_damage(const struct bed *bed, unsigned node, uint64_t index)
 {
     struct bed_record r = bed_find(bed, node, index);
-    flip(&r, r.offset + r.size - 20);
+    bed_flip(&r, r.offset + r.size - 20);
 }
 
 void bed_damage_header(const struct bed *bed, unsigned node, uint64_t index)
 {
     struct bed_record r = bed_find(bed, node, index);
-    flip(&r, r.offset + 30);
+    bed_flip(&r, r.offset + 30);
 }
 
 void bed_cut(struct bed *bed, unsigned a, unsigned b, bool cut)

@@ -86,6 +86,7 @@ struct bed_record {
     uint64_t batch;
 };
 struct bed_record bed_find(const struct bed *bed, unsigned node, uint64_t index);
+void bed_flip(const struct bed_record *r, uint32_t at); /* a bit of that byte of its file */
 void bed_damage(const struct bed *bed, unsigned node, uint64_t index); /* a bit of its content */
 void bed_damage_header(const struct bed *bed, unsigned node, uint64_t index); /* nor is its term known by itself */
 
