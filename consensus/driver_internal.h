@@ -220,6 +220,8 @@ struct driver {
 
     /* repair */
     struct repair *repair;
+    uint64_t repair_told; /* tick: when people were last told that a damaged entry keeps this node out; 0: never */
+    raft_index pulled;    /* the state was pulled for the want of that entry */
     uint64_t repair_asks; /* so many questions, each with its number as id: which one an answer is to */
     unsigned giving[LIMIT_NODES + 1]; /* entries being read for a member that repairs its log */
 
@@ -311,8 +313,9 @@ struct without { /* a damaged entry of the log: the first one */
     raft_index index;
     unsigned lacking; /* so many peers are there and don't have it, or can't prove that it is the one */
     bool waited;      /* long enough for it; else all lack it */
+    bool behind;      /* one that lacks it has committed more: it may have compacted it */
 };
-void driver_give_up(struct driver *d, const struct without *w); /* ends the repair, or lets it go on */
+bool driver_give_up(struct driver *d, const struct without *w); /* false: it still keeps this node out */
 
 /* driver_repair.c */
 void driver_repair_start(struct driver *d);

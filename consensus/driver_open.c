@@ -8,10 +8,11 @@
  *   - state behind the log's beginning: it is pulled from peers (catchup.h);
  *   - damaged entries: fetched from peers (driver_repair.c). Those that too few of them give: what our state has
  *     applied the log need not have, and is trimmed; others were compacted there, and lie behind a state
- *     that is pulled.
+ *     that is pulled, or were replaced there, or never came there: then the log's end is lost.
  * A node whose log may have lost what it once acknowledged or voted takes part, but
  * counts in no majority until none of that can matter any more (driver_rejoin.c).
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "consensus/driver_internal.h"
@@ -301,15 +302,55 @@ static void trim_damage(struct driver *d)
     log_thread_push(d->log, &c->job);
 }
 
-static void give_up_opening(struct driver *d, const struct without *w)
+static void pull_state(struct driver *d, raft_index index)
 {
-    if (w->index <= d->position.raft_index) {
-        driver_repair_free(d);
+    driver_ask_state(d);
+    if (!d->asked) return; /* not yet */
+    d->pulled = index;
+    driver_repair_free(d);
+}
+
+/* From this damaged entry on the log's end is lost, and with it what this node acknowledged: it counts in no majority
+ * until that can't matter any more (consensus/rejoin.h), so that nobody is elected without what others have of it.
+ * It knows that before the end is gone, also after a crash. */
+static void cut_end(struct driver *d, raft_index from)
+{
+    struct log_status status;
+    struct raft_ready cut = {.truncate_from = from};
+    char why[200];
+    log_status(d->o.log, &status);
+    struct past lost = {.term = status.term > status.last_term ? status.term : status.last_term};
+    if (lost.term == 0) lost.term = 1;
+    snprintf(why, sizeof why, "this node's log is damaged at entry %llu, which the others don't have or have replaced: "
+             "its entries from there to %llu are dropped", (unsigned long long)from, (unsigned long long)status.last);
+    driver_forgets(d, &lost, why);
+    d->compacting = true;
+    log_thread_push(d->log, &log_write_new(&cut)->job);
+}
+
+/* A majority without this node lacks the entry, so that it was not committed, or is behind a state; they elect a
+ * leader, and give this node its vote back. Of whom nothing was heard, or who has it damaged, is no reason: the late ones of a
+ * cluster that starts may be all that have it. Unless people said that it is to go on without them. */
+static bool may_cut(const struct driver *d, const struct without *w)
+{
+    struct log_status status;
+    log_status(d->o.log, &status);
+    bool enough = w->lacking > d->o.genesis->member_count / 2;
+    return (enough || d->o.accept_loss) && w->index > status.cosigned.index && w->index > status.compact_index;
+}
+
+static bool give_up_opening(struct driver *d, const struct without *w)
+{
+    bool applied = w->index <= d->position.raft_index, pulls = w->behind && d->pulled != w->index;
+    bool cuts = !applied && !pulls && w->waited && may_cut(d, w);
+    if (applied || cuts) driver_repair_free(d);
+    if (applied)
         trim_damage(d);
-    } else if (w->lacking > 0) {
-        driver_ask_state(d);
-        if (d->asked) driver_repair_free(d);
-    }
+    else if (cuts)
+        cut_end(d, w->index);
+    if (applied || cuts) return true;
+    if (pulls || (w->waited && w->lacking > 0)) pull_state(d, w->index);
+    return false;
 }
 
 static void give_up_running(struct driver *d, const struct without *w)
@@ -320,12 +361,11 @@ static void give_up_running(struct driver *d, const struct without *w)
     /* else it was applied here, and goes with the next trimming; or is not committed yet */
 }
 
-void driver_give_up(struct driver *d, const struct without *w)
+bool driver_give_up(struct driver *d, const struct without *w)
 {
-    if (d->phase == DRIVER_OPENING)
-        give_up_opening(d, w);
-    else
-        give_up_running(d, w);
+    if (d->phase == DRIVER_OPENING) return give_up_opening(d, w);
+    give_up_running(d, w);
+    return true;
 }
 
 static bool contains_position(struct driver *d, const struct log_status *status)
@@ -335,8 +375,8 @@ static bool contains_position(struct driver *d, const struct log_status *status)
     if (p->raft_index == 0) return true;
     if (p->raft_index > status->last) return false;
     if (log_term(d->o.log, &term, p->raft_index) == OK && term != 0) return term == p->raft_term;
-    /* A damaged entry at the position proves nothing against it. But terms never fall along a log; and who made one of the
-     * position's term or a later one had the position's entry, since that is committed. */
+    /* A damaged entry at the position proves nothing against it. But terms never fall along a log; and who made
+     * one of the position's term or a later one had the position's entry, since that is committed. */
     for (raft_index i = p->raft_index + 1; i <= status->last; i++)
         if (log_term(d->o.log, &term, i) == OK && term != 0) return term >= p->raft_term;
     return true;

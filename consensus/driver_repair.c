@@ -5,17 +5,21 @@
  * give the same entry, which is the one that stood there, and a block its leader's
  * signature -> it is put back in its place, durably -> when no damage is left the core
  * starts. A node whose log opened damaged takes no part meanwhile.
- * Failures: peers that are down are asked when they come. Where nothing was put back for a while, or all n - 1 said that
- * they don't have an entry any more, driver_give_up decides how to go on without it.
+ * Failures: peers that are down are asked when they come. Where nothing was put back for
+ * a while, or all n - 1 said that they don't have an entry any more, driver_give_up
+ * decides how to go on without it.
  *
- * That it is the one that stood there the log says itself where it still knows the term. Where the block's
- * header is lost as well, an honest peer's entry may be another one, which an old leader gave to it and which was never
- * committed; and Raft, which finds the next entry in its place, would not look at it again. So such a peer counts only if it
- * also has the next entry of which our log knows the term (the anchor): then all before it is the same in both
- * logs. It is asked for that before and after it gave the entry, since its log may change between two
- * answers. (Only a log that changed and changed back between them, by two elections, is not told apart.) The last
- * entry's term is known, so that there is an anchor.
+ * That it is the one that stood there the log says itself where it still knows the term.
+ * Where the block's header is lost as well, an honest peer's entry may be another one,
+ * which an old leader gave to it and which was never committed; and Raft, which finds the
+ * next entry in its place, would not look at it again. So such a peer counts only if it
+ * also has the next entry of which our log knows the term (the anchor): then all before
+ * it is the same in both logs. It is asked for that before and after it gave the entry,
+ * since its log may change between two answers. (Only a log that changed and changed back
+ * between them, by two elections, is not told apart.) The last entry's term is known, so
+ * that there is an anchor.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/pack.h"
@@ -25,6 +29,7 @@
 
 #define REPAIR_WINDOW 16u   /* damaged entries asked for at once */
 #define PATIENCE_TICKS 200u /* 10 s without any that is put back, from the start or the last one on */
+#define TELL_TICKS 1200u    /* between two lines in the log about it */
 
 enum step { /* of asking one peer for one entry */
     STEP_ANCHOR,       /* only where the term is unknown: has it the anchor? */
@@ -157,15 +162,51 @@ static unsigned lacking(const struct driver *d, const struct wanted *w)
     return count;
 }
 
-/* Of the first one: what becomes of it shows what becomes of the others. */
+/* As they claim themselves (driver_past.c). */
+static bool is_behind(const struct driver *d, const struct wanted *w)
+{
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
+        if (w->said[i].lacks && d->pasts[i].index >= w->index) return true;
+    return false;
+}
+
+/* Lists of whom no word came of this entry. */
+static void silent(const struct driver *d, const struct wanted *w, char *out, size_t size)
+{
+    size_t used = 0;
+    for (unsigned i = 1; i <= d->o.genesis->member_count; i++)
+        if (i != d->o.self && !w->said[i].lacks && w->said[i].step != STEP_GAVE)
+            used += (size_t)snprintf(out + used, size - used, used ? ", %u" : "%u", i);
+}
+
+/* It is not for this node alone to decide how to go on: people must know what it waits for. */
+static void tell(struct driver *d, raft_index index, const char *who)
+{
+    if (d->repair_told && d->ticks - d->repair_told < TELL_TICKS) return;
+    d->repair_told = d->ticks;
+    log_error("driver", "entry %llu of this node's log is damaged, and too few others have it: this node takes no part",
+              (unsigned long long)index);
+    if (who[0])
+        log_error("driver", "nothing of that entry came from nodes %s, which are down or have it damaged, too: start "
+                  "them. Where their disks are lost, see consiliumd accept-loss", who);
+    else
+        log_error("driver", "it is asked for again, and a state that has it: leave this node and the others running");
+}
+
+/* The first one: what becomes of it shows what becomes of the others. */
 static void give_up(struct driver *d)
 {
+    char who[LIMIT_NODES * 4] = "";
     struct repair *r = d->repair;
     const struct wanted *w = r && r->writing == 0 ? first_open(r) : NULL;
     if (!w) return;
-    struct without without = {
-        .index = w->index, .lacking = lacking(d, w), .waited = d->ticks - r->since >= PATIENCE_TICKS};
-    if (without.waited || without.lacking + 1 >= d->o.genesis->member_count) driver_give_up(d, &without);
+    struct without without = {.index = w->index,
+                              .lacking = lacking(d, w),
+                              .behind = is_behind(d, w),
+                              .waited = d->ticks - r->since >= PATIENCE_TICKS};
+    if (!without.waited && without.lacking + 1 < d->o.genesis->member_count) return;
+    silent(d, w, who, sizeof who);
+    if (!driver_give_up(d, &without) && without.waited) tell(d, without.index, who);
 }
 
 void driver_repair_tick(struct driver *d)
@@ -194,6 +235,8 @@ void driver_block_given(struct driver *d, struct fetch *f)
 {
     bool has = f->code == OK && f->count == 1;
     d->giving[f->peer]--;
+    /* Damaged here, too: that says nothing about whether it was committed. But what the state has can be pulled. */
+    if (f->code == ERR_CORRUPT && f->first > d->position.raft_index) return;
     buffer_clear(&d->out);
     pack_array(&d->out, 4);
     pack_uint(&d->out, f->first);

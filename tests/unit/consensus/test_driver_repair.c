@@ -70,8 +70,8 @@ static void put_back_state(unsigned node, const char *image)
 
 /* ---- what is put back ---- */
 
-/* Of five, `stale` alone has an entry at the returned index that was never committed, and all others another one. `node` got
- * that and the next in one batch, lost what it says of its term, and its state does not have it. Both are down. */
+/* Of five, `stale` alone has an entry at the returned index that was never committed, and all others another one.
+ * `node` got that and the next in one batch, lost what it says of its term, and its state does not have it. Both are down. */
 static raft_index lose_one_of_two(unsigned *stale, unsigned *node, uint64_t *size)
 {
     char image[FOLDER_PATH];
@@ -208,6 +208,101 @@ static void who_has_it_may_be_away(void **state)
     bed_close(&bed);
 }
 
+/* ---- an end that is lost ---- */
+
+static void no_state(struct bed_node *node, uint64_t index, uint64_t term, struct bytes manifest)
+{
+    (void)term;
+    (void)manifest;
+    driver_catch_up_failed(node->driver, index);
+}
+
+/* Of four a leader, whose state is on its disk, appended some that nobody got, and its peers went on without it. */
+static unsigned append_in_vain(unsigned count, raft_index *first, uint64_t *size)
+{
+    bed_up(&bed, 4, 1);
+    unsigned node = bed_await_leader(&bed);
+    *size = bed_event_through(&bed, node) + 1;
+    assert_true(bed_await_same(&bed, *size));
+    BED_AWAIT(&bed, status_of(node).synced_index == status_of(node).last);
+    assert_int_equal(bed_leader(&bed), node);
+    bed.nodes[node].on_install = no_state;
+    *first = append_alone(node, count);
+    for (unsigned i = 0; i < 5; i++) *size = bed_event_through(&bed, node % 4 + 1) + 1;
+    return node;
+}
+
+/* It has dropped its end, follows, and votes again once that can't matter any more; it is one of three then. */
+static void check_comes_back(unsigned node, uint64_t size)
+{
+    bed_start(&bed, node);
+    BED_AWAIT(&bed, log_of(node).votes_forgotten);
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    assert_int_equal(log_of(node).damaged, 0);
+    assert_true(bed_await_same(&bed, size));
+    assert_int_equal(status_of(node).bad_messages, 0); /* nobody is blamed for having another one */
+    bed_stop(&bed, node % 4 + 1);
+    bed_await_leader(&bed);
+    assert_int_equal(bed_event_through(&bed, node), size);
+    bed_close(&bed);
+}
+
+static void a_damaged_end_that_others_replaced_is_dropped(void **state)
+{
+    (void)state;
+    raft_index first;
+    uint64_t size;
+    unsigned node = append_in_vain(1, &first, &size);
+    bed_damage(&bed, node, first);
+    check_comes_back(node, size);
+}
+
+static void so_is_one_that_has_lost_its_header(void **state)
+{
+    (void)state;
+    raft_index first;
+    uint64_t size;
+    unsigned node = append_in_vain(3, &first, &size);
+    bed_damage_header(&bed, node, first);
+    check_comes_back(node, size);
+}
+
+/* Three of five have the same entry damaged, which was acknowledged: who lacks it never had it, and who has it comes
+ * late. */
+static void what_only_a_late_one_has_is_waited_for(void **state)
+{
+    (void)state;
+    char image[4][FOLDER_PATH];
+    bed_up(&bed, 5, 0);
+    assert_true(bed_await_same(&bed, bed_event_through(&bed, 1) + 1));
+    for (unsigned i = 1; i <= 5; i++) bed_stop(&bed, i);
+    for (unsigned i = 1; i <= 3; i++) {
+        folder_make(image[i], 1);
+        copy_folder(image[i], bed.nodes[i].folder, "store");
+        bed_start(&bed, i);
+        bed.nodes[i].on_install = no_state;
+    }
+    bed_start(&bed, 5);
+    bed_await_leader(&bed);
+    uint64_t size = bed_event_through(&bed, 1) + 1;
+    assert_true(bed_await_same(&bed, size));
+    raft_index index = bed.nodes[1].applied.raft_index;
+    bed_crash(&bed, 5);
+    for (unsigned i = 1; i <= 3; i++) {
+        bed_crash(&bed, i);
+        put_back_state(i, image[i]);
+        folder_remove(image[i]);
+        bed_damage(&bed, i, index);
+    }
+    for (unsigned i = 1; i <= 4; i++) bed_start(&bed, i);
+    bed_turn(&bed, 500 * BED_TICK_MS);
+    for (unsigned i = 1; i <= 3; i++) assert_true(log_of(i).damaged == 1 && log_of(i).last >= index);
+    bed_start(&bed, 5);
+    assert_true(bed_await_same(&bed, size));
+    for (unsigned i = 1; i <= 3; i++) assert_false(log_of(i).votes_forgotten);
+    bed_close(&bed);
+}
+
 /* ---- what only reading finds ---- */
 
 /* A bit fell over in memory, after the block was sealed and before its checksum was computed. */
@@ -278,6 +373,9 @@ int main(void)
         cmocka_unit_test(what_was_never_committed_is_not_put_back),
         cmocka_unit_test(what_the_state_has_keeps_nobody_out),
         cmocka_unit_test(who_has_it_may_be_away),
+        cmocka_unit_test(a_damaged_end_that_others_replaced_is_dropped),
+        cmocka_unit_test(so_is_one_that_has_lost_its_header),
+        cmocka_unit_test(what_only_a_late_one_has_is_waited_for),
         cmocka_unit_test(a_block_that_does_not_open_is_fetched),
         cmocka_unit_test(an_entry_that_gets_damaged_before_it_is_applied_is_fetched),
     };

@@ -373,6 +373,32 @@ static void who_says_all_has_all(uv_prepare_t *handle)
     if (bed.nodes[watched].driver && says_all(watched)) CHECK(status_of(watched).size >= watched_size);
 }
 
+/* An end that others replaced: a state that has what they have in its place makes up for it. */
+static void a_damaged_end_is_made_up_for_by_a_state(void **state)
+{
+    (void)state;
+    struct bed_request r = {0};
+    up(3, 0);
+    unsigned node = bed_await_leader(&bed), other = node % 3 + 1;
+    BED_AWAIT(&bed, status_of(node).synced_index == status_of(node).last);
+    uint64_t index = status_of(node).last + 1;
+    for (unsigned i = 1; i <= 3; i++) bed.cut[node][i] = bed.cut[i][node] = true;
+    assert_int_equal(submit_event(&r, node, BED_PATIENCE_MS), OK);
+    BED_AWAIT(&bed, status_of(node).last == index);
+    bed_turn(&bed, 100);
+    bed_crash(&bed, node);
+    for (unsigned i = 1; i <= 3; i++) bed.cut[node][i] = bed.cut[i][node] = false;
+    write_much(other, KEEP / 8);
+    bed_damage(&bed, node, index);
+    bed_start(&bed, node);
+    await_install(node);
+    catch_up(node, other);
+    assert_true(bed_await_same(&bed, status_of(other).size));
+    BED_AWAIT(&bed, status_of(node).may_vote);
+    assert_true(status_of(node).first > index); /* its log goes on after the state */
+    bed_close(&bed);
+}
+
 static void who_is_behind_knows_it(void **state)
 {
     (void)state;
@@ -601,6 +627,7 @@ int main(void)
         cmocka_unit_test(without_a_snapshot_nothing_is_trimmed),
         cmocka_unit_test(an_emptied_follower_catches_up),
         cmocka_unit_test(an_offer_that_was_not_confirmed_is_not_installed),
+        cmocka_unit_test(a_damaged_end_is_made_up_for_by_a_state),
         cmocka_unit_test(who_is_behind_knows_it),
         cmocka_unit_test(a_crash_amid_catching_up),
         cmocka_unit_test(a_lost_log_goes_on_from_the_state),
