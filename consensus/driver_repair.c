@@ -139,7 +139,10 @@ void driver_repair_start(struct driver *d)
     uint64_t from = status.first;
     for (; r->count < REPAIR_WINDOW && next_damage(d->o.log, &index, from); from = index + 1)
         want(d, &r->window[r->count++], index, status.last);
-    CHECK(r->count > 0);
+    if (r->count == 0) { /* the log thread has trimmed or cut it meanwhile */
+        driver_repair_free(d);
+        return;
+    }
     log_warning("driver", "%llu entries of the log are damaged, from %llu on: fetching them from peers",
                 (unsigned long long)status.damaged, (unsigned long long)r->window[0].index);
     ask_all(d);
