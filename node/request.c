@@ -529,19 +529,30 @@ static enum err find_key_run(struct state_read *read, struct table_txn *txn)
     return find_key(read->data, txn);
 }
 
+/* Rows that are there for all others may be gone here. (A disk that was set back has them again once it is not behind.) */
+static bool data_in_doubt(const struct node *node)
+{
+    struct integrity_view view;
+    integrity_view(node, &view);
+    bool doubt = view.quarantined;
+    for (size_t i = 0; i < view.count && !doubt; i++) {
+        const struct alarm *a = &view.alarms[i];
+        doubt = a->named == node->self && (a->kind == ALARM_MODIFIED || a->kind == ALARM_DELETED);
+    }
+    return doubt;
+}
+
 /* Behind the others, this node may not have applied the entry that made this user; damaged, not find it any more. */
 static void key_found(struct state_read *read, enum err code)
 {
     struct request_job *j = read->data;
     struct driver_status d;
-    struct integrity_view view;
     driver_status(j->node->driver, &d);
-    integrity_view(j->node, &view);
     if (code == OK)
         check(j);
     else if (code == ERR_UNKNOWN_ACTOR && d.applied < j->committed)
         job_fail(j, ERR_NOT_READY, "this node knows no such user or key, but is behind the other nodes");
-    else if (code == ERR_UNKNOWN_ACTOR && view.own)
+    else if (code == ERR_UNKNOWN_ACTOR && data_in_doubt(j->node))
         job_fail(j, ERR_NOT_READY, "this node knows no such user or key, but an alarm about its data is open");
     else
         job_fail(j, code, NULL);

@@ -14,7 +14,7 @@ static struct node node;
 static struct session session;
 static struct driver_status status;
 static bool log_full;
-static bool damaged; /* an alarm about this node is open */
+static struct alarm open_alarm; /* named 0: none */
 
 /* --- what stands around it --- */
 
@@ -62,7 +62,7 @@ bool export_permits(const struct export_permit *permit, uint64_t from, uint64_t 
 void integrity_view(const struct node *n, struct integrity_view *out)
 {
     CHECK(n == &node);
-    *out = (struct integrity_view){.own = damaged};
+    *out = (struct integrity_view){.count = open_alarm.named != 0, .alarms = &open_alarm};
 }
 
 void driver_status(const struct driver *d, struct driver_status *out)
@@ -137,10 +137,11 @@ static int set_up(void **state)
 {
     (void)state;
     kit_open(&kit, 4, 1, (struct bytes){0});
-    node = (struct node){.genesis = kit.genesis, .store = kit.store};
+    node = (struct node){.self = 1, .genesis = kit.genesis, .store = kit.store};
     session = (struct session){.node = &node, .connection = (struct connection *)&session};
     status = (struct driver_status){.leader = 2, .term = 5, .applied_term = 5, .applied = 40, .leader_commit = 40};
-    log_full = damaged = false;
+    log_full = false;
+    open_alarm = (struct alarm){0};
     failed = OK;
     submitted = NULL;
     meanwhile = NULL;
@@ -220,10 +221,12 @@ static void while_an_alarm_about_it_is_open(void **state)
 {
     (void)state;
     struct kit_actor stranger = kit_user(2), doctor = kit_add_user(&kit, 1, "doctor", "Mercy General", "Dana");
-    damaged = true;
+    open_alarm = (struct alarm){.kind = ALARM_MODIFIED, .named = node.self};
     assert_int_equal(answer_to(&stranger), ERR_NOT_READY);
     assert_int_equal(answer_to(&doctor), OK);
-    damaged = false;
+    open_alarm.named = node.self + 1; /* about another node, or not about rows */
+    assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
+    open_alarm = (struct alarm){.kind = ALARM_ROLLED_BACK, .named = node.self};
     assert_int_equal(answer_to(&stranger), ERR_UNKNOWN_ACTOR);
 }
 
