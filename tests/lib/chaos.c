@@ -192,7 +192,7 @@ static void show_record(struct hand *h, unsigned timeout_s)
     struct chaos *c = h->c;
     unsigned whose = 1 + (unsigned)(next_random(&h->random) >> 33) % CHAOS_CLIENTS;
     struct client *other = &c->shared->clients[whose];
-    unsigned least = atomic_load(&other->content), shown;
+    unsigned least = atomic_load(&other->content), shown = 0;
     int code = testbed_cli(&c->bed, &h->out, &h->errors, "-i %s/doctor.key %s --timeout %u --json record show %s",
                            c->bed.dir, h->via, timeout_s, other->record);
     if (!done(h, code, "show")) return;
