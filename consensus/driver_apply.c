@@ -237,7 +237,8 @@ static void fetch_run(struct worker_task *task)
 static bool is_damaged(struct driver *d, const struct fetch *f)
 {
     uint64_t first, last;
-    if (f->code != ERR_CORRUPT || log_damage(d->o.log, &first, &last, f->first) != OK || first != f->first) return false;
+    if (f->code != ERR_CORRUPT) return false;
+    if (log_damage(d->o.log, &first, &last, f->first) != OK || first != f->first) return false;
     driver_repair_log(d);
     d->fetch_next = d->ticks + DRIVER_SLOW_TICKS;
     return true;

@@ -329,8 +329,8 @@ static void cut_end(struct driver *d, raft_index from)
 }
 
 /* A majority without this node lacks the entry, so that it was not committed, or is behind a state; they elect a
- * leader, and give this node its vote back. Of whom nothing was heard, or who has it damaged, is no reason: the late ones of a
- * cluster that starts may be all that have it. Unless people said that it is to go on without them. */
+ * leader, and give this node its vote back. Of whom nothing was heard, or who has it damaged, is no reason: the late ones
+ * of a cluster that starts may be all that have it. Unless people said that it is to go on without them. */
 static bool may_cut(const struct driver *d, const struct without *w)
 {
     struct log_status status;

@@ -195,7 +195,8 @@ static bool pause_leader(unsigned ms)
     chaos_readers(&chaos, leader, readers, READERS);
     usleep(100000); /* they are there, waiting, when it wakes */
     testbed_signal(&chaos.bed, leader, SIGCONT);
-    chaos_readers_end(&chaos, readers, READERS);
+    if (chaos_readers_end(&chaos, readers, READERS) == 0)
+        testbed_fail(&chaos.bed, "%s: none of those who asked it then had an answer when it woke", what);
     chaos_goes_on(&chaos, CHAOS_ALL, "  awake again");
     unsigned now = chaos_await_leader(&chaos, &later);
     return !other || (now == other && later == term);

@@ -39,13 +39,14 @@ static raft_index append_alone(unsigned leader, unsigned count)
 {
     raft_index first = status_of(leader).last + 1;
     cut_from_all(leader, true);
+    struct bed_request r[4] = {0}; /* in its driver's hands until it is gone */
     for (unsigned i = 0; i < count; i++) {
-        static struct bed_request r[4]; /* in its driver's hands until it is gone */
         bed_event(&bed, &r[i], &bed.doctor, BED_PATIENT);
         assert_int_equal(bed_submit(&bed, &r[i], leader, BED_PATIENCE_MS), OK);
         BED_AWAIT(&bed, log_of(leader).last == first + i);
     }
     bed_crash(&bed, leader);
+    for (unsigned i = 0; i < count; i++) bed_request_free(&r[i]);
     cut_from_all(leader, false);
     return first;
 }
@@ -71,7 +72,8 @@ static void put_back_state(unsigned node, const char *image)
 /* ---- what is put back ---- */
 
 /* Of five, `stale` alone has an entry at the returned index that was never committed, and all others another one.
- * `node` got that and the next in one batch, lost what it says of its term, and its state does not have it. Both are down. */
+ * `node` got that and the next in one batch, lost what it says of its term, and its state does not have it. Both are
+ * down. */
 static raft_index lose_one_of_two(unsigned *stale, unsigned *node, uint64_t *size)
 {
     char image[FOLDER_PATH];
