@@ -36,11 +36,12 @@ static bool is_limited(const struct connection *c) { return crowd_client(c) && c
 
 static bool is_fresh_turn(const struct connection *c) { return c->turn_serial != c->network->turn; }
 
+static bool is_bulk(const struct connection *c) { return c->frame_ms && c->charged_receive > TURN_BULK; }
+
 /* Whose time it takes: of those that go on with more, or of all others. */
 static int share_of(const struct connection *c)
 {
-    bool bulk = c->frame_ms && c->charged_receive > TURN_BULK;
-    return bulk || (!is_fresh_turn(c) && c->turn_heavy) ? TURN_HEAVY : TURN_LIGHT;
+    return is_bulk(c) || (!is_fresh_turn(c) && c->turn_heavy) ? TURN_HEAVY : TURN_LIGHT;
 }
 
 /* What is being given just now counts, too. */
@@ -64,13 +65,17 @@ bool turn_has_time(const struct network *n, int share)
 
 void turn_took_time(struct network *n, int share, uint64_t begun_ns) { n->turn_ns[share] += uv_hrtime() - begun_ns; }
 
+static bool had_its_bytes(const struct connection *c)
+{
+    return c->turn_bytes >= (c->turn_heavy ? TURN_BYTES : TURN_FIRST_BYTES);
+}
+
 bool turn_is_over(const struct connection *c)
 {
     if (connection_is_fresh(c)) return !turn_has_time(c->network, TURN_FRESH);
     if (!is_fresh_turn(c) && c->turn_frames >= c->turn_share) return true;
     if (!is_limited(c)) return !is_fresh_turn(c) && link_had_its(c);
-    size_t bytes = c->turn_heavy ? TURN_BYTES : TURN_FIRST_BYTES;
-    return (!is_fresh_turn(c) && c->turn_bytes >= bytes) || all_had_theirs(c->network, share_of(c));
+    return (!is_fresh_turn(c) && had_its_bytes(c)) || all_had_theirs(c->network, share_of(c));
 }
 
 void turn_begin(struct connection *c)
@@ -105,6 +110,16 @@ void turn_took(struct connection *c, size_t bytes, unsigned frames)
     c->turn_frames += frames;
 }
 
+/* It was given its share of this turn, or a part of it and has more already. Else its turn is over only since all others
+ * had theirs: who asks one thing at a time is not put behind those that ask without end. Who comes from these, and was
+ * given nothing, stays among them. */
+static bool had_its_own(const struct connection *c)
+{
+    if (is_fresh_turn(c)) return false;
+    bool has_more = c->reader.input.size || frame_end(&c->reader) == ERR_TRUNCATED;
+    return c->turn_frames >= c->turn_share || had_its_bytes(c) || (has_more && (c->turn_frames || c->turn_heavy));
+}
+
 void turn_wait(struct connection *c)
 {
     struct network *n = c->network;
@@ -113,8 +128,7 @@ void turn_wait(struct connection *c)
     if (c->in_turns) return;
     c->turn_list = connection_is_fresh(c) ? TURN_FRESH
                    : !crowd_client(c)     ? TURN_LINK
-                   : is_fresh_turn(c)     ? share_of(c)
-                                          : TURN_HEAVY;
+                                          : had_its_own(c) || is_bulk(c) ? TURN_HEAVY : TURN_LIGHT;
     c->in_turns = true;
     TAILQ_INSERT_TAIL(&n->turns[c->turn_list], c, turn);
     n->turn_counts[c->turn_list]++;

@@ -164,6 +164,28 @@ static void test_share_of_the_heavy(void **state)
     end_heavy(&w);
 }
 
+/* Who asks one thing at a time is never put behind those that ask without end, however many it shares a turn with. */
+static void test_one_question_at_a_time(void **state)
+{
+    (void)state;
+    enum { MANY = 40 };
+    struct world w;
+    static struct caller a[MANY];
+    unsigned waited = 0;
+    memset(a, 0, sizeof a);
+    start_with(&w, TLS_ALPN_CLIENT, answer_dearly);
+    callers_open(&w, a, MANY);
+    callers_ask(a, MANY, 1);
+    while (w.frames < MANY) {
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+        assert_int_equal(w.server->turn_counts[TURN_HEAVY], 0);
+        waited += w.server->turn_counts[TURN_LIGHT] > 0;
+    }
+    assert_true(waited > 0);
+    world_end(&w);
+    callers_end(a, MANY);
+}
+
 /* The next bytes of a frame, from all at once. */
 static void write_part(struct caller *a, unsigned count, struct bytes part)
 {
@@ -330,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_time_of_all_clients),
         cmocka_unit_test(test_time_of_the_heavy),
         cmocka_unit_test(test_share_of_the_heavy),
+        cmocka_unit_test(test_one_question_at_a_time),
         cmocka_unit_test(test_turns_of_large_frames),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
