@@ -197,11 +197,14 @@ static void deliver_frames(struct connection *c, struct bytes in)
         if (c->events.on_frame) c->events.on_frame(c, &frame, c->data);
     }
     if (c->phase != PHASE_OPEN) return;
+    bool all_given = err == ERR_NOT_FOUND;
     if (err == OK) err = frame_keep(&c->reader); /* paused or held in the middle */
-    if (err == OK || err == ERR_NOT_FOUND)
-        check_unfinished(c, any);
-    else
+    if (err != OK && !all_given) {
         connection_fault(c, err);
+        return;
+    }
+    check_unfinished(c, any);
+    if (all_given) turn_sort(c);
 }
 
 static void deliver(struct connection *c, struct bytes plain)

@@ -69,6 +69,7 @@ struct connection {
     bool peer;                  /* a link between nodes: not limited together with clients */
     bool held;                  /* its turn is over, or it has much to read: goes on later */
     bool in_turns;              /* it waits in the network's `turns`, see connection_turn.c */
+    bool bulk;                  /* in the middle of a large frame, which nothing whole comes before */
     bool turn_heavy;            /* in the last turn in which it was given anything, it went on with more */
     uint8_t turn_list;
     uint64_t turn_serial;       /* the last turn in which it was given anything */
@@ -120,11 +121,11 @@ struct connection_owner {
 };
 
 /* Waiting to go on with input, in this order: links between nodes; clients that were given nothing in the turn
- * that was over before; clients that had their share of one, or are in the middle of a large frame; accepted ones in the
- * handshake. */
-enum { TURN_LINK, TURN_LIGHT, TURN_HEAVY, TURN_FRESH, TURN_LISTS };
+ * that was over before; by turns, clients in the middle of a large frame, and those that had their share of one; accepted
+ * ones in the handshake. */
+enum { TURN_LINK, TURN_LIGHT, TURN_BULK, TURN_HEAVY, TURN_FRESH, TURN_LISTS };
 #define TURN_ACCEPT TURN_LISTS /* nobody waits for it here, but in the kernel */
-#define TURN_SPAN_MS 1         /* so often TURN_FRESH and TURN_ACCEPT have time again, and TURN_HEAVY that of half of it */
+#define TURN_SPAN_MS 1         /* so often TURN_FRESH and TURN_ACCEPT have time again; TURN_BULK and TURN_HEAVY half of it */
 
 /* Waiting for a handshake step, in this order: those that this side dialed; accepted ones that have
  * begun, since work was put into them; new ones. */
@@ -153,9 +154,10 @@ struct network {
     size_t turn_counts[TURN_LISTS];
     uint64_t turn;            /* counts them */
     uint64_t turn_ns[TURN_LISTS + 1]; /* that these took of this one */
-    uint64_t span_since_ns, heavy_ns; /* TURN_FRESH and TURN_ACCEPT: since then; TURN_HEAVY, since then as well */
+    uint64_t span_since_ns, heavy_ns; /* TURN_FRESH and TURN_ACCEPT: since then; TURN_BULK with TURN_HEAVY, as well */
+    bool heavy_first;         /* of these two, when they next have time */
     uint64_t turn_begun_ns;   /* when what a client is being given just now was begun; 0: nothing is */
-    int turn_share;           /* of whose time that is: TURN_LIGHT, TURN_HEAVY */
+    int turn_share;           /* of whose time that is: TURN_LIGHT, TURN_BULK, TURN_HEAVY */
     uint8_t *input, *plain; /* INPUT_SIZE, PLAIN_SIZE: shared, each used within one callback only */
     struct buffer cipher;   /* likewise, as is this: */
     uint8_t record[SEND_RECORD];
@@ -227,6 +229,7 @@ bool turn_is_over(const struct connection *c);                  /* it is to be g
 void turn_begin(struct connection *c);                          /* around what it is given */
 void turn_end(struct connection *c);
 void turn_took(struct connection *c, size_t bytes, unsigned frames);
+void turn_sort(struct connection *c);                           /* all that was whole of its input it was given */
 void turn_wait(struct connection *c);                           /* is held, and goes on in a later turn */
 void turn_leave(struct connection *c);
 bool turn_waits(const struct network *n);                       /* somebody does, and there is time */

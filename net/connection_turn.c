@@ -6,8 +6,8 @@
  * link between nodes TURN_LINK_NS, since a node may lie: one frame of it may hold a thousand signatures.
  * Who comes after that is not even read from, so that nothing piles up here and TCP makes the
  * sender wait. In the next turn links between nodes go on first, then clients that were given
- * nothing in the last one, with TURN_NS as well. Last come those that had their share and have more, and those that are
- * in the middle of a large frame: TURN_FRAMES at a time, and TURN_HEAVY_NS for all of them together, answers included.
+ * nothing in the last one, with TURN_NS as well. Last come those in the middle of a large frame, and those that had
+ * their share and have more, each in a line of their own: TURN_FRAMES at a time, TURN_HEAVY_NS, answers included.
  * A write passes the loop several times (asked, replicated, applied), and waits for what is left of a turn each time: so
  * these turns are short, however many ask without end. And they take half of the time at most, even when nothing else is
  * to be done: a loop that is never idle is put behind all others by the kernel. Who used up its share goes behind those
@@ -24,10 +24,10 @@
 #define TURN_FIRST_BYTES (128 * KIB) /* read from one client that did not wait */
 #define TURN_BYTES (256 * KIB)       /* from one that did */
 #define TURN_NS 500000               /* of the loop's time, for the input of clients that had no share so far */
-#define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had ... */
+#define TURN_HEAVY_NS 250000         /* for the input, and the answers, of those that had, and of large frames ... */
 #define TURN_HEAVY_MOST_NS 500000    /* ... and no more than this in each TURN_SPAN_MS; what is more counts in the next */
 #define TURN_HEAVY_DEBT_NS 2000000   /* up to this: one dear question of one client is not all others' fault */
-#define TURN_BULK (32 * KIB)         /* of an unfinished frame: who has sent more of one goes on with these */
+#define TURN_BULK_BYTES (32 * KIB)   /* of an unfinished frame: who has sent more of one goes on with TURN_BULK */
 #define TURN_FRESH_NS 150000         /* in each TURN_SPAN_MS, for connections whose handshake is not done */
 #define TURN_ACCEPT_NS 250000        /* the same, for taking new ones, with what they say at once: thousands a second */
 #define TURN_LINK_NS 2000000         /* for the input of one link between nodes */
@@ -36,20 +36,27 @@ static bool is_limited(const struct connection *c) { return crowd_client(c) && c
 
 static bool is_fresh_turn(const struct connection *c) { return c->turn_serial != c->network->turn; }
 
-static bool is_bulk(const struct connection *c) { return c->frame_ms && c->charged_receive > TURN_BULK; }
-
-/* Whose time it takes: of those that go on with more, or of all others. */
+/* Whose time it takes: of those in the middle of a large frame, of those that go on with more, or of all others. */
 static int share_of(const struct connection *c)
 {
-    return is_bulk(c) || (!is_fresh_turn(c) && c->turn_heavy) ? TURN_HEAVY : TURN_LIGHT;
+    if (c->bulk) return TURN_BULK;
+    return !is_fresh_turn(c) && c->turn_heavy ? TURN_HEAVY : TURN_LIGHT;
+}
+
+/* While both wait each of the two has half of what they have together: large frames are not held up by hundreds that
+ * ask without end, nor these by them. */
+static uint64_t time_of(const struct network *n, int share)
+{
+    if (share == TURN_LIGHT) return TURN_NS;
+    return n->turn_counts[share == TURN_BULK ? TURN_HEAVY : TURN_BULK] ? TURN_HEAVY_NS / 2 : TURN_HEAVY_NS;
 }
 
 /* What is being given just now counts, too. */
 static bool all_had_theirs(const struct network *n, int share)
 {
     uint64_t running = n->turn_begun_ns ? uv_hrtime() - n->turn_begun_ns : 0;
-    if (share == TURN_HEAVY && n->heavy_ns + running >= TURN_HEAVY_MOST_NS) return true;
-    return n->turn_ns[share] + running >= (share == TURN_HEAVY ? TURN_HEAVY_NS : TURN_NS);
+    if (share != TURN_LIGHT && n->heavy_ns + running >= TURN_HEAVY_MOST_NS) return true;
+    return n->turn_ns[share] + running >= time_of(n, share);
 }
 
 static bool link_had_its(const struct connection *c)
@@ -90,7 +97,7 @@ void turn_end(struct connection *c)
     struct network *n = c->network;
     uint64_t now = uv_hrtime();
     if (n->turn_begun_ns) n->turn_ns[n->turn_share] += now - n->turn_begun_ns;
-    if (n->turn_begun_ns && n->turn_share == TURN_HEAVY) n->heavy_ns += now - n->turn_begun_ns;
+    if (n->turn_begun_ns && n->turn_share != TURN_LIGHT) n->heavy_ns += now - n->turn_begun_ns;
     if (n->heavy_ns > TURN_HEAVY_DEBT_NS) n->heavy_ns = TURN_HEAVY_DEBT_NS;
     if (c->turn_begun_ns) c->turn_ns += now - c->turn_begun_ns;
     n->turn_begun_ns = c->turn_begun_ns = 0;
@@ -108,11 +115,14 @@ void turn_took(struct connection *c, size_t bytes, unsigned frames)
     }
     c->turn_bytes += bytes;
     c->turn_frames += frames;
+    if (frames) c->bulk = false; /* what is kept after it may be whole frames: until they were looked at */
 }
 
-/* It was given its share of this turn, or a part of it and has more already. Else its turn is over only since all others
- * had theirs: who asks one thing at a time is not put behind those that ask without end. Who comes from these, and was
- * given nothing, stays among them. */
+void turn_sort(struct connection *c) { c->bulk = c->frame_ms && c->charged_receive > TURN_BULK_BYTES; }
+
+/* It was given its share of this turn, or a part of it and has more already. Else its turn is over only since all
+ * others had theirs: who asks one thing at a time is not put behind those that ask without end. Who comes from these,
+ * and was given nothing, stays among them. */
 static bool had_its_own(const struct connection *c)
 {
     if (is_fresh_turn(c)) return false;
@@ -128,7 +138,9 @@ void turn_wait(struct connection *c)
     if (c->in_turns) return;
     c->turn_list = connection_is_fresh(c) ? TURN_FRESH
                    : !crowd_client(c)     ? TURN_LINK
-                                          : had_its_own(c) || is_bulk(c) ? TURN_HEAVY : TURN_LIGHT;
+                   : c->bulk              ? TURN_BULK
+                   : had_its_own(c)       ? TURN_HEAVY
+                                          : TURN_LIGHT;
     c->in_turns = true;
     TAILQ_INSERT_TAIL(&n->turns[c->turn_list], c, turn);
     n->turn_counts[c->turn_list]++;
@@ -143,17 +155,20 @@ void turn_leave(struct connection *c)
     n->turn_counts[c->turn_list]--;
 }
 
+static bool is_heavy(int list) { return list == TURN_BULK || list == TURN_HEAVY; }
+
 static bool heavy_have_time(const struct network *n) { return n->heavy_ns < TURN_HEAVY_MOST_NS; }
+
+static bool heavy_wait(const struct network *n) { return n->turn_counts[TURN_BULK] + n->turn_counts[TURN_HEAVY] > 0; }
 
 bool turn_waits(const struct network *n)
 {
-    return n->turn_counts[TURN_LINK] + n->turn_counts[TURN_LIGHT] > 0 ||
-           (n->turn_counts[TURN_HEAVY] > 0 && heavy_have_time(n));
+    return n->turn_counts[TURN_LINK] + n->turn_counts[TURN_LIGHT] > 0 || (heavy_wait(n) && heavy_have_time(n));
 }
 
 bool turn_waits_for_time(const struct network *n)
 {
-    return n->turn_counts[TURN_FRESH] > 0 || (n->turn_counts[TURN_HEAVY] > 0 && !heavy_have_time(n));
+    return n->turn_counts[TURN_FRESH] > 0 || (heavy_wait(n) && !heavy_have_time(n));
 }
 
 /* With what it has more. Its answers belong to it: one that asks much is answered much. */
@@ -173,17 +188,28 @@ static void go_on_heavily(struct connection *c)
 static void go_on(struct network *n, int list)
 {
     bool first = true;
-    if (list == TURN_HEAVY && !heavy_have_time(n)) return;
+    if (is_heavy(list) && !heavy_have_time(n)) return;
     for (size_t count = n->turn_counts[list]; count && n->turn_counts[list]; count--) {
         struct connection *c = TAILQ_FIRST(&n->turns[list]);
         if (list != TURN_LINK && !first && all_had_theirs(n, list)) return;
         turn_leave(c);
-        if (list == TURN_HEAVY)
+        if (is_heavy(list))
             go_on_heavily(c);
         else
             connection_go_on(c);
         first = false;
     }
+}
+
+/* In each turn the other one of the two is first, so that neither leaves nothing for the other: who is first is given
+ * something at least. */
+static void go_on_with_heavy(struct network *n)
+{
+    if (!heavy_wait(n) || !heavy_have_time(n)) return;
+    bool heavy_first = n->heavy_first;
+    n->heavy_first = !heavy_first;
+    go_on(n, heavy_first ? TURN_HEAVY : TURN_BULK);
+    go_on(n, heavy_first ? TURN_BULK : TURN_HEAVY);
 }
 
 /* What the heavy took beyond their part of the last one counts in this one, too. */
@@ -213,9 +239,10 @@ void turn_next(struct network *n)
 {
     bool is_new_span = begin_span(n);
     n->turn++;
-    n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_HEAVY] = 0;
-    for (int i = TURN_LINK; i <= TURN_HEAVY; i++)
-        go_on(n, i);
+    n->turn_ns[TURN_LIGHT] = n->turn_ns[TURN_BULK] = n->turn_ns[TURN_HEAVY] = 0;
+    go_on(n, TURN_LINK);
+    go_on(n, TURN_LIGHT);
+    go_on_with_heavy(n);
     n->turn_ns[TURN_LIGHT] = 0; /* what is new has as much again; the heavy have what is left of theirs */
     if (is_new_span) go_on_with_fresh(n);
 }

@@ -193,8 +193,8 @@ static void write_part(struct caller *a, unsigned count, struct bytes part)
         assert_int_equal(connection_write(a[i].connection, part), OK);
 }
 
-/* Who is in the middle of a large frame waits with those that ask without end, not with those that ask little: also
- * when it had nothing to be given in the turn before. */
+/* Who is in the middle of a large frame waits with others that are, not with those that ask little: also when it had
+ * nothing to be given in the turn before. */
 static void test_turns_of_large_frames(void **state)
 {
     (void)state;
@@ -221,13 +221,35 @@ static void test_turns_of_large_frames(void **state)
     while (w.server->counters.bytes_in < until) {
         uv_run(&w.loop, UV_RUN_NOWAIT);
         assert_int_equal(w.server->turn_counts[TURN_LIGHT], 0);
-        waited += w.server->turn_counts[TURN_HEAVY] > 0;
+        waited += w.server->turn_counts[TURN_BULK] > 0;
     }
     tick_ns = 0;
     assert_true(waited > 0);
     world_end(&w);
     for (unsigned i = 0; i < COUNT; i++)
         caller_end(&a[i]);
+}
+
+/* A large frame beside many that ask without end: it waits for a few of them between two parts, not for all. */
+static void test_large_frame_beside_many(void **state)
+{
+    (void)state;
+    enum { BODY = 1 * MIB };
+    struct world w;
+    struct caller a = {0};
+    struct buffer body = {0};
+    start_heavy(&w, answer_dearly);
+    call(&w, &a, TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(&w, w.opened == HEAVY + 1 && a.opened == 1);
+    body_of(&body, BODY);
+    unsigned before = w.frames;
+    assert_int_equal(connection_send(a.connection, ASK, 1, buffer_bytes(&body)), OK);
+    while (a.frames == 0)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    assert_in_range(w.frames - before, 1, HEAVY * HEAVY_EACH / 4);
+    buffer_free(&body);
+    end_heavy(&w);
+    caller_end(&a);
 }
 
 /* A node whose messages are dear, and come without end, has its share of each round, as others have. */
@@ -354,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_share_of_the_heavy),
         cmocka_unit_test(test_one_question_at_a_time),
         cmocka_unit_test(test_turns_of_large_frames),
+        cmocka_unit_test(test_large_frame_beside_many),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
         cmocka_unit_test(test_oldest_frame),
