@@ -126,12 +126,18 @@ static bool has_more(const struct connection *c)
     return ioctl(fd, FIONREAD, &size) != 0 || size >= (int)KIB;
 }
 
+/* Not beyond now: the frame may have begun while its sender waited. */
+static void put_off(uint64_t *since, uint64_t waited, uint64_t now)
+{
+    *since = *since + waited < now ? *since + waited : now;
+}
+
 void crowd_forgive(struct connection *c)
 {
     uint64_t now = now_ms(c), waited = now - c->crowded_ms;
     c->crowded_ms = now;
     if (!c->frame_ms || !has_more(c)) return;
-    c->frame_ms += waited;
+    put_off(&c->frame_ms, waited, now);
     crowd_sort(c);
 }
 

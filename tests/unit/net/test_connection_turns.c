@@ -367,6 +367,26 @@ static void test_oldest_frame(void **state)
     free(n.senders);
 }
 
+/* Its frame began while it waited in the crowd already: what is forgiven is no more than that. */
+static void test_forgiven_no_more_than_it_lasted(void **state)
+{
+    (void)state;
+    static struct connection c; /* without a socket: nobody knows what more has come */
+    uv_loop_t loop;
+    struct network n = {.loop = &loop};
+    assert_int_equal(uv_loop_init(&loop), 0);
+    uint64_t now = uv_now(&loop);
+    memset(&c, 0, sizeof c);
+    c.network = &n;
+    c.phase = PHASE_OPEN;
+    c.crowded_ms = now - 100;
+    c.frame_ms = now - 10;
+    crowd_forgive(&c);
+    assert_int_equal(c.frame_ms, now);
+    assert_int_equal(c.crowded_ms, now);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
         cmocka_unit_test(test_oldest_frame),
+        cmocka_unit_test(test_forgiven_no_more_than_it_lasted),
     };
     return cmocka_run_group_tests(tests, bed_open, bed_close);
 }
