@@ -141,6 +141,16 @@ void crowd_forgive(struct connection *c)
     crowd_sort(c);
 }
 
+bool crowd_put_off(struct connection *c, uint64_t waited)
+{
+    uint64_t now = now_ms(c);
+    if (c->phase != PHASE_OPEN || !c->frame_ms || !has_more(c)) return false;
+    if (!c->crowded) put_off(&c->frame_ms, waited, now); /* else crowd_forgive does */
+    put_off(&c->begun_ms, waited, now);
+    crowd_sort(c);
+    return true;
+}
+
 void crowd_leave(struct connection *c)
 {
     if (!c->crowded) return;
@@ -177,6 +187,7 @@ void crowd_limit_receiving(struct connection *c)
             }
             return;
         }
+        if (turn_forgive(slowest)) continue; /* another one may be the slowest */
         connection_fault(slowest, ERR_BUSY);
         crowd_leave(slowest);
         frame_reader_free(&slowest->reader);

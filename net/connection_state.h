@@ -72,6 +72,7 @@ struct connection {
     bool bulk;                  /* in the middle of a large frame, which nothing whole comes before */
     bool turn_heavy;            /* in the last turn in which it was given anything, it went on with more */
     uint8_t turn_list;
+    uint64_t turn_ms;           /* since when it waits there */
     uint64_t turn_serial;       /* the last turn in which it was given anything */
     unsigned turn_share, turn_frames; /* so many frames at most; so many there were */
     size_t turn_bytes;
@@ -90,8 +91,8 @@ struct connection {
     size_t charged_send, charged_receive; /* of the network's totals */
     uint64_t since_ms;                    /* of the phase */
     uint64_t active_ms;                   /* last byte either way */
-    uint64_t frame_ms;                    /* when the unfinished frame began, 0: none; see crowd_forgive */
-    uint64_t begun_ms;                    /* the same, whatever it was that it waited for */
+    uint64_t frame_ms;                    /* of the unfinished frame, 0: none; later by what is forgiven it */
+    uint64_t begun_ms;                    /* the same, but for what it waited in the crowd */
     uint64_t crowded_ms;                   /* since it is crowded */
     uint64_t took_ms;                      /* when it last took bytes, or had none to take */
     uint64_t stall_ms, stall_taken, taken; /* see check_stall; bytes given to the kernel */
@@ -221,6 +222,7 @@ size_t crowd_room(const struct connection *c);   /* how much may be read from it
 void crowd_limit_receiving(struct connection *c); /* it has more of an unfinished frame than before */
 bool crowd_limit_sending(struct connection *c, size_t size); /* false: it is itself who does not read */
 void crowd_forgive(struct connection *c); /* the time in which we did not read what it sent; not more than that */
+bool crowd_put_off(struct connection *c, uint64_t waited); /* the same for its turn; false: nothing is forgiven */
 void crowd_leave(struct connection *c);
 void crowd_go_on(struct network *n); /* at a turn's end */
 
@@ -231,6 +233,7 @@ void turn_end(struct connection *c);
 void turn_took(struct connection *c, size_t bytes, unsigned frames);
 void turn_sort(struct connection *c);                           /* all that was whole of its input it was given */
 void turn_wait(struct connection *c);                           /* is held, and goes on in a later turn */
+bool turn_forgive(struct connection *c);                        /* its frame the time since; false: none */
 void turn_leave(struct connection *c);
 bool turn_waits(const struct network *n);                       /* somebody does, and there is time */
 bool turn_waits_for_time(const struct network *n);              /* somebody does until the next TURN_SPAN_MS */

@@ -31,6 +31,7 @@ static uint64_t shrink_ms(const struct connection *c)
 
 static void sweep_open(struct connection *c, uint64_t now)
 {
+    (void)turn_forgive(c);
     if (stalled(c, now)) {
         connection_reset(c, ERR_SLOW_READER, NULL);
     } else if (c->frame_ms && !c->paused && now - c->begun_ms >= c->network->options.frame_ms) {

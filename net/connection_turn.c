@@ -142,14 +142,25 @@ void turn_wait(struct connection *c)
                    : had_its_own(c)       ? TURN_HEAVY
                                           : TURN_LIGHT;
     c->in_turns = true;
+    c->turn_ms = uv_now(n->loop);
     TAILQ_INSERT_TAIL(&n->turns[c->turn_list], c, turn);
     n->turn_counts[c->turn_list]++;
+}
+
+/* Nobody is slow for the time in which we did not read what it had sent. */
+bool turn_forgive(struct connection *c)
+{
+    uint64_t now = uv_now(c->network->loop), waited = now - c->turn_ms;
+    if (!c->in_turns || waited == 0) return false;
+    c->turn_ms = now;
+    return crowd_put_off(c, waited);
 }
 
 void turn_leave(struct connection *c)
 {
     struct network *n = c->network;
     if (!c->in_turns) return;
+    (void)turn_forgive(c);
     c->in_turns = false;
     TAILQ_REMOVE(&n->turns[c->turn_list], c, turn);
     n->turn_counts[c->turn_list]--;

@@ -252,6 +252,53 @@ static void test_large_frame_beside_many(void **state)
     caller_end(&a);
 }
 
+/* As `heavy_ns`: the heavy, and those in the middle of a large frame, have no time. */
+#define NO_TIME (UINT64_MAX / 2)
+
+/* Begins a large frame, and goes on with a part of it: it waits for its turn with that. */
+static struct connection *wait_with_part(struct world *w, struct caller *a, size_t size)
+{
+    static uint8_t body[40 * KIB];
+    uint8_t head[FRAME_HEAD_MAX];
+    call(w, a, TLS_ALPN_CLIENT, &identity_of(0)->pin);
+    RUN_UNTIL(w, a->opened == 1 && w->opened == 1);
+    a->connection->raw = true;
+    write_part(a, 1, bytes_of(head, frame_head(head, ASK, 1, 1 * MIB)));
+    write_part(a, 1, BYTES(body));
+    struct connection *c = w->last;
+    RUN_UNTIL(w, frame_memory(&c->reader) >= sizeof body);
+    w->server->heavy_ns = NO_TIME;
+    write_part(a, 1, bytes_of(body, size));
+    RUN_UNTIL(w, w->server->turn_counts[TURN_BULK] == 1);
+    return c;
+}
+
+/* Whose turn does not come is not slow for it, neither alone nor over the total; who sends a byte now and then is. */
+static void test_wait_is_not_slowness(void **state)
+{
+    (void)state;
+    enum { WAIT_MS = 200 };
+    for (unsigned slow = 0; slow < 2; slow++) {
+        struct world w;
+        struct caller a = {0};
+        world_start(&w, NULL, NULL);
+        struct connection *c = wait_with_part(&w, &a, slow ? 1 : 16 * KIB);
+        uv_timer_stop(&w.server->sweep);
+        uint64_t begun = uv_now(&w.loop), age = begun - c->begun_ms;
+        RUN_UNTIL(&w, uv_now(&w.loop) - begun >= WAIT_MS);
+        assert_true(c->in_turns);
+        w.server->options.crowd_ms = w.server->options.frame_ms = (uint32_t)age + WAIT_MS / 2;
+        w.server->options.receive_total = 1;
+        crowd_limit_receiving(c);
+        assert_int_equal(w.faults, slow);
+        if (!slow) connection_sweep(c, uv_now(&w.loop));
+        assert_int_equal(w.faults, slow);
+        if (slow) assert_int_equal(w.fault_code, ERR_BUSY);
+        world_end(&w);
+        caller_end(&a);
+    }
+}
+
 /* A node whose messages are dear, and come without end, has its share of each round, as others have. */
 static void test_time_of_a_link(void **state)
 {
@@ -397,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_one_question_at_a_time),
         cmocka_unit_test(test_turns_of_large_frames),
         cmocka_unit_test(test_large_frame_beside_many),
+        cmocka_unit_test(test_wait_is_not_slowness),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
         cmocka_unit_test(test_oldest_frame),
