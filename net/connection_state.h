@@ -187,6 +187,7 @@ void network_shake(struct connection *c);  /* a handshake step on a worker, in t
 bool network_unshake(struct connection *c); /* false: it is on a worker already */
 bool network_place(struct connection *c);   /* false: it stands in line, connection_placed follows */
 void network_unplace(struct connection *c);
+void network_run_lines(struct network *n);  /* gives places that are free, while TURN_FRESH has time */
 
 /* connection.c */
 void connection_accepted(struct connection *c, struct connection_owner *owner); /* from a connected socket */

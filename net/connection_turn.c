@@ -233,10 +233,12 @@ static bool begin_span(struct network *n)
     return true;
 }
 
-/* Before those that come now. */
+/* Before those that come now. First who stands in line for a place: that one came before all of these, and they may be
+ * hundreds that have the time of each span. */
 static void go_on_with_fresh(struct network *n)
 {
     n->turn_ns[TURN_FRESH] = n->turn_ns[TURN_ACCEPT] = 0;
+    network_run_lines(n);
     for (size_t count = n->turn_counts[TURN_FRESH]; count && turn_has_time(n, TURN_FRESH); count--) {
         uint64_t begun = uv_hrtime();
         struct connection *c = TAILQ_FIRST(&n->turns[TURN_FRESH]);

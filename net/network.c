@@ -132,8 +132,6 @@ static void sweep(struct network *n)
     n->sweep_due = n->sweep_next != NULL;
 }
 
-static void run_lines(struct network *n);
-
 static void on_again(uv_timer_t *timer) { (void)timer; /* on_prepare comes next */ }
 
 static void on_prepare(uv_prepare_t *handle)
@@ -141,7 +139,7 @@ static void on_prepare(uv_prepare_t *handle)
     struct network *n = handle->data;
     crowd_go_on(n);
     turn_next(n);
-    run_lines(n);
+    network_run_lines(n);
     run_wakes(n);
     if ((n->place_free || turn_waits_for_time(n)) && !uv_is_active((uv_handle_t *)&n->again))
         uv_timer_start(&n->again, on_again, TURN_SPAN_MS, 0);
@@ -152,7 +150,7 @@ static void on_check(uv_check_t *handle)
 {
     struct network *n = handle->data;
     crowd_go_on(n);
-    run_lines(n);
+    network_run_lines(n);
     run_wakes(n);
     if (n->sweep_due) sweep(n);
 }
@@ -173,16 +171,18 @@ static void take_place(struct connection *c)
     c->network->places_taken++;
 }
 
+/* Who comes while a place is free that somebody waits for stands in line as well. */
 bool network_place(struct connection *c)
 {
+    struct network *n = c->network;
     struct party *p = c->party;
     CHECK(!c->placed && !c->in_line);
-    if (has_room(c->network, p)) {
+    if (has_room(n, p) && !(n->place_free && !TAILQ_EMPTY(&n->lines))) {
         take_place(c);
         return true;
     }
     c->in_line = true;
-    if (TAILQ_EMPTY(&p->line)) TAILQ_INSERT_TAIL(&c->network->lines, p, in_line);
+    if (TAILQ_EMPTY(&p->line)) TAILQ_INSERT_TAIL(&n->lines, p, in_line);
     TAILQ_INSERT_TAIL(&p->line, c, line);
     return false;
 }
@@ -222,7 +222,7 @@ static struct connection *next_in_line(struct network *n)
 }
 
 /* At the end of a turn, not where the place became free: that may be inside another connection's callback. */
-static void run_lines(struct network *n)
+void network_run_lines(struct network *n)
 {
     while (n->place_free && turn_has_time(n, TURN_FRESH)) {
         uint64_t begun = uv_hrtime();

@@ -349,6 +349,79 @@ static void test_time_of_the_fresh(void **state)
     world_end(&w);
 }
 
+/* A TLS handshake's first record that says how long it is, and then comes by single bytes. */
+static void begin_hello(int *fds, unsigned count)
+{
+    static const uint8_t head[] = {22, 3, 1, 0x0f, 0xf0};
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(send(fds[i], head, sizeof head, 0), sizeof head);
+}
+
+static void say_hello(struct world *w, int fd)
+{
+    struct tls_session *tls;
+    struct buffer hello = {0};
+    assert_int_equal(tls_client_new(&tls, w->client_tls, TLS_ALPN_CLIENT, &identity_of(0)->pin, NULL), OK);
+    tls_handshake(tls, &hello);
+    assert_int_equal(send(fd, hello.data, hello.size, 0), hello.size);
+    tls_session_free(tls);
+    buffer_free(&hello);
+}
+
+/* Who stands in line for a place has the next one that is free, however many others say something in each round. */
+static void test_line_beside_the_fresh(void **state)
+{
+    (void)state;
+    enum { COUNT = 20, HOLDERS = 3, ROUNDS = 200 };
+    struct network_options o = {.places = 4, .silent_ms = PATIENCE_MS};
+    struct world w;
+    int fds[COUNT], holders[HOLDERS + 1];
+    world_start(&w, &o, NULL);
+    for (unsigned i = 0; i <= HOLDERS; i++)
+        say_hello(&w, holders[i] = raw_socket(&w));
+    for (unsigned i = 0; i < COUNT; i++)
+        fds[i] = raw_socket(&w);
+    begin_hello(fds, COUNT);
+    RUN_UNTIL(&w, w.server->places_taken == HOLDERS && !TAILQ_EMPTY(&w.server->lines) &&
+                      listener_connections(w.listener) == HOLDERS + 1 + COUNT);
+    RUN_UNTIL(&w, w.server->shaking == 0 && TAILQ_EMPTY(&w.server->shakes[SHAKE_NEW])); /* they are read from again */
+    tick_ns = 200000; /* more than they have together */
+    close(holders[0]);
+    for (unsigned round = 0; round < ROUNDS && !TAILQ_EMPTY(&w.server->lines); round++) {
+        for (unsigned i = 0; i < COUNT; i++)
+            assert_int_equal(send(fds[i], "", 1, 0), 1);
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    }
+    assert_true(TAILQ_EMPTY(&w.server->lines));
+    tick_ns = 0;
+    world_end(&w);
+    for (unsigned i = 0; i < COUNT; i++)
+        close(fds[i]);
+    for (unsigned i = 1; i <= HOLDERS; i++)
+        close(holders[i]);
+}
+
+/* A place that is free, and waited for, is not who comes just then's. */
+static void test_nobody_passes_the_line(void **state)
+{
+    (void)state;
+    struct network n = {.options = {.places = 4}};
+    struct party one = {.connections = 1}, other = {.connections = 1};
+    struct connection first = {.network = &n, .party = &one}, second = {.network = &n, .party = &other};
+    TAILQ_INIT(&n.lines);
+    TAILQ_INIT(&one.line);
+    TAILQ_INIT(&other.line);
+    n.places_taken = 4;
+    assert_false(network_place(&first));
+    n.places_taken = 3;
+    n.place_free = true;
+    assert_false(network_place(&second));
+    network_unplace(&first);
+    network_unplace(&second);
+    assert_true(network_place(&second));
+    network_unplace(&second);
+}
+
 /* --- the crowd --- */
 
 #define SENDERS 300
@@ -447,6 +520,8 @@ int main(void)
         cmocka_unit_test(test_wait_is_not_slowness),
         cmocka_unit_test(test_time_of_a_link),
         cmocka_unit_test(test_time_of_the_fresh),
+        cmocka_unit_test(test_line_beside_the_fresh),
+        cmocka_unit_test(test_nobody_passes_the_line),
         cmocka_unit_test(test_oldest_frame),
         cmocka_unit_test(test_forgiven_no_more_than_it_lasted),
     };
