@@ -174,8 +174,9 @@ kill: $(PROGS) $(BUILD)/cluster/test_kill
 .PHONY: kill
 
 # Kills, also within a write, restarts, stops, a failing disk, a network that falls apart and a wrong clock, at random and
-# at once for MINUTES, under load, with the same check. SEED=x: the same choices again. NODES: 3 or 5, else by the seed. ALL=1 build/cluster/test_partition tries every
-# split, ROUNDS=n build/cluster/test_crash a death at each of the first n calls of each kind.
+# at once for MINUTES, under load, with the same check. SEED=x: the same choices again. NODES: 3 or 5, else by the seed.
+# ALL=1 build/cluster/test_partition tries every split, ROUNDS=n build/cluster/test_crash a death at each of the first n
+# calls of each kind, and from 2 on at each of one whole commit.
 chaos: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/chaos
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),SEED=$(SEED)) $(if $(NODES),NODES=$(NODES)) BUILD=$(BUILD) $(BUILD)/cluster/chaos
