@@ -366,9 +366,10 @@ void driver_block_came(struct driver *d, unsigned from, uint64_t id, struct byte
     }
 }
 
+/* The log refuses what has been cut off, or replaced by another term's, since it was asked for: nothing is wrong then. */
 void driver_patched(struct driver *d, enum err code)
 {
-    if (code != OK && code != ERR_NOT_FOUND) {
+    if (code != OK && code != ERR_NOT_FOUND && code != ERR_CONFLICT) {
         driver_fail(d, code, "cannot repair the log: %s", err_text(code));
         return;
     }
