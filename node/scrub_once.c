@@ -230,7 +230,7 @@ static void print_verdict(const struct tally *t, const struct scan *s, const str
                runs ? "Stop the node, run " : "Run ", id->directory);
     else
         puts(runs ? "The node runs, and repairs this when its own pass comes there: see 'consilium status'."
-                  : "Start the node: it repairs this from its peers, and raises an alarm.");
+                  : "Start the node: what is missing by this it gets from its peers, with an alarm; its log says more.");
 }
 
 int scrub_once(const struct node_identity *id, const char *path, bool runs, struct failure *failure)

@@ -126,6 +126,7 @@ struct log_status {
     bool votes_forgotten;     /* log_set_forgotten */
     bool snapshot_damaged;    /* config and manifest of the compaction are lost */
     uint64_t torn;            /* bytes of a torn tail that opening cut */
+    uint64_t unreadable;      /* places that opening found damaged, also where nothing is missing by it */
     uint64_t syncs, written;  /* fdatasyncs of batches, bytes written, since opening */
     uint32_t segments;        /* files with records */
     unsigned filled;          /* thousandths of the limit of segments, or of blocks, whichever is nearer */

@@ -33,7 +33,7 @@ struct log {
     size_t segment_count, segment_capacity;
     uint32_t segment_limit;
     struct failure failure; /* code OK: none */
-    uint64_t syncs, written, torn;
+    uint64_t syncs, written, torn, unreadable;
 
     /* The owner's alone. */
     struct buffer batch;     /* as it will be on disk, from `position` on */

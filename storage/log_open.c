@@ -272,6 +272,9 @@ static void report(const struct log *log)
         log_error("log", "the log is damaged after block %llu", (unsigned long long)log_view_last(v));
     if (v->flags & LOG_STATE_DAMAGED) log_error("log", "term, vote or cosigned mark may be lost");
     if (log_view_snapshot_damaged(v)) log_error("log", "the record of the last compaction is damaged");
+    if (log->unreadable && !v->damaged && !(v->flags & (LOG_STATE_DAMAGED | LOG_TAIL_DAMAGED)) && !log_view_snapshot_damaged(v))
+        log_warning("log", "%llu records are damaged, and nothing is missing: what stood there, later ones say, too. Check "
+                    "the device", (unsigned long long)log->unreadable);
 }
 
 static enum err recover(struct log *log, struct failure *failure)
@@ -283,6 +286,7 @@ static enum err recover(struct log *log, struct failure *failure)
     free(data);
     log->batch_number = 1 + (log->view.batch > replay.last_batch ? log->view.batch : replay.last_batch);
     log->torn = replay.torn;
+    log->unreadable = replay.damage;
     log_ahead_reset(log);
     if (code == OK) code = replay.cut_any && replay.damage ? settle_damage(log, &replay, &ends)
                                                                : settle(log, &replay, &ends);

@@ -29,6 +29,7 @@ void log_status(struct log *log, struct log_status *out)
         .votes_forgotten = v->flags & LOG_VOTES_FORGOTTEN,
         .snapshot_damaged = log_view_snapshot_damaged(v),
         .torn = log->torn,
+        .unreadable = log->unreadable,
         .syncs = log->syncs,
         .written = log->written,
         .segments = (uint32_t)log->segment_count,

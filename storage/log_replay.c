@@ -94,6 +94,7 @@ static enum err replay_record(struct log_replay *r, const struct log_image *imag
     bool good = item->kind == ITEM_RECORD;
     if (good && (h->type == LOG_STATE || h->type == LOG_COMPACT))
         good = log_record_open(&plain, image->data + item->offset, h, r->cipher) == OK;
+    if (!good && item->kind == ITEM_RECORD) r->damage++;
     if (!good && h->type == LOG_STATE) {
         log_view_hole(r->view, item->offset == LOG_DATA_START);
         return OK;
@@ -131,7 +132,7 @@ static enum err replay_items(struct log_replay *r, const struct log_image *image
             return OK;
         }
         enter_segment(r, item.offset == LOG_DATA_START);
-        if (item.kind != ITEM_RECORD) r->damage = true;
+        if (item.kind != ITEM_RECORD) r->damage++;
         if (item.kind == ITEM_HOLE) {
             log_view_hole(r->view, item.offset == LOG_DATA_START);
             continue;
@@ -153,7 +154,7 @@ enum err log_replay_segment(struct log_replay *r, const struct log_image *image)
         code = replay_items(r, image);
     } else {
         enter_segment(r, true);
-        r->damage = true;
+        r->damage++;
         log_view_hole(r->view, true);
     }
     r->empty = r->end == LOG_DATA_START;

@@ -46,7 +46,7 @@ struct log_replay {
     /* Over all segments. */
     uint32_t previous_sequence; /* the last one that was not empty */
     bool cut_any;
-    bool damage;   /* something unreadable that is no torn tail */
+    uint64_t damage; /* places that are unreadable, and no torn tail */
     uint64_t torn; /* bytes cut */
 };
 

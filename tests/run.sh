@@ -31,6 +31,7 @@ if [ "${1:-}" = --one ]; then
             at=
             [ "$status" -ge 124 ] && at=", in $(last_begun "$out")" # ended by a signal, or too late
             echo "FAIL  $command: exit $status after $seconds s$at"
+            grep -aE '^(FAILED|\[   LINE   \]|.*(Assertion|: error: |ERROR: ))' "$out" | cut -c 1-600 | head -n 12 # first
             if [ -n "${V:-}" ]; then cat "$out"; else grep -avE '^\[ (RUN     |      OK) \]' "$out"; fi
         else
             note=

@@ -46,7 +46,7 @@ struct client {
 
 struct chaos_shared {
     atomic_bool failed;
-    char failure[600];
+    char failure[2000];
     atomic_uint answered; /* chaos_readers */
     struct client clients[CHAOS_CLIENTS + 1];
 };
@@ -125,13 +125,19 @@ static json_t *answer_of(struct hand *h, struct told *told)
     return answer;
 }
 
+static bool may_be_told(const struct hand *h, int code)
+{
+    if (code == 6) return h->c->damaged && h->number == h->c->damaged;
+    return code == 5 || code == 1 || code == 7;
+}
+
 /* Done; or unknown, not reached, or somebody's version came before: all of that is allowed. */
 static bool done(struct hand *h, int code, const char *what)
 {
     if (!h->c->patience_s)
         h->patience_s = code == 0 ? TIMEOUT_S : h->patience_s < TIMEOUT_MOST_S ? 2 * h->patience_s : TIMEOUT_MOST_S;
     if (code == 0) return true;
-    if (code != 5 && code != 1 && code != 7)
+    if (!may_be_told(h, code))
         client_failed(h->c, "client %u: %s: exit %d: %s", h->number, what, code,
                       h->errors.data ? (const char *)h->errors.data : "");
     struct client *own = &h->c->shared->clients[h->number];

@@ -29,6 +29,7 @@ struct chaos {
     uint64_t seed, random;
     unsigned patience_s; /* how long clients started from now on wait for an operation; 0: two seconds,
                              up to eight after what failed */
+    unsigned damaged; /* this node's files are: who asks it, and no other, may be told that its answer proves to be wrong */
     unsigned pause_ms;   /* of clients, after each operation: where they are not to take the processors from nodes */
     pid_t clients[CHAOS_CLIENTS + 1]; /* 0: not running */
     unsigned ailing, leaving; /* nodes, as bits: chaos_disk_ails, and those that were sent SIGTERM */

@@ -274,6 +274,32 @@ static void test_forgotten_votes_stay_until_recovered(void **state)
     free_sample(&s);
 }
 
+/* What a later record says again is lost by no damage; yet the device is to be looked at, and opening says so each time. */
+static void test_damage_of_what_is_said_again_is_counted(void **state)
+{
+    struct sample s = plain_sample(6);
+    struct search old = find_record(LOG_STATE, 3);
+    (void)state;
+    for (uint32_t at = old.offset; at < old.offset + old.size; at++) {
+        s.files[0].data[at] ^= 0x10;
+        put_files(&s, -1);
+        expect_right(&s, "an old state", 0, at);
+        for (int life = 0; life < 2; life++) {
+            struct log *log = open_log();
+            struct log_status st = status(log);
+            assert_true(st.unreadable == 1 && st.last == 6 && st.damaged == 0 && st.torn == 0);
+            assert_false(st.state_damaged || st.tail_damaged);
+            log_close(log);
+        }
+        s.files[0].data[at] ^= 0x10;
+    }
+    put_files(&s, -1);
+    struct log *log = open_log();
+    assert_int_equal(status(log).unreadable, 0);
+    log_close(log);
+    free_sample(&s);
+}
+
 /* A flipped bit in the very last batch: it was written in full, so it is not torn. */
 static void test_damage_at_the_end_is_not_a_torn_tail(void **state)
 {
@@ -478,6 +504,7 @@ int main(void)
         TEST(test_a_lost_truncation_is_not_forgotten),
         TEST(test_doubt_stays_until_recovered),
         TEST(test_forgotten_votes_stay_until_recovered),
+        TEST(test_damage_of_what_is_said_again_is_counted),
         TEST(test_damage_at_the_end_is_not_a_torn_tail),
         TEST(test_a_cut_keeps_what_it_proved),
         TEST(test_compaction_survives_in_a_later_head),
