@@ -114,6 +114,9 @@ static void window_push(struct progress *p, raft_index last, size_t bytes)
 static void send_append(struct raft *r, struct progress *p, const struct raft_entry *entries, size_t count,
                         size_t bytes)
 {
+    /* Of many heartbeats in line on a slow link, all answered at once, only those sent after this probe tell that it was
+     * lost, or each would have it sent again. */
+    if (p->state == RAFT_PROBE) new_round(r, p);
     struct raft_message m = {.type = RAFT_APPEND,
                              .to = p->id,
                              .round = p->round,
