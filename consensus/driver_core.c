@@ -339,6 +339,13 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
         driver_block_came(d, from, id, body);
 }
 
+void driver_receiving(struct driver *d, unsigned from)
+{
+    if (!driver_alive(d) || (!d->leads && driver_shuns(d, from))) return;
+    if (from == d->leader) d->transfer_ns = clock_monotonic_ns();
+    if (raft_receiving(d->raft, (raft_id)from)) d->dirty = true;
+}
+
 void driver_peer_up(struct driver *d, unsigned peer)
 {
     driver_past_up(d, peer); /* before anything that could make it vote */

@@ -54,11 +54,15 @@ void driver_accepted(struct driver *d, unsigned from)
     d->distrust[from].first = 0;
 }
 
+bool driver_shuns(const struct driver *d, unsigned node)
+{
+    return driver_is_named(d, node) || d->distrust[node].until > d->ticks;
+}
+
 bool driver_hears(const struct driver *d, const struct raft_message *m)
 {
-    bool named = driver_is_named(d, m->from);
-    if (named && m->term > d->term) return false; /* or it could end every other leader's term by an answer */
-    if (!named && d->distrust[m->from].until <= d->ticks) return true;
+    if (driver_is_named(d, m->from) && m->term > d->term) return false; /* or its answer could end all other leaders' terms */
+    if (!driver_shuns(d, m->from)) return true;
     switch (m->type) {
     case RAFT_PREVOTE:
     case RAFT_VOTE:

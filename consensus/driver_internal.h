@@ -166,6 +166,7 @@ struct driver {
     bool turning;
     struct failure *starting; /* inside driver_start: where a failure goes */
     uint64_t ticks;
+    uint64_t transfer_ns; /* when something large was last on its way to or from the leader: monotonic */
 
     /* as last told */
     bool leads;
@@ -340,6 +341,7 @@ void driver_compacted(struct driver *d, struct log_compaction *c);
 void driver_distrust(struct driver *d, unsigned node, const char *why); /* for a while */
 void driver_refused(struct driver *d, unsigned from, enum err code); /* a block of this leader */
 void driver_accepted(struct driver *d, unsigned from);
+bool driver_shuns(const struct driver *d, unsigned node); /* its word is not taken: named a liar, or distrusted now */
 bool driver_hears(const struct driver *d, const struct raft_message *m); /* false: drop it */
 
 /* driver_past.c */

@@ -14,6 +14,8 @@
 #include "net/peers.h"
 
 #define RESEND_NS (1000ull * 1000000)
+#define RESEND_LAST_NS (16 * RESEND_NS)
+#define RESEND_UNACKED (128 * KIB) /* on the way to the leader, which is more than a fast link ever has */
 #define CLOCK_SETTLED_NS UINT64_C(1000000000)
 
 /* ---- submissions ---- */
@@ -74,14 +76,29 @@ static void route(struct driver *d, struct intake_item *item, uint64_t now)
     }
 }
 
+/* On a slow link what was sent is still on its way after RESEND_NS, or comes back in a block just now; once more would
+ * only make that later. */
+static void note_transfer(struct driver *d, uint64_t now)
+{
+    if (d->leads || d->leader == 0) return;
+    if (peers_unacked(d->o.peers, d->leader) > RESEND_UNACKED) d->transfer_ns = now;
+}
+
+static bool send_again(const struct driver *d, const struct intake_item *item, uint64_t now)
+{
+    uint64_t quiet_since = d->transfer_ns > item->sent_ns ? d->transfer_ns : item->sent_ns;
+    return now - quiet_since >= RESEND_NS || now - item->sent_ns >= RESEND_LAST_NS;
+}
+
 void driver_route_all(struct driver *d)
 {
     uint64_t now = clock_monotonic_ns();
     if (!driver_alive(d)) return;
     d->held = false;
+    note_transfer(d, now);
     for (struct intake_item *i = d->intake.aside.first, *next; i; i = next) {
         next = i->next;
-        if (i->sent_ns == 0 ? !d->held : now - i->sent_ns >= RESEND_NS) route(d, i, now);
+        if (i->sent_ns == 0 ? !d->held : send_again(d, i, now)) route(d, i, now);
     }
 }
 

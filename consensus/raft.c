@@ -242,6 +242,15 @@ enum err raft_step(struct raft *r, const struct raft_message *m)
     return dispatch(r, m);
 }
 
+bool raft_receiving(struct raft *r, raft_id from)
+{
+    if (r->halted || !from) return false;
+    if (r->role != RAFT_LEADER) return raft_follower_receiving(r, from);
+    struct progress *p = raft_progress_of(r, from);
+    if (p) p->silent_ticks = 0;
+    return false;
+}
+
 /* ---- what the driver decides ---- */
 
 void raft_applied(struct raft *r, raft_index index)

@@ -188,7 +188,8 @@ struct raft_message {
     raft_index commit;        /* APPEND, HEARTBEAT: the leader's commit index (the receiver clamps it) */
     raft_index durable;       /* the same: up to where the leader's own log is durable; 0: not told */
     uint64_t round;           /* APPEND, HEARTBEAT, SNAPSHOT: which attempt to find and follow this peer's log;
-                                 echoed, so that answers to an abandoned attempt are told apart */
+                                 echoed, so that answers to an abandoned attempt are told apart; in a HEARTBEAT_ANSWER
+                                 0: to no heartbeat, see raft_receiving */
     raft_index sent;          /* HEARTBEAT: last index that the leader sent to this peer; echoed */
     raft_index match;         /* APPEND_, HEARTBEAT_ANSWER: durable and checked against this leader */
     raft_index checked;       /* the same: checked against this leader, perhaps not yet durable */
@@ -295,6 +296,12 @@ void raft_halt(struct raft *raft);
  *   ERR_TOO_LARGE   a term more than RAFT_TERM_JUMP ahead of ours
  *   ERR_STOPPED     halted */
 enum err raft_step(struct raft *raft, const struct raft_message *message);
+/* Bytes of a message from this peer came, and the message is not whole yet. On a slow link one message may take longer
+ * than an election, and heartbeats wait behind it; so a follower counts its leader as heard, and tells it that as often as
+ * it would answer heartbeats, and a leader counts the peer as heard. No other node is, nor in any other role: what is cut
+ * off, or leads no more, ends its part soon. May be called at any time, as often as bytes come. Whether a ready may have
+ * something to send. */
+bool raft_receiving(struct raft *raft, raft_id from);
 /* The time-out unit passed (the driver's timer, 20 to 100 ms). */
 void raft_tick(struct raft *raft);
 /* Leader: appends `count` blocks, all or none; *first is the first one's index. The core retains what it

@@ -190,20 +190,36 @@ enum err raft_handle_append(struct raft *r, const struct raft_message *m)
     return append_after(r, m);
 }
 
+static void answer_heartbeat(struct raft *r, uint64_t round, raft_index sent)
+{
+    struct raft_message answer = {.type = RAFT_HEARTBEAT_ANSWER,
+                                  .to = r->leader,
+                                  .round = round,
+                                  .sent = sent,
+                                  .match = durable_match(r),
+                                  .checked = r->checked,
+                                  .installing = r->installing ? r->install.position.index : 0};
+    r->answered_tick = r->ticks;
+    raft_emit(r, &answer);
+}
+
 enum err raft_handle_heartbeat(struct raft *r, const struct raft_message *m)
 {
     enum err e = note_leader(r, m);
     if (e) return e;
     follow_commit(r, m->commit);
-    struct raft_message answer = {.type = RAFT_HEARTBEAT_ANSWER,
-                                  .to = m->from,
-                                  .round = m->round,
-                                  .sent = m->sent,
-                                  .match = durable_match(r),
-                                  .checked = r->checked,
-                                  .installing = r->installing ? r->install.position.index : 0};
-    raft_emit(r, &answer);
+    answer_heartbeat(r, m->round, m->sent);
     return OK;
+}
+
+bool raft_follower_receiving(struct raft *r, raft_id from)
+{
+    if (r->role != RAFT_FOLLOWER || r->leader != from) return false;
+    r->election_elapsed = 0;
+    r->heard_tick = r->ticks;
+    if (r->ticks - r->answered_tick < r->options.heartbeat_ticks) return false;
+    answer_heartbeat(r, 0, 0);
+    return true;
 }
 
 /* ---- snapshots ---- */

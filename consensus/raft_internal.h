@@ -95,7 +95,7 @@ struct progress {
     raft_id id;
     bool voter;
     enum raft_progress state;
-    uint64_t round; /* a new one with each change of state: rejections of an older one are ignored,
+    uint64_t round; /* a new one with each change of state, and each probe: rejections of an older one are ignored,
                        or a few lost appends would have each of a whole window's rejections send another window */
     raft_index match, next;
     bool paused;          /* probe: one append is out, wait for a heartbeat's answer */
@@ -190,6 +190,7 @@ struct raft {
     /* follower */
     raft_index checked; /* agrees with this term's leader up to here */
     raft_index acknowledged; /* the match last told to it */
+    uint64_t answered_tick;  /* when it was last sent a heartbeat's answer */
     raft_index leader_commit; /* as told in this term, not clamped */
     raft_index leader_durable; /* the same, of the leader's own log */
     bool installing;
@@ -282,6 +283,7 @@ void raft_broadcast_heartbeat(struct raft *r);
 enum err raft_handle_append(struct raft *r, const struct raft_message *m);
 enum err raft_handle_heartbeat(struct raft *r, const struct raft_message *m);
 enum err raft_handle_snapshot(struct raft *r, const struct raft_message *m);
+bool raft_follower_receiving(struct raft *r, raft_id from);
 void raft_acknowledge(struct raft *r); /* tells the leader what became durable */
 void raft_answer_stale_leader(struct raft *r, const struct raft_message *m);
 

@@ -1,8 +1,10 @@
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -205,6 +207,8 @@ static void deliver_frames(struct connection *c, struct bytes in)
     }
     check_unfinished(c, any);
     if (all_given) turn_sort(c);
+    bool part = in.size > 0 && frame_end(&c->reader) == ERR_TRUNCATED;
+    if (part && c->phase == PHASE_OPEN && c->events.on_part) c->events.on_part(c, c->data);
 }
 
 static void deliver(struct connection *c, struct bytes plain)
@@ -660,6 +664,13 @@ bool connection_is_unheard(const struct connection *c, uint32_t ms)
 }
 
 size_t connection_queued(const struct connection *c) { return crowd_queued(c); }
+
+size_t connection_unacked(const struct connection *c)
+{
+    int fd, waits = 0;
+    if (uv_fileno((const uv_handle_t *)&c->tcp, &fd) != 0 || ioctl(fd, SIOCOUTQ, &waits) != 0 || waits < 0) waits = 0;
+    return crowd_queued(c) + (size_t)waits;
+}
 
 void connection_flush(struct connection *c)
 {

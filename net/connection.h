@@ -73,6 +73,8 @@ struct connection_events {
     void (*on_open)(struct connection *c, void *data);
     /* Views valid during the call only. */
     void (*on_frame)(struct connection *c, const struct frame *frame, void *data);
+    /* Bytes came of a frame that is not whole yet. */
+    void (*on_part)(struct connection *c, void *data);
     /* Instead of on_frame on a raw connection: decrypted bytes as they come. */
     void (*on_raw)(struct connection *c, struct bytes bytes, void *data);
     /* Half or less of the send queue is used again, after ERR_BUSY. */
@@ -123,6 +125,8 @@ enum err connection_write(struct connection *c, struct bytes bytes);
  * program doesn't read still acknowledges. false also where the kernel doesn't tell (tcp(7), TCP_INFO). Loop thread. */
 bool connection_is_unheard(const struct connection *c, uint32_t ms);
 size_t connection_queued(const struct connection *c); /* bytes not yet given to the kernel */
+/* These, and those that the other machine's kernel has not acknowledged (tcp(7), SIOCOUTQ). Loop thread. */
+size_t connection_unacked(const struct connection *c);
 /* Writes now instead of at the end of the turn. */
 void connection_flush(struct connection *c);
 

@@ -12,6 +12,8 @@
 #define BACKOFF_LEAST_MS 50u
 #define BACKOFF_MOST_MS 2000u
 #define STEADY_NS 2000000000u /* a link up for this long starts again with the least backoff */
+#define LASTED_NS 10000000000u /* ... and with the least patience */
+#define PATIENCE_MOST (LIMIT_PEER_DEAD_MS / LIMIT_PEER_LOOK_MS)
 
 struct peer {
     struct peers *peers;
@@ -22,7 +24,7 @@ struct peer {
     struct connection *out, *in; /* dialed by us, by it; NULL: none */
     bool paused;
     uv_timer_t timer; /* to the next dial; while the link is up, to the next look at it */
-    unsigned unheard; /* looks in a row without an acknowledgement */
+    unsigned unheard, patience; /* looks in a row without an acknowledgement; so many end the link */
     struct tls_ticket *ticket;
     struct peers_status status;
 };
@@ -73,7 +75,16 @@ static void dial_later(struct peer *p)
 }
 
 /* Where many packets are lost, TCP waits twice as long after each that is lost again, and all later frames with it: a
- * link would stand still for 7 s and more while a new one is made in much less. */
+ * link would stand still for 7 s and more while a new one is made in much less. Where packets only wait in line, behind
+ * a second or two of what this link and others have sent, the next one does no better: it is given twice the time. */
+static void give_up_link(struct peer *p)
+{
+    bool lasted = clock_monotonic_ns() - p->status.up_since_ns >= LASTED_NS;
+    p->patience = lasted ? LIMIT_PEER_UNHEARD : 2 * p->patience;
+    if (p->patience > PATIENCE_MOST) p->patience = PATIENCE_MOST;
+    connection_abort(p->out, ERR_TIMEOUT, "the other machine acknowledges nothing"); /* on_out_close dials */
+}
+
 static void on_look(uv_timer_t *timer)
 {
     struct peer *p = timer->data;
@@ -82,8 +93,7 @@ static void on_look(uv_timer_t *timer)
         return;
     }
     p->unheard = connection_is_unheard(p->out, LIMIT_PEER_LOOK_MS) ? p->unheard + 1 : 0;
-    if (p->unheard >= LIMIT_PEER_UNHEARD)
-        connection_abort(p->out, ERR_TIMEOUT, "the other machine acknowledges nothing"); /* on_out_close dials */
+    if (p->unheard >= p->patience) give_up_link(p);
 }
 
 static void on_out_open(struct connection *c, void *data)
@@ -201,6 +211,14 @@ static void on_in_frame(struct connection *c, const struct frame *frame, void *d
     if (!p->peers->closing) p->peers->events.on_message(p->index, frame, p->peers->data);
 }
 
+static void on_in_part(struct connection *c, void *data)
+{
+    struct peer *p = data;
+    if (p->in != c || p->peers->closing) return;
+    p->status.heard_ns = clock_monotonic_ns();
+    if (p->peers->events.on_part) p->peers->events.on_part(p->index, p->peers->data);
+}
+
 static void on_in_fault(struct connection *c, enum err code, void *data)
 {
     struct peer *p = data;
@@ -225,7 +243,8 @@ struct listener_handler peers_handler(struct peers *p)
 {
     return (struct listener_handler){
         .alpn = TLS_ALPN_PEER,
-        .events = {.on_open = on_in_open, .on_frame = on_in_frame, .on_fault = on_in_fault, .on_close = on_in_close},
+        .events = {.on_open = on_in_open, .on_frame = on_in_frame, .on_part = on_in_part, .on_fault = on_in_fault,
+                   .on_close = on_in_close},
         .data = &p->peer[0],
         .idle_ms = UINT32_MAX,
     };
@@ -257,6 +276,7 @@ enum err peers_new(struct peers **out, struct network *n, uint32_t self, const s
         struct peer *p = &all->peer[i];
         p->peers = all;
         p->index = i;
+        p->patience = LIMIT_PEER_UNHEARD;
         uv_timer_init(network_loop(n), &p->timer);
         p->timer.data = p;
         all->users++;
@@ -353,6 +373,12 @@ size_t peers_queued(const struct peers *all, uint32_t index)
 {
     struct connection *c = link_to(all, index);
     return c ? connection_queued(c) : 0;
+}
+
+size_t peers_unacked(const struct peers *all, uint32_t index)
+{
+    struct connection *c = link_to(all, index);
+    return c ? connection_unacked(c) : 0;
 }
 
 bool peers_up(const struct peers *all, uint32_t index) { return link_to(all, index) != NULL; }

@@ -27,6 +27,8 @@ struct peers;
 struct peers_events {
     /* From a member, authenticated by its pin. Views valid during the call only. */
     void (*on_message)(uint32_t index, const struct frame *frame, void *data);
+    /* Bytes came from it of a frame that is not whole yet; may be NULL. */
+    void (*on_part)(uint32_t index, void *data);
     void (*on_up)(uint32_t index, void *data);   /* peers_send works from here */
     void (*on_down)(uint32_t index, void *data); /* what was queued is lost */
     void (*on_writable)(uint32_t index, void *data); /* after ERR_BUSY; may be NULL */
@@ -36,7 +38,7 @@ struct peers_status {
     bool up;                /* our connection to it is open */
     bool heard;             /* its connection to us is open */
     uint64_t up_since_ns;   /* clock_monotonic_ns, 0: down */
-    uint64_t heard_ns;      /* when its last frame came, 0: never */
+    uint64_t heard_ns;      /* when a frame of it last came, or a part of one; 0: never */
     uint32_t failures;      /* dials failed since the last success */
     enum err last_error;    /* of the last dial or link */
     char text[160];         /* in words */
@@ -62,6 +64,7 @@ enum err peers_send(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
 enum err peers_send_parts(struct peers *p, uint32_t index, uint32_t type, uint64_t id,
                           const struct send_part *parts, size_t count);
 size_t peers_queued(const struct peers *p, uint32_t index); /* bytes not yet given to the kernel */
+size_t peers_unacked(const struct peers *p, uint32_t index); /* these, and what its kernel did not acknowledge */
 bool peers_up(const struct peers *p, uint32_t index);
 unsigned peers_version(const struct peers *p, uint32_t index);       /* that we speak to it now; 0: the link is down */
 unsigned peers_version_heard(const struct peers *p, uint32_t index); /* that it speaks to us: of what on_message gives */

@@ -324,6 +324,11 @@ static void on_message(uint32_t index, const struct frame *f, void *data)
     }
 }
 
+static void on_part(uint32_t index, void *data)
+{
+    driver_receiving(((struct node *)data)->driver, index);
+}
+
 static void on_up(uint32_t index, void *data)
 {
     struct node *node = data;
@@ -346,7 +351,8 @@ static void on_down(uint32_t index, void *data)
 
 static enum err start_network(struct node *node, struct failure *failure)
 {
-    const struct peers_events events = {.on_message = on_message, .on_up = on_up, .on_down = on_down};
+    const struct peers_events events = {
+        .on_message = on_message, .on_part = on_part, .on_up = on_up, .on_down = on_down};
     struct address own = {0};
     enum err e = tls_context_new(&node->tls, buffer_bytes(&node->identity.tls_key),
                                  buffer_bytes(&node->identity.tls_certificate), failure);

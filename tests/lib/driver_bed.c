@@ -80,6 +80,11 @@ IN_MEMORY unsigned peers_version(const struct peers *p, uint32_t to)
     return p->bed->older[p->self] || p->bed->older[to] ? 1 : PEER_VERSION;
 }
 IN_MEMORY unsigned peers_version_heard(const struct peers *p, uint32_t from) { return peers_version(p, from); }
+IN_MEMORY size_t peers_unacked(const struct peers *p, uint32_t to)
+{
+    return is_open(p->bed, p->self, to) ? p->bed->unacked : 0;
+}
+
 IN_MEMORY size_t peers_queued(const struct peers *p, uint32_t to)
 {
     (void)p;
@@ -91,7 +96,7 @@ static void deliver(struct bed *bed, const struct bed_message *m)
 {
     struct bed_node *node = &bed->nodes[m->to];
     struct bytes body = {m->body, m->size};
-    if (!node->driver || bed->cut[m->from][m->to]) return;
+    if (!node->driver || bed->cut[m->from][m->to] || bed->lost[m->type % 256]) return;
     bool ours = m->type == PEER_RAFT || m->type == PEER_FORWARD || m->type == PEER_BLOCK_ASK || m->type == PEER_BLOCK ||
                 m->type == PEER_PAST || m->type == PEER_HEADS_ASK || m->type == PEER_HEADS ||
                 m->type == PEER_EVIDENCE || m->type == PEER_REJOIN ||

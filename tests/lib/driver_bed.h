@@ -62,6 +62,8 @@ struct bed {
     bool cut[LIMIT_NODES + 1][LIMIT_NODES + 1]; /* from, to: what is sent is lost */
     bool older[LIMIT_NODES + 1]; /* speaks version 1 only (consensus/peer_messages.h); changed while it is down */
     uint64_t sent[256]; /* messages by type */
+    bool lost[256];     /* those of this type are sent, and do not come */
+    size_t unacked;     /* bytes, on each link: as peers_unacked says */
     uint64_t copied;    /* bytes of them that a link would copy */
     struct bed_message *first, *last;
     bool timed_out;

@@ -120,3 +120,36 @@ void partition_split(struct partition *p, const struct testbed *t, unsigned side
         for (unsigned b = 1; b <= t->n; b++)
             if (((side >> a) & 1) != ((side >> b) & 1)) p->drop[a][b] = true;
 }
+
+static bool tc(const char *script)
+{
+    FILE *to = popen("PATH=\"$PATH:/usr/sbin:/sbin\" tc -batch -", "w");
+    if (!to) return false;
+    fputs(script, to);
+    return pclose(to) == 0;
+}
+
+/* Hierarchical token buckets (tc-htb(8)), one for each direction of each pair, which filters choose by address. */
+bool partition_slow(const struct testbed *t, unsigned kbit)
+{
+    char source[TESTBED_ADDRESS_SIZE], target[TESTBED_ADDRESS_SIZE], *script = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&script, &size);
+    if (!to) testbed_fail(t, "no memory");
+    fputs("qdisc add dev lo root handle 1: htb default 0\n", to);
+    for (unsigned a = 1; a <= t->n; a++)
+        for (unsigned b = 1; b <= t->n; b++) {
+            if (a == b) continue;
+            testbed_address(t, a, source);
+            testbed_address(t, b, target);
+            fprintf(to, "class add dev lo parent 1: classid 1:%u htb rate %ukbit burst 16k\n", 16 * a + b, kbit);
+            fprintf(to, "filter add dev lo parent 1: protocol ip u32 match ip src %s match ip dst %s flowid 1:%u\n",
+                    source, target, 16 * a + b);
+        }
+    fclose(to);
+    /* Packets as of a network, not as large as the loopback device's. */
+    bool ok = system("PATH=\"$PATH:/usr/sbin:/sbin\" ip link set lo mtu 1500") == 0 && tc(script);
+    if (!ok) printf("skipped: this machine can't make a link slow (tc-htb)\n");
+    free(script);
+    return ok;
+}

@@ -30,4 +30,8 @@ void partition_set(const struct testbed *t, const struct partition *p);
 /* Between those in `side` (bit 1 << index) and all others, both ways. Adds to *p. */
 void partition_split(struct partition *p, const struct testbed *t, unsigned side);
 
+/* From now on each node's packets to each other node pass at so many kbit a second, and wait in line; once for a
+ * testbed. False where the kernel or this machine has no such thing, after saying so. */
+bool partition_slow(const struct testbed *t, unsigned kbit);
+
 #endif

@@ -138,6 +138,20 @@ static void draw_set_back(struct world *w)
     if (sim_chance(w, 500)) draw_vote_plot(w);
 }
 
+/* Links on which one entry may take longer than an election. */
+static void draw_slow_links(struct world *w)
+{
+    struct plan *p = &w->plan;
+    uint64_t election_us = p->options.election_ticks * SIM_TICK_US;
+    p->fifo = true;
+    p->entry_us = (unsigned)(election_us / 4 + sim_below(w, 3 * election_us));
+    p->client_every_us = p->entry_us * (1 + sim_below(w, 4));
+    p->batch = 1 + (unsigned)sim_below(w, 3);
+    p->options.window_messages = 1 + (uint32_t)sim_below(w, 3);
+    p->fault_phase_us *= 3;
+    p->fault_every_us *= 5;
+}
+
 void plan_draw(struct world *w)
 {
     struct plan *p = &w->plan;
@@ -180,6 +194,7 @@ void plan_draw(struct world *w)
     if (p->voters < 3) p->damage = 0; /* two voters, one of them without a vote: nobody could go on */
     if (!p->members && !p->damage) p->stay_down = (unsigned)sim_below(w, (p->voters - 1) / 2 + 1);
     if (w->seed / 2 % 4 == 0) draw_set_back(w);
+    if (w->seed / 2 % 8 == 3) draw_slow_links(w);
 }
 
 /* ---- picking ---- */

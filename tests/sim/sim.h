@@ -109,6 +109,7 @@ void node_start(struct world *w, struct node *n);
 void node_crash(struct world *w, struct node *n);
 void node_tick(struct world *w, struct node *n);
 void node_deliver(struct world *w, struct node *n, const struct raft_message *m);
+void node_receive_part(struct world *w, struct node *n, raft_id from);
 void node_deliver_rejoin(struct world *w, struct node *n, raft_id from, const struct rejoin_message *m);
 void node_write_done(struct world *w, struct node *n);
 void node_read_done(struct world *w, struct node *n, const struct raft_read *read);
@@ -125,6 +126,7 @@ void node_propose(struct world *w, struct node *n, unsigned count);
 enum event_kind {
     EVENT_TICK,
     EVENT_DELIVER,
+    EVENT_PART,
     EVENT_REJOIN,
     EVENT_WRITE_DONE,
     EVENT_READ_DONE,
@@ -145,7 +147,7 @@ struct event {
     unsigned set_backs;           /* ... of the receiver when it was sent */
     struct raft_read read;        /* READ_DONE */
     struct rejoin_message rejoin; /* REJOIN */
-    raft_id from;                 /* ... */
+    raft_id from;                 /* ...; PART */
 };
 
 struct plan { /* drawn from the seed; chances are per 1000 */
@@ -154,6 +156,7 @@ struct plan { /* drawn from the seed; chances are per 1000 */
     uint64_t fault_phase_us, fault_every_us, client_every_us;
     unsigned delay_us, loss, duplicate;
     bool fifo, codec;
+    unsigned entry_us; /* that an entry with content takes to pass; what is sent later on that link waits; 0: nothing does */
     unsigned write_us, read_fail, install_fail;
     unsigned crash, crash_leader, crash_new_leader, restart, stall, sync;
     unsigned partition, lonely_leader, heal_links, peer_lost;

@@ -15,6 +15,7 @@
  * plan's window may be as small as one entry. */
 #define HEAL_US (10 * 1000000u)
 #define HEAL_ENTRY_US 40000u
+#define HEAL_PASSES 20 /* of an entry over slow links: elections, what is sent again, each follower in turn */
 /* So often somebody asks until it votes again: twice for an entry, where the first can't be had. */
 #define HEAL_REJOINS 80u
 
@@ -73,7 +74,8 @@ static void handle(struct world *w, struct event *e)
 {
     struct node *n = &w->nodes[e->node];
     bool alive = e->node && n->raft;
-    if (e->kind != EVENT_DELIVER && e->kind != EVENT_REJOIN && e->incarnation != n->incarnation) return;
+    bool sent = e->kind == EVENT_DELIVER || e->kind == EVENT_REJOIN || e->kind == EVENT_PART;
+    if (!sent && e->incarnation != n->incarnation) return;
     if (alive && w->now < n->paused_until && e->kind != EVENT_CRASH) {
         sim_schedule(w, n->paused_until - w->now, *e);
         return;
@@ -83,6 +85,9 @@ static void handle(struct world *w, struct event *e)
         if (alive && !is_of_earlier_candidacy(n, e)) node_deliver(w, n, e->message);
         raft_message_clear(e->message);
         free(e->message);
+        break;
+    case EVENT_PART:
+        if (alive && !w->cut[e->from][e->node]) node_receive_part(w, n, e->from);
         break;
     case EVENT_REJOIN:
         if (alive) node_deliver_rejoin(w, n, e->from, &e->rejoin);
@@ -149,9 +154,20 @@ static uint64_t largest_lag(const struct world *w)
     return most - least;
 }
 
+/* What is in line on the slowest link, and what has to pass then. */
+static uint64_t passing_us(const struct world *w)
+{
+    uint64_t last = w->now;
+    for (unsigned i = 0; i < (SIM_NODES + 1) * (SIM_NODES + 1); i++) {
+        uint64_t free_at = w->link_free[i / (SIM_NODES + 1)][i % (SIM_NODES + 1)];
+        if (free_at > last) last = free_at;
+    }
+    return last - w->now + HEAL_PASSES * w->plan.entry_us * (largest_lag(w) + 1);
+}
+
 static void go_on(struct world *w)
 {
-    uint64_t deadline = w->now + HEAL_US + HEAL_ENTRY_US * largest_lag(w);
+    uint64_t deadline = w->now + HEAL_US + HEAL_ENTRY_US * largest_lag(w) + passing_us(w);
     if (faults_impaired(w)) deadline += (uint64_t)HEAL_REJOINS * w->plan.rejoin_ticks * SIM_TICK_US;
     if (!faults_can_heal(w)) {
         run_until(w, w->now + HEAL_US / 5);

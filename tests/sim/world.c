@@ -150,12 +150,24 @@ static bool is_of_vote(const struct event *e)
     return e->kind == EVENT_REJOIN || e->message->type == RAFT_VOTE || e->message->type == RAFT_VOTE_ANSWER;
 }
 
+/* After `delay` it begins to pass, part by part. When it has passed, from now. */
+static uint64_t pass(struct world *w, raft_id from, raft_id to, uint64_t delay, const struct event *event)
+{
+    const struct raft_message *m = event->kind == EVENT_DELIVER ? event->message : NULL;
+    uint64_t takes = 0;
+    for (size_t i = 0; m && i < m->entry_count; i++) takes += m->entries[i].blob ? w->plan.entry_us : 0;
+    for (uint64_t at = SIM_TICK_US; at < takes; at += SIM_TICK_US)
+        sim_schedule(w, delay + at, (struct event){.kind = EVENT_PART, .node = to, .from = from});
+    return delay + takes;
+}
+
 static void send_once(struct world *w, raft_id from, raft_id to, uint64_t delay, struct event event)
 {
     delay += 100 + sim_below(w, w->plan.delay_us);
     if (w->plan.fifo) {
         uint64_t *free_at = &w->link_free[from][to];
         if (w->now + delay < *free_at) delay = *free_at - w->now;
+        delay = pass(w, from, to, delay, &event);
         *free_at = w->now + delay + 1;
     } else if (sim_chance(w, 10)) {
         delay += sim_below(w, 30) * w->plan.delay_us; /* a straggler */

@@ -116,6 +116,37 @@ static void a_follower_sends_a_leader_its_share(void **state)
     bed_close(&bed);
 }
 
+/* A slow link: what was sent is not sent again while it is still on its way, or a large message of the leader comes; but
+ * later it is, since the leader tells nobody what it did not take. */
+static void what_is_on_its_way_is_sent_once(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed), follower = leader % 3 + 1;
+    uint64_t before = bed.sent[PEER_FORWARD], term = status_of(leader).term;
+    assert_true(bed_await_same(&bed, 3));
+    bed.lost[PEER_FORWARD] = true;
+    bed.unacked = 200 * KIB;
+    bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
+    assert_int_equal(bed_submit(&bed, &r, follower, BED_PATIENCE_MS), OK);
+    bed_turn(&bed, 1500);
+    assert_int_equal(bed.sent[PEER_FORWARD] - before, 1);
+    bed.unacked = 0;
+    for (unsigned i = 0; i < 50; i++) {
+        driver_receiving(bed.nodes[follower].driver, leader);
+        bed_turn(&bed, 30);
+    }
+    assert_true(bed.sent[PEER_FORWARD] - before == 1 || status_of(leader).term != term);
+    BED_AWAIT(&bed, bed.sent[PEER_FORWARD] - before > 1);
+    bed.lost[PEER_FORWARD] = false;
+    assert_true(bed_await(&bed, &r));
+    assert_int_equal(r.code, OK);
+    bed_request_free(&r);
+    bed_close(&bed);
+    bed.lost[PEER_FORWARD] = false;
+}
+
 /* However many peers an entry goes to, it stands in the leader's memory once. */
 static void large_entries_are_lent_to_the_links(void **state)
 {
@@ -482,6 +513,7 @@ int main(void)
         cmocka_unit_test(more_than_the_intake_holds),
         cmocka_unit_test(too_large_and_empty_requests),
         cmocka_unit_test(a_follower_sends_a_leader_its_share),
+        cmocka_unit_test(what_is_on_its_way_is_sent_once),
         cmocka_unit_test(large_entries_are_lent_to_the_links),
         cmocka_unit_test(a_lagging_state_holds_the_leader_back),
         cmocka_unit_test(a_lagging_state_holds_few_bytes),

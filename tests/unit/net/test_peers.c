@@ -27,7 +27,7 @@ struct node {
     bool network_closed;
     unsigned ups[NODES + 1], downs[NODES + 1];
     uint64_t heard[NODES + 1], last_id[NODES + 1], bytes[NODES + 1];
-    unsigned writable;
+    unsigned writable, parts[NODES + 1];
 };
 
 static uv_loop_t loop;
@@ -42,6 +42,7 @@ static void on_message(uint32_t from, const struct frame *f, void *data)
     n->bytes[from] += f->body.size;
 }
 
+static void on_part(uint32_t from, void *data) { ((struct node *)data)->parts[from]++; }
 static void on_up(uint32_t index, void *data) { ((struct node *)data)->ups[index]++; }
 static void on_down(uint32_t index, void *data) { ((struct node *)data)->downs[index]++; }
 static void on_writable(uint32_t index, void *data)
@@ -50,7 +51,8 @@ static void on_writable(uint32_t index, void *data)
     ((struct node *)data)->writable++;
 }
 
-static const struct peers_events events = {on_message, on_up, on_down, on_writable};
+static const struct peers_events events = {
+    .on_message = on_message, .on_part = on_part, .on_up = on_up, .on_down = on_down, .on_writable = on_writable};
 
 static void node_start(struct node *n, uint32_t index, unsigned without)
 {
@@ -164,6 +166,27 @@ static void test_all_talk(void **state)
     peers_status(nodes[1].peers, 1, &s);
     assert_false(s.up || s.heard);
     cluster_end(NODES);
+}
+
+/* While a large frame comes it is told of; a small one is there at once. */
+static void test_parts(void **state)
+{
+    (void)state;
+    cluster_start(2);
+    RUN_UNTIL(all_up(2));
+    for (uint64_t id = 0; id < 50; id++) {
+        say(1, 2, id, 1000);
+        RUN_UNTIL(nodes[2].heard[1] == id + 1);
+    }
+    assert_int_equal(nodes[2].parts[1], 0);
+    say(1, 2, 50, 3 * MIB);
+    assert_true(peers_unacked(nodes[1].peers, 2) >= 3 * MIB);
+    RUN_UNTIL(nodes[2].heard[1] == 51);
+    assert_true(nodes[2].parts[1] > 1);
+    assert_int_equal(nodes[1].parts[2], 0);
+    RUN_UNTIL(peers_unacked(nodes[1].peers, 2) == 0);
+    assert_int_equal(peers_unacked(nodes[1].peers, 1), 0); /* itself: no link */
+    cluster_end(2);
 }
 
 static void test_restart(void **state)
@@ -327,7 +350,7 @@ static void test_backpressure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_parts), cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
         cmocka_unit_test(test_resumes), cmocka_unit_test(test_stranger), cmocka_unit_test(test_removed),
         cmocka_unit_test(test_backpressure),
     };
