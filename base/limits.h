@@ -25,7 +25,7 @@
 #define LIMIT_LINGER_MS 1000            /* for the other side to read the last answer before the close */
 #define LIMIT_CONNECT_MS 3000           /* for one address to answer */
 #define LIMIT_PEER_DEAD_MS 10000        /* a node that acknowledges nothing, or takes nothing */
-#define LIMIT_PEER_UNHEARD 5            /* looks at a link between nodes without an acknowledgement; more later: net/peers.c */
+#define LIMIT_PEER_UNHEARD 5            /* looks at a link without an acknowledgement; more later: net/peers.c */
 #define LIMIT_PEER_LOOK_MS 250          /* from one look to the next */
 #define LIMIT_SEND_TOTAL (32 * MIB)     /* of all clients' send queues: above, who does not read is closed */
 #define LIMIT_SEND_MOST (512 * MIB)     /* the same: above, who has most to read is closed */
