@@ -361,7 +361,8 @@ static bool sum_share(struct keygen_agent *a)
     dkg_combine_subshares(&l->share, subshares, NULL, count);
     secret_free(subshares);
     if (fits(a, &l->share)) return true;
-    log_error("keygen", "the sub-shares do not add up to this node's verification key: it has no share");
+    if (log_seldom(&a->unfit_ns))
+        log_error("keygen", "the sub-shares do not add up to this node's verification key: it has no share");
     return false;
 }
 

@@ -58,6 +58,7 @@ struct keygen_agent {
     bool forgotten; /* said that the own polynomial is not the one that was committed to */
     uint64_t warned_ns[LIMIT_NODES + 1];
     uint64_t unread_ns, unwritten_ns; /* when it was last said that the state can't be read, or a secret not stored */
+    uint64_t unfit_ns;   /* ... or that the sub-shares make no share */
     uint64_t unfiled_ns; /* ... or the share's file not written: the state thread's */
     bool submitting[DUTIES];
     uint64_t submitted_ns[DUTIES];

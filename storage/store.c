@@ -265,6 +265,8 @@ static enum err open_environment(struct store *s, const struct store_options *op
         mdb_reader_check(s->env, &dead); /* slots of readers that were killed */
         return OK;
     }
+    /* EBADF: so LMDB says of a file without any page that it may not write to. */
+    if (code == EBADF) return fail(failure, ERR_CORRUPT, "cannot open the store in %s: data.mdb is empty", s->directory);
     enum err translated = translate(s, code);
     return fail(failure, translated, "cannot open the store in %s: %s", s->directory, words(code));
 }

@@ -193,6 +193,23 @@ static void test_a_store_without_its_tables_is_damaged(void **state)
     buffer_free(&after);
 }
 
+/* Cut to nothing: said so, and not as LMDB's error. (Whoever may write would begin a store: the driver knows better.) */
+static void test_an_empty_file_is_named(void **state)
+{
+    struct store_options o = options();
+    struct failure failure = {0};
+    (void)state;
+    begin();
+    commit();
+    store_close(store);
+    store = NULL;
+    folder_store(folder, "data.mdb", (struct bytes){0});
+    o.read_only = true;
+    struct store *s = NULL;
+    assert_int_equal(store_open(&s, &o, &failure), ERR_CORRUPT);
+    assert_non_null(strstr(failure.text, "data.mdb is empty"));
+}
+
 static void test_read_only_beside_the_owner(void **state)
 {
     static const struct table_name newer[] = {{USERS, "users"}, {RECORDS, "later"}};
@@ -261,6 +278,7 @@ int main(void)
         BED_TEST(test_later_format),
         BED_TEST(test_garbage_is_not_opened),
         BED_TEST(test_a_store_without_its_tables_is_damaged),
+        BED_TEST(test_an_empty_file_is_named),
         BED_TEST(test_read_only_beside_the_owner),
         BED_TEST(test_scratch_is_gone_afterwards),
     };
