@@ -41,28 +41,11 @@ static struct sealed {
 } items[ITEMS];
 
 /* One input. */
-static struct bytes input;
 static member_set liars;
 static bool one_at_a_time;
 static uint32_t next_position, taken_most;
 static struct buffer before[MEMBERS + 1];          /* each member's box of an earlier question */
 static uint8_t signed_before[MEMBERS + 1][64];
-
-static uint8_t next(void)
-{
-    uint8_t byte = input.size ? input.data[0] : 0;
-    if (input.size) input = bytes_of(input.data + 1, input.size - 1);
-    return byte;
-}
-
-static struct bytes next_bytes(void)
-{
-    size_t size = next();
-    if (size > input.size) size = input.size;
-    struct bytes out = bytes_of(input.data, size);
-    if (size) input = bytes_of(input.data + size, input.size - size);
-    return out;
-}
 
 static bool lies(uint32_t member) { return liars & MEMBER(member); }
 static bool few_lie(void) { return member_count(liars) < cluster.genesis.quorum; }

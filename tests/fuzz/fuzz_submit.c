@@ -42,28 +42,11 @@ static struct buffer leaves[ENTRIES];
 static struct digest hashes[ENTRIES];
 
 /* One input. */
-static struct bytes input;
 static uint32_t liars; /* bit i: member i */
 static uint32_t leaf_count, decided;
 static bool queries;           /* what is submitted is a query, of no matter here */
 static struct request request; /* as it was recorded; views of `recorded` */
 static struct buffer recorded;
-
-static uint8_t next(void)
-{
-    uint8_t byte = input.size ? input.data[0] : 0;
-    if (input.size) input = bytes_of(input.data + 1, input.size - 1);
-    return byte;
-}
-
-static struct bytes next_bytes(void)
-{
-    size_t size = next();
-    if (size > input.size) size = input.size;
-    struct bytes out = bytes_of(input.data, size);
-    if (size) input = bytes_of(input.data + size, input.size - size);
-    return out;
-}
 
 static bool lies(uint32_t member) { return liars >> member & 1; }
 static uint32_t liar_count(void) { return (uint32_t)__builtin_popcount(liars); }

@@ -17,6 +17,25 @@
 #define LINK_TURNS 12     /* connectings */
 #define LINK_QUESTIONS 300 /* more is a client that does not end */
 
+/* What is left of this run's input: the target sets it, and takes from it what its members do. */
+static struct bytes input;
+
+static uint8_t next(void)
+{
+    uint8_t byte = input.size ? input.data[0] : 0;
+    if (input.size) input = bytes_of(input.data + 1, input.size - 1);
+    return byte;
+}
+
+static struct bytes next_bytes(void)
+{
+    size_t size = next();
+    if (size > input.size) size = input.size;
+    struct bytes out = bytes_of(input.data, size);
+    if (size) input = bytes_of(input.data + size, input.size - size);
+    return out;
+}
+
 /* The target's: what this member says, by link_say, link_refuse and link_break, or nothing. */
 static void answer_question(uint32_t member, enum message_type type, struct bytes body);
 
