@@ -166,7 +166,8 @@ struct driver {
     bool turning;
     struct failure *starting; /* inside driver_start: where a failure goes */
     uint64_t ticks;
-    uint64_t transfer_ns; /* when something large was last on its way to or from the leader: monotonic */
+    uint64_t transfer_ns; /* when something was last seen to take long on its way to or from the leader: monotonic */
+    uint64_t sending_ns;  /* since when a lot is on its way to it; 0: it is not */
 
     /* as last told */
     bool leads;

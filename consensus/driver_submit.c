@@ -15,7 +15,8 @@
 
 #define RESEND_NS (1000ull * 1000000)
 #define RESEND_LAST_NS (16 * RESEND_NS)
-#define RESEND_UNACKED (128 * KIB) /* on the way to the leader, which is more than a fast link ever has */
+#define SLOW_BYTES (64 * KIB) /* a link that has as much unacknowledged for ... */
+#define SLOW_NS UINT64_C(250000000) /* ... so long, or a frame coming, is slow */
 #define CLOCK_SETTLED_NS UINT64_C(1000000000)
 
 /* ---- submissions ---- */
@@ -81,7 +82,10 @@ static void route(struct driver *d, struct intake_item *item, uint64_t now)
 static void note_transfer(struct driver *d, uint64_t now)
 {
     if (d->leads || d->leader == 0) return;
-    if (peers_unacked(d->o.peers, d->leader) > RESEND_UNACKED) d->transfer_ns = now;
+    bool sends = peers_unacked(d->o.peers, d->leader) > SLOW_BYTES;
+    if (!sends || d->sending_ns == 0) d->sending_ns = sends ? now : 0;
+    bool sends_long = sends && now - d->sending_ns >= SLOW_NS;
+    if (sends_long || peers_receiving_ms(d->o.peers, d->leader) * 1000000 >= SLOW_NS) d->transfer_ns = now;
 }
 
 static bool send_again(const struct driver *d, const struct intake_item *item, uint64_t now)

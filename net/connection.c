@@ -672,6 +672,11 @@ size_t connection_unacked(const struct connection *c)
     return crowd_queued(c) + (size_t)waits;
 }
 
+uint64_t connection_receiving_ms(const struct connection *c)
+{
+    return c->frame_ms ? now_ms(c) - c->begun_ms : 0;
+}
+
 void connection_flush(struct connection *c)
 {
     if (c->phase == PHASE_OPEN) flush(c);

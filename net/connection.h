@@ -127,6 +127,8 @@ bool connection_is_unheard(const struct connection *c, uint32_t ms);
 size_t connection_queued(const struct connection *c); /* bytes not yet given to the kernel */
 /* These, and those that the other machine's kernel has not acknowledged (tcp(7), SIOCOUTQ). Loop thread. */
 size_t connection_unacked(const struct connection *c);
+/* For how many ms a frame has been coming that is not whole yet; 0: none is. */
+uint64_t connection_receiving_ms(const struct connection *c);
 /* Writes now instead of at the end of the turn. */
 void connection_flush(struct connection *c);
 

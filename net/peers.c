@@ -381,6 +381,13 @@ size_t peers_unacked(const struct peers *all, uint32_t index)
     return c ? connection_unacked(c) : 0;
 }
 
+uint64_t peers_receiving_ms(const struct peers *all, uint32_t index)
+{
+    CHECK(index >= 1 && index <= LIMIT_NODES);
+    struct connection *c = all->peer[index].in;
+    return c ? connection_receiving_ms(c) : 0;
+}
+
 bool peers_up(const struct peers *all, uint32_t index) { return link_to(all, index) != NULL; }
 
 unsigned peers_version(const struct peers *all, uint32_t index)

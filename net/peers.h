@@ -65,6 +65,7 @@ enum err peers_send_parts(struct peers *p, uint32_t index, uint32_t type, uint64
                           const struct send_part *parts, size_t count);
 size_t peers_queued(const struct peers *p, uint32_t index); /* bytes not yet given to the kernel */
 size_t peers_unacked(const struct peers *p, uint32_t index); /* these, and what its kernel did not acknowledge */
+uint64_t peers_receiving_ms(const struct peers *p, uint32_t index); /* as connection_receiving_ms, of its link */
 bool peers_up(const struct peers *p, uint32_t index);
 unsigned peers_version(const struct peers *p, uint32_t index);       /* that we speak to it now; 0: the link is down */
 unsigned peers_version_heard(const struct peers *p, uint32_t index); /* that it speaks to us: of what on_message gives */

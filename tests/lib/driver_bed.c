@@ -85,6 +85,11 @@ IN_MEMORY size_t peers_unacked(const struct peers *p, uint32_t to)
     return is_open(p->bed, p->self, to) ? p->bed->unacked : 0;
 }
 
+IN_MEMORY uint64_t peers_receiving_ms(const struct peers *p, uint32_t from)
+{
+    return is_open(p->bed, from, p->self) ? p->bed->receiving_ms : 0;
+}
+
 IN_MEMORY size_t peers_queued(const struct peers *p, uint32_t to)
 {
     (void)p;
