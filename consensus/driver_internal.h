@@ -168,6 +168,7 @@ struct driver {
     uint64_t ticks;
     uint64_t transfer_ns; /* when something was last seen to take long on its way to or from the leader: monotonic */
     uint64_t sending_ns;  /* since when a lot is on its way to it; 0: it is not */
+    uint64_t returned_ns; /* of the requests forwarded to it that came back in a block: when the last one was sent */
 
     /* as last told */
     bool leads;

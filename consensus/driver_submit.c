@@ -88,9 +88,11 @@ static void note_transfer(struct driver *d, uint64_t now)
     if (sends_long || peers_receiving_ms(d->o.peers, d->leader) * 1000000 >= SLOW_NS) d->transfer_ns = now;
 }
 
+/* Links and leaders keep the order: what was sent before something that came back, and did not, was dropped. */
 static bool send_again(const struct driver *d, const struct intake_item *item, uint64_t now)
 {
-    uint64_t quiet_since = d->transfer_ns > item->sent_ns ? d->transfer_ns : item->sent_ns;
+    bool dropped = item->sent_ns < d->returned_ns;
+    uint64_t quiet_since = d->transfer_ns > item->sent_ns && !dropped ? d->transfer_ns : item->sent_ns;
     return now - quiet_since >= RESEND_NS || now - item->sent_ns >= RESEND_LAST_NS;
 }
 
