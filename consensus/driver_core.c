@@ -342,6 +342,7 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
 void driver_receiving(struct driver *d, unsigned from)
 {
     if (!driver_alive(d) || (!d->leads && driver_shuns(d, from))) return;
+    driver_refused_lately(d, from);
     if (raft_receiving(d->raft, (raft_id)from)) d->dirty = true;
 }
 

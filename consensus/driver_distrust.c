@@ -54,6 +54,13 @@ void driver_accepted(struct driver *d, unsigned from)
     d->distrust[from].first = 0;
 }
 
+/* On a slow link its next block may be that long in coming. */
+void driver_refused_lately(struct driver *d, unsigned from)
+{
+    struct distrust *t = &d->distrust[from];
+    if (t->first != 0 && d->ticks - t->last <= FORGET_AFTER) t->last = d->ticks;
+}
+
 bool driver_shuns(const struct driver *d, unsigned node)
 {
     return driver_is_named(d, node) || d->distrust[node].until > d->ticks;

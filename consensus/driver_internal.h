@@ -342,6 +342,7 @@ void driver_compacted(struct driver *d, struct log_compaction *c);
 /* driver_distrust.c */
 void driver_distrust(struct driver *d, unsigned node, const char *why); /* for a while */
 void driver_refused(struct driver *d, unsigned from, enum err code); /* a block of this leader */
+void driver_refused_lately(struct driver *d, unsigned from); /* still: a part of what it says next came */
 void driver_accepted(struct driver *d, unsigned from);
 bool driver_shuns(const struct driver *d, unsigned node); /* its word is not taken: named a liar, or distrusted now */
 bool driver_hears(const struct driver *d, const struct raft_message *m); /* false: drop it */

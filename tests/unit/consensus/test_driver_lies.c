@@ -568,6 +568,28 @@ static void claims_without_end(void **state)
     down();
 }
 
+/* Blocks that take longer to come than refusals are remembered for: these belong together all the same, or a leader on a
+ * slow link would be followed for ever. What was long ago does not count with them. */
+static void refusals_on_a_slow_link_belong_together(void **state)
+{
+    (void)state;
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed);
+    struct driver *d = bed.nodes[leader % 3 + 1].driver;
+    driver_receiving(d, leader);
+    assert_int_equal(d->distrust[leader].first, 0);
+    driver_refused(d, leader, ERR_BAD_SIGNATURE);
+    d->ticks += 60000;
+    driver_receiving(d, leader);
+    driver_refused(d, leader, ERR_BAD_SIGNATURE);
+    assert_false(driver_shuns(d, leader));
+    for (unsigned i = 0; i < 60; i++, d->ticks++) driver_receiving(d, leader);
+    assert_false(driver_shuns(d, leader));
+    driver_refused(d, leader, ERR_BAD_SIGNATURE);
+    assert_true(driver_shuns(d, leader));
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -588,6 +610,7 @@ int main(void)
         cmocka_unit_test(requests_of_strangers),
         cmocka_unit_test(an_action_of_later),
         cmocka_unit_test(operations_in_its_own_name),
+        cmocka_unit_test(refusals_on_a_slow_link_belong_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
