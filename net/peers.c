@@ -13,6 +13,7 @@
 #define BACKOFF_MOST_MS 2000u
 #define STEADY_NS 2000000000u /* a link up for this long starts again with the least backoff */
 #define LASTED_NS 10000000000u /* ... and with the least patience */
+#define CALM_NS 60000000000u   /* so long without a need of more, and so does the link itself */
 #define PATIENCE_MOST (LIMIT_PEER_DEAD_MS / LIMIT_PEER_LOOK_MS)
 
 struct peer {
@@ -25,6 +26,7 @@ struct peer {
     bool paused;
     uv_timer_t timer; /* to the next dial; while the link is up, to the next look at it */
     unsigned unheard, patience; /* looks in a row without an acknowledgement; so many end the link */
+    uint64_t tried_ns; /* when so many that the least patience would have ended it */
     struct tls_ticket *ticket;
     struct peers_status status;
 };
@@ -92,7 +94,10 @@ static void on_look(uv_timer_t *timer)
         uv_timer_stop(timer);
         return;
     }
+    uint64_t now = clock_monotonic_ns();
     p->unheard = connection_is_unheard(p->out, LIMIT_PEER_LOOK_MS) ? p->unheard + 1 : 0;
+    if (p->unheard >= LIMIT_PEER_UNHEARD) p->tried_ns = now;
+    if (now - p->tried_ns >= CALM_NS) p->patience = LIMIT_PEER_UNHEARD;
     if (p->unheard >= p->patience) give_up_link(p);
 }
 

@@ -1,8 +1,11 @@
 /* Links between nodes: several of them in one loop, with real sockets. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -189,6 +192,65 @@ static void test_parts(void **state)
     cluster_end(2);
 }
 
+/* Before the C library's: what the kernel says of acknowledgements, and the time. */
+static bool acknowledges_nothing;
+static unsigned looks;
+static time_t ahead_s;
+
+int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict size)
+{
+    bool look = level == IPPROTO_TCP && name == TCP_INFO;
+    looks += look;
+    if (!look || !acknowledges_nothing) return (int)syscall(SYS_getsockopt, fd, level, name, value, size);
+    *(struct tcp_info *)value =
+        (struct tcp_info){.tcpi_state = TCP_ESTABLISHED, .tcpi_unacked = 1, .tcpi_last_ack_recv = 1000};
+    return 0;
+}
+
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+    int code = (int)syscall(SYS_clock_gettime, id, out);
+    if (id == CLOCK_MONOTONIC) out->tv_sec += ahead_s;
+    return code;
+}
+
+static void look_on(unsigned times)
+{
+    looks = 0;
+    RUN_UNTIL(looks >= times);
+}
+
+/* At a link that acknowledged something at first. */
+static unsigned looks_before_it_is_given_up(void)
+{
+    unsigned downs = nodes[1].downs[2];
+    RUN_UNTIL(peers_up(nodes[1].peers, 2));
+    look_on(2);
+    acknowledges_nothing = true;
+    looks = 0;
+    RUN_UNTIL(nodes[1].downs[2] > downs);
+    acknowledges_nothing = false;
+    return looks;
+}
+
+/* Longer for the next one, where it was given up soon after it was made; but not for ever. */
+static void test_patience(void **state)
+{
+    (void)state;
+    struct address nowhere;
+    cluster_start(2);
+    assert_int_equal(address_parse(&nowhere, "127.0.1.99:1", true, NULL), OK);
+    assert_int_equal(peers_set(nodes[2].peers, 1, &nowhere, &identity_of(0)->pin), OK); /* one link is enough */
+    RUN_UNTIL(!peers_up(nodes[2].peers, 1));
+    assert_int_equal(looks_before_it_is_given_up(), LIMIT_PEER_UNHEARD);
+    assert_int_equal(looks_before_it_is_given_up(), 2 * LIMIT_PEER_UNHEARD);
+    RUN_UNTIL(peers_up(nodes[1].peers, 2));
+    look_on(2);
+    ahead_s = 3600;
+    assert_int_equal(looks_before_it_is_given_up(), LIMIT_PEER_UNHEARD);
+    cluster_end(2);
+}
+
 static void test_restart(void **state)
 {
     (void)state;
@@ -350,7 +412,8 @@ static void test_backpressure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_parts), cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_parts), cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
         cmocka_unit_test(test_resumes), cmocka_unit_test(test_stranger), cmocka_unit_test(test_removed),
         cmocka_unit_test(test_backpressure),
     };
