@@ -92,6 +92,14 @@ static void start_reads(struct driver *d, const struct raft_ready *ready)
     }
 }
 
+/* Of a leader that steps down by itself others take whatever still comes for its word, and elect nobody before the last
+ * of it: on a slow link that may be minutes. */
+static void fall_silent(struct driver *d)
+{
+    for (unsigned peer = 1; peer <= d->o.genesis->member_count; peer++)
+        if (peer != d->o.self && peers_unacked(d->o.peers, peer) > DRIVER_JAMMED) peers_renew(d->o.peers, peer);
+}
+
 /* One line and one callback per change that others see. */
 static void tell_role(struct driver *d)
 {
@@ -100,6 +108,7 @@ static void tell_role(struct driver *d)
     bool leads = status.role == RAFT_LEADER;
     bool moved = leads != d->leads || status.leader != d->leader || status.term != d->term;
     if (d->leads && !leads) intake_abdicate(&d->intake);
+    if (d->leads && !leads && status.term == d->term) fall_silent(d);
     d->leads = leads;
     d->leader = status.leader;
     d->term = status.term;

@@ -35,6 +35,7 @@
 #include "ledger/evidence.h"
 #include "ledger/genesis.h"
 
+#define DRIVER_JAMMED (128 * KIB) /* on the way to a peer: its link is not fast, or has much to do */
 #define DRIVER_TICK_MS 50      /* the core's unit of time */
 #define DRIVER_SLOW_TICKS 20   /* once a second: trimming, space, repair */
 #define DRIVER_HEADS 1024u     /* recent entries whose hashes and signatures are kept for evidence */

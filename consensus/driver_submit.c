@@ -15,8 +15,7 @@
 
 #define RESEND_NS (1000ull * 1000000)
 #define RESEND_LAST_NS (16 * RESEND_NS)
-#define SLOW_BYTES (64 * KIB) /* a link that has as much unacknowledged for ... */
-#define SLOW_NS UINT64_C(250000000) /* ... so long, or a frame coming, is slow */
+#define SLOW_NS UINT64_C(250000000) /* a link that is jammed for so long, or on which a frame is coming, is slow */
 #define CLOCK_SETTLED_NS UINT64_C(1000000000)
 
 /* ---- submissions ---- */
@@ -82,7 +81,7 @@ static void route(struct driver *d, struct intake_item *item, uint64_t now)
 static void note_transfer(struct driver *d, uint64_t now)
 {
     if (d->leads || d->leader == 0) return;
-    bool sends = peers_unacked(d->o.peers, d->leader) > SLOW_BYTES;
+    bool sends = peers_unacked(d->o.peers, d->leader) > DRIVER_JAMMED;
     if (!sends || d->sending_ns == 0) d->sending_ns = sends ? now : 0;
     bool sends_long = sends && now - d->sending_ns >= SLOW_NS;
     if (sends_long || peers_receiving_ms(d->o.peers, d->leader) * 1000000 >= SLOW_NS) d->transfer_ns = now;

@@ -298,8 +298,9 @@ void raft_halt(struct raft *raft);
 enum err raft_step(struct raft *raft, const struct raft_message *message);
 /* Bytes of a message from this peer came, and the message is not whole yet. On a slow link one message may take longer
  * than an election, and heartbeats wait behind it; so a follower counts its leader as heard, and tells it that as often as
- * it would answer heartbeats, and a leader counts the peer as heard. No other node is, nor in any other role: what is cut
- * off, or leads no more, ends its part soon. May be called at any time, as often as bytes come. Whether a ready may have
+ * it would answer heartbeats, and a leader counts the peer as heard. No other node is, nor in any other role. What is cut
+ * off ends its part soon; of a leader that steps down the driver has to drop what it has sent and is on its way still, or
+ * it counts as one until all of that has come. May be called at any time, as often as bytes come. Whether a ready may have
  * something to send. */
 bool raft_receiving(struct raft *raft, raft_id from);
 /* The time-out unit passed (the driver's timer, 20 to 100 ms). */

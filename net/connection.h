@@ -141,6 +141,8 @@ void connection_resume(struct connection *c);
 void connection_close(struct connection *c, enum err code, const char *text);
 /* At once, dropping what is queued. on_close comes after this has returned. */
 void connection_abort(struct connection *c, enum err code, const char *text);
+/* The same, and the kernel, too, drops what waits, instead of offering it for minutes to who does not read. */
+void connection_reset(struct connection *c, enum err code, const char *text);
 
 void connection_set_data(struct connection *c, void *data);
 void *connection_data(const struct connection *c);

@@ -200,8 +200,6 @@ void connection_go_on(struct connection *c); /* with its input: its turn has com
 bool connection_is_fresh(const struct connection *c); /* accepted, and its handshake is not done */
 /* Closes now. The first code and text said stay. */
 void connection_finish(struct connection *c, enum err code, const char *text);
-/* The same for who does not read: the kernel, too, drops what waits, instead of offering it for minutes. */
-void connection_reset(struct connection *c, enum err code, const char *text);
 void connection_handle_closed(uv_handle_t *handle);
 void connection_fault(struct connection *c, enum err code); /* bad input */
 void connection_stop_reading(struct connection *c);

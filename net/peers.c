@@ -393,6 +393,12 @@ uint64_t peers_receiving_ms(const struct peers *all, uint32_t index)
     return c ? connection_receiving_ms(c) : 0;
 }
 
+void peers_renew(struct peers *all, uint32_t index)
+{
+    struct connection *c = link_to(all, index);
+    if (c) connection_reset(c, ERR_CANCELED, "what it had to send is of no use any more"); /* on_out_close dials */
+}
+
 bool peers_up(const struct peers *all, uint32_t index) { return link_to(all, index) != NULL; }
 
 unsigned peers_version(const struct peers *all, uint32_t index)

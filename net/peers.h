@@ -66,6 +66,8 @@ enum err peers_send_parts(struct peers *p, uint32_t index, uint32_t type, uint64
 size_t peers_queued(const struct peers *p, uint32_t index); /* bytes not yet given to the kernel */
 size_t peers_unacked(const struct peers *p, uint32_t index); /* these, and what its kernel did not acknowledge */
 uint64_t peers_receiving_ms(const struct peers *p, uint32_t index); /* as connection_receiving_ms, of its link */
+/* What waits to be sent to it is of no use any more: it is lost, and a new link is made. */
+void peers_renew(struct peers *p, uint32_t index);
 bool peers_up(const struct peers *p, uint32_t index);
 unsigned peers_version(const struct peers *p, uint32_t index);       /* that we speak to it now; 0: the link is down */
 unsigned peers_version_heard(const struct peers *p, uint32_t index); /* that it speaks to us: of what on_message gives */

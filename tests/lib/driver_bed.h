@@ -65,6 +65,7 @@ struct bed {
     bool lost[256];     /* those of this type are sent, and do not come */
     size_t unacked;     /* bytes, on each link: as peers_unacked says */
     uint64_t receiving_ms; /* on each link: as peers_receiving_ms says */
+    unsigned renewed;   /* links, by peers_renew; nothing is lost by it */
     uint64_t copied;    /* bytes of them that a link would copy */
     struct bed_message *first, *last;
     bool timed_out;

@@ -190,6 +190,22 @@ static void what_later_ones_overtook_is_sent_again(void **state)
     it_is_done_in_the_end(&r);
 }
 
+/* What it has sent and is on its way still would pass for the word of a leader. */
+static void who_steps_down_falls_silent(void **state)
+{
+    (void)state;
+    for (unsigned jammed = 0; jammed < 2; jammed++) {
+        bed_up(&bed, 3, 0);
+        unsigned leader = bed_await_leader(&bed);
+        bed.unacked = jammed * 200 * KIB;
+        assert_int_equal(bed.renewed, 0);
+        bed.lost[PEER_RAFT] = true;
+        BED_AWAIT(&bed, !status_of(leader).leads);
+        assert_int_equal(bed.renewed, jammed * 2);
+        bed_close(&bed);
+    }
+}
+
 /* However many peers an entry goes to, it stands in the leader's memory once. */
 static void large_entries_are_lent_to_the_links(void **state)
 {
@@ -559,6 +575,7 @@ int main(void)
         cmocka_unit_test(what_is_on_its_way_is_sent_once),
         cmocka_unit_test(a_busy_link_is_no_slow_one),
         cmocka_unit_test(what_later_ones_overtook_is_sent_again),
+        cmocka_unit_test(who_steps_down_falls_silent),
         cmocka_unit_test(large_entries_are_lent_to_the_links),
         cmocka_unit_test(a_lagging_state_holds_the_leader_back),
         cmocka_unit_test(a_lagging_state_holds_few_bytes),

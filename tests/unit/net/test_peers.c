@@ -192,6 +192,23 @@ static void test_parts(void **state)
     cluster_end(2);
 }
 
+/* What waits on it is lost; what is sent then is not. */
+static void test_renewal(void **state)
+{
+    (void)state;
+    cluster_start(2);
+    RUN_UNTIL(all_up(2));
+    for (uint64_t id = 0; id < 3; id++) say(1, 2, id, 3 * MIB);
+    peers_renew(nodes[1].peers, 2);
+    RUN_UNTIL(nodes[1].downs[2] == 1);
+    RUN_UNTIL(peers_up(nodes[1].peers, 2));
+    assert_true(peers_unacked(nodes[1].peers, 2) < 1000);
+    say(1, 2, 0, 1000);
+    RUN_UNTIL(nodes[2].heard[1] == 1);
+    assert_true(nodes[2].bytes[1] < 2000);
+    cluster_end(2);
+}
+
 /* Before the C library's: what the kernel says of acknowledgements, and the time. */
 static bool acknowledges_nothing;
 static unsigned looks;
@@ -412,7 +429,8 @@ static void test_backpressure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_parts), cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_all_talk), cmocka_unit_test(test_parts), cmocka_unit_test(test_renewal),
+        cmocka_unit_test(test_patience),
         cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
         cmocka_unit_test(test_resumes), cmocka_unit_test(test_stranger), cmocka_unit_test(test_removed),
         cmocka_unit_test(test_backpressure),
