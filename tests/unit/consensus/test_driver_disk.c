@@ -145,7 +145,7 @@ static void a_node_without_space_takes_no_blocks(void **state)
     for (unsigned i = 0; i < 5; i++)
         last = bed_event_through(&bed, node % 3 + 1); /* the others go on */
     BED_AWAIT(&bed, status_of(node).refused_blocks > 0);
-    bed_turn(&bed, 1000);
+    bed_turn(&bed, 50 * BED_TICK_MS);
     BED_AWAIT(&bed, bed_leader(&bed) != 0 && bed_leader(&bed) != node);
     assert_int_equal(status_of(node).size, last + 1 - 5);
     assert_false(bed.nodes[node].fatal);
@@ -248,7 +248,7 @@ static unsigned set_back(char image[static FOLDER_PATH], unsigned *leader, unsig
     bed_start(&bed, third);
     bed_await_leader(&bed);
     bed_start(&bed, node); /* as it was: nothing is wrong */
-    bed_turn(&bed, 500);
+    bed_turn(&bed, 50 * BED_TICK_MS);
     BED_AWAIT(&bed, status_of(node).may_vote);
     bed_stop(&bed, node);
     bed_wipe(&bed, node);
@@ -267,12 +267,12 @@ static void an_old_image_of_a_disk_does_not_vote(void **state)
     unsigned leader, other, node = set_back(image, &leader, &other);
     bed_start(&bed, node);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
-    bed_turn(&bed, 5000);
+    bed_turn(&bed, 250 * BED_TICK_MS);
     assert_false(status_of(node).may_vote);
     bed_stop(&bed, node); /* that it has caught up gives it no vote back, whoever is there to tell */
     bed_stop(&bed, other);
     bed_start(&bed, node);
-    bed_turn(&bed, 5000);
+    bed_turn(&bed, 250 * BED_TICK_MS);
     assert_false(status_of(node).may_vote);
     folder_remove(image);
     bed_close(&bed);
@@ -291,7 +291,7 @@ static void once_the_others_hold_a_new_entry_it_votes_again(void **state)
     bed_event(&bed, &r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, &r, leader, BED_PATIENCE_MS), OK);
     BED_AWAIT(&bed, status_of(node).last > before);
-    bed_turn(&bed, 1000);
+    bed_turn(&bed, 50 * BED_TICK_MS);
     assert_true(status_of(leader).leads && status_of(leader).commit == before && !r.done);
     bed_cut(&bed, leader, other, false);
     BED_AWAIT(&bed, status_of(node).may_vote);
@@ -327,7 +327,7 @@ static void a_term_that_only_it_came_to_is_not_waited_for(void **state)
     for (unsigned i = 0; i < 2; i++) { /* who tells it of that term again, with each start, says nothing new */
         bed_stop(&bed, node);
         bed_start(&bed, node);
-        bed_turn(&bed, 2000);
+        bed_turn(&bed, 100 * BED_TICK_MS);
         assert_true(status_of(node).may_vote);
         assert_int_equal(bed.nodes[node].set_backs, 1);
     }
@@ -397,7 +397,7 @@ static void what_only_a_follower_knew_committed_is_awaited(void **state)
     copy_disk(image, bed.nodes[node].folder);
     bed_start(&bed, node);
     BED_AWAIT(&bed, status_of(node).leader == leader);
-    bed_turn(&bed, 20 * BED_TICK_MS); /* the leader finds its log, and sends entries as they come */
+    bed_turn(&bed, 40 * BED_TICK_MS); /* the leader finds its log, and sends entries as they come */
     uint64_t index = commit_at_follower(&r, leader, node, size);
     lose_end(node, index);
     put_back_state(node, image);
@@ -437,7 +437,7 @@ static uint64_t acknowledge_alone(struct bed_request *r, unsigned leader, unsign
     bed_event(&bed, r, &bed.doctor, BED_PATIENT);
     assert_int_equal(bed_submit(&bed, r, leader, BED_PATIENCE_MS), OK);
     BED_AWAIT(&bed, status_of(node).last >= index);
-    bed_turn(&bed, 20 * BED_TICK_MS); /* it is durable there, and the leader knows */
+    bed_turn(&bed, 40 * BED_TICK_MS); /* it is durable there, and the leader knows */
     status = status_of(leader);
     assert_true(status.leads && status.last == index && status.commit == index - 1);
     return index;
@@ -568,12 +568,12 @@ static void an_unreadable_note_of_its_past_is_no_vote(void **state)
     uint8_t key = (uint8_t)node;
     bed_start(&bed, node);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
-    bed_turn(&bed, 2000);
+    bed_turn(&bed, 100 * BED_TICK_MS);
     bed_stop(&bed, node);
     folder_join(store, bed.nodes[node].folder, "store");
     assert_int_equal(flip_value(store, "peer_mark", bytes_of(&key, 1), 100), 0);
     bed_start(&bed, node);
-    bed_turn(&bed, 1000);
+    bed_turn(&bed, 50 * BED_TICK_MS);
     assert_false(status_of(node).may_vote);
     bed_cut(&bed, leader, other, false);
     BED_AWAIT(&bed, status_of(node).may_vote);
@@ -592,12 +592,12 @@ static void a_lost_state_brings_no_vote_back(void **state)
     unsigned leader, other, node = set_back(image, &leader, &other);
     bed_start(&bed, node);
     assert_true(bed_until(&bed, BED_PATIENCE_MS, votes_no_more, &bed.nodes[node]));
-    bed_turn(&bed, 2000);
+    bed_turn(&bed, 100 * BED_TICK_MS);
     for (int life = 0; life < 2; life++) {
         bed_stop(&bed, node);
         bed_rebuild(&bed, node);
         bed_start(&bed, node);
-        bed_turn(&bed, 1000);
+        bed_turn(&bed, 50 * BED_TICK_MS);
         assert_false(status_of(node).may_vote);
     }
     bed_cut(&bed, leader, other, false);
