@@ -169,6 +169,17 @@ static enum err ask_keys(void)
     return e;
 }
 
+/* Two silent ones leave time for the third: where this machine is slow, only of a longer time-out. */
+static bool the_third_answers(uint32_t timeout_ms)
+{
+    cluster.timeout_ms = timeout_ms;
+    cluster_drop(&cluster);
+    cluster.started = 1;
+    if (ask_keys() != OK) return false;
+    assert_int_equal(cluster.member, 3);
+    return true;
+}
+
 /* Nodes that are silent share the time-out: they don't have it each. */
 static void test_silent_nodes_share_the_time(void **state)
 {
@@ -183,13 +194,8 @@ static void test_silent_nodes_share_the_time(void **state)
         took = clock_monotonic_ns() - start;
     }
     assert_true(took <= UINT64_C(2000000) * cluster.timeout_ms);
-    /* Two of them leave time for the third. */
-    cluster.timeout_ms = 15000;
-    cluster_drop(&cluster);
-    cluster.started = 1;
     fake_cluster_fault(&fake, 3, FAKE_FINE);
-    assert_int_equal(ask_keys(), OK);
-    assert_int_equal(cluster.member, 3);
+    assert_true(the_third_answers(3000) || the_third_answers(15000));
 }
 
 /* Nodes close connections that are idle: who may go through one node only connects to it again. */
@@ -517,6 +523,7 @@ static void test_damaged_cache(void **state)
     struct buffer body = {0};
     assert_int_equal(file_read(&body, path, 1 << 20, &failure), OK);
     fake_cluster_fault(&fake, 0, FAKE_OWN_KEY); /* nodes can't help either */
+    only_node(1);                               /* ... and one says so as well as all */
     for (size_t i = 0; i < body.size; i += 7) {
         body.data[i] ^= 1;
         assert_int_equal(file_write_lazily(path, buffer_bytes(&body), 0600, false, &failure), OK);
