@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
+#include "crypto/random.h"
+#include "cli/content.h"
 #include "tests/lib/attacker.h"
 #include "tests/lib/unit.h"
 
@@ -21,6 +24,8 @@ static struct id patient;
 static struct buffer out, errors;
 static char person[ID_TEXT_SIZE], about[ID_TEXT_SIZE];
 
+typedef void make_request(struct buffer *request);
+
 /* An event with a long note. */
 static void make_event(struct buffer *request)
 {
@@ -31,7 +36,22 @@ static void make_event(struct buffer *request)
     attacker_request(request, &them, &doctor, &args, BYTES(note), NULL);
 }
 
-static enum err submit(struct client *c, const struct buffer *request, uint64_t *leaf)
+/* A record as large as may be: few of them fill a log. */
+static void make_record(struct buffer *request)
+{
+    static uint8_t plain[LIMIT_RECORD];
+    struct arguments args = {.action = ACTION_RECORD_CREATE,
+                             .record_create = {.record = random_id(), .patient = patient, .kind = bytes_text("note")}};
+    struct record_context context = {them.cluster.genesis.cluster, patient, args.record_create.record, 1, CONF_NORMAL,
+                                     doctor.user};
+    struct buffer content = {0};
+    memset(plain, 'r', sizeof plain);
+    CHECK(content_close(&content, &them.key, &context, BYTES(plain), NULL) == OK);
+    attacker_request(request, &them, &doctor, &args, buffer_bytes(&content), NULL);
+    buffer_free(&content);
+}
+
+static enum err hand_in(struct client *c, const struct buffer *request, uint64_t *leaf)
 {
     struct said said = {0};
     struct message_result result;
@@ -43,29 +63,35 @@ static enum err submit(struct client *c, const struct buffer *request, uint64_t 
 }
 
 /* OK: applied, at *leaf. */
-static enum err add_event(struct client *c, uint64_t *leaf)
+static enum err add(struct client *c, make_request *make, uint64_t *leaf)
 {
     struct buffer request = {0};
-    make_event(&request);
-    enum err code = submit(c, &request, leaf);
+    make(&request);
+    enum err code = hand_in(c, &request, leaf);
     buffer_free(&request);
     return code;
 }
 
+static void add_until_refused(struct client *c, make_request *make, uint64_t *leaf)
+{
+    enum err code;
+    unsigned unheard = 0;
+    do {
+        code = add(c, make, leaf); /* ERR_NO_QUORUM: who led was one of the two, or its log was full by then */
+        unheard = code == ERR_NO_QUORUM ? unheard + 1 : 0;
+    } while (code == OK || (code == ERR_NO_QUORUM && unheard < TESTBED_PATIENCE_S));
+    if (code != ERR_LOG_FULL) testbed_fail(&bed, "refused for another reason: %s", err_name(code));
+}
+
 /* The last leaf that was acknowledged there. Each node refuses once its own log is full, which is not at the same moment
- * everywhere. */
+ * everywhere: at first what is large, and what is small as well. */
 static uint64_t write_until_refused(unsigned node)
 {
     uint64_t leaf = 0;
-    enum err code;
     struct client *c = attacker_greet(&them, node);
-    unsigned unheard = 0;
-    do {
-        code = add_event(c, &leaf); /* ERR_NO_QUORUM: who led was one of the two, or its log was full by then */
-        unheard = code == ERR_NO_QUORUM ? unheard + 1 : 0;
-    } while (code == OK || (code == ERR_NO_QUORUM && unheard < TESTBED_PATIENCE_S));
+    add_until_refused(c, make_record, &leaf);
+    add_until_refused(c, make_event, &leaf);
     client_close(c);
-    if (code != ERR_LOG_FULL) testbed_fail(&bed, "refused for another reason: %s", err_name(code));
     return leaf;
 }
 
@@ -143,13 +169,13 @@ static void repeat(struct client *c, unsigned times)
     struct buffer request = {0};
     uint64_t leaf;
     enum err code = OK;
-    make_event(&request);
+    make_record(&request);
     for (unsigned i = 0, waited = 0; i < times; i += code != ERR_LOG_FULL, waited += code == ERR_LOG_FULL) {
-        code = submit(c, &request, &leaf);
+        code = hand_in(c, &request, &leaf);
         if (code == ERR_LOG_FULL && waited > TESTBED_PATIENCE_S * 10) testbed_fail(&bed, "the log stays full");
         if (code == ERR_STALE) {
             buffer_free(&request);
-            make_event(&request);
+            make_record(&request);
             continue;
         }
         if (code != OK && code != ERR_DUPLICATE && code != ERR_LOG_FULL) testbed_fail(&bed, "%s", err_name(code));
@@ -163,7 +189,7 @@ static void what_leaves_no_leaf_fills_no_log(void **state)
     (void)state;
     begin(4);
     struct client *c = attacker_greet(&them, 1);
-    repeat(c, SHORT_LOG_BYTES / LIMIT_NOTE);
+    repeat(c, SHORT_LOG_BYTES / LIMIT_RECORD);
     client_close(c);
     for (unsigned node = 1; node <= 4; node++)
         testbed_expect(&bed, 0, &out, "-i %s/doctor.key --via node-%u event add %s bill 3", bed.dir, node, about);
