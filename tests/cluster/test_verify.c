@@ -1,5 +1,7 @@
 /* verify against real nodes: one whole ledger, one altered in each way that its
- * administrator could think of, nodes that are away, frozen, or all gone. */
+ * administrator could think of, nodes that are away, frozen, or all gone.
+ *
+ * TIMES=n in the environment: so many verifications where nothing is wrong (32). */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -397,7 +399,9 @@ static void nodes_that_are_away_are_said(void **state)
     testbed_start(&bed, 3);
     testbed_wait_ready(&bed, 30);
     testbed_signal(&bed, 3, SIGSTOP); /* takes connections, and says nothing */
-    expect_verify(0, "--timeout 10 verify --all", "node-3: unreachable");
+    if (verify("--timeout 3 verify --all") != 0) /* the others need longer where this machine is slow */
+        expect_verify(0, "--timeout 15 verify --all", "node-3: unreachable");
+    assert_non_null(strstr(text(), "node-3: unreachable"));
     testbed_signal(&bed, 3, SIGCONT);
 }
 
@@ -478,14 +482,16 @@ static unsigned long scrub_counter(unsigned node, const char *name)
 }
 
 /* Nothing is found where nothing is, while the ledger grows and every node scrubs its own, whichever node is asked. */
-static void a_hundred_times_nothing(void **state)
+static void time_and_again_nothing(void **state)
 {
     (void)state;
     char options[60];
+    const char *times = getenv("TIMES");
+    unsigned count = times ? (unsigned)atoi(times) : 32;
     unsigned long passes[5];
     for (unsigned node = 1; node <= 4; node++) passes[node] = scrub_counter(node, "passes");
-    for (unsigned i = 0; i < 100; i++) {
-        snprintf(options, sizeof options, i % 10 ? "--via node-%u verify" : "verify --all", 1 + i % 4);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(options, sizeof options, i % 8 ? "--via node-%u verify" : "verify --all", 1 + i % 4);
         expect_verify(0, options, "verdict: fine");
         if (i % 4 == 0)
             testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print H-%u", bed.dir, patient, i);
@@ -514,7 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_ledger_is_fine),
-        cmocka_unit_test(a_hundred_times_nothing),
+        cmocka_unit_test(time_and_again_nothing),
         cmocka_unit_test(only_auditors_may),
         cmocka_unit_test(a_rewritten_node_mends_itself),
         cmocka_unit_test(altered_entries_are_named),
