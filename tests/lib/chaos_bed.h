@@ -6,7 +6,8 @@
 
 extern struct chaos chaos;
 
-/* Five nodes, and chaos_open's other arguments; then the clients work, through every node. For a cmocka setup: 0. */
+/* Five nodes, and chaos_open's other arguments; then the clients work, through every node, and rest between what they do
+ * (those of `make chaos` don't). For a cmocka setup: 0. */
 int chaos_begin(unsigned faulty, bool frail);
 int chaos_end(void **state); /* a cmocka teardown */
 /* The last test of each: chaos_check. */
