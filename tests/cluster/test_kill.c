@@ -5,7 +5,7 @@
  * committed (consensus/raft_follower.c).
  *
  * Clients are processes of the CLI, each of which notes what it was told. SECONDS
- * in the environment: how long (24), half of it each. SEED: the same choice of victims again.
+ * in the environment: how long (16), half of it each. SEED: the same choice of victims again.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -144,7 +144,7 @@ static void nothing_acknowledged_is_lost(void **state)
             _exit(0);
         }
     }
-    torment((seconds ? (unsigned)atoi(seconds) : 24) / 2);
+    torment((seconds ? (unsigned)atoi(seconds) : 16) / 2);
     testbed_wait_ready(&bed, 60);
     for (unsigned i = 0; i < TESTBED_PATIENCE_S && count_acknowledged() <= MANY; i++)
         sleep(1); /* a slow machine acknowledges few while nodes die */

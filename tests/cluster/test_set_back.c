@@ -138,7 +138,7 @@ static void it_votes_once_both_others_are_there(void **state)
     testbed_signal(&bed, 2, SIGKILL);
     testbed_start(&bed, 2);
     testbed_await_log(&bed, 2, "was set back");
-    testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient);
+    testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 5 event add %s bill.print no", bed.dir, patient);
     testbed_start(&bed, 3);
     testbed_await_log(&bed, 3, " ready: ");
     testbed_expect(&bed, 0, &out, "-i %s/doctor.key event add %s bill.print yes", bed.dir, patient);
@@ -203,7 +203,7 @@ static void two_of_three_need_an_operator(void **state)
     for (unsigned node = 1; node <= 3; node++) testbed_start(&bed, node);
     testbed_await_log(&bed, 2, "was set back");
     testbed_await_log(&bed, 3, "was set back");
-    testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 8 event add %s bill.print no", bed.dir, patient);
+    testbed_expect(&bed, 5, &out, "-i %s/doctor.key --timeout 5 event add %s bill.print no", bed.dir, patient);
     testbed_expect(&bed, 5, &out, "status");
     if (!strstr(text(), "2 without a vote: NOTHING")) testbed_fail(&bed, "status doesn't say that two have no vote:\n%s", text());
     if (!strstr(text(), "consiliumd help accept-loss")) testbed_fail(&bed, "no word on what to do:\n%s", text());
