@@ -189,8 +189,8 @@ soak: deps-check
 	$(Q)SECONDS=$$(($(MINUTES) * 60)) BUILD=$(BUILD) $(BUILD)/cluster/test_restart
 .PHONY: soak
 
-# The long versions of three tests: DAMAGES of a node's files, calls of a disk that fail; floods at full height (root: for
-# 10,000 descriptors). SEED=x: the same damage again.
+# The long versions of four tests: DAMAGES of a node's files, calls of a disk that fail; floods at full height (root: for
+# 10,000 descriptors). SEED=x: the same damage again. TIMES=100 build/cluster/test_verify: so often where nothing is wrong.
 DAMAGES ?= 100
 disks: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/test_damage \
@@ -198,8 +198,9 @@ disks: deps-check
 	$(Q)DAMAGES=$(DAMAGES) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/test_damage
 	$(Q)FAULTS=$(DAMAGES) $(if $(SEED),SEED=$(SEED)) BUILD=$(BUILD) $(BUILD)/cluster/test_disks
 floods: deps-check
-	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/cluster/test_storm
-	$(Q)FRAMES=1000000 CONNECTIONS=10000 CLIENTS=10000 ROUNDS=5 SLICE_MS=3000 BUILD=$(BUILD) $(BUILD)/cluster/test_storm
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/cluster/test_flood $(BUILD)/cluster/test_storm
+	$(Q)CLIENTS=2000 SENDERS=100 BUILD=$(BUILD) $(BUILD)/cluster/test_flood
+	$(Q)FRAMES=1000000 CONNECTIONS=10000 CLIENTS=10000 SENDERS=100 ROUNDS=5 SLICE_MS=3000 BUILD=$(BUILD) $(BUILD)/cluster/test_storm
 .PHONY: disks floods
 
 # make demo and make check from nothing, in a bare Debian of this SUITE; as root. The other Debian's libraries (that

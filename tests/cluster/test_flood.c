@@ -1,6 +1,8 @@
 /* Clients that hold on to what they get: connections, half-finished handshakes and
  * frames, answers that nobody reads, questions without end. The node's memory stays
- * bounded, and another client works normally meanwhile. */
+ * bounded, and another client works normally meanwhile.
+ *
+ * CLIENTS=n in the environment: so many idle ones, SENDERS=n: so many unfinished frames. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,6 @@
 #include "tests/lib/unit.h"
 
 #define NODE 2
-#define IDLE 2000
 #define FILES_KEPT 256 /* descriptors of a process beside these; a node keeps 192 */
 #define PATIENCE_MS FLOOD_PATIENCE_MS
 
@@ -22,6 +23,7 @@ static struct attacker them;
 static char patient[ID_TEXT_SIZE];
 static struct buffer out;
 static unsigned event;
+static unsigned idle = 1000, senders = 40; /* of 4 MiB each: five times LIMIT_RECEIVE_TOTAL */
 
 /* Somebody else's write through the same node is co-signed within the client's own time-out, and one through
  * another node. How long it took is printed: no time is asserted on a machine that may be busy. */
@@ -102,28 +104,30 @@ static void half_open_connections(void **state)
 static void idle_clients(void **state)
 {
     (void)state;
-    static struct client *clients[IDLE];
+    struct client **clients = xcalloc(idle, sizeof(struct client *));
     unsigned files = flood_raise_files(0), descriptors = flood_descriptors(&bed, NODE);
-    if (files < IDLE + FILES_KEPT) { /* this process', and each node's */
+    unsigned mib = idle / 32 + 1; /* 32 KiB each */
+    if (files < idle + FILES_KEPT) { /* this process', and each node's */
         printf("skipped: idle clients: a process may have %u descriptors, %u are needed (ulimit -n)\n", files,
-               IDLE + FILES_KEPT);
+               idle + FILES_KEPT);
         skip();
     }
     uint64_t before = attacker_memory_kib(&them, NODE), start = flood_now_ms();
-    for (unsigned i = 0; i < IDLE; i++)
+    for (unsigned i = 0; i < idle; i++)
         clients[i] = attacker_greet(&them, NODE);
-    printf("  %u clients connected in %llu ms\n", IDLE, (unsigned long long)(flood_now_ms() - start));
-    await_descriptors("2,000 idle clients", true, descriptors + IDLE - OTHERS);
-    assert_memory("2,000 fresh clients", before, 128);
-    others_work("2,000 idle clients");
+    printf("  %u clients connected in %llu ms\n", idle, (unsigned long long)(flood_now_ms() - start));
+    await_descriptors("idle clients", true, descriptors + idle - OTHERS);
+    assert_memory("fresh clients", before, 2 * mib);
+    others_work("idle clients");
     /* What a connection has in reserve it gives back after five seconds. */
     for (uint64_t end = flood_now_ms() + PATIENCE_MS; flood_now_ms() < end;) {
-        if (attacker_memory_kib(&them, NODE) <= before + flood_kib(64)) break;
+        if (attacker_memory_kib(&them, NODE) <= before + flood_kib(mib)) break;
         usleep(200000);
     }
-    assert_memory("2,000 idle clients", before, 64);
-    for (unsigned i = 0; i < IDLE; i++)
+    assert_memory("idle clients", before, mib);
+    for (unsigned i = 0; i < idle; i++)
         client_close(clients[i]);
+    free(clients);
 }
 
 /* --- bytes --- */
@@ -132,13 +136,12 @@ static void idle_clients(void **state)
 static void unfinished_frames(void **state)
 {
     (void)state;
-    enum { COUNT = 100 };
-    struct client *clients[COUNT];
+    struct client **clients = xcalloc(senders, sizeof(struct client *));
     struct buffer part = {0};
     uint64_t before = attacker_memory_kib(&them, NODE);
     memset(buffer_extend(&part, LIMIT_FRAME - 8), 0xc4, LIMIT_FRAME - 8);
     put_be32(part.data, LIMIT_FRAME);
-    for (unsigned i = 0; i < COUNT; i++) {
+    for (unsigned i = 0; i < senders; i++) {
         clients[i] = attacker_connect(&them, NODE); /* not even HELLO is needed */
         (void)client_write(clients[i], buffer_bytes(&part), PATIENCE_MS, NULL); /* it may be cut off */
     }
@@ -155,8 +158,9 @@ static void unfinished_frames(void **state)
     }
     others_work("unfinished frames");
     assert_links_kept("unfinished frames");
-    for (unsigned i = 0; i < COUNT; i++)
+    for (unsigned i = 0; i < senders; i++)
         client_close(clients[i]);
+    free(clients);
     buffer_free(&part);
 }
 
@@ -319,6 +323,8 @@ static int begin(void **state)
     (void)state;
     char id[ID_TEXT_SIZE];
     (void)flood_raise_files(0);
+    idle = flood_number("CLIENTS", idle);
+    senders = flood_number("SENDERS", senders);
     testbed_make(&bed, 4, 1);
     testbed_start_all(&bed);
     testbed_wait_ready(&bed, 60);
