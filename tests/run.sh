@@ -4,6 +4,7 @@
 # were skipped if any. A program's output is shown only when it fails, without the
 # lines of tests that passed, or whole with V=1. TEST_TIMEOUT: seconds for each.
 #   tests/run.sh PROGRAM...      a program with arguments: one quoted word
+# WAITING: more programs, without arguments, that hardly use a processor: one after the other, beside those JOBS.
 set -u
 
 # The test that a program came to.
@@ -47,10 +48,19 @@ fi
 
 RESULTS=$(mktemp -d) || exit 1
 export RESULTS
-trap 'rm -rf "$RESULTS"' EXIT
+beside=
+trap '[ -n "$beside" ] && kill "$beside" 2>/dev/null; rm -rf "$RESULTS"' EXIT
+trap 'exit 130' INT TERM
 : >"$RESULTS/results"
+# shellcheck disable=SC2086  # words on purpose
+if [ -n "${WAITING:-}" ]; then
+    printf '%s\n' $WAITING | xargs -r -n 1 sh "$0" --one &
+    beside=$!
+fi
 printf '%s\0' "$@" | xargs -0 -n 1 -P "${JOBS:-$(nproc)}" sh "$0" --one
-awk -v wanted=$# '
+[ -n "$beside" ] && wait "$beside"
+beside=
+awk -v wanted="$(($# + $(printf '%s' "${WAITING:-}" | wc -w)))" '
     { passed += $1; failed += $2; skipped += $4 }
     $3 != 0 { line = $0; sub(/^[0-9]+ [0-9]+ [0-9]+ [0-9]+ /, "", line); broken = broken "\n  " line " (exit " $3 ")" }
     END {
