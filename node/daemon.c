@@ -32,13 +32,13 @@
 #include "node/scrub.h"
 #include "node/session.h"
 #include "node/status.h"
+#include "node/stop_limit.h"
 #include "storage/store_guard.h"
 
 struct daemon {
     struct node *node;
     int signal_file; /* SIGTERM and SIGINT: blocked in every thread, read here */
     uv_poll_t signals;
-    uv_timer_t force; /* ends a stop that takes too long */
     struct state_read epoch_read;
     struct epoch epoch;
     bool said_ready;
@@ -490,7 +490,6 @@ static void network_closed(void *data)
 {
     (void)data;
     uv_close((uv_handle_t *)&the.signals, NULL);
-    uv_close((uv_handle_t *)&the.force, NULL);
 }
 
 static void driver_stopped(void *data)
@@ -501,21 +500,13 @@ static void driver_stopped(void *data)
     network_close(node->network, network_closed, node);
 }
 
-static void stop_forced(uv_timer_t *timer)
-{
-    (void)timer;
-    log_error("node", "the stop took longer than %d s; ending at once (a restart replays what is durable)",
-              STOP_MS / 1000);
-    _exit(1);
-}
-
 void node_stop(struct node *node, int exit_code)
 {
     if (exit_code) node->exit_code = exit_code;
     if (node->stopping) return;
     node->stopping = true;
     log_notice("node", "stopping");
-    uv_timer_start(&the.force, stop_forced, STOP_MS, 0);
+    stop_limit_begin(STOP_MS);
     if (node->listener) listener_close(node->listener);
     node->listener = NULL;
     for (struct session *s = node->sessions, *next; s; s = next) {
@@ -565,7 +556,6 @@ static void start_handles(struct node *node)
 {
     CHECK(uv_loop_init(&node->loop) == 0);
     take_signals(node);
-    CHECK(uv_timer_init(&node->loop, &the.force) == 0);
 }
 
 static void free_parts(struct node *node)
@@ -646,6 +636,7 @@ int node_run(struct node *node)
     uv_run(&node->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&node->loop) == 0);
     close(the.signal_file);
+    stop_limit_end();
     log_notice("node", "stopped");
     return node->exit_code;
 }

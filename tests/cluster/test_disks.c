@@ -147,6 +147,25 @@ static void the_leaders_disk_hangs(void **state)
     }
 }
 
+/* What it waits for then never comes: it ends by itself all the same, and says why. */
+static void who_has_a_disk_that_hangs_stops(void **state)
+{
+    (void)state;
+    static const char *const orders[] = {"write 1 /state/ HANG\n", "fdatasync 1 /log/ HANG\n"};
+    for (unsigned i = 0; i < 2 && (i == 0 || faults() > 4); i++) {
+        unsigned node = 1 + chaos_below(&chaos, CHAOS_NODES);
+        printf("  node %u, told to stop: %s", node, orders[i]);
+        fflush(stdout);
+        chaos_disk_ails(&chaos, node, orders[i]);
+        chaos_goes_on(&chaos, CHAOS_ALL & ~(1u << node), "without the one whose disk hangs");
+        chaos_stop(&chaos, node);
+        if (!testbed_life_has(&chaos.bed, node, "the stop took longer than"))
+            testbed_fail(&chaos.bed, "node %u had a disk that hangs, and stopped without a word of it", node);
+        chaos_heal(&chaos);
+        chaos_goes_on(&chaos, CHAOS_ALL, "with its disk as it was");
+    }
+}
+
 static void all_are_full(void **state)
 {
     (void)state;
@@ -186,6 +205,7 @@ int main(void)
         cmocka_unit_test(calls_fail_one_after_another),
         cmocka_unit_test(the_leaders_disk_is_slow),
         cmocka_unit_test(the_leaders_disk_hangs),
+        cmocka_unit_test(who_has_a_disk_that_hangs_stops),
         cmocka_unit_test(all_are_full),
         cmocka_unit_test(nothing_is_lost),
     };
