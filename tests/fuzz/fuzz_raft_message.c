@@ -38,6 +38,7 @@ struct pending { /* a write */
     raft_id vote;
     struct raft_position reset_to;
     raft_index truncate_from;
+    raft_index applied; /* when it was given out: a snapshot may be installed before it is done */
     struct raft_entry *entries;
     size_t count;
 };
@@ -86,7 +87,7 @@ static void disk_write(struct pending *w)
         node.base = w->reset_to;
     }
     if (w->truncate_from && w->truncate_from <= disk_last()) {
-        CHECK(w->truncate_from > node.apply_to && w->truncate_from > node.base.index);
+        CHECK(w->truncate_from > w->applied && w->truncate_from > node.base.index);
         disk_cut(w->truncate_from - node.base.index - 1);
     }
     for (size_t i = 0; i < w->count; i++) {
@@ -152,7 +153,8 @@ static void take_write(const struct raft_ready *ready)
     struct pending *w = &node.writes[node.write_count++];
     *w = (struct pending){.number = ready->write, .hard_state = ready->hard_state, .term = ready->term,
                           .vote = ready->vote, .reset = ready->reset, .reset_to = ready->reset_to,
-                          .truncate_from = ready->truncate_from, .count = ready->entry_count};
+                          .truncate_from = ready->truncate_from, .applied = node.apply_to,
+                          .count = ready->entry_count};
     w->entries = xcalloc(w->count + 1, sizeof *w->entries);
     for (size_t i = 0; i < w->count; i++) {
         w->entries[i] = ready->entries[i];
@@ -490,7 +492,11 @@ static void step(const uint8_t *s, struct bytes rest)
     case 14: /* all is well: each peer answers its last append or heartbeat */
         for (unsigned peer = 2; peer <= PEERS; peer++) answer(peer, (const uint8_t[]){0, 0, s[2] & 1 ? 2 : 3, 0, 0});
         break;
-    case 15: raft_read_failed(node.raft, (raft_id)from), take(); break;
+    case 15:
+        if (s[2] & 1) (void)raft_receiving(node.raft, (raft_id)from);
+        else raft_read_failed(node.raft, (raft_id)from);
+        take();
+        break;
     }
 }
 
