@@ -68,7 +68,8 @@ bool driver_shuns(const struct driver *d, unsigned node)
 
 bool driver_hears(const struct driver *d, const struct raft_message *m)
 {
-    if (driver_is_named(d, m->from) && m->term > d->term) return false; /* or its answer could end all other leaders' terms */
+    /* Or it could end every other leader's term by an answer. */
+    if (driver_is_named(d, m->from) && m->term > d->term) return false;
     if (!driver_shuns(d, m->from)) return true;
     switch (m->type) {
     case RAFT_PREVOTE:
