@@ -42,23 +42,26 @@ static void settings(const char *path, struct bytes in)
     settings_are(config_read_file(&c, path, &failure));
 }
 
-/* The first byte names the setting, the rest is its value. */
+/* The first byte names the setting, the rest is its value. putenv() keeps no copy; setenv() keeps each value for ever. */
 static void variable(const char *path, struct bytes in)
 {
 #define X(field, name, kind, word, def, least, most, what) name,
     static const char *const names[] = {SETTING_LIST(X)};
 #undef X
-    char name[64], *value = xcalloc(in.size + 1, 1);
+    char name[64];
     (void)path;
-    if (in.size) {
-        snprintf(name, sizeof name, "CONSILIUMD_%s", names[in.data[0] % (sizeof names / sizeof names[0])]);
-        for (char *at = name; *at; at++) *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
-        memcpy(value, in.data + 1, in.size - 1);
-        CHECK(setenv(name, value, 1) == 0);
-        settings_are(config_read_environment(&c, &failure));
-        unsetenv(name);
-    }
-    free(value);
+    if (in.size == 0) return;
+    snprintf(name, sizeof name, "CONSILIUMD_%s", names[in.data[0] % (sizeof names / sizeof names[0])]);
+    for (char *at = name; *at; at++) *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+    size_t start = strlen(name) + 1;
+    char *both = xcalloc(start + in.size, 1);
+    memcpy(both, name, start - 1);
+    both[start - 1] = '=';
+    memcpy(both + start, in.data + 1, in.size - 1);
+    CHECK(putenv(both) == 0);
+    settings_are(config_read_environment(&c, &failure));
+    unsetenv(name);
+    free(both);
 }
 
 static void storage_key(const char *path, struct bytes in)
