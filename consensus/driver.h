@@ -110,6 +110,7 @@ void driver_free(struct driver *d);
 
 void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id, struct bytes body);
 void driver_receiving(struct driver *d, unsigned from); /* bytes of a message that is not whole yet: raft_receiving */
+void driver_overlong(struct driver *d, unsigned from); /* one was not whole in time: parts of the next don't count */
 void driver_peer_up(struct driver *d, unsigned peer);
 void driver_peer_down(struct driver *d, unsigned peer);
 

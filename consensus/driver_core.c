@@ -276,6 +276,7 @@ static enum err step(struct driver *d, const struct raft_message *m)
 static void step_append(struct driver *d, const struct raft_message *m)
 {
     struct queue fresh = {0};
+    if (m->entry_count) d->distrust[m->from].overlong = false;
     if (admit(d, m, &fresh) && step(d, m) == OK)
         queue_move(&d->admitted, &fresh);
     else
@@ -351,8 +352,16 @@ void driver_message(struct driver *d, unsigned from, uint32_t type, uint64_t id,
 void driver_receiving(struct driver *d, unsigned from)
 {
     if (!driver_alive(d) || (!d->leads && driver_shuns(d, from))) return;
+    if (!d->leads && d->distrust[from].overlong) return;
     driver_refused_lately(d, from);
     if (raft_receiving(d->raft, (raft_id)from)) d->dirty = true;
+}
+
+/* A leader that can't get an entry through would try again without end, and its parts keep all others from leading, of
+ * whom one may have better links. Heard by whole messages alone it is missed, once its entry is on its way again. */
+void driver_overlong(struct driver *d, unsigned from)
+{
+    d->distrust[from].overlong = true;
 }
 
 void driver_peer_up(struct driver *d, unsigned peer)

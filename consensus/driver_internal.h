@@ -152,6 +152,7 @@ struct statements;
 struct distrust {
     uint64_t first, last; /* refusals that belong together */
     uint64_t until;       /* not heard as a leader or candidate before then */
+    bool overlong;        /* a message was not whole in time, and no entry since */
 };
 
 struct driver {

@@ -227,8 +227,14 @@ static void on_in_part(struct connection *c, void *data)
 static void on_in_fault(struct connection *c, enum err code, void *data)
 {
     struct peer *p = data;
-    (void)c;
-    log_warning("peer", "node %u sent bytes that are no frame: %s", (unsigned)p->index, err_text(code));
+    if (code != ERR_TIMEOUT) {
+        log_warning("peer", "node %u sent bytes that are no frame: %s", (unsigned)p->index, err_text(code));
+        return;
+    }
+    log_warning("peer", "what node %u sent was not whole after %u s: the link from it is too slow for that",
+                (unsigned)p->index, LIMIT_FRAME_MS / 1000);
+    if (p->in != c || p->peers->closing) return;
+    if (p->peers->events.on_overlong) p->peers->events.on_overlong(p->index, p->peers->data);
 }
 
 static void on_in_close(struct connection *c, enum err code, const char *text, void *data)

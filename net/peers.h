@@ -29,6 +29,8 @@ struct peers_events {
     void (*on_message)(uint32_t index, const struct frame *frame, void *data);
     /* Bytes came from it of a frame that is not whole yet; may be NULL. */
     void (*on_part)(uint32_t index, void *data);
+    /* A frame of it was not whole in time (LIMIT_FRAME_MS), and its link is closed; may be NULL. */
+    void (*on_overlong)(uint32_t index, void *data);
     void (*on_up)(uint32_t index, void *data);   /* peers_send works from here */
     void (*on_down)(uint32_t index, void *data); /* what was queued is lost */
     void (*on_writable)(uint32_t index, void *data); /* after ERR_BUSY; may be NULL */

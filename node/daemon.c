@@ -329,6 +329,11 @@ static void on_part(uint32_t index, void *data)
     driver_receiving(((struct node *)data)->driver, index);
 }
 
+static void on_overlong(uint32_t index, void *data)
+{
+    driver_overlong(((struct node *)data)->driver, index);
+}
+
 static void on_up(uint32_t index, void *data)
 {
     struct node *node = data;
@@ -352,7 +357,7 @@ static void on_down(uint32_t index, void *data)
 static enum err start_network(struct node *node, struct failure *failure)
 {
     const struct peers_events events = {
-        .on_message = on_message, .on_part = on_part, .on_up = on_up, .on_down = on_down};
+        .on_message = on_message, .on_part = on_part, .on_overlong = on_overlong, .on_up = on_up, .on_down = on_down};
     struct address own = {0};
     enum err e = tls_context_new(&node->tls, buffer_bytes(&node->identity.tls_key),
                                  buffer_bytes(&node->identity.tls_certificate), failure);

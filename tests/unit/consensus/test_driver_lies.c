@@ -590,6 +590,60 @@ static void refusals_on_a_slow_link_belong_together(void **state)
     bed_close(&bed);
 }
 
+static void parts_come(struct bed *b, unsigned leader)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        for (unsigned node = 1; node <= 3; node++)
+            for (unsigned from = 1; from <= 3; from++)
+                if (from != node && (from == leader || node == leader)) driver_receiving(b->nodes[node].driver, from);
+        bed_turn(b, BED_TICK_MS);
+    }
+}
+
+static uint64_t most_term(void)
+{
+    uint64_t most = 0;
+    for (unsigned node = 1; node <= 3; node++)
+        if (status_of(node).term > most) most = status_of(node).term;
+    return most;
+}
+
+/* An entry that never is whole in time: parts of it don't keep the others from leading for ever; nor do those that come
+ * before the first whole entry. */
+static void an_entry_that_never_comes_unseats_its_leader(void **state)
+{
+    (void)state;
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed), next = leader % 3 + 1, last = next % 3 + 1;
+    assert_true(bed_await_same(&bed, 3));
+    uint64_t first_term = status_of(leader).term;
+    bed_cut(&bed, leader, next, true);
+    bed_cut(&bed, leader, last, true);
+    parts_come(&bed, leader);
+    if (most_term() == first_term) assert_true(status_of(leader).leads); /* else this machine stood still for long */
+    driver_overlong(bed.nodes[next].driver, leader);
+    driver_overlong(bed.nodes[last].driver, leader);
+    for (unsigned i = 0; i < 100 && !status_of(next).leads && !status_of(last).leads; i++) parts_come(&bed, leader);
+    assert_true(status_of(next).leads || status_of(last).leads);
+    bed_cut(&bed, leader, next, false);
+    bed_cut(&bed, leader, last, false);
+    bed_close(&bed);
+}
+
+static void a_whole_entry_makes_up_for_it(void **state)
+{
+    (void)state;
+    bed_up(&bed, 3, 0);
+    unsigned leader = bed_await_leader(&bed), next = leader % 3 + 1;
+    assert_true(bed_await_same(&bed, 3));
+    driver_overlong(bed.nodes[next].driver, leader);
+    bed_turn(&bed, 10 * BED_TICK_MS); /* heartbeats are no entries */
+    assert_true(bed.nodes[next].driver->distrust[leader].overlong);
+    bed_event_through(&bed, leader);
+    BED_AWAIT(&bed, !bed.nodes[next].driver->distrust[leader].overlong);
+    bed_close(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -611,6 +665,8 @@ int main(void)
         cmocka_unit_test(an_action_of_later),
         cmocka_unit_test(operations_in_its_own_name),
         cmocka_unit_test(refusals_on_a_slow_link_belong_together),
+        cmocka_unit_test(an_entry_that_never_comes_unseats_its_leader),
+        cmocka_unit_test(a_whole_entry_makes_up_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

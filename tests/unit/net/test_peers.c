@@ -30,11 +30,12 @@ struct node {
     bool network_closed;
     unsigned ups[NODES + 1], downs[NODES + 1];
     uint64_t heard[NODES + 1], last_id[NODES + 1], bytes[NODES + 1];
-    unsigned writable, parts[NODES + 1];
+    unsigned writable, parts[NODES + 1], overlong[NODES + 1];
 };
 
 static uv_loop_t loop;
 static struct node nodes[NODES + 1];
+static uint32_t frame_ms; /* of nodes started from now on; 0: as long as real ones */
 
 static void on_message(uint32_t from, const struct frame *f, void *data)
 {
@@ -46,6 +47,7 @@ static void on_message(uint32_t from, const struct frame *f, void *data)
 }
 
 static void on_part(uint32_t from, void *data) { ((struct node *)data)->parts[from]++; }
+static void on_overlong(uint32_t from, void *data) { ((struct node *)data)->overlong[from]++; }
 static void on_up(uint32_t index, void *data) { ((struct node *)data)->ups[index]++; }
 static void on_down(uint32_t index, void *data) { ((struct node *)data)->downs[index]++; }
 static void on_writable(uint32_t index, void *data)
@@ -55,7 +57,8 @@ static void on_writable(uint32_t index, void *data)
 }
 
 static const struct peers_events events = {
-    .on_message = on_message, .on_part = on_part, .on_up = on_up, .on_down = on_down, .on_writable = on_writable};
+    .on_message = on_message, .on_part = on_part, .on_overlong = on_overlong, .on_up = on_up, .on_down = on_down,
+    .on_writable = on_writable};
 
 static void node_start(struct node *n, uint32_t index, unsigned without)
 {
@@ -69,7 +72,7 @@ static void node_start(struct node *n, uint32_t index, unsigned without)
         assert_int_equal(address_parse(&address, text, true, NULL), OK);
     }
     n->tls = identity_context(index - 1, without);
-    struct network_options patient = {.handshake_ms = PATIENCE_MS, .stall_ms = PATIENCE_MS};
+    struct network_options patient = {.handshake_ms = PATIENCE_MS, .stall_ms = PATIENCE_MS, .frame_ms = frame_ms};
     assert_int_equal(network_new(&n->network, &loop, n->tls, &patient), OK);
     assert_int_equal(peers_new(&n->peers, n->network, index, &address, &events, n), OK);
     struct listener_handler handler = peers_handler(n->peers);
@@ -268,6 +271,30 @@ static void test_patience(void **state)
     cluster_end(2);
 }
 
+static bool one_was_overlong(void)
+{
+    if (nodes[2].overlong[1] > 0) return true;
+    if (peers_up(nodes[1].peers, 2) && peers_unacked(nodes[1].peers, 2) == 0) say(1, 2, nodes[2].heard[1], 3 * MIB);
+    return false;
+}
+
+/* A frame that is not whole in time is told of, and its link made anew. */
+static void test_overlong(void **state)
+{
+    (void)state;
+    frame_ms = 1; /* some 10 it takes, mostly */
+    cluster_start(2);
+    RUN_UNTIL(all_up(2));
+    RUN_UNTIL(one_was_overlong());
+    RUN_UNTIL(nodes[1].downs[2] > 0 && peers_up(nodes[1].peers, 2) && peers_unacked(nodes[1].peers, 2) == 0);
+    uint64_t heard = nodes[2].heard[1];
+    say(1, 2, heard, 1000);
+    RUN_UNTIL(nodes[2].heard[1] == heard + 1);
+    assert_int_equal(nodes[1].overlong[2], 0);
+    cluster_end(2);
+    frame_ms = 0;
+}
+
 static void test_restart(void **state)
 {
     (void)state;
@@ -431,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_talk), cmocka_unit_test(test_parts), cmocka_unit_test(test_renewal),
         cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_overlong),
         cmocka_unit_test(test_restart), cmocka_unit_test(test_upgrade),
         cmocka_unit_test(test_resumes), cmocka_unit_test(test_stranger), cmocka_unit_test(test_removed),
         cmocka_unit_test(test_backpressure),
