@@ -151,7 +151,10 @@ static void on_out_close(struct connection *c, enum err code, const char *text, 
         tls_ticket_free(p->ticket);
         p->ticket = NULL;
     }
-    if (code != ERR_CANCELED) remember_failure(p, code, text);
+    if (code != ERR_CANCELED)
+        remember_failure(p, code, text);
+    else
+        snprintf(s->text, sizeof s->text, "%s", text); /* on_down may tell it */
     if (was_up && all->events.on_down && !all->closing) all->events.on_down(p->index, all->data);
     if (p->member && !all->closing && !p->out) dial_later(p);
     free_if_unused(all);

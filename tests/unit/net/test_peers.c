@@ -204,6 +204,9 @@ static void test_renewal(void **state)
     for (uint64_t id = 0; id < 3; id++) say(1, 2, id, 3 * MIB);
     peers_renew(nodes[1].peers, 2);
     RUN_UNTIL(nodes[1].downs[2] == 1);
+    struct peers_status s;
+    peers_status(nodes[1].peers, 2, &s);
+    assert_non_null(strstr(s.text, "no use any more"));
     RUN_UNTIL(peers_up(nodes[1].peers, 2));
     assert_true(peers_unacked(nodes[1].peers, 2) < 1000);
     say(1, 2, 0, 1000);
