@@ -140,8 +140,8 @@ struct submission {
         struct submission *submission;
         struct submission **slot;
         struct bytes request;
-        uint64_t key, sent_ns;
-        uint8_t place, from;
+        uint64_t key, first_ns, sent_ns; /* sent to this leader: first, last; 0: not */
+        uint8_t place, from, copies;
         bool awaited;
     } driver;
 };

@@ -323,7 +323,8 @@ static void match(struct driver *d, struct block_job *job)
         const struct request *r = &job->block.requests[i];
         for (struct intake_item *item = intake_find(&d->intake, r->raw); item; item = intake_find_next(item)) {
             if (!item->submission || item->slot) continue;
-            if (item->sent_ns > d->returned_ns) d->returned_ns = item->sent_ns;
+            /* Which copy it was nobody knows. */
+            if (item->first_ns > d->returned_ns) d->returned_ns = item->first_ns;
             if (job->matched_count == capacity) {
                 capacity = capacity ? 2 * capacity : 16;
                 job->matched = xrealloc(job->matched, capacity * sizeof *job->matched);

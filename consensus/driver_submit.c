@@ -14,6 +14,7 @@
 #include "net/peers.h"
 
 #define RESEND_NS (1000ull * 1000000)
+#define RESEND_MOST 4 /* times that: more and more as long as nothing says that it was dropped */
 #define RESEND_LAST_NS (16 * RESEND_NS)
 #define SLOW_NS UINT64_C(250000000) /* a link that is jammed for so long, or on which a frame is coming, is slow */
 #define CLOCK_SETTLED_NS UINT64_C(1000000000)
@@ -87,12 +88,14 @@ static void note_transfer(struct driver *d, uint64_t now)
     if (sends_long || peers_receiving_ms(d->o.peers, d->leader) * 1000000 >= SLOW_NS) d->transfer_ns = now;
 }
 
-/* Links and leaders keep the order: what was sent before something that came back, and did not, was dropped. */
+/* Links and leaders keep the order: what was sent before something that came back, and did not, was dropped. Else it may
+ * stand in line behind what is too small, each for itself, to show that the link is slow: the next copy waits longer. */
 static bool send_again(const struct driver *d, const struct intake_item *item, uint64_t now)
 {
     bool dropped = item->sent_ns < d->returned_ns;
     uint64_t quiet_since = d->transfer_ns > item->sent_ns && !dropped ? d->transfer_ns : item->sent_ns;
-    return now - quiet_since >= RESEND_NS || now - item->sent_ns >= RESEND_LAST_NS;
+    unsigned times = item->copies < 3 ? 1u << (item->copies - 1) : RESEND_MOST;
+    return now - quiet_since >= (dropped ? 1 : times) * RESEND_NS || now - item->sent_ns >= RESEND_LAST_NS;
 }
 
 void driver_route_all(struct driver *d)

@@ -58,7 +58,7 @@ static struct intake_list *list_of(struct intake *in, const struct intake_item *
 static void forget_sent(struct intake *in, struct intake_item *item)
 {
     if (item->sent_ns != 0 && item->place == INTAKE_ASIDE) in->sent_bytes -= item->request.size;
-    item->sent_ns = 0;
+    item->first_ns = item->sent_ns = 0;
 }
 
 static void move_to(struct intake *in, struct intake_item *item, enum intake_place place)
@@ -188,8 +188,13 @@ bool intake_may_send(const struct intake *in, const struct intake_item *item, si
 void intake_sent(struct intake *in, struct intake_item *item, uint64_t now_ns)
 {
     CHECK(item->place == INTAKE_ASIDE && now_ns != 0);
-    if (item->sent_ns == 0) in->sent_bytes += item->request.size;
+    if (item->sent_ns == 0) {
+        in->sent_bytes += item->request.size;
+        item->first_ns = now_ns;
+        item->copies = 0;
+    }
     item->sent_ns = now_ns;
+    if (item->copies < UINT8_MAX) item->copies++;
 }
 
 void intake_unsent(struct intake *in)

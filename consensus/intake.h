@@ -64,7 +64,7 @@ enum err intake_add_forwarded(struct intake *in, const struct intake_sender *fro
 /* Whether this one of ASIDE may go to the leader, who is to hold no more than `most` bytes of this node's at once; one
  * alone may always, and so may one that is sent again. */
 bool intake_may_send(const struct intake *in, const struct intake_item *item, size_t most);
-void intake_sent(struct intake *in, struct intake_item *item, uint64_t now_ns);
+void intake_sent(struct intake *in, struct intake_item *item, uint64_t now_ns); /* a copy of it, to the leader */
 void intake_unsent(struct intake *in); /* all: whoever had them has them no more */
 /* ASIDE to WAITING, unless the same request waits or is proposed already (then false). */
 bool intake_wait(struct intake *in, struct intake_item *item);

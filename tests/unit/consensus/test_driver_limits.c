@@ -175,6 +175,21 @@ static void a_busy_link_is_no_slow_one(void **state)
     it_is_done_in_the_end(&r);
 }
 
+/* It may be in line behind others, none of which takes long: no copy each second, which would be in that line, too. */
+static void a_second_copy_waits_longer(void **state)
+{
+    (void)state;
+    struct bed_request r;
+    uint64_t before, start = clock_monotonic_ns();
+    drop_one(&r, &before);
+    uint64_t term = status_of(1).term;
+    bed_turn(&bed, 4000);
+    uint64_t took_ms = (clock_monotonic_ns() - start) / 1000000, copies = bed.sent[PEER_FORWARD] - before;
+    assert_true(copies > 1);
+    assert_true(copies <= 2u + (took_ms >= 3000) + took_ms / 7000 || status_of(1).term != term);
+    it_is_done_in_the_end(&r);
+}
+
 /* However slow it seems: a later request has come back, so this one was dropped. */
 static void what_later_ones_overtook_is_sent_again(void **state)
 {
@@ -574,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_follower_sends_a_leader_its_share),
         cmocka_unit_test(what_is_on_its_way_is_sent_once),
         cmocka_unit_test(a_busy_link_is_no_slow_one),
+        cmocka_unit_test(a_second_copy_waits_longer),
         cmocka_unit_test(what_later_ones_overtook_is_sent_again),
         cmocka_unit_test(who_steps_down_falls_silent),
         cmocka_unit_test(large_entries_are_lent_to_the_links),
