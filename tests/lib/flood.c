@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -53,6 +54,13 @@ unsigned flood_raise_files(unsigned most)
         CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
     }
     return files.rlim_cur > UINT32_MAX ? UINT32_MAX : (unsigned)files.rlim_cur;
+}
+
+void *flood_shared(size_t size)
+{
+    void *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(m != MAP_FAILED);
+    return m;
 }
 
 /* --- memory --- */

@@ -19,6 +19,9 @@ unsigned flood_number(const char *name, unsigned otherwise); /* of the environme
  * first. Returns how many. */
 unsigned flood_raise_files(unsigned most);
 
+/* Memory, zero at first, that this process shares with those that it forks from now on. Stays mapped. */
+void *flood_shared(size_t size);
+
 /* --- memory --- */
 
 /* In KiB: `mib` MiB, and more under a sanitizer, which keeps what was freed, and shadows it: there only the order of
