@@ -24,7 +24,7 @@
 
 #define WORDS_MAX 96
 
-static const char *build(void)
+const char *testbed_build(void)
 {
     const char *folder = getenv("BUILD");
     return folder && *folder ? folder : "build";
@@ -57,6 +57,16 @@ _Noreturn void testbed_fail(const struct testbed *t, const char *format, ...)
     for (unsigned i = 1; i <= t->n; i++)
         if (t->pids[i] > 0) kill(t->pids[i], SIGKILL);
     _exit(1);
+}
+
+void testbed_shell(const struct testbed *t, const char *format, ...)
+{
+    char command[2000];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    if (system(command) != 0) testbed_fail(t, "%s failed", command);
 }
 
 static void sleep_ms(unsigned ms)
@@ -151,7 +161,7 @@ int testbed_cli(const struct testbed *t, struct buffer *out, struct buffer *erro
 {
     char text[8192];
     va_list args;
-    int n = snprintf(text, sizeof text, "%s/consilium --cluster %s ", build(), t->genesis);
+    int n = snprintf(text, sizeof text, "%s/consilium --cluster %s ", testbed_build(), t->genesis);
     va_start(args, format);
     vsnprintf(text + n, sizeof text - (size_t)n, format, args);
     va_end(args);
@@ -256,10 +266,10 @@ static void must(const struct testbed *t, char *text)
 static void make_genesis(struct testbed *t)
 {
     char text[8192], *at = text, *end = text + sizeof text;
-    snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s", build(), t->admin);
+    snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s", testbed_build(), t->admin);
     must(t, text);
     at += snprintf(at, (size_t)(end - at), "%s/consilium genesis --origin consilium/test --admin %s --faulty %u -o %s",
-                   build(), t->admin, t->faulty, t->genesis);
+                   testbed_build(), t->admin, t->faulty, t->genesis);
     for (unsigned i = 1; i <= t->n; i++)
         at += snprintf(at, (size_t)(end - at), " --member %s/node-%u/node.descriptor", t->dir, i);
     must(t, text);
@@ -293,8 +303,8 @@ static void make_nodes(struct testbed *t)
     for (unsigned i = 1; i <= t->n; i++) {
         testbed_address(t, i, address);
         snprintf(text, sizeof text,
-                 "%s/consiliumd init --dir %s/node-%u --name node-%u --hospital 'Hospital %u' --listen %s:%u", build(),
-                 t->dir, i, i, i, address, t->ports[i]);
+                 "%s/consiliumd init --dir %s/node-%u --name node-%u --hospital 'Hospital %u' --listen %s:%u",
+                 testbed_build(), t->dir, i, i, i, address, t->ports[i]);
         must(t, text);
     }
     make_genesis(t);
@@ -366,8 +376,8 @@ void testbed_start(struct testbed *t, unsigned node)
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0) die(path);
     dprintf(log, "--- start\n");
-    snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level %s %s", build(),
-             t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis,
+    snprintf(text, sizeof text, "%s/%s run --dir %s/node-%u --genesis %s --map-gib 16 --log-level %s %s",
+             testbed_build(), t->program[node] ? t->program[node] : "consiliumd", t->dir, node, t->genesis,
              t->log_level ? t->log_level : "debug", t->extra ? t->extra : "");
     split(text, words, WORDS_MAX);
     t->pids[node] = spawn(words, log, log, t->files, t->kept);
@@ -458,7 +468,7 @@ void testbed_user(const struct testbed *t, const char *role, const char *hospita
 {
     char text[2048];
     struct buffer out = {0};
-    snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s/%s.key", build(), t->dir, login);
+    snprintf(text, sizeof text, "%s/consilium key new --no-passphrase -o %s/%s.key", testbed_build(), t->dir, login);
     must(t, text);
     testbed_expect(t, 0, &out, "--identity %s --json user add --role %s --hospital '%s' --login %s --name 'Test %s' "
                                "--key %s/%s.key",

@@ -79,6 +79,11 @@ void testbed_care(const struct testbed *t, char doctor[static ID_TEXT_SIZE], cha
 void testbed_record(const struct testbed *t, char record[static ID_TEXT_SIZE], const char *patient,
                     const char *content);
 
+/* The folder of programs. */
+const char *testbed_build(void);
+/* Runs a shell's command, and fails unless it ends with 0. */
+void testbed_shell(const struct testbed *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Ends the test program. */
 _Noreturn void testbed_fail(const struct testbed *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
