@@ -98,31 +98,51 @@ static struct totals totals_of(const struct testbed *t)
     return sum;
 }
 
+/* What operations cost, from the warm-up's end to the end of what is counted: no handshakes are in that. */
+struct cost {
+    const struct testbed *testbed;
+    struct totals nodes;
+    double client_us;
+};
+
+static void cost_begins(void *data)
+{
+    struct cost *c = data;
+    c->nodes = totals_of(c->testbed);
+    c->client_us = usage_self().cpu_us;
+}
+
+static void cost_ends(void *data)
+{
+    struct cost *c = data;
+    struct totals now = totals_of(c->testbed);
+    c->client_us = usage_self().cpu_us - c->client_us;
+    c->nodes = (struct totals){.cpu_us = now.cpu_us - c->nodes.cpu_us, .device = now.device - c->nodes.device,
+                               .stored = now.stored - c->nodes.stored, .private_kib = now.private_kib};
+}
+
 /* `out` says what is to be run, and gets the rest. */
 static void run_row(struct run *out, const struct settings *s, const struct testbed *t, struct bench_world *w)
 {
     const struct row *row = out->row;
+    struct cost cost = {.testbed = t};
     struct job job = {.work = row->work, .clients = out->clients, .operations = row->operations, .bytes = row->bytes,
-                      .wait = out->wait, .seconds = s->seconds};
+                      .wait = out->wait, .seconds = s->seconds, .began = cost_begins, .over = cost_ends, .data = &cost};
     struct job_result r;
     unsigned leader = out->at == AT_ALL ? 0 : world_leader(t);
     if (leader) job.member = out->at == AT_LEADER ? leader : leader % t->n + 1;
-    struct totals before = totals_of(t);
-    double client = usage_self().cpu_us;
     lanes_run(&r, w, &job);
-    client = usage_self().cpu_us - client;
-    struct totals after = totals_of(t);
     struct samples *times = out->wait == WAIT_COSIGNED ? &r.cosigned : &r.applied;
     double n = r.operations > 0 ? (double)r.operations : 1;
     out->operations = n;
     out->seconds = r.seconds;
     out->p50_ms = samples_percentile(times, 50);
     out->p99_ms = samples_percentile(times, 99);
-    out->nodes_us = (after.cpu_us - before.cpu_us) / n;
-    out->client_us = client / n;
-    out->device = (double)(after.device - before.device) / n;
-    out->stored = (double)(after.stored - before.stored) / n / t->n;
-    out->private_mib = (double)after.private_kib / 1024;
+    out->nodes_us = cost.nodes.cpu_us / n;
+    out->client_us = cost.client_us / n;
+    out->device = (double)cost.nodes.device / n;
+    out->stored = (double)cost.nodes.stored / n / t->n;
+    out->private_mib = (double)cost.nodes.private_kib / 1024;
     samples_clear(&r.applied);
     samples_clear(&r.cosigned);
     if (leader && world_leader(t) != leader) printf("(another node leads now: the next line says little)\n");

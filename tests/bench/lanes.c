@@ -408,6 +408,7 @@ void lanes_run(struct job_result *out, struct bench_world *world, const struct j
     if (job->began) job->began(job->data);
     run_until(&r, fds, began + (uint64_t)(job->seconds * 1e9));
     out->seconds = (double)(clock_monotonic_ns() - began) / 1e9;
+    if (job->over) job->over(job->data);
     r.measuring = job->most > 0; /* what is to be reached counts until the last answer */
     r.stopping = true;
     while (r.waiting > 0)

@@ -25,6 +25,7 @@ struct job {
     uint64_t most; /* operations in all, or 63 more; the run ends then, and has no warm-up; 0: until its time is over */
     bool patient;  /* a request that was refused for the moment is made anew, and an answer may take minutes */
     void (*began)(void *data); /* may be NULL; when measuring begins, after the warm-up */
+    void (*over)(void *data);  /* may be NULL; when its time is, before what is under way then is answered */
     bool (*ended)(void *data); /* may be NULL; true: the run ends before its time */
     struct samples *after; /* may be NULL: of each operation, by how much `cosigned` is more than `applied` */
     void *data;
