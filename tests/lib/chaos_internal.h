@@ -30,7 +30,6 @@ struct told {
 /* Of each client (0: of chaos_readers). While it works nobody else writes there, but for `content`. */
 struct client {
     atomic_uint count;
-    unsigned record_index;
     char record[ID_TEXT_SIZE];
     atomic_uint content; /* of its record: acknowledged, or shown to anybody */
     atomic_uint event_tried, content_tried; /* the last numbers: who takes its place uses others, told of them or not */
