@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "crypto/random.h"
 #include "tests/bench/chart.h"
 #include "tests/bench/export.h"
@@ -80,7 +81,7 @@ static bool is_wanted(const struct settings *s, const struct row *row)
 
 struct totals {
     double cpu_us;
-    uint64_t device, private_kib, stored;
+    uint64_t device, stored;
 };
 
 static struct totals totals_of(const struct testbed *t)
@@ -92,18 +93,34 @@ static struct totals totals_of(const struct testbed *t)
         snprintf(folder, sizeof folder, "%s/node-%u/state", t->dir, i);
         sum.cpu_us += u.cpu_us;
         sum.stored += stored_bytes(folder);
-        if (u.private_kib > sum.private_kib) sum.private_kib = u.private_kib;
     }
     sum.device = device_written(t->dir);
     return sum;
 }
 
-/* What operations cost, from the warm-up's end to the end of what is counted: no handshakes are in that. */
+#define LOOK_NS UINT64_C(50000000)
+
+/* What operations cost, from the warm-up's end to the end of what is counted: no handshakes are in that. Memory: the
+ * most that a node had, from its beginning on. */
 struct cost {
     const struct testbed *testbed;
     struct totals nodes;
     double client_us;
+    uint64_t private_kib, looked_ns;
 };
+
+static bool looks(void *data)
+{
+    struct cost *c = data;
+    uint64_t now = clock_monotonic_ns();
+    if (now - c->looked_ns < LOOK_NS) return false;
+    c->looked_ns = now;
+    for (unsigned i = 1; i <= c->testbed->n; i++) {
+        uint64_t its = usage_of(c->testbed->pids[i]).private_kib;
+        if (its > c->private_kib) c->private_kib = its;
+    }
+    return false; /* it goes on */
+}
 
 static void cost_begins(void *data)
 {
@@ -118,7 +135,7 @@ static void cost_ends(void *data)
     struct totals now = totals_of(c->testbed);
     c->client_us = usage_self().cpu_us - c->client_us;
     c->nodes = (struct totals){.cpu_us = now.cpu_us - c->nodes.cpu_us, .device = now.device - c->nodes.device,
-                               .stored = now.stored - c->nodes.stored, .private_kib = now.private_kib};
+                               .stored = now.stored - c->nodes.stored};
 }
 
 /* `out` says what is to be run, and gets the rest. */
@@ -127,7 +144,7 @@ static void run_row(struct run *out, const struct settings *s, const struct test
     const struct row *row = out->row;
     struct cost cost = {.testbed = t};
     struct job job = {.work = row->work, .clients = out->clients, .operations = row->operations, .bytes = row->bytes,
-                      .wait = out->wait, .seconds = s->seconds, .began = cost_begins, .over = cost_ends, .data = &cost};
+                      .wait = out->wait, .seconds = s->seconds, .began = cost_begins, .over = cost_ends, .ended = looks, .data = &cost};
     struct job_result r;
     unsigned leader = out->at == AT_ALL ? 0 : world_leader(t);
     if (leader) job.member = out->at == AT_LEADER ? leader : leader % t->n + 1;
@@ -142,7 +159,7 @@ static void run_row(struct run *out, const struct settings *s, const struct test
     out->client_us = cost.client_us / n;
     out->device = (double)cost.nodes.device / n;
     out->stored = (double)cost.nodes.stored / n / t->n;
-    out->private_mib = (double)cost.nodes.private_kib / 1024;
+    out->private_mib = (double)cost.private_kib / 1024;
     samples_clear(&r.applied);
     samples_clear(&r.cosigned);
     if (leader && world_leader(t) != leader) printf("(another node leads now: the next line says little)\n");
