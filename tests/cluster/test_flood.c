@@ -145,7 +145,7 @@ static void unfinished_frames(void **state)
         clients[i] = attacker_connect(&them, NODE); /* not even HELLO is needed */
         (void)client_write(clients[i], buffer_bytes(&part), PATIENCE_MS, NULL); /* it may be cut off */
     }
-    assert_memory("unfinished frames", before, 384);
+    assert_memory("unfinished frames", before, 64);
     /* Written through the node, and as its follower. */
     char path[400];
     large_file(path);
@@ -178,7 +178,7 @@ static void answers_nobody_reads(void **state)
         attacker_write(&them, clients[i], buffer_bytes(&frames)); /* client_write reads only while it can't write */
     }
     others_work("answers that nobody reads");
-    assert_memory("answers that nobody reads", before, 256);
+    assert_memory("answers that nobody reads", before, 64);
     others_work("answers that nobody reads");
     assert_links_kept("answers that nobody reads");
     for (unsigned i = 0; i < COUNT; i++)
