@@ -179,13 +179,23 @@ kill: $(PROGS) $(BUILD)/cluster/test_kill
 .PHONY: kill
 
 # Kills, also within a write, restarts, stops, a failing disk, a network that falls apart and a wrong clock, at random and
-# at once for MINUTES, under load, with the same check. SEED=x: the same choices again. NODES: 3 or 5, else by the seed.
-# ALL=1 build/cluster/test_partition tries every split, ROUNDS=n build/cluster/test_crash a death at each of the first n
-# calls of each kind, and from 2 on at each of one whole commit.
+# at once for MINUTES, under load, with the same check. SEED=x: the same choices again. NODES: 5, or 3.
+NODES ?= 5
 chaos: deps-check
 	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/chaos
-	$(Q)SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),SEED=$(SEED)) $(if $(NODES),NODES=$(NODES)) BUILD=$(BUILD) $(BUILD)/cluster/chaos
+	$(Q)SECONDS=$$(($(MINUTES) * 60)) $(if $(SEED),SEED=$(SEED)) NODES=$(NODES) BUILD=$(BUILD) $(BUILD)/cluster/chaos
 .PHONY: chaos
+
+# The long versions of two tests: a death at each of the first ROUNDS calls of each kind, and at each of one whole commit;
+# every way to split five nodes in two.
+ROUNDS ?= 3
+crash: deps-check
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/test_crash
+	$(Q)ROUNDS=$(ROUNDS) BUILD=$(BUILD) $(BUILD)/cluster/test_crash
+splits: deps-check
+	@$(MAKE) --no-print-directory $(PARALLEL) BUILD=$(BUILD) $(PROGS) $(BUILD)/frail $(BUILD)/cluster/test_partition
+	$(Q)ALL=1 BUILD=$(BUILD) $(BUILD)/cluster/test_partition
+.PHONY: crash splits
 
 # Restarts in turn under load for MINUTES (an hour says something): no client of any node is refused anything, and what
 # a node holds of memory and descriptors doesn't grow.
