@@ -45,8 +45,8 @@ static uint64_t sum_lines(pid_t pid, const char *file, const char *name)
 struct usage usage_of(pid_t pid)
 {
     /* Pages of the store's file count as private while nobody else maps it, and as dirty until they are written: not
-     * these. */
-    return (struct usage){.cpu_us = cpu_us(pid), .private_kib = sum_lines(pid, "smaps_rollup", "Anonymous")};
+     * these. And not smaps_rollup, which takes 20 ms to walk through a large store. */
+    return (struct usage){.cpu_us = cpu_us(pid), .private_kib = sum_lines(pid, "status", "RssAnon")};
 }
 
 struct usage usage_self(void)
