@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct kit empty; /* tables without a ledger; each input aborts what it puts there */
 static struct genesis sample;
 
+static void remove_store(void) { store_close(empty.store); } /* and its folder: no transaction is open between inputs */
+
 static void make(void)
 {
     struct kit like;
@@ -30,6 +32,7 @@ static void make(void)
     like.genesis.policy = sample.policy;
     kit_open_empty(&empty, &like);
     store_abort(empty.txn);
+    CHECK(atexit(remove_store) == 0);
 }
 
 /* --- what is read --- */

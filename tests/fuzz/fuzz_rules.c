@@ -163,6 +163,8 @@ static void ask_all(const struct kit_actor *doctor)
     buffer_free(&content);
 }
 
+static void remove_store(void) { store_close(kit.store); } /* and its folder: no transaction is open between inputs */
+
 static void make(void)
 {
     kit_open(&kit, 4, 1, NONE);
@@ -185,6 +187,7 @@ static void make(void)
     ledger_free(kit.ledger);
     kit.ledger = NULL;
     store_abort(kit.txn);
+    CHECK(atexit(remove_store) == 0);
 }
 
 static enum err apply(struct ledger *ledger, struct table_txn *txn, struct bytes encoded)
