@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "crypto/random.h"
 #include "tests/bench/chart.h"
+#include "tests/bench/crowds.h"
 #include "tests/bench/export.h"
 #include "tests/bench/floor.h"
 #include "tests/bench/growth.h"
@@ -53,12 +54,13 @@ struct run { /* one line of the table */
 };
 
 enum what { WHAT_ROWS, WHAT_VERIFY, WHAT_GROWTH, WHAT_CHART, WHAT_WITNESS_COST, WHAT_ROUND_TRIPS, WHAT_EXPORT_COST,
-            WHAT_IDLE };
+            WHAT_IDLE, WHAT_CROWDS };
 
 struct settings {
     enum what what;
     double seconds; /* of each measurement */
     unsigned clients; /* 0: 1, 16, 64 and 256 */
+    unsigned many;    /* the other number of clients, of two by turns */
     unsigned nodes; /* 0: 3 */
     unsigned rounds;
     double one_way_ms;
@@ -276,6 +278,17 @@ static void run_all(const struct settings *s, const struct testbed *t, struct be
         if (is_wanted(s, &rows[i]) && rows[i].work != WORK_LOG) floor_print(rows[i].name, &floors[i], s->json);
 }
 
+static void compare_crowds(const struct settings *s, struct bench_world *w)
+{
+    const struct crowds c = {.few = s->clients, .many = s->many, .rounds = s->rounds, .seconds = s->seconds};
+    bench_crowds_head(&c);
+    for (size_t i = 0; i < ROWS; i++) {
+        const struct job job = {.work = rows[i].work, .operations = rows[i].operations, .bytes = rows[i].bytes,
+                                .wait = rows[i].work == WORK_RECORD_SHOW ? WAIT_COSIGNED : WAIT_APPLIED};
+        if (is_wanted(s, &rows[i])) bench_crowds(w, rows[i].name, &job, &c, s->json);
+    }
+}
+
 static int usage(void)
 {
     fprintf(stderr,
@@ -288,6 +301,7 @@ static int usage(void)
             "       --growth ENTRIES [--rounds N] [--dir FOLDER]\n"
             "                                               the same operation on longer and longer ledgers;\n"
             "                                               FOLDER: that `fill` made, which is filled up and stays\n"
+            "       --crowds N,M [--only NAME] [--rounds N] the same work by N clients and by M, by turns\n"
             "       --idle CLIENTS                          private memory of a node for each client that waits\n"
             "       --witness-cost [--rounds N]             writes with witnessing on and off, by turns\n"
             "       --round-trips [--one-way MS]            what witnessing adds to latency, nodes being far apart\n"
@@ -323,6 +337,9 @@ static int take_word(struct settings *s, const char *word, const char *value)
     else if (strcmp(word, "--idle") == 0) {
         s->what = WHAT_IDLE;
         s->clients = (unsigned)atoi(value);
+    } else if (strcmp(word, "--crowds") == 0) {
+        s->what = WHAT_CROWDS;
+        if (sscanf(value, "%u,%u", &s->clients, &s->many) != 2 || s->clients == 0 || s->many == 0) return 0;
     } else if (strcmp(word, "--dir") == 0) {
         s->dir = realpath(value, NULL);
         if (!s->dir) perror(value);
@@ -356,7 +373,7 @@ static int take_word(struct settings *s, const char *word, const char *value)
 static bool are_sound(const struct settings *s)
 {
     return s->seconds >= 0 && (s->nodes == 0 || s->nodes >= 3) && s->nodes <= LIMIT_NODES && s->one_way_ms > 0 &&
-           (s->what != WHAT_GROWTH || s->leaves > 0) && s->clients <= 4096 && s->operations >= 1 &&
+           (s->what != WHAT_GROWTH || s->leaves > 0) && s->clients <= 4096 && s->many <= 4096 && s->operations >= 1 &&
            s->operations <= LIMIT_OPERATIONS;
 }
 
@@ -367,6 +384,7 @@ static void measure(const struct settings *s, struct testbed *t, struct bench_wo
     case WHAT_VERIFY: bench_verify(w, t, s->leaves, s->operations, s->rounds, s->json); return;
     case WHAT_CHART: bench_chart(w, t, s->rounds, s->seconds, s->json); return;
     case WHAT_IDLE: bench_idle(w, t, s->clients, s->json); return;
+    case WHAT_CROWDS: compare_crowds(s, w); return;
     case WHAT_WITNESS_COST:
         bench_witness(w, t, s->rounds, s->seconds, s->clients ? s->clients : 64, s->json);
         return;
@@ -440,7 +458,7 @@ static void settle(struct settings *s)
         enum what what;
         double seconds;
         unsigned rounds;
-    } usual[] = {{WHAT_WITNESS_COST, 0.5, 32}, {WHAT_GROWTH, 1, 12}, {WHAT_EXPORT_COST, 2, 1}};
+    } usual[] = {{WHAT_WITNESS_COST, 0.5, 32}, {WHAT_GROWTH, 1, 12}, {WHAT_EXPORT_COST, 2, 1}, {WHAT_CROWDS, 2, 10}};
     double seconds = 3;
     unsigned rounds = 6;
     for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
@@ -474,6 +492,7 @@ int main(int argc, char **argv)
     case WHAT_VERIFY:
     case WHAT_CHART:
     case WHAT_IDLE:
+    case WHAT_CROWDS:
     case WHAT_WITNESS_COST: on_cluster(&s); break;
     }
     fclose(s.json);
