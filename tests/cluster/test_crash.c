@@ -1,9 +1,9 @@
 /* Five nodes under load that die at each write of the log and each commit in turn, as leader and
- * while they start; all at once; and a leader that stops for a while and wakes: it answers nothing that is stale,
+ * while they start; at random, one or two of them and whoever leads; all at once; and a leader that stops for a while and wakes: it answers nothing that is stale,
  * and takes the lead from nobody.
  *
- * ROUNDS in the environment: up to which call of each kind (1); from 2 on also each call of a whole commit of LMDB,
- * of which otherwise some are chosen. SEED=n the same choices again.
+ * ROUNDS in the environment: up to which call of each kind (1), and so many times 10 deaths at random; from 2 on also
+ * each call of a whole commit of LMDB, of which otherwise some are chosen. SEED=n the same choices again.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -164,6 +164,39 @@ static void killed_at_every_call(void **state)
     chaos_goes_on(&chaos, CHAOS_ALL, "after deaths at each call");
 }
 
+/* --- at random --- */
+
+static unsigned random_victim(void)
+{
+    return chaos_below(&chaos, 3) ? 1 + chaos_below(&chaos, CHAOS_NODES) : chaos_await_leader(&chaos, NULL);
+}
+
+/* By nothing but that: one that had ended by itself before would start again as if nothing had been. */
+static void kill_running(unsigned node)
+{
+    int status = testbed_signal(&chaos.bed, node, SIGKILL);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        testbed_fail(&chaos.bed, "node %u had ended by itself, with status %d", node, status);
+}
+
+/* A third of them whoever leads then; every other time a second one as well, before the first one is back. A node may so
+ * die again while it starts or catches up. */
+static void killed_at_random(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 10 * rounds(); i++) {
+        unsigned first = random_victim(), second = i % 2 ? random_victim() : first;
+        kill_running(first);
+        usleep(1000 * chaos_below(&chaos, 600));
+        if (second != first) kill_running(second);
+        usleep(1000 * chaos_below(&chaos, 600));
+        testbed_start(&chaos.bed, first);
+        if (second != first) testbed_start(&chaos.bed, second);
+        usleep(1000 * chaos_below(&chaos, 800));
+    }
+    chaos_goes_on(&chaos, CHAOS_ALL, "after deaths at random");
+}
+
 /* --- all at once --- */
 
 static void all_are_killed(void **state)
@@ -224,6 +257,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_at_every_call),
+        cmocka_unit_test(killed_at_random),
         cmocka_unit_test(all_are_killed),
         cmocka_unit_test(a_leader_that_stopped_is_not_stale),
         cmocka_unit_test(nothing_is_lost),
