@@ -71,11 +71,13 @@ static void await(const char *what, bool (*is_so)(void))
 /* Of one kind: what the slices were like. */
 struct course {
     struct slices slices;
-    uint64_t memory_kib; /* the most seen in any of them, and after */
+    uint64_t memory_kib;  /* the most seen in any of them, and after */
     uint64_t tries, answers, ms; /* of the flood */
-    unsigned peak;       /* connections at once, in this one */
-    unsigned least_peak; /* and in the one with fewest */
-    unsigned late;       /* slices in which the attackers needed the nodes' priority */
+    unsigned peak;        /* connections at once, in this one */
+    unsigned least_peak;  /* and in the one with fewest */
+    unsigned late;        /* slices in which the attackers needed the nodes' priority */
+    uint64_t cut_ms;      /* from its last slice on: until all were cut but those that have more time */
+    uint64_t last_cut_ms; /* and these */
 };
 
 static unsigned slice_serial;
@@ -107,12 +109,15 @@ static void look_for(struct course *s, uint64_t ms)
         look(s);
 }
 
-static void look_until(struct course *s, const char *what, bool (*is_so)(void))
+/* How long that took. */
+static uint64_t look_until(struct course *s, const char *what, bool (*is_so)(void))
 {
-    for (uint64_t end = flood_now_ms() + FLOOD_PATIENCE_MS; !is_so(); usleep(LOOK_MS * 1000)) {
+    uint64_t start = flood_now_ms();
+    for (; !is_so(); usleep(LOOK_MS * 1000)) {
         look(s);
-        if (flood_now_ms() > end) await_failed(what);
+        if (flood_now_ms() > start + FLOOD_PATIENCE_MS) await_failed(what);
     }
+    return flood_now_ms() - start;
 }
 
 static void judge_memory(const struct course *s, const char *name)
@@ -216,8 +221,10 @@ static bool all_but_some_are_cut(void)
  * frames above the total, LIMIT_CROWD_MS: seconds. LIMIT_FRAME_MS is a minute, which only long runs have. */
 static void await_cuts(void)
 {
-    if (now->ends || now->ends_but) look_until(&flood, "until all is cut", all_but_some_are_cut);
-    if (now->ends_but && rounds > 1) look_until(&flood, "until the last are cut", all_is_cut);
+    if (!now->ends && !now->ends_but) return;
+    flood.cut_ms = look_until(&flood, "until all is cut", all_but_some_are_cut);
+    if (now->ends_but && rounds > 1)
+        flood.last_cut_ms = flood.cut_ms + look_until(&flood, "until the last are cut", all_is_cut);
 }
 
 static void judge_connections(void)
@@ -267,6 +274,12 @@ static void print_flood(uint64_t ms)
     slices_print(&flood.slices, now->name);
     printf(", memory %+.1f MiB, %llu ms\n", growth_mib(&flood), (unsigned long long)ms);
     if (now->least) printf("  %u connections at once, in each slice\n", flood.least_peak);
+    if (now->ends)
+        printf("  all were cut %.1f s after the last slice\n", (double)flood.cut_ms / 1000);
+    if (now->ends_but)
+        printf("  all but %u were cut %.1f s after the last slice\n", now->ends_but, (double)flood.cut_ms / 1000);
+    if (flood.last_cut_ms)
+        printf("  and the last of them after %.1f s\n", (double)flood.last_cut_ms / 1000);
     if (flood.late)
         printf("  in %u of %u slices attackers had the nodes' priority: nothing else was left\n", flood.late, rounds);
     if (flood.tries && flood.ms)
